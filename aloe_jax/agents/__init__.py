@@ -1,0 +1,1 @@
+"""Learning algorithms: what each one optimises, and on which data."""

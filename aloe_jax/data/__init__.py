@@ -1,0 +1,1 @@
+"""Episodes on disk, fragments, and the replay buffer."""

@@ -1,0 +1,1 @@
+"""The embedded simulator: bimanual tasks, a scripted human, rendered cameras."""

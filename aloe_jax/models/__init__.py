@@ -1,0 +1,1 @@
+"""Networks: the actors and the critic."""

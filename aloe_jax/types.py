@@ -1,0 +1,104 @@
+"""The words shared by every room: sources, ends, observations and chunk batches.
+
+Legend of shapes: B batch, h chunk horizon, A action width, V views (cameras), F feature
+width, L prompt tokens, M samples of the policy per state, N rows (steps) of the replay.
+"""
+
+import enum
+
+import flax.struct
+import jax
+
+PROPRIO_SIZE = 32  # the width every proprioceptive state is padded to (Tables I-III)
+
+
+class Source(enum.IntEnum):
+  """Who chose the action of a step."""
+
+  DEMO = 0
+  POLICY = 1
+  HUMAN = 2
+
+
+class EndReason(enum.IntEnum):
+  """Why a fragment ended; `NONE` on every step that does not end one."""
+
+  NONE = 0
+  SUCCESS = 1
+  FAILURE = 2
+  TIMEOUT = 3
+  TAKEOVER = 4
+  CUT = 5
+
+
+@flax.struct.dataclass
+class Observation:
+  """What actor and critic see at one step; any leading batch axes.
+
+  Exactly one of `images` and `features` is set: features are what a frozen encoder made of
+  the images, or, in the simulator, the low-dimensional object blocks that stand in for one.
+
+  Attributes:
+    proprio: [..., 32] float32, joint angles and gripper openings, zero padded.
+    prompt_tokens: [..., L] int32.
+    prompt_mask: [..., L] bool, False on padding.
+    features: [..., V, F] float, one pooled vector per camera.
+    images: {camera: [..., H, W, 3] uint8}.
+    image_masks: {camera: [...] bool}, False where a camera is missing.
+  """
+
+  proprio: jax.Array
+  prompt_tokens: jax.Array
+  prompt_mask: jax.Array
+  features: jax.Array | None = None
+  images: dict[str, jax.Array] | None = None
+  image_masks: dict[str, jax.Array] | None = None
+
+
+@flax.struct.dataclass
+class CriticBatch:
+  """Chunked transitions for the critic, Eq. (7).
+
+  Attributes:
+    observation: s_t.
+    action: [B, h, A], a_t .. a_{t+h-1}; past the end of the fragment the last one repeated.
+    valid: [B, h] bool, False past the end of the fragment.
+    reward: [B], sum over the valid steps of gamma^k r_{t+k}, scaled.
+    discount: [B], gamma^n for n valid steps, 0 where the fragment ended terminally.
+    returns: [B], Monte-Carlo return of s_t to the end of its fragment, scaled.
+    next_observation: s_{t+n}.
+    next_action: [B, M, h, A] drawn from the bank, or None to sample inside the step.
+    row: [B] int32, position in the global batch: the key of this row's random numbers.
+  """
+
+  observation: Observation
+  action: jax.Array
+  valid: jax.Array
+  reward: jax.Array
+  discount: jax.Array
+  returns: jax.Array
+  next_observation: Observation
+  next_action: jax.Array | None
+  row: jax.Array
+
+
+@flax.struct.dataclass
+class ActorBatch:
+  """Chunks for the actor, Eqs. (15) and (16).
+
+  Attributes:
+    observation: s_t.
+    action: [B, h, A].
+    valid: [B, h] bool; padded steps do not count in the loss.
+    returns: [B], Monte-Carlo return, scaled (the advantage of AWR).
+    weight: [B] the weight w of Eq. (11) computed once per phase, or None to compute it
+      inside the step.
+    row: [B] int32, position in the global batch.
+  """
+
+  observation: Observation
+  action: jax.Array
+  valid: jax.Array
+  returns: jax.Array
+  weight: jax.Array | None
+  row: jax.Array
