@@ -1,0 +1,264 @@
+"""The paper's equations, one pure function each: no networks, no config.
+
+Legend of shapes: B batch, h chunk horizon, A action width, K critics in the ensemble,
+M samples of the policy per state, N bins of a categorical value.
+
+Termination is folded into `discount` by the data code, so no loss asks whether an episode
+is done.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def chunk_return(reward, valid, discount):
+  """Discounted reward inside a chunk, the first term of Eq. (7).
+
+  Accepts NumPy and JAX arrays alike and answers in kind: the data code and compiled code
+  share it.
+
+  Args:
+    reward: [B, h], r_t .. r_{t+h-1}.
+    valid: [B, h] bool, False past the end of the fragment.
+    discount: gamma, per environment step.
+
+  Returns:
+    [B], sum over the valid steps k of gamma^k r_{t+k}.
+  """
+  chex.assert_rank([reward, valid], 2)
+  chex.assert_equal_shape([reward, valid])
+  powers = (discount ** np.arange(reward.shape[1])).astype(reward.dtype)
+  return (reward * valid * powers[None, :]).sum(axis=1)
+
+
+def td_target(reward, discount, next_q, aggregate='mean'):
+  """Chunked temporal-difference target, Eqs. (5)-(7).
+
+  Args:
+    reward: [B], discounted reward of the chunk (`chunk_return`).
+    discount: [B], gamma^n for the n steps taken, 0 where the episode terminated on the way.
+    next_q: [K, B], target networks at s_{t+n}, for a' drawn from the current policy.
+    aggregate: 'mean' over the ensemble, as Eq. (7) has no minimum; 'min'; or 'independent',
+      where each network bootstraps from its own target network.
+
+  Returns:
+    [K, B], one target per network. No gradient flows through it.
+  """
+  chex.assert_rank([reward, discount, next_q], [1, 1, 2])
+  chex.assert_equal_shape([reward, discount, next_q[0]])
+  if aggregate == 'mean':
+    next_q = jnp.broadcast_to(next_q.mean(axis=0, keepdims=True), next_q.shape)
+  elif aggregate == 'min':
+    next_q = jnp.broadcast_to(next_q.min(axis=0, keepdims=True), next_q.shape)
+  elif aggregate != 'independent':
+    raise ValueError(f"aggregate is {aggregate!r}; expected 'mean', 'min' or 'independent'.")
+  return jax.lax.stop_gradient(reward[None, :] + discount[None, :] * next_q)
+
+
+def ensemble_loss(q, target):
+  """Mean squared error of the ensemble, Eq. (8).
+
+  Args:
+    q: [K, B].
+    target: [K, B], from `td_target`.
+
+  Returns:
+    Scalar, the mean over networks and batch.
+  """
+  chex.assert_rank([q, target], 2)
+  chex.assert_equal_shape([q, target])
+  return jnp.mean(jnp.square(q - target))
+
+
+def pessimistic_q(q):
+  """Lower confidence bound on the value of an action: the ensemble's minimum, Eq. (9).
+
+  Args:
+    q: [K, ...].
+
+  Returns:
+    [...].
+  """
+  return q.min(axis=0)
+
+
+def state_value(q):
+  """Value of the current policy, estimated from M of its own actions, as Eq. (10) defines it.
+
+  Args:
+    q: [K, M, B], the ensemble on M chunks sampled from the policy at each state.
+
+  Returns:
+    [B], the mean over samples of the pessimistic Q. No gradient flows through it.
+  """
+  chex.assert_rank(q, 3)
+  return jax.lax.stop_gradient(pessimistic_q(q).mean(axis=0))
+
+
+def advantage(q, v):
+  """How much better an action is than what the policy would do, Eq. (10).
+
+  Args:
+    q: [B], pessimistic Q of the action in the data.
+    v: [B], `state_value` of the same states. No gradient flows through it.
+
+  Returns:
+    [B].
+  """
+  chex.assert_rank([q, v], 1)
+  chex.assert_equal_shape([q, v])
+  return q - jax.lax.stop_gradient(v)
+
+
+def advantage_weight(advantage, beta, clip):
+  """Clipped exponential weight of a transition in the actor's loss, Eq. (11).
+
+  Args:
+    advantage: [B].
+    beta: temperature, in the units of the advantage; small is greedy.
+    clip: bound on |advantage / beta|, so that the weight stays within exp(-clip), exp(clip).
+
+  Returns:
+    [B], positive. No gradient flows through it: the actor's loss does not train the critic.
+  """
+  return jax.lax.stop_gradient(jnp.exp(jnp.clip(advantage / beta, -clip, clip)))
+
+
+def weighted_mean(error, weight):
+  """Mean of `weight * error`, the outer expectation of Eqs. (12), (15) and (16).
+
+  Eq. (16), behaviour cloning, is a weight of one. The sum is divided by B and not by the
+  sum of weights, as printed.
+
+  Args:
+    error: [B].
+    weight: [B]. No gradient flows through it.
+
+  Returns:
+    Scalar.
+  """
+  chex.assert_rank([error, weight], 1)
+  chex.assert_equal_shape([error, weight])
+  return jnp.mean(jax.lax.stop_gradient(weight) * error)
+
+
+def weighted_log_likelihood(log_prob, weight):
+  """Advantage-weighted log-likelihood, Eq. (12), negated so that it is minimised.
+
+  For policies whose likelihood is known; flow policies use `flow_matching_error` instead.
+
+  Args:
+    log_prob: [B], log pi(a | s) of the actions in the data.
+    weight: [B]. No gradient flows through it.
+
+  Returns:
+    Scalar.
+  """
+  return weighted_mean(-log_prob, weight)
+
+
+def noised_action(action, noise, eta):
+  """The point between noise and action that the flow network sees, below Eq. (15).
+
+  The network itself is told the time t = 1 - eta, as in pi0.5: t = 1 is noise, t = 0 data.
+
+  Args:
+    action: [B, h, A].
+    noise: [B, h, A], standard normal.
+    eta: [B], in [0, 1]; 0 is noise, 1 is the action.
+
+  Returns:
+    [B, h, A], eta a + (1 - eta) noise.
+  """
+  chex.assert_rank([action, noise, eta], [3, 3, 1])
+  chex.assert_equal_shape([action, noise])
+  eta = eta[:, None, None]
+  return eta * action + (1 - eta) * noise
+
+
+def flow_matching_error(velocity, action, noise, valid):
+  """Error of the flow network on each chunk, the inner term of Eqs. (15) and (16).
+
+  The paper's squared norm is divided by the number of valid entries, so that a chunk cut
+  short by its fragment's end counts as much as a whole one.
+
+  Args:
+    velocity: [B, h, A], the network's output at `noised_action`.
+    action: [B, h, A].
+    noise: [B, h, A].
+    valid: [B, h] bool, at least one step of each chunk; padded steps do not count.
+
+  Returns:
+    [B], mean over valid steps and action dimensions of (noise - action - velocity)^2.
+  """
+  chex.assert_rank([velocity, action, noise, valid], [3, 3, 3, 2])
+  chex.assert_equal_shape([velocity, action, noise])
+  chex.assert_equal_shape([velocity[..., 0], valid])
+  error = jnp.square(noise - action - velocity).mean(axis=2)
+  return jnp.where(valid, error, 0).sum(axis=1) / valid.sum(axis=1)
+
+
+def categorical_support(v_min, v_max, bins):
+  """Values that the bins of a categorical value function stand for, App. C (AWR).
+
+  Args:
+    v_min: lowest return represented.
+    v_max: highest return represented.
+    bins: N.
+
+  Returns:
+    [N], evenly spaced, both ends included.
+  """
+  return jnp.linspace(v_min, v_max, bins)
+
+
+def categorical_target(returns, support):
+  """Returns "discretized between V_min and V_max", App. C (AWR).
+
+  A return between two bins is shared between them in proportion to its nearness, so that
+  the expectation of the target is the return itself; rounding to one bin would lose up to
+  half a bin's width. Returns outside of the support count as its nearest end.
+
+  Args:
+    returns: [B], Monte-Carlo returns.
+    support: [N], from `categorical_support`.
+
+  Returns:
+    [B, N], each row a probability distribution over the bins.
+  """
+  chex.assert_rank([returns, support], 1)
+  width = support[1] - support[0]
+  position = (jnp.clip(returns, support[0], support[-1]) - support[0]) / width
+  distance = jnp.abs(position[:, None] - jnp.arange(support.shape[0])[None, :])
+  return jnp.maximum(1 - distance, 0)
+
+
+def categorical_cross_entropy(logits, target):
+  """Loss of a categorical value function, App. C (AWR).
+
+  Args:
+    logits: [B, N].
+    target: [B, N], from `categorical_target`.
+
+  Returns:
+    Scalar, the mean over the batch.
+  """
+  chex.assert_rank([logits, target], 2)
+  chex.assert_equal_shape([logits, target])
+  return -jnp.mean(jnp.sum(target * jax.nn.log_softmax(logits), axis=1))
+
+
+def categorical_value(logits, support):
+  """Expectation of a categorical value function, App. C (AWR).
+
+  Args:
+    logits: [B, N].
+    support: [N].
+
+  Returns:
+    [B].
+  """
+  chex.assert_rank([logits, support], [2, 1])
+  return jnp.sum(jax.nn.softmax(logits) * support[None, :], axis=1)
