@@ -1,0 +1,164 @@
+"""The three tasks as tables: what each item is, where it goes, how exact one has to be.
+
+Lengths are metres, angles radians, seen from above: x to the right, y away from the robot, the
+table spans about +-0.7. The tasks follow Appendix D of the paper, shrunk to a table top: a phone
+that jams at the rim of its box, a shirt whose folds have an order, bins emptied onto a belt.
+"""
+
+import dataclasses
+import math
+
+LEFT, RIGHT = 0, 1
+ANY_YAW = math.pi
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+  """Something one arm has to grasp, carry and place.
+
+  Attributes:
+    name: what a person calls it.
+    owner: the only arm that handles it, `LEFT` or `RIGHT`.
+    start: (x, y, yaw) on the table before the episode's random shift.
+    spread: largest random shift of `start` on each axis.
+    target: (x, y, yaw) where it belongs before the shift that all targets share.
+    grasp_tolerance: distance (m) and yaw error (rad) within which the gripper gets hold of it.
+    place_tolerance: distance (m) and yaw error (rad) within which a release counts as placed.
+    slip: probability of a drop per step, held at the worst tilt, at full speed.
+    half_size: half length and half width (m), for the picture.
+    after: indices of the items that have to be placed before this one is touched.
+    narrow: whether it jams at a rim when it comes down beside its target.
+  """
+
+  name: str
+  owner: int
+  start: tuple[float, float, float]
+  spread: tuple[float, float, float]
+  target: tuple[float, float, float]
+  grasp_tolerance: tuple[float, float]
+  place_tolerance: tuple[float, float]
+  slip: float
+  half_size: tuple[float, float]
+  after: tuple[int, ...] = ()
+  narrow: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """A task: its prompt, its items and its time limit.
+
+  Attributes:
+    name: key of the task in `TASKS`.
+    prompt: the language instruction, Tables I-III.
+    max_steps: an episode that lasts this many steps times out.
+    items: what has to be placed; success is all of them placed.
+    target_spread: largest random shift (x, y, yaw) of all targets together.
+    scenery: what stands on the table: 'box', 'belt' or 'shirt'.
+  """
+
+  name: str
+  prompt: str
+  max_steps: int
+  items: tuple[Item, ...]
+  target_spread: tuple[float, float, float]
+  scenery: str
+
+
+def _pack_phone() -> Task:
+  phone = Item(
+    "phone",
+    RIGHT,
+    start=(0.40, -0.12, 0.0),
+    spread=(0.08, 0.10, 0.5),
+    target=(0.0, 0.12, 0.0),
+    grasp_tolerance=(0.048, 0.56),
+    place_tolerance=(0.026, 0.24),
+    slip=0.040,
+    half_size=(0.045, 0.085),
+    narrow=True,
+  )
+  lid = Item(
+    "lid",
+    LEFT,
+    start=(-0.42, -0.10, 0.0),
+    spread=(0.08, 0.10, 0.4),
+    target=(0.0, 0.12, 0.0),
+    grasp_tolerance=(0.048, 0.64),
+    place_tolerance=(0.035, 0.32),
+    slip=0.040,
+    half_size=(0.065, 0.105),
+    after=(0,),
+  )
+  return Task(
+    "pack_phone",
+    "Place the phone in the container, then cover it with the lid",
+    max_steps=160,
+    items=(phone, lid),
+    target_spread=(0.05, 0.06, 0.4),
+    scenery="box",
+  )
+
+
+def _sort_products() -> Task:
+  def product(name, owner, x, y, belt_x):
+    return Item(
+      name,
+      owner,
+      start=(x, y, 0.0),
+      spread=(0.035, 0.09, 0.5),
+      target=(belt_x, 0.40, 0.0),
+      grasp_tolerance=(0.035, 0.56),
+      place_tolerance=(0.12, ANY_YAW),
+      slip=0.022,
+      half_size=(0.030, 0.050),
+    )
+
+  return Task(
+    "sort_products",
+    "Retrieve the objects from the front bin and place them onto the conveyor belt.",
+    max_steps=160,
+    items=(
+      product("left outer", LEFT, -0.46, -0.16, -0.42),
+      product("left inner", LEFT, -0.30, -0.16, -0.16),
+      product("right outer", RIGHT, 0.46, -0.16, 0.42),
+      product("right inner", RIGHT, 0.30, -0.16, 0.16),
+    ),
+    target_spread=(0.03, 0.03, 0.0),
+    scenery="belt",
+  )
+
+
+def _fold_laundry() -> Task:
+  def point(name, owner, start, target, place, after):
+    side = -1.0 if owner == LEFT else 1.0
+    return Item(
+      f"{'left' if owner == LEFT else 'right'} {name}",
+      owner,
+      start=(side * start[0], start[1], 0.0),
+      spread=(0.03, 0.03, 0.3),
+      target=(side * target[0], target[1], 0.0),
+      grasp_tolerance=(0.045, 0.96),
+      place_tolerance=(place, ANY_YAW),
+      slip=0.024,
+      half_size=(0.022, 0.022),
+      after=after,
+    )
+
+  items = []
+  for name, start, target, place, after in (
+    ("corner", (0.09, 0.10), (0.22, 0.32), 0.080, ()),
+    ("sleeve", (0.46, 0.10), (0.10, 0.10), 0.056, (0, 1)),
+    ("hem", (0.22, -0.28), (0.20, 0.22), 0.048, (0, 1, 2, 3)),
+  ):
+    items += [point(name, arm, start, target, place, after) for arm in (LEFT, RIGHT)]
+  return Task(
+    "fold_laundry",
+    "Fold the t-shirt",
+    max_steps=240,
+    items=tuple(items),
+    target_spread=(0.03, 0.03, 0.0),
+    scenery="shirt",
+  )
+
+
+TASKS = {task.name: task for task in (_pack_phone(), _sort_products(), _fold_laundry())}
