@@ -1,0 +1,74 @@
+"""Camera images as bytes: JPEG or PNG in, uint8 arrays out, and back.
+
+`frames` is T images of one camera: encoded ones, bytes in a sequence, or uint8 [T, H, W, 3].
+"""
+
+from collections.abc import Sequence
+import io
+
+import numpy as np
+from PIL import Image
+import simplejpeg
+
+_JPEG_QUALITY = 95
+_PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+
+Frames = Sequence[bytes] | np.ndarray
+
+
+def encoded(frames: Frames) -> Sequence[bytes]:
+  """The frames as bytes; arrays become JPEGs."""
+  if _are_encoded(frames):
+    return frames
+  frames = np.ascontiguousarray(frames)
+  return [simplejpeg.encode_jpeg(frame, quality=_JPEG_QUALITY) for frame in frames]
+
+
+def decoded(frames: Frames) -> np.ndarray:
+  """The frames as uint8 [T, H, W, 3]; grey ones become RGB."""
+  if not _are_encoded(frames):
+    return np.asarray(frames)
+  return np.stack([_decode(frame) for frame in frames])
+
+
+def common_format(frames: Frames) -> tuple[str, int, int]:
+  """Format ('jpeg' or 'png'), height and width of all frames, once `encoded`.
+
+  Raises:
+    ValueError: naming the step whose image is of another kind.
+  """
+  if not _are_encoded(frames):
+    frames = np.asarray(frames)
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
+      raise ValueError(f'found {frames.dtype} {list(frames.shape)}, expected uint8 [T, H, W, 3].')
+    return 'jpeg', frames.shape[1], frames.shape[2]
+  formats = []
+  for step, frame in enumerate(frames):
+    try:
+      formats.append(_format(frame))
+    except ValueError as error:
+      raise ValueError(f'step {step}: found neither JPEG nor PNG ({error}).') from error
+    if formats[-1] != formats[0]:
+      raise ValueError(
+        f'step {step}: found {formats[-1]}, expected {formats[0]} as in step 0; resize and '
+        'encode the images alike.'
+      )
+  return formats[0]
+
+
+def _are_encoded(frames: Frames) -> bool:
+  return isinstance(frames[0], bytes)
+
+
+def _format(frame: bytes) -> tuple[str, int, int]:
+  if frame.startswith(_PNG_SIGNATURE):
+    return 'png', int.from_bytes(frame[20:24]), int.from_bytes(frame[16:20])
+  height, width, *_ = simplejpeg.decode_jpeg_header(frame)
+  return 'jpeg', height, width
+
+
+def _decode(frame: bytes) -> np.ndarray:
+  if not frame.startswith(_PNG_SIGNATURE):
+    return simplejpeg.decode_jpeg(frame)
+  with Image.open(io.BytesIO(frame)) as image:
+    return np.asarray(image.convert('RGB'))

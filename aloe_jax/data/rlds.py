@@ -1,0 +1,376 @@
+"""Episodes as numpy arrays, and as RLDS datasets on disk in the layout TFDS reads.
+
+The layout is Open X-Embodiment's, so that a dataset written here opens anywhere with
+`tfds.builder_from_directory`, and one from elsewhere opens here:
+
+    steps/observation/image, left_wrist_image, right_wrist_image    JPEG or PNG
+    steps/observation/state [32], features [V, F] (optional)         float32
+    steps/action [A]                                                 float32
+    steps/reward, discount, is_first, is_last, is_terminal
+    steps/language_instruction, source, end_reason                   text
+    episode_metadata/...                                             scalars and text
+
+`reward` and `discount` follow the convention of those datasets (reward 1 on the last step of
+a success, else 0). Training never reads them: it relabels by Eq. (14) from `end_reason`.
+
+A dataset is never appended to: every round of collection writes its own directory.
+"""
+
+from collections.abc import Iterable, Mapping
+import dataclasses
+import io
+import itertools
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from aloe_jax import types
+from aloe_jax.data import image_codec
+from aloe_jax.data import tfds_directory
+
+CAMERAS = {  # camera: its field in steps/observation
+  'head': 'image',
+  'left_wrist': 'left_wrist_image',
+  'right_wrist': 'right_wrist_image',
+}
+SOURCE_TEXT = {source.name.lower(): source for source in types.Source}
+END_REASON_TEXT = {'': types.EndReason.NONE} | {
+  reason.name.lower(): reason for reason in types.EndReason if reason
+}
+
+_EPISODE_SOURCE_TEXT = {  # `episode_metadata/source` in datasets of others
+  **SOURCE_TEXT,
+  'rollout': types.Source.POLICY,
+  'intervention': types.Source.HUMAN,
+}
+_SCALARS = {  # stored type: Python types; a bool is an int too, so it comes first
+  'text': str,
+  'bool': (bool, np.bool_),
+  'int64': (int, np.integer),
+  'float32': (float, np.floating),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Episode:
+  """One recording, from a reset of the scene to the next; T steps.
+
+  Attributes:
+    proprio: [T, 32] float32, joint angles and gripper openings, zero padded.
+    features: [T, V, F] float32, low-dimensional blocks that stand in for images, or None.
+    images: {camera: [T] encoded JPEGs or PNGs (bytes), or uint8 [T, H, W, 3]}, or None; the
+      cameras are the keys of `CAMERAS`.
+    action: [T, A] float32.
+    source: [T] int8, `types.Source` of every step.
+    end_reason: [T] int8, `types.EndReason`; NONE except where a fragment ends.
+    language_instruction: what the robot was asked to do.
+    metadata: {name: bool, int, float or str}; floats are kept in single precision.
+  """
+
+  proprio: np.ndarray
+  features: np.ndarray | None
+  images: Mapping[str, image_codec.Frames] | None
+  action: np.ndarray
+  source: np.ndarray
+  end_reason: np.ndarray
+  language_instruction: str
+  metadata: Mapping[str, bool | int | float | str]
+
+  def __len__(self) -> int:
+    return len(self.action)
+
+
+def write(directory: str | os.PathLike, episodes: Iterable[Episode], *, name: str) -> None:
+  """Writes episodes, in the order given, as one TFDS dataset with the split `train`.
+
+  The directory appears complete or not at all.
+
+  Args:
+    directory: a path that does not exist yet.
+    episodes: all with the same cameras, image sizes, widths and metadata names.
+    name: of the dataset, an identifier.
+
+  Raises:
+    FileExistsError: if the directory exists.
+    ValueError: naming the episode, the step and the field that cannot be written.
+  """
+  directory = pathlib.Path(directory)
+  tfds_directory.check_is_new(directory)
+  if not name.isidentifier():
+    raise ValueError(f'name: found {name!r}, expected an identifier such as "fold_laundry".')
+  episodes = iter(episodes)
+  first = next(episodes, None)
+  if first is None:
+    raise ValueError(f'{directory}: there is no episode to write.')
+  layout = _layout(first, f'{directory}, episode 0')
+
+  def examples():
+    for index, episode in enumerate(itertools.chain([first], episodes)):
+      where = f'{directory}, episode {index}'
+      _check_same_layout(_layout(episode, where), layout, where)
+      yield _example(episode)
+
+  tfds_directory.write(directory, examples(), name=name, features=_features(layout))
+
+
+def read(
+  directory: str | os.PathLike, *, images: bool = False, split: str = 'train'
+) -> list[Episode]:
+  """Reads all episodes of a split, in the order they have on disk.
+
+  Datasets of other laboratories lack `steps/source` and `steps/end_reason`. There the source
+  of every step is `episode_metadata/source` (demo; rollout or policy; intervention or
+  human), else a demonstration; and the episode ends by `episode_metadata/success`, else by
+  a cut: a success is never guessed.
+
+  Args:
+    directory: of one dataset: it holds `features.json` and `dataset_info.json`.
+    images: decode the images to uint8; otherwise they stay encoded, as they are stored.
+    split: name of the split.
+
+  Raises:
+    FileNotFoundError: if the directory or one of its shards is missing.
+    ValueError: naming the file or the episode and step, and the field, that is wrong.
+  """
+  examples = tfds_directory.read(
+    directory, split=split, required=('steps/action', 'steps/observation/state')
+  )
+  episodes = []
+  for index, example in enumerate(examples):
+    episodes.append(_episode(example, images, f'{directory}, episode {index}'))
+  return episodes
+
+
+# Writing
+
+
+def _layout(episode: Episode, where: str) -> dict[str, Any]:
+  """What must be the same in every episode of a dataset: {field: shape, format or type}."""
+  _check(episode, where)
+  layout: dict[str, Any] = {'steps/action': episode.action.shape[1:]}
+  if episode.features is not None:
+    layout['steps/observation/features'] = episode.features.shape[1:]
+  for camera, frames in (episode.images or {}).items():
+    if camera not in CAMERAS:
+      raise ValueError(f'{where}: camera {camera!r}: expected one of {sorted(CAMERAS)}.')
+    if len(frames) != len(episode):
+      raise ValueError(
+        f'{where}: images of {camera!r}: found {len(frames)}, expected one a step: {len(episode)}.'
+      )
+    try:
+      layout[f'steps/observation/{CAMERAS[camera]}'] = image_codec.common_format(frames)
+    except ValueError as error:
+      raise ValueError(f'{where}: images of {camera!r}: {error}') from error
+  for name, value in episode.metadata.items():
+    scalar = [kind for kind, python in _SCALARS.items() if isinstance(value, python)]
+    if not scalar:
+      raise ValueError(
+        f'{where}: metadata {name!r}: found a {type(value).__name__}, expected a bool, int, '
+        'float or str.'
+      )
+    layout[f'episode_metadata/{name}'] = scalar[0]
+  return layout
+
+
+def _check_same_layout(found: dict[str, Any], expected: dict[str, Any], where: str) -> None:
+  for field in sorted(found.keys() | expected.keys()):
+    if found.get(field) != expected.get(field):
+      raise ValueError(
+        f'{where}: {field}: found {found.get(field, "nothing")}, expected '
+        f'{expected.get(field, "nothing")} as in episode 0; all episodes of a dataset have the '
+        'same fields and sizes.'
+      )
+
+
+def _features(layout: Mapping[str, Any]):
+  """The `tfds.features.FeaturesDict` of episodes with this layout."""
+  features = tfds_directory.load_tensorflow()[1].features
+  observation = {'state': features.Tensor(shape=(types.PROPRIO_SIZE,), dtype=np.float32)}
+  metadata = {}
+  for field, found in layout.items():
+    leaf = field.rpartition('/')[-1]
+    if field.startswith('episode_metadata/'):
+      metadata[leaf] = features.Text() if found == 'text' else np.dtype(found).type
+    elif leaf in CAMERAS.values():
+      encoding, height, width = found
+      observation[leaf] = features.Image(shape=(height, width, 3), encoding_format=encoding)
+    elif leaf == 'features':
+      observation[leaf] = features.Tensor(shape=found, dtype=np.float32)
+  steps = {
+    'observation': observation,
+    'action': features.Tensor(shape=layout['steps/action'], dtype=np.float32),
+    'reward': np.float32,
+    'discount': np.float32,
+    'is_first': np.bool_,
+    'is_last': np.bool_,
+    'is_terminal': np.bool_,
+    'language_instruction': features.Text(),
+    'source': features.Text(),
+    'end_reason': features.Text(),
+  }
+  return features.FeaturesDict({'steps': features.Dataset(steps), 'episode_metadata': metadata})
+
+
+def _example(episode: Episode) -> dict[str, Any]:
+  """The nested record that TFDS encodes; terminal where success or failure was decided."""
+  source_text = {value: text for text, value in SOURCE_TEXT.items()}
+  end_reason_text = {value: text for text, value in END_REASON_TEXT.items()}
+  encoded = {
+    CAMERAS[camera]: image_codec.encoded(frames)
+    for camera, frames in (episode.images or {}).items()
+  }
+  steps = []
+  for t in range(len(episode)):
+    observation: dict[str, Any] = {'state': episode.proprio[t]}
+    if episode.features is not None:
+      observation['features'] = episode.features[t]
+    for field, frames in encoded.items():
+      observation[field] = io.BytesIO(frames[t])
+    is_last = t == len(episode) - 1
+    end_reason = episode.end_reason[t]
+    is_terminal = is_last and end_reason in (types.EndReason.SUCCESS, types.EndReason.FAILURE)
+    steps.append(
+      {
+        'observation': observation,
+        'action': episode.action[t],
+        'reward': float(end_reason == types.EndReason.SUCCESS),
+        'discount': 1.0 - is_terminal,
+        'is_first': t == 0,
+        'is_last': is_last,
+        'is_terminal': is_terminal,
+        'language_instruction': episode.language_instruction,
+        'source': source_text[episode.source[t]],
+        'end_reason': end_reason_text[end_reason],
+      }
+    )
+  return {'steps': steps, 'episode_metadata': dict(episode.metadata)}
+
+
+# Reading
+
+
+def _episode(example: Mapping[str, Any], decode: bool, where: str) -> Episode:
+  """The episode in a record whose steps are arrays over time, images encoded."""
+  steps = example['steps']
+  observation = steps['observation']
+  others = {field: value for field, value in example.items() if field != 'steps'}
+  metadata = _scalars(example.get('episode_metadata', others))
+  action = np.asarray(steps['action'], np.float32)
+  instructions = steps.get('language_instruction', [b''])
+  images = {
+    camera: image_codec.decoded(observation[field]) if decode else observation[field]
+    for camera, field in CAMERAS.items()
+    if field in observation
+  }
+  episode = Episode(
+    proprio=_padded(np.asarray(observation['state'], np.float32), where),
+    features=observation.get('features'),
+    images=images or None,
+    action=action,
+    source=_source(steps, metadata, len(action), where),
+    end_reason=_end_reason(steps, metadata, len(action), where),
+    language_instruction=b''.join(instructions[:1]).decode(),
+    metadata=metadata,
+  )
+  _check(episode, where)
+  return episode
+
+
+def _scalars(fields: Mapping[str, Any]) -> dict[str, Any]:
+  """The scalars and texts among the fields, as Python values."""
+  scalars = {}
+  for name, value in fields.items():
+    if isinstance(value, bytes):
+      scalars[name] = value.decode()
+    elif isinstance(value, np.generic):
+      scalars[name] = value.item()
+  return scalars
+
+
+def _padded(state: np.ndarray, where: str) -> np.ndarray:
+  """[T, n] with n <= 32, padded with zeros to [T, 32]."""
+  if state.ndim != 2 or state.shape[1] > types.PROPRIO_SIZE:
+    raise ValueError(
+      f'{where}: steps/observation/state: found {list(state.shape)}, expected [T, n] with n at '
+      f'most {types.PROPRIO_SIZE}; keep joint angles and gripper openings only.'
+    )
+  return np.pad(state, ((0, 0), (0, types.PROPRIO_SIZE - state.shape[1])))
+
+
+def _source(steps, metadata: Mapping[str, Any], length: int, where: str) -> np.ndarray:
+  if 'source' in steps:
+    return _enumerated(steps['source'], SOURCE_TEXT, f'{where}: steps/source')
+  text = metadata.get('source', 'demo')
+  if text not in _EPISODE_SOURCE_TEXT:
+    raise ValueError(
+      f'{where}: episode_metadata/source: found {text!r}, expected one of '
+      f'{list(_EPISODE_SOURCE_TEXT)}.'
+    )
+  return np.full(length, _EPISODE_SOURCE_TEXT[text], np.int8)
+
+
+def _end_reason(steps, metadata: Mapping[str, Any], length: int, where: str) -> np.ndarray:
+  if 'end_reason' in steps:
+    return _enumerated(steps['end_reason'], END_REASON_TEXT, f'{where}: steps/end_reason')
+  end_reason = np.full(length, types.EndReason.NONE, np.int8)
+  if 'success' in metadata:
+    last = types.EndReason.SUCCESS if metadata['success'] else types.EndReason.FAILURE
+  else:
+    last = types.EndReason.CUT
+  end_reason[-1:] = last
+  return end_reason
+
+
+def _enumerated(texts: np.ndarray, values: Mapping[str, int], what: str) -> np.ndarray:
+  """[T] int8 from [T] text."""
+  found, index = np.unique(texts, return_inverse=True)
+  for text in found:
+    if text.decode() not in values:
+      step = int(np.argmax(texts == text))
+      raise ValueError(
+        f'{what}, step {step}: found {text.decode()!r}, expected one of {list(values)}.'
+      )
+  return np.array([values[text.decode()] for text in found], np.int8)[index]
+
+
+# Both ways
+
+
+def _check(episode: Episode, where: str) -> None:
+  """Raises unless ranks, widths, lengths and enumerations are right and numbers finite."""
+  length = len(episode)
+  if length == 0:
+    raise ValueError(f'{where}: the episode has no steps; remove it.')
+  expected = {
+    'state': (episode.proprio, [length, types.PROPRIO_SIZE]),
+    'action': (episode.action, [length, None]),
+    'source': (episode.source, [length]),
+    'end_reason': (episode.end_reason, [length]),
+  }
+  if episode.features is not None:
+    expected['features'] = (episode.features, [length, None, None])
+  for field, (array, shape) in expected.items():
+    fits = array.ndim == len(shape) and all(
+      size in (None, found) for size, found in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+      wanted = str(shape).replace('None', 'any')
+      raise ValueError(f'{where}: {field}: found {list(array.shape)}, expected {wanted}.')
+    bad = ~np.isfinite(array.reshape(length, -1)).all(axis=1)
+    if bad.any():
+      raise ValueError(
+        f'{where}, step {int(np.argmax(bad))}: {field}: found NaN or infinity, expected finite '
+        'numbers; repair or remove the episode.'
+      )
+  for field, values, allowed in (
+    ('source', episode.source, types.Source),
+    ('end_reason', episode.end_reason, types.EndReason),
+  ):
+    unknown = ~np.isin(values, list(allowed))
+    if unknown.any():
+      step = int(np.argmax(unknown))
+      raise ValueError(
+        f'{where}, step {step}: {field}: found {values[step]}, expected a types.{allowed.__name__}.'
+      )

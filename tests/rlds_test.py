@@ -1,0 +1,302 @@
+"""Episodes survive the disk, open with plain TFDS, and wrong ones are named."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from aloe_jax import types
+from aloe_jax.data import rlds
+from aloe_jax.data import tfds_directory
+
+GOLDEN = pathlib.Path(__file__).parent / 'golden/rlds_oxe_like/aloe_oxe_like/0.1.0'
+
+
+def make_episode(index=0, length=5, **changes):
+  """The policy acts for two steps, then a human takes over and succeeds."""
+  rng = np.random.default_rng(index)
+  corners = rng.integers(0, 256, (len(rlds.CAMERAS), length, 2, 3, 3), dtype=np.uint8)
+  frames = np.repeat(np.repeat(corners, 16, axis=2), 16, axis=3)  # 32 x 48, flat 16 x 16 blocks
+  source = np.full(length, types.Source.HUMAN, np.int8)
+  source[:2] = types.Source.POLICY
+  end_reason = np.zeros(length, np.int8)
+  end_reason[1:2] = types.EndReason.TAKEOVER
+  end_reason[-1] = types.EndReason.SUCCESS
+  episode = rlds.Episode(
+    proprio=rng.normal(size=(length, types.PROPRIO_SIZE)).astype(np.float32),
+    features=rng.normal(size=(length, 3, 4)).astype(np.float32),
+    images=dict(zip(rlds.CAMERAS, frames, strict=True)),
+    action=rng.normal(size=(length, 14)).astype(np.float32),
+    source=source,
+    end_reason=end_reason,
+    language_instruction='fold the towel',
+    metadata={'episode_id': index, 'success': True, 'speed': 0.25, 'task': 'fold_laundry'},
+  )
+  return dataclasses.replace(episode, **changes)
+
+
+def steps_with(value, at, like):
+  """A copy of an array with the value at one step."""
+  array = like.copy()
+  array[at] = value
+  return array
+
+
+class RldsTest(parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / 'round_0'
+
+  def assert_same_numbers(self, found, expected):
+    np.testing.assert_array_equal(found.proprio, expected.proprio)
+    np.testing.assert_array_equal(found.action, expected.action)
+    np.testing.assert_array_equal(found.source, expected.source)
+    np.testing.assert_array_equal(found.end_reason, expected.end_reason)
+    self.assertEqual(found.language_instruction, expected.language_instruction)
+    self.assertEqual(found.metadata, expected.metadata)
+
+  def test_what_is_written_is_read_back_in_order(self):
+    episodes = [make_episode(index, length=3 + index) for index in range(4)]
+    rlds.write(self.directory, iter(episodes), name='towels')
+    for found, expected in zip(rlds.read(self.directory, images=True), episodes, strict=True):
+      self.assert_same_numbers(found, expected)
+      np.testing.assert_array_equal(found.features, expected.features)
+      self.assertEqual(found.source.dtype, np.int8)
+      self.assertEqual(list(found.images), list(rlds.CAMERAS))
+      for camera, frames in expected.images.items():
+        np.testing.assert_allclose(found.images[camera].astype(int), frames, atol=3)
+
+  def test_episodes_without_images_and_features_stay_without_them(self):
+    rlds.write(self.directory, [make_episode(images=None, features=None)], name='towels')
+    (found,) = rlds.read(self.directory, images=True)
+    self.assertIsNone(found.images)
+    self.assertIsNone(found.features)
+
+  def test_order_is_kept_across_shards(self):
+    episodes = [make_episode(index, length=1 + index % 3, images=None) for index in range(70)]
+    rlds.write(self.directory, episodes, name='towels')
+    self.assertLen(list(self.directory.glob('*.tfrecord-*')), 3)
+    found = rlds.read(self.directory)
+    self.assertEqual([episode.metadata['episode_id'] for episode in found], list(range(70)))
+
+  def test_encoded_images_keep_their_bytes(self):
+    rlds.write(self.directory, [make_episode()], name='towels')
+    (first,) = rlds.read(self.directory)
+    again = self.directory.with_name('again')
+    rlds.write(again, [first], name='towels')
+    (second,) = rlds.read(again)
+    for camera in rlds.CAMERAS:
+      self.assertEqual(list(first.images[camera]), list(second.images[camera]))
+      self.assertStartsWith(first.images[camera][0], b'\xff\xd8')
+
+  def test_plain_tfds_reads_the_same_steps(self):
+    episode = make_episode()
+    rlds.write(self.directory, [episode], name='towels')
+    _, tfds = tfds_directory.load_tensorflow()
+    builder = tfds.builder_from_directory(self.directory)
+    self.assertEqual(builder.name, 'towels')
+    self.assertEqual(builder.info.splits['train'].num_examples, 1)
+    (example,) = builder.as_dataset(split='train')
+    steps = list(example['steps'].as_numpy_iterator())
+    self.assertLen(steps, 5)
+    for t, step in enumerate(steps):
+      np.testing.assert_array_equal(step['observation']['state'], episode.proprio[t])
+      np.testing.assert_array_equal(step['observation']['features'], episode.features[t])
+      np.testing.assert_array_equal(step['action'], episode.action[t])
+      image = step['observation']['left_wrist_image'].astype(int)
+      np.testing.assert_allclose(image, episode.images['left_wrist'][t], atol=3)
+      self.assertEqual(step['language_instruction'], b'fold the towel')
+    self.assertEqual([step['source'] for step in steps], [b'policy'] * 2 + [b'human'] * 3)
+    self.assertEqual(
+      [step['end_reason'] for step in steps], [b'', b'takeover', b'', b'', b'success']
+    )
+    self.assertEqual([step['reward'] for step in steps], [0, 0, 0, 0, 1])
+    self.assertEqual([step['discount'] for step in steps], [1, 1, 1, 1, 0])
+    self.assertEqual([step['is_first'] for step in steps], [True] + [False] * 4)
+    self.assertEqual([step['is_last'] for step in steps], [False] * 4 + [True])
+    self.assertEqual([step['is_terminal'] for step in steps], [False] * 4 + [True])
+    self.assertEqual(example['episode_metadata']['speed'].numpy(), 0.25)
+
+  @parameterized.parameters(types.EndReason.TIMEOUT, types.EndReason.CUT)
+  def test_an_undecided_end_is_not_terminal_on_disk(self, end_reason):
+    ends = np.array([0, end_reason], np.int8)
+    episode = make_episode(length=2, images=None, end_reason=ends)
+    rlds.write(self.directory, [episode], name='towels')
+    (example,) = tfds_directory.read(self.directory, split='train', required=())
+    np.testing.assert_array_equal(example['steps']['is_terminal'], [False, False])
+    np.testing.assert_array_equal(example['steps']['discount'], [1, 1])
+    np.testing.assert_array_equal(example['steps']['reward'], [0, 0])
+
+  def test_an_existing_directory_is_never_overwritten(self):
+    rlds.write(self.directory, [make_episode(0)], name='towels')
+    with self.assertRaisesRegex(FileExistsError, 'round_0 exists already.*choose another'):
+      rlds.write(self.directory, [make_episode(1)], name='towels')
+    self.assertEqual(rlds.read(self.directory)[0].metadata['episode_id'], 0)
+
+  def test_a_writer_that_fails_half_way_leaves_nothing(self):
+    def episodes():
+      yield make_episode(0)
+      raise RuntimeError('the robot lost power')
+
+    with self.assertRaisesRegex(RuntimeError, 'lost power'):
+      rlds.write(self.directory, episodes(), name='towels')
+    self.assertEmpty(list(self.directory.parent.iterdir()))
+
+  @parameterized.named_parameters(
+    ('nan_action', 'action', (np.nan, 3), r'episode 1, step 3: action: found NaN'),
+    ('infinite_state', 'proprio', (np.inf, 2), r'episode 1, step 2: state: found NaN or inf'),
+    ('unknown_source', 'source', (7, 4), r'episode 1, step 4: source: found 7.*types\.Source'),
+    ('unknown_end', 'end_reason', (9, 1), r'step 1: end_reason: found 9.*types\.EndReason'),
+  )
+  def test_a_wrong_value_is_named_before_it_is_written(self, field, value_at, message):
+    right = make_episode(1)
+    wrong = dataclasses.replace(right, **{field: steps_with(*value_at, getattr(right, field))})
+    with self.assertRaisesRegex(ValueError, message):
+      rlds.write(self.directory, [make_episode(0), wrong], name='towels')
+    self.assertFalse(self.directory.exists())
+
+  @parameterized.named_parameters(
+    ('narrow_state', {'proprio': np.zeros((5, 14))}, r'state: found \[5, 14\], expected \[5, 32\]'),
+    ('flat_action', {'action': np.zeros(5)}, r'action: found \[5\], expected \[5, any\]'),
+    ('short_source', {'source': np.zeros(4, np.int8)}, r'source: found \[4\], expected \[5\]'),
+    ('no_steps', {'action': np.zeros((0, 14))}, 'the episode has no steps'),
+    ('other_width', {'action': np.zeros((5, 7))}, r'steps/action: found \(7,\), expected \(14,\)'),
+    ('no_features', {'features': None}, r'features: found nothing, expected \(3, 4\)'),
+    ('other_metadata', {'metadata': {}}, 'episode_metadata/episode_id: found nothing'),
+    ('list_metadata', {'metadata': {'tags': []}}, "metadata 'tags': found a list, expected a bool"),
+    ('unknown_camera', {'images': {'chest': []}}, "camera 'chest': expected one of"),
+    ('few_images', {'images': {'head': [b'']}}, 'found 1, expected one a step: 5'),
+    ('no_jpeg', {'images': {'head': [b'GIF'] * 5}}, "'head': step 0: found neither JPEG nor PNG"),
+    ('float_images', {'images': {'head': np.zeros((5, 8, 8, 3))}}, 'found float64.*expected uint8'),
+  )
+  def test_an_episode_unlike_the_first_is_named(self, changes, message):
+    wrong = make_episode(1, **changes)
+    with self.assertRaisesRegex(ValueError, f'round_0, episode 1.*{message}'):
+      rlds.write(self.directory, [make_episode(0), wrong], name='towels')
+
+  def test_writing_nothing_is_refused(self):
+    with self.assertRaisesRegex(ValueError, 'there is no episode to write'):
+      rlds.write(self.directory, [], name='towels')
+    with self.assertRaisesRegex(ValueError, "name: found 'two words'"):
+      rlds.write(self.directory, [make_episode()], name='two words')
+
+  def test_a_missing_directory_is_named(self):
+    with self.assertRaisesRegex(FileNotFoundError, 'round_0: there is no such directory'):
+      rlds.read(self.directory)
+
+  def test_a_folder_above_a_dataset_points_to_it(self):
+    with self.assertRaisesRegex(ValueError, 'is not a TFDS dataset.*pass .*0.1.0'):
+      rlds.read(GOLDEN.parent)
+
+  def test_a_missing_split_or_shard_is_named(self):
+    with self.assertRaisesRegex(ValueError, r"split 'test': expected one of \['train', 'val'\]"):
+      rlds.read(GOLDEN, split='test')
+    with self.assertRaisesRegex(FileNotFoundError, 'val.tfrecord-00000-of-00002: the shard is mi'):
+      rlds.read(GOLDEN, split='val')
+
+  @parameterized.parameters(
+    ('"action":', '"actions":', 'steps/action is missing; the nearest fields are steps/actions'),
+    ('"state":', '"joints":', 'steps/observation/state is missing'),
+  )
+  def test_a_missing_field_is_named_with_the_nearest(self, found, renamed, message):
+    rlds.write(self.directory, [make_episode(images=None)], name='towels')
+    path = self.directory / 'features.json'
+    path.write_text(path.read_text().replace(found, renamed))
+    with self.assertRaisesRegex(ValueError, message):
+      rlds.read(self.directory)
+
+  @parameterized.parameters(
+    (
+      b'takeover',
+      b'handover',
+      "end_reason, step 1: found 'handover', expected one of .*'takeover'",
+    ),
+    (b'policy', b'robots', "source, step 0: found 'robots', expected one of .'demo'"),
+  )
+  def test_an_unknown_text_on_disk_is_named(self, text, replacement, message):
+    rlds.write(self.directory, [make_episode(images=None)], name='towels')
+    self.rewrite_records(lambda record: record.replace(text, replacement))
+    with self.assertRaisesRegex(ValueError, f'episode 0: steps/.*{message}'):
+      rlds.read(self.directory)
+
+  def rewrite_records(self, change):
+    tf, _ = tfds_directory.load_tensorflow()
+    (path,) = self.directory.glob('*.tfrecord-*')
+    records = [change(record.numpy()) for record in tf.data.TFRecordDataset(str(path))]
+    with tf.io.TFRecordWriter(str(path)) as writer:
+      for record in records:
+        writer.write(record)
+
+  def test_nan_on_disk_is_named(self):
+    mark = np.float32(1234.5)
+    episode = make_episode(images=None)
+    episode.action[3, 7] = mark
+    rlds.write(self.directory, [episode], name='towels')
+    nan = np.float32(np.nan).tobytes()
+    self.rewrite_records(lambda record: record.replace(mark.tobytes(), nan))
+    with self.assertRaisesRegex(ValueError, 'round_0, episode 0, step 3: action: found NaN'):
+      rlds.read(self.directory)
+
+  def test_a_corrupt_shard_is_named_with_the_episode(self):
+    rlds.write(self.directory, [make_episode(i, images=None) for i in range(3)], name='towels')
+    (path,) = self.directory.glob('*.tfrecord-*')
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with self.assertRaisesRegex(ValueError, r'tfrecord-00000: episode 1 of the split cannot be'):
+      rlds.read(self.directory)
+
+
+class OtherLaboratoriesDataTest(absltest.TestCase):
+  """A dataset in Open X-Embodiment's layout, written by TFDS; its numbers are known."""
+
+  def test_numbers_are_read(self):
+    episodes = rlds.read(GOLDEN, images=True)
+    self.assertEqual([e.metadata['episode_id'] for e in episodes], [5, 0, 3, 1, 2, 4])
+    self.assertEqual([len(e) for e in episodes], [27, 24, 51, 30, 12, 18])
+    for episode in episodes:
+      identifier, t = episode.metadata['episode_id'], np.arange(len(episode))
+      np.testing.assert_array_equal(episode.proprio[:, 0], identifier)
+      np.testing.assert_array_equal(episode.proprio[:, 1], t)
+      np.testing.assert_array_equal(episode.proprio[:, 14:], 0)
+      expected = -0.1 + 0.2 * np.arange(14) / 13 + 0.01 * t[:, None]
+      np.testing.assert_allclose(episode.action, expected, atol=1e-6)
+      for number, camera in enumerate(rlds.CAMERAS):
+        self.assertEqual(episode.images[camera].shape, (len(episode), 96, 96, 3))
+        colour = episode.images[camera][:, 2:8, 2:8].mean(axis=(1, 2))
+        red, green = np.full(len(episode), 20 + 12 * identifier), 20 + 3 * t
+        blue = np.full(len(episode), 60 + 60 * number)
+        np.testing.assert_allclose(colour, np.stack([red, green, blue], axis=1), atol=3)
+
+  def test_sources_and_ends_come_from_the_metadata(self):
+    by_id = {e.metadata['episode_id']: e for e in rlds.read(GOLDEN)}
+    sources = {i: set(e.source) for i, e in by_id.items()}
+    demo, policy, human = ({source} for source in types.Source)
+    self.assertEqual(sources, {0: demo, 3: demo, 1: policy, 4: policy, 2: human, 5: human})
+    for identifier, episode in by_id.items():
+      np.testing.assert_array_equal(episode.end_reason[:-1], types.EndReason.NONE)
+      failed = identifier in (2, 5)
+      end = types.EndReason.FAILURE if failed else types.EndReason.SUCCESS
+      self.assertEqual(episode.end_reason[-1], end)
+    self.assertEqual(by_id[5].language_instruction, 'pack the phone into the box')
+
+  def test_without_a_success_flag_an_episode_ends_by_a_cut(self):
+    directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / 'no_flag'
+    shutil.copytree(GOLDEN, directory)
+    path = directory / 'features.json'
+    features = json.loads(path.read_text())
+    del features['featuresDict']['features']['episode_metadata']
+    path.write_text(json.dumps(features))
+    for episode in rlds.read(directory):
+      self.assertEqual(episode.metadata, {})
+      np.testing.assert_array_equal(episode.source, types.Source.DEMO)
+      self.assertEqual(episode.end_reason[-1], types.EndReason.CUT)
+
+
+if __name__ == '__main__':
+  absltest.main()
