@@ -1,1 +1,8 @@
 """Learning algorithms: what each one optimises, and on which data."""
+
+from aloe_jax.agents import aloe
+from aloe_jax.agents import awr
+from aloe_jax.agents import bc
+from aloe_jax.agents import dagger
+
+AGENTS = {a.name: a for a in (aloe.AGENT, awr.AGENT, bc.AGENT, dagger.AGENT)}

@@ -1,0 +1,53 @@
+"""AWR: a distributional V(s) of Monte-Carlo returns, weights from return - V (App. C.3)."""
+
+import jax
+import jax.numpy as jnp
+
+from aloe_jax import losses
+from aloe_jax import types
+from aloe_jax.agents import agent
+from aloe_jax.agents import aloe
+from aloe_jax.models import language
+
+
+def _logits(critic, params, observation: types.Observation, settings: agent.Settings) -> jax.Array:
+  prompt = language.bag_of_tokens(observation) if settings.language else None
+  return critic.apply(params, observation.features, observation.proprio, prompt)
+
+
+def _support(settings: agent.Settings) -> jax.Array:
+  return losses.categorical_support(
+      settings.value_min, settings.value_max, settings.value_bins
+  )
+
+
+def critic_loss(
+    params, target_params, batch: types.CriticBatch, next_action: None, *, critic,
+    settings: agent.Settings
+) -> tuple[jax.Array, agent.Metrics]:
+  """Cross-entropy to the discretised Monte-Carlo return; no bootstrap, no target network."""
+  del target_params, next_action
+  support = _support(settings)
+  logits = _logits(critic, params, batch.observation, settings)
+  loss = losses.categorical_cross_entropy(
+      logits, losses.categorical_target(batch.returns, support)
+  )
+  value = losses.categorical_value(logits, support)
+  return loss, {
+      'loss': loss,
+      'value': value.mean() / settings.reward_scale,
+      'returns': batch.returns.mean() / settings.reward_scale,
+      'error': jnp.abs(value - batch.returns).mean() / settings.reward_scale,
+  }
+
+
+def advantage(
+    params, batch: types.ActorBatch, bank_action: None, *, critic, settings: agent.Settings
+) -> jax.Array:
+  """Monte-Carlo return minus V(s_t), [B]: one number for all chunks of equal outcome."""
+  del bank_action
+  logits = _logits(critic, params, batch.observation, settings)
+  return losses.advantage(batch.returns, losses.categorical_value(logits, _support(settings)))
+
+
+AGENT = agent.Agent('awr', 'state', critic_loss, advantage, aloe.imitates)

@@ -1,0 +1,14 @@
+"""HG-DAgger: behaviour cloning on demonstrations and on what the human did at take-overs."""
+
+import numpy as np
+
+from aloe_jax import types
+from aloe_jax.agents import agent
+
+
+def imitates(source: np.ndarray) -> np.ndarray:
+  """Demonstrations and human fragments."""
+  return np.isin(source, [types.Source.DEMO, types.Source.HUMAN])
+
+
+AGENT = agent.Agent('dagger', None, None, None, imitates)

@@ -1,0 +1,220 @@
+"""The train step of Algorithm 1: N_Q critic updates with Polyak targets, then N_pi of the actor.
+
+Written once for one device or many: under pmap `axis_name` is set and means over the batch
+are averaged over the replicas; under a mesh they are global already.
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from aloe_jax import losses
+from aloe_jax import policy
+from aloe_jax import types
+from aloe_jax.agents import agent as agent_lib
+from aloe_jax.models import language
+from aloe_jax.train_state import TrainState
+
+Mean = Callable[[Any], Any]  # mean over the replicas of a pytree
+
+
+def advantage_weights(
+    advantage: jax.Array, settings: agent_lib.Settings, mean: Mean = lambda x: x
+) -> jax.Array:
+  """Weights of Eq. (11), in the units that the settings name, divided by their mean.
+
+  The division keeps the learning rate's meaning and moves no optimum. Neither it nor the
+  standard deviation shifts the advantage: its zero is the policy's own value (Eq. 10).
+
+  Args:
+    advantage: [B].
+    settings: `beta`, `beta_unit`, `clip`, `reward_scale`.
+    mean: average over the replicas.
+
+  Returns:
+    [B], of mean one.
+  """
+  if settings.beta_unit == 'sigma':
+    first, second = mean((advantage.mean(), jnp.square(advantage).mean()))
+    unit = jnp.sqrt(jnp.maximum(second - jnp.square(first), 1e-12))
+  else:
+    unit = settings.reward_scale
+  weight = losses.advantage_weight(advantage / unit, settings.beta, settings.clip)
+  return weight / mean(weight.mean())
+
+
+def flow_time(key: jax.Array, row: jax.Array, distribution: str) -> jax.Array:
+  """eta of Eq. (15), [B]: uniform on [0, 1], or π0.5's, where t = 1 - eta ~ Beta(1.5, 1)."""
+
+  def one(r):
+    u = jax.random.uniform(jax.random.fold_in(key, r))
+    return 1 - (u ** (1 / 1.5) * 0.999 + 0.001) if distribution == 'beta' else u
+
+  return jax.vmap(one)(row)
+
+
+@dataclasses.dataclass(frozen=True)
+class Learner:
+  """An agent, its networks and optimisers.
+
+  Attributes:
+    agent: the algorithm.
+    networks: actor and critic modules.
+    settings: numbers of the losses.
+    actor_optimizer: of the actor; phases of other lengths differ in its state alone.
+    critic_optimizer: of the critic.
+  """
+
+  agent: agent_lib.Agent
+  networks: agent_lib.Networks
+  settings: agent_lib.Settings
+  actor_optimizer: optax.GradientTransformation
+  critic_optimizer: optax.GradientTransformation
+
+  def init(self, seed: int, example: types.ActorBatch) -> TrainState:
+    """A fresh state; `example` is a batch of any size B whose shapes the networks take."""
+    key_actor, key_critic = jax.random.split(jax.random.key(seed))
+    observation, action = example.observation, example.action
+    time = jnp.zeros(action.shape[0])
+    actor = self.networks.actor.init(key_actor, observation, action, time)
+    critic, critic_optimizer = {}, ()
+    if self.networks.critic is not None:
+      inputs = [observation.features, observation.proprio]
+      if self.agent.critic == 'action':
+        inputs += [action, example.valid]
+      if self.settings.language:
+        inputs.append(language.bag_of_tokens(observation))
+      critic = self.networks.critic.init(key_critic, *inputs)
+      critic_optimizer = self.critic_optimizer.init(critic)
+    return TrainState(
+        step=jnp.int32(0),
+        seed=jnp.uint32(seed),
+        actor=actor,
+        actor_ema=jax.tree.map(jnp.copy, actor),
+        actor_optimizer=self.actor_optimizer.init(actor),
+        critic=critic,
+        critic_target=jax.tree.map(jnp.copy, critic),
+        critic_optimizer=critic_optimizer,
+    )
+
+  def train_step(
+      self,
+      state: TrainState,
+      critic_batches: types.CriticBatch | None,
+      actor_batches: types.ActorBatch | None,
+      axis_name: str | None = None,
+  ) -> tuple[TrainState, dict[str, agent_lib.Metrics]]:
+    """Lines 4-15 of Algorithm 1 on batches that were drawn beforehand.
+
+    Args:
+      state: donated by the compiled step.
+      critic_batches: leaves [N_Q, B, ...], or None for no critic updates.
+      actor_batches: leaves [N_pi, B, ...], or None for no actor updates.
+      axis_name: of the replicas under pmap.
+
+    Returns:
+      The state after N_Q + N_pi updates, and metrics averaged over each phase.
+    """
+
+    def mean(tree):
+      return jax.lax.pmean(tree, axis_name) if axis_name else tree
+
+    metrics = {}
+    if critic_batches is not None:
+      state, series = jax.lax.scan(
+          lambda s, batch: self._critic_update(s, batch, mean), state, critic_batches
+      )
+      metrics['critic'] = jax.tree.map(jnp.mean, series)
+    if actor_batches is not None:
+      state, series = jax.lax.scan(
+          lambda s, batch: self._actor_update(s, batch, mean), state, actor_batches
+      )
+      metrics['actor'] = jax.tree.map(jnp.mean, series)
+    return state, metrics
+
+  def _critic_update(
+      self, state: TrainState, batch: types.CriticBatch, mean: Mean
+  ) -> tuple[TrainState, agent_lib.Metrics]:
+    """Lines 5-8 of Algorithm 1: target (Eq. 7), ensemble (Eq. 8), Polyak."""
+    next_action = batch.next_action
+    if self.agent.samples_policy and next_action is None:
+      next_action = self._sample(state, batch.next_observation, batch.row, samples=1)
+    loss = lambda params: self.agent.critic_loss(  # noqa: E731
+        params,
+        state.critic_target,
+        batch,
+        next_action,
+        critic=self.networks.critic,
+        settings=self.settings,
+    )
+    gradients, metrics = jax.grad(loss, has_aux=True)(state.critic)
+    gradients, metrics = mean((gradients, metrics))
+    metrics['gradient_norm'] = optax.global_norm(gradients)
+    updates, optimizer = self.critic_optimizer.update(
+        gradients, state.critic_optimizer, state.critic
+    )
+    critic = optax.apply_updates(state.critic, updates)
+    target = optax.incremental_update(critic, state.critic_target, self.settings.polyak)
+    state = state.replace(
+        step=state.step + 1, critic=critic, critic_target=target, critic_optimizer=optimizer
+    )
+    return state, metrics
+
+  def _actor_update(
+      self, state: TrainState, batch: types.ActorBatch, mean: Mean
+  ) -> tuple[TrainState, agent_lib.Metrics]:
+    """Lines 11-14 of Algorithm 1: weight (Eqs. 9-11), weighted flow matching (Eq. 15)."""
+    weight = self._weight(state, batch, mean)
+    key_eta, key_noise = jax.random.split(self._key(state))
+    eta = flow_time(key_eta, batch.row, self.settings.flow_time)
+    noise = policy.row_noise(key_noise, batch.row, 1, batch.action.shape[1:])[:, 0]
+    noisy = losses.noised_action(batch.action, noise, eta)
+
+    def loss(params):
+      velocity = self.networks.actor.apply(params, batch.observation, noisy, 1 - eta)
+      error = losses.flow_matching_error(velocity, batch.action, noise, batch.valid)
+      value = losses.weighted_mean(error, weight)
+      return value, {'loss': value, 'error': error.mean(), 'weight': weight.mean()}
+
+    gradients, metrics = jax.grad(loss, has_aux=True)(state.actor)
+    gradients, metrics = mean((gradients, metrics))
+    metrics['gradient_norm'] = optax.global_norm(gradients)
+    updates, optimizer = self.actor_optimizer.update(gradients, state.actor_optimizer, state.actor)
+    actor = optax.apply_updates(state.actor, updates)
+    ema = optax.incremental_update(actor, state.actor_ema, 1 - self.settings.ema)
+    state = state.replace(
+        step=state.step + 1, actor=actor, actor_ema=ema, actor_optimizer=optimizer
+    )
+    return state, metrics
+
+  def _weight(self, state: TrainState, batch: types.ActorBatch, mean: Mean) -> jax.Array:
+    """[B] weights: those of the phase, those of this very step, or ones for imitation."""
+    if self.agent.advantage is None:
+      return jnp.ones(batch.action.shape[0])
+    if batch.weight is not None:
+      return batch.weight
+    bank_action = None
+    if self.agent.samples_policy:
+      bank_action = self._sample(state, batch.observation, batch.row, self.settings.samples)
+    advantage = self.agent.advantage(
+        state.critic, batch, bank_action, critic=self.networks.critic, settings=self.settings
+    )
+    return advantage_weights(advantage, self.settings, mean)
+
+  def _sample(
+      self, state: TrainState, observation: types.Observation, row: jax.Array, samples: int
+  ) -> jax.Array:
+    """[B, M, h, A] drawn from the acting policy, as Algorithm 1 is written."""
+    actor = self.networks.actor
+    key = jax.random.fold_in(self._key(state), 1)
+    noise = policy.row_noise(key, row, samples, (actor.horizon, actor.action_size))
+    return policy.sample_actions(
+        actor, state.actor_ema, observation, noise, self.settings.flow_steps
+    )
+
+  def _key(self, state: TrainState) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(state.seed), state.step)

@@ -1,0 +1,41 @@
+"""Sampling action chunks from any flow-matching actor with the door `prefix`, `velocity`."""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from aloe_jax import types
+
+
+def sample(
+    actor: nn.Module,
+    params,
+    observation: types.Observation,
+    noise: jax.Array,
+    num_steps: int,
+) -> jax.Array:
+  """Integrates the flow from noise to actions by Euler steps (π0.5's sampler).
+
+  The prefix runs once and its cache serves all M samples. The velocity points from data to
+  noise, so each step moves against it, from t = 1 down to 0.
+
+  Args:
+    actor: linen module with methods `prefix(observation)` and `velocity(cache, x, t)`.
+    params: its variables.
+    observation: batch of B.
+    noise: [M, B, h, A], standard normal.
+    num_steps: Euler steps.
+
+  Returns:
+    [M, B, h, A] actions; equal noise gives equal actions.
+  """
+  cache = actor.apply(params, observation, method='prefix')
+
+  def euler(step: jax.Array, x: jax.Array) -> jax.Array:
+    time = jnp.full(x.shape[0], 1.0 - step / num_steps)
+    return x - actor.apply(params, cache, x, time, method='velocity') / num_steps
+
+  def integrate(x: jax.Array) -> jax.Array:
+    return jax.lax.fori_loop(0, num_steps, euler, x)
+
+  return jax.vmap(integrate)(noise)

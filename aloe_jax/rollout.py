@@ -1,0 +1,214 @@
+"""Rollouts: a policy in many simulated environments at once, with a human ready to take over.
+
+All environments advance in lockstep inside one compiled program. A policy's chunk of h actions
+is played for e of them, then asked for again. Where a human watches, the policy's fragment ends
+as `failure` or `timeout` when it failed, and as `takeover` when the human saw danger and
+reached for the controls; either way the human goes on from there in a new fragment.
+
+Legend of shapes: E environments, T recorded steps, h chunk horizon, A action width.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+from typing import Any, Protocol
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aloe_jax import types
+from aloe_jax.envs import human as human_lib
+from aloe_jax.envs import tabletop
+from aloe_jax.policy import Policy
+
+SEGMENT = 24  # steps per compiled call: between calls, progress is shown and the end checked
+
+Observe = Callable[[Any], tuple[jax.Array, jax.Array]]  # state to proprio [32], features [V, F]
+
+
+class Progress(Protocol):
+  """Told about every segment: environments finished, out of how many, and steps so far."""
+
+  def __call__(self, finished: int, total: int, steps: int) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+  """What a rollout compiles for.
+
+  Attributes:
+    sim: the environment.
+    observe: what a policy sees of one state.
+    execute: e, steps of a chunk that are played before the policy is asked again.
+    human: 'none' (evaluation), 'watching' (collection) or 'demonstrating' (no policy).
+    style, mode: of the human, see `human.init`.
+  """
+
+  sim: tabletop.Simulator
+  observe: Observe
+  execute: int = 1
+  human: str = 'none'
+  style: str = 'mixture'
+  mode: str = 'mixture'
+
+
+@flax.struct.dataclass
+class Trajectories:
+  """What happened, as NumPy arrays; T steps of which each environment used the first few.
+
+  Attributes:
+    proprio: [E, T, 32].
+    features: [E, T, V, F].
+    action: [E, T, A].
+    source: [E, T] int8, `types.Source`.
+    end_reason: [E, T] int8, `types.EndReason`.
+    active: [E, T] bool, False once an environment has finished.
+    state: simulator states, leaves [E, T, ...], to draw pictures from.
+  """
+
+  proprio: np.ndarray
+  features: np.ndarray
+  action: np.ndarray
+  source: np.ndarray
+  end_reason: np.ndarray
+  active: np.ndarray
+  state: Any
+
+  @property
+  def lengths(self) -> np.ndarray:
+    """[E] steps of each episode, all its fragments together."""
+    return self.active.sum(axis=1)
+
+  @property
+  def first_end(self) -> np.ndarray:
+    """[E] `types.EndReason` of each episode's first fragment: the policy's own outcome."""
+    first = np.argmax(self.end_reason != types.EndReason.NONE, axis=1)
+    return np.take_along_axis(self.end_reason, first[:, None], axis=1)[:, 0]
+
+
+@flax.struct.dataclass
+class _Environment:
+  state: Any
+  human: human_lib.HumanState
+  source: jax.Array
+  finished: jax.Array
+
+
+def run(
+    setup: Setup,
+    policy: Policy | None,
+    *,
+    key: jax.Array,
+    episodes: int,
+    progress: Progress = lambda finished, total, steps: None,
+) -> Trajectories:
+  """Runs `episodes` environments side by side, each for one episode.
+
+  Args:
+    setup: environment and human.
+    policy: who acts; None where the human demonstrates.
+    key: all randomness. Equal keys give equal scenes and people, whatever the policy.
+    episodes: E.
+    progress: told after each segment.
+
+  Returns:
+    Trajectories of T <= twice the task's limit steps.
+  """
+  key_reset, key_steps = jax.random.split(key)
+  environments = _reset(setup, key_reset, episodes)
+  segments = []
+  while not (finished := np.asarray(environments.finished)).all():
+    segment_key = jax.random.fold_in(key_steps, len(segments))
+    environments, record = _segment(setup, environments, policy, segment_key)
+    segments.append(jax.tree.map(np.asarray, record))
+    progress(int(finished.sum()), episodes, sum(int(s.active.sum()) for s in segments))
+  return jax.tree.map(lambda *x: np.concatenate(x).swapaxes(0, 1), *segments)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _reset(setup: Setup, key: jax.Array, episodes: int) -> _Environment:
+  """[E] fresh environments, each with the person who watches or demonstrates."""
+
+  def one(key):
+    key_state, key_human = jax.random.split(key)
+    demonstrating = setup.human == 'demonstrating'
+    return _Environment(
+        state=setup.sim.reset(key_state),
+        human=human_lib.init(key_human, setup.sim, setup.style, setup.mode),
+        source=jnp.int8(types.Source.DEMO if demonstrating else types.Source.POLICY),
+        finished=jnp.bool_(False),
+    )
+
+  return jax.vmap(one)(jax.random.split(key, episodes))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _segment(
+    setup: Setup, environments: _Environment, policy: Policy | None, key: jax.Array
+) -> tuple[_Environment, Trajectories]:
+  """Advances all environments by about `SEGMENT` steps; the record's leaves are [T, E, ...]."""
+  blocks = max(1, SEGMENT // setup.execute)
+
+  def block(environments, key):
+    key_policy, key_steps = jax.random.split(key)
+    proprio, features = jax.vmap(setup.observe)(environments.state)
+    if policy is None:
+      planned = jnp.zeros((setup.execute, len(proprio), tabletop.ACTION_SIZE))
+    else:
+      chunk = policy.act(policy.observation(proprio, features), key_policy)
+      planned = chunk[:, : setup.execute].swapaxes(0, 1)
+
+    def steps(environments, inputs):
+      planned, key = inputs
+      keys = jax.random.split(key, len(planned))
+      return jax.vmap(functools.partial(_step, setup))(environments, planned, keys)
+
+    keys = jax.random.split(key_steps, setup.execute)
+    return jax.lax.scan(steps, environments, (planned, keys))
+
+  environments, record = jax.lax.scan(block, environments, jax.random.split(key, blocks))
+  return environments, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), record)
+
+
+def _step(
+    setup: Setup, environment: _Environment, planned: jax.Array, key: jax.Array
+) -> tuple[_Environment, Trajectories]:
+  """One step of one environment, by whoever is at the controls, and what is recorded of it."""
+  key_human, key_step = jax.random.split(key)
+  before = environment.state
+  by_policy = environment.source == types.Source.POLICY
+  human_action, human = human_lib.act(before, environment.human, key_human)
+  action = jnp.where(by_policy, planned, human_action)
+  state = setup.sim.step(before, action, key_step)
+  end_reason = state.end_reason
+  takes_over = jnp.bool_(False)
+  if setup.human == 'watching':
+    danger = by_policy & ~state.done & human_lib.danger(state)
+    end_reason = jnp.where(danger, types.EndReason.TAKEOVER, end_reason)
+    failed = state.done & (end_reason != types.EndReason.SUCCESS)
+    takes_over = by_policy & (failed | danger)
+    helped = _choose(failed, human_lib.recover(state), state.replace(t=jnp.zeros_like(state.t)))
+    state = _choose(takes_over, helped, state)
+  proprio, features = setup.observe(before)
+  record = Trajectories(
+      proprio=proprio,
+      features=features,
+      action=action,
+      source=environment.source,
+      end_reason=jnp.where(environment.finished, 0, end_reason).astype(jnp.int8),
+      active=~environment.finished,
+      state=before,
+  )
+  environment = environment.replace(
+      state=state,
+      human=human,
+      source=jnp.where(takes_over, jnp.int8(types.Source.HUMAN), environment.source),
+      finished=environment.finished | state.done,
+  )
+  return environment, record
+
+
+def _choose(condition: jax.Array, yes: Any, no: Any) -> Any:
+  return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)

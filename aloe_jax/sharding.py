@@ -1,0 +1,156 @@
+"""One step function, run on one device or many: replicas by pmap, or a sharded mesh by jit.
+
+Both layouts take and give the same global values, so nothing else in the program knows which
+of them runs. Sharding is derived from shapes; models carry no mesh and no axis names.
+"""
+
+from collections.abc import Callable, Sequence
+import functools
+from typing import Any, Protocol
+
+from flax import jax_utils
+import jax
+from jax.sharding import AxisType
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+import numpy as np
+
+AXIS = 'replica'  # the name that a step averages over under pmap
+MIN_SHARDED_SIZE = 2**20  # smaller arrays are replicated: moving them costs more than it saves
+
+Step = Callable[..., Any]
+
+
+class Layout(Protocol):
+  """Where state and batches live, and how a step is compiled for it."""
+
+  def compile(self, step: Step) -> Step:
+    """Compiles `step(state, *batches, axis_name=...)`; the state is donated."""
+
+  def place_state(self, state: Any) -> Any:
+    """Puts a state where a compiled step wants it."""
+
+  def place_batches(self, batches: Any) -> Any:
+    """Splits batches [n, B, ...] over the devices along B."""
+
+  def fetch(self, tree: Any) -> Any:
+    """One global copy of a state or of metrics that a compiled step returned."""
+
+
+class Pmap:
+  """A full copy of the state on every device; gradients are averaged by `lax.pmean`.
+
+  Args:
+    devices: those to use; all of them by default.
+  """
+
+  def __init__(self, devices: Sequence[jax.Device] | None = None):
+    self._devices = list(devices or jax.devices())
+
+  def compile(self, step: Step) -> Step:
+    step = functools.partial(step, axis_name=AXIS)
+    return jax.pmap(step, axis_name=AXIS, devices=self._devices, donate_argnums=0)
+
+  def place_state(self, state: Any) -> Any:
+    return jax_utils.replicate(state, self._devices)
+
+  def place_batches(self, batches: Any) -> Any:
+    count = len(self._devices)
+
+    def split(x):
+      x = np.asarray(x)
+      _check_divisible(x.shape[1], count)
+      shards = x.reshape(x.shape[0], count, x.shape[1] // count, *x.shape[2:])
+      return np.swapaxes(shards, 0, 1)
+
+    return jax.tree.map(split, batches)
+
+  def fetch(self, tree: Any) -> Any:
+    return jax_utils.unreplicate(tree)
+
+
+class Fsdp:
+  """State split over the devices by `shard_rule`, batches over all of them; one `jax.jit`.
+
+  Args:
+    fsdp: devices that share one copy of the state; all of them by default.
+    devices: those to use; all of them by default.
+  """
+
+  def __init__(self, fsdp: int | None = None, devices: Sequence[jax.Device] | None = None):
+    devices = list(devices or jax.devices())
+    fsdp = fsdp or len(devices)
+    _check_divisible(len(devices), fsdp, 'devices', 'parallel.fsdp')
+    self._mesh = jax.make_mesh(
+        (len(devices) // fsdp, fsdp),
+        ('data', 'fsdp'),
+        axis_types=(AxisType.Auto, AxisType.Auto),
+        devices=devices,
+    )
+
+  def compile(self, step: Step) -> Step:
+    compiled: dict[Any, Step] = {}
+
+    def run(state, *batches):
+      signature = jax.tree.structure(state)
+      if signature not in compiled:
+        out_shardings = (self._state_sharding(state), NamedSharding(self._mesh, PartitionSpec()))
+        compiled[signature] = jax.jit(step, donate_argnums=0, out_shardings=out_shardings)
+      return compiled[signature](state, *batches)
+
+    return run
+
+  def place_state(self, state: Any) -> Any:
+    return jax.device_put(state, self._state_sharding(state))
+
+  def place_batches(self, batches: Any) -> Any:
+    sharding = NamedSharding(self._mesh, PartitionSpec(None, ('data', 'fsdp')))
+    for leaf in jax.tree.leaves(batches):
+      _check_divisible(leaf.shape[1], self._mesh.size)
+    return jax.device_put(batches, sharding)
+
+  def fetch(self, tree: Any) -> Any:
+    return tree
+
+  def _state_sharding(self, state: Any) -> Any:
+    size = self._mesh.shape['fsdp']
+    return jax.tree.map(
+        lambda x: NamedSharding(self._mesh, shard_rule(np.shape(x), size)), state
+    )
+
+
+def shard_rule(shape: Sequence[int], count: int) -> PartitionSpec:
+  """Which axis of an array is split over `count` devices: the largest that divides evenly.
+
+  Args:
+    shape: of the array.
+    count: devices to split it over.
+
+  Returns:
+    The spec; of small arrays and of those that no axis divides, that of a replica.
+  """
+  if count == 1 or np.prod(shape, dtype=np.int64) < MIN_SHARDED_SIZE:
+    return PartitionSpec()
+  axes = [axis for axis, size in enumerate(shape) if size % count == 0]
+  if not axes:
+    return PartitionSpec()
+  largest = max(axes, key=lambda axis: shape[axis])
+  return PartitionSpec(*('fsdp' if axis == largest else None for axis in range(len(shape))))
+
+
+def make_layout(mode: str, fsdp: int | None = None) -> Layout:
+  """The layout that `parallel.mode` names: 'pmap' or 'fsdp'."""
+  if mode == 'pmap':
+    return Pmap()
+  if mode == 'fsdp':
+    return Fsdp(fsdp)
+  raise ValueError(f"parallel.mode is {mode!r}; expected 'pmap' or 'fsdp'.")
+
+
+def _check_divisible(
+    size: int, count: int, what: str = 'rows of a batch', over: str = 'the number of devices'
+) -> None:
+  if size % count:
+    raise ValueError(
+        f'{size} {what} do not divide by {over} ({count}); choose a multiple of {count}.'
+    )
