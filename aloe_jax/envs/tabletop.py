@@ -9,18 +9,15 @@ one control step per action.
 """
 
 import dataclasses
-import enum
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from aloe_jax import types
-from aloe_jax.envs import tasks
+from aloe_jax.envs import observation, tasks, world
 
 ACTION_SIZE = 14  # two arms times (dx, dy, dz, roll, pitch, dyaw, grip), each in [-1, 1]
-FEATURE_SHAPE = (3, 16)  # the left arm's goal, the right arm's goal, the task
 STEP_LENGTH = 0.05  # metres a full command moves the gripper on one axis
 STEP_YAW = 0.25  # radians a full command turns it
 TILT_RATE = 0.4  # share of the way to the commanded roll that the wrist tilts in a step
@@ -49,100 +46,6 @@ PUSH_DISTANCE = (0.02, 0.05)
 PUSH_YAW = 0.3
 
 
-class Failure(enum.IntEnum):
-  """What went wrong, for people; learning only sees that the fragment failed."""
-
-  NONE = 0
-  EMPTY_GRASP = 1
-  WRONG_ORDER = 2
-  DROP = 3
-  JAM = 4
-  RELEASED_IN_AIR = 5
-  MISPLACED = 6
-
-
-@flax.struct.dataclass
-class State:
-  """All there is to know about one environment; `task` is static, the rest are arrays.
-
-  Attributes:
-    task: the table this state belongs to.
-    position: [2, 3] grippers' x, y, z.
-    yaw: [2] grippers' turn about the vertical.
-    tilt: [2] grippers' tilt in [-1, 1].
-    gripper: [2] opening in [0, 1]; below 0.5 it is closed.
-    command: [2, 7] the last action, as a watching operator sees it move.
-    held: [2] int32 item in each gripper, -1 for none.
-    grasp_tilt: [2] tilt at the moment of the grasp.
-    grasp_offset: [2, 3] held item's x, y, yaw minus its gripper's.
-    item: [I, 3] items' x, y, yaw.
-    target: [I, 3] where they belong.
-    placed: [I] bool.
-    size: [I] factor on the items' dimensions and on how easily they slip.
-    hue: [I] colour in [0, 1).
-    tolerance_scale: [] factor on all tolerances.
-    t: [] int32 steps since the fragment began.
-    done: [] bool; a state that is done no longer changes.
-    end_reason: [] int32, `types.EndReason`.
-    failure: [] int32, `Failure`.
-  """
-
-  task: tasks.Task = flax.struct.field(pytree_node=False)
-  position: jax.Array
-  yaw: jax.Array
-  tilt: jax.Array
-  gripper: jax.Array
-  command: jax.Array
-  held: jax.Array
-  grasp_tilt: jax.Array
-  grasp_offset: jax.Array
-  item: jax.Array
-  target: jax.Array
-  placed: jax.Array
-  size: jax.Array
-  hue: jax.Array
-  tolerance_scale: jax.Array
-  t: jax.Array
-  done: jax.Array
-  end_reason: jax.Array
-  failure: jax.Array
-
-
-@flax.struct.dataclass
-class Goal:
-  """What each arm has to do next: reach its next item, or bring what it holds to its target.
-
-  Attributes:
-    item: [2] int32 the item in question.
-    pose: [2, 3] x, y, yaw at which the gripper would be exactly right.
-    tolerance: [2] metres within which it is right enough.
-    yaw_tolerance: [2] radians within which it is right enough.
-    holding: [2] bool whether the arm holds the item.
-    ready: [2] bool whether all items that come first are placed.
-    working: [2] bool, False where an arm has nothing left to do.
-  """
-
-  item: jax.Array
-  pose: jax.Array
-  tolerance: jax.Array
-  yaw_tolerance: jax.Array
-  holding: jax.Array
-  ready: jax.Array
-  working: jax.Array
-
-  def error(self, state: State) -> jax.Array:
-    """[2, 3] way to go on x, y and yaw; yaw is 0 where any yaw will do."""
-    pose = jnp.concatenate([state.position[:, :2], state.yaw[:, None]], axis=1)
-    error = self.pose - pose
-    return error.at[:, 2].set(jnp.where(self.yaw_tolerance < tasks.ANY_YAW, error[:, 2], 0.0))
-
-  def within(self, state: State) -> jax.Array:
-    """[2] bool, whether the gripper is right enough to grasp or to release."""
-    error = self.error(state)
-    near = jnp.linalg.norm(error[:, :2], axis=1) < self.tolerance
-    return near & (jnp.abs(error[:, 2]) < self.yaw_tolerance)
-
-
 @dataclasses.dataclass(frozen=True)
 class Simulator:
   """One task's environment: pure functions of state, action and key.
@@ -157,7 +60,7 @@ class Simulator:
   unseen: bool = False
   disturb: bool = False
 
-  def reset(self, key: jax.Array) -> State:
+  def reset(self, key: jax.Array) -> world.State:
     """A fresh episode: arms at home, items scattered."""
     key_item, key_target, key_size, key_hue, key_tolerance = jax.random.split(key, 5)
     items = self.task.items
@@ -165,7 +68,7 @@ class Simulator:
     start = jnp.float32([item.start for item in items])
     spread = jnp.float32([item.spread for item in items])
     shift = jnp.float32(self.task.target_spread)
-    return State(
+    return world.State(
       task=self.task,
       position=jnp.asarray(HOME),
       yaw=jnp.zeros(2),
@@ -185,10 +88,10 @@ class Simulator:
       t=jnp.int32(0),
       done=jnp.bool_(False),
       end_reason=jnp.int32(types.EndReason.NONE),
-      failure=jnp.int32(Failure.NONE),
+      failure=jnp.int32(world.Failure.NONE),
     )
 
-  def step(self, state: State, action: jax.Array, key: jax.Array) -> State:
+  def step(self, state: world.State, action: jax.Array, key: jax.Array) -> world.State:
     """One control step; a state that is done is returned unchanged.
 
     Args:
@@ -206,54 +109,12 @@ class Simulator:
     state = _end(state)
     return jax.tree.map(lambda new, old: jnp.where(before.done, old, new), state, before)
 
-  def observe(self, state: State) -> tuple[jax.Array, jax.Array]:
-    """What a policy sees: proprio [32] and features [3, 16], all of order one.
-
-    The features stand in for a frozen vision tower: each arm's view is about its goal, the
-    third about the task. Together with proprio they hold all that the next step depends on.
-    """
-    arms = jnp.concatenate(
-      [
-        state.position[:, :2] / 0.5,
-        state.position[:, 2:] / 0.1 - 1.0,
-        state.yaw[:, None],
-        state.tilt[:, None],
-        2.0 * state.gripper[:, None] - 1.0,
-      ],
-      axis=1,
-    )
-    proprio = jnp.zeros(types.PROPRIO_SIZE).at[: arms.size].set(arms.reshape(-1))
-    views = jnp.zeros(FEATURE_SHAPE).at[:2].set(_arm_features(state))
-    task = jnp.concatenate(
-      [
-        state.placed.astype(jnp.float32),
-        (state.held >= 0).astype(jnp.float32),
-        jnp.mean(state.placed, keepdims=True),
-      ]
-    )
-    return proprio, views.at[2, : task.size].set(task)
+  def observe(self, state: world.State) -> tuple[jax.Array, jax.Array]:
+    """What a policy sees: proprio [32] and features [3, 16]; see `observation.observe`."""
+    return observation.observe(state)
 
 
-def goal(state: State) -> Goal:
-  """Each arm's next thing to do: what it holds, else its first item that is not placed."""
-  todo = _owned(state.task) & ~state.placed
-  holding = state.held >= 0
-  item = jnp.where(holding, state.held, jnp.argmax(todo, axis=1))
-  grasp, place = _tolerances(state)
-  tolerance = jnp.where(holding[:, None], place[item], grasp[item])
-  pose = jnp.where(holding[:, None], state.target[item] - state.grasp_offset, state.item[item])
-  return Goal(
-    item=item,
-    pose=pose,
-    tolerance=tolerance[:, 0],
-    yaw_tolerance=tolerance[:, 1],
-    holding=holding,
-    ready=_prerequisites_met(state)[item],
-    working=jnp.any(todo, axis=1),
-  )
-
-
-def drop_probability(state: State) -> jax.Array:
+def drop_probability(state: world.State) -> jax.Array:
   """[2] chance that each arm drops what it holds during the step of `state.command`.
 
   A held item slips with the speed of the carry, in proportion to its size, to how far the tilt
@@ -264,12 +125,12 @@ def drop_probability(state: State) -> jax.Array:
   slip = jnp.float32([item.slip for item in state.task.items])[held] * state.size[held]
   speed = jnp.linalg.norm(state.command[:, :3], axis=1)
   unsafe = jnp.clip((SAFE_TILT - state.grasp_tilt) / (2 * SAFE_TILT), 0.0, 1.0)
-  offset = jnp.linalg.norm(state.grasp_offset[:, :2], axis=1) / _tolerances(state)[0][held, 0]
+  offset = jnp.linalg.norm(state.grasp_offset[:, :2], axis=1) / world.tolerances(state)[0][held, 0]
   probability = slip * unsafe * speed + OFFSET_SLIP * jnp.square(offset * speed)
   return jnp.where(state.held >= 0, probability, 0.0)
 
 
-def _move(state: State, command: jax.Array, key: jax.Array) -> State:
+def _move(state: world.State, command: jax.Array, key: jax.Array) -> world.State:
   """Moves arms and grippers, and with them what they hold."""
   noise = jax.random.normal(key, (2, 4)) * jnp.float32(NOISE_SCALE)
   path = STEP_LENGTH * command[:, :3]
@@ -289,23 +150,23 @@ def _move(state: State, command: jax.Array, key: jax.Array) -> State:
   )
 
 
-def _contact(before: State, state: State, drops: jax.Array) -> State:
+def _contact(before: world.State, state: world.State, drops: jax.Array) -> world.State:
   """Grasps, releases, drops and jams, all decided by where the motion has led."""
   arms = jnp.arange(2)
   holding = state.held >= 0
   held = jnp.maximum(state.held, 0)
   height = state.position[:, 2]
-  right_enough = goal(state).within(state)
+  right_enough = world.goal(state).within(state)
   closes = (before.gripper >= 0.5) & (state.gripper < 0.5)
   opens = (before.gripper < 0.5) & (state.gripper >= 0.5)
 
   way = state.item - jnp.concatenate([state.position[:, :2], state.yaw[:, None]], axis=1)[:, None]
   distance = jnp.linalg.norm(way[..., :2], axis=-1)
-  tolerance = _tolerances(state)[0]
+  tolerance = world.tolerances(state)[0]
   in_reach = (distance < tolerance[:, 0]) & (jnp.abs(way[..., 2]) < tolerance[:, 1])
-  in_reach &= _owned(state.task) & ~state.placed
+  in_reach &= world.owned(state.task) & ~state.placed
   nearest = jnp.argmin(jnp.where(in_reach, distance, jnp.inf), axis=1)
-  ready = _prerequisites_met(state)[nearest]
+  ready = world.prerequisites_met(state)[nearest]
   squeezes = ~holding & closes & (height < GRASP_HEIGHT)
   finds = squeezes & in_reach.any(axis=1)
   grasps = finds & ready
@@ -321,8 +182,8 @@ def _contact(before: State, state: State, drops: jax.Array) -> State:
 
   failure = jnp.select(
     [squeezes & ~finds, finds & ~ready, drops, jams, releases & in_air, releases & ~places],
-    [jnp.int32(code) for code in list(Failure)[1:]],
-    jnp.int32(Failure.NONE),
+    [jnp.int32(code) for code in list(world.Failure)[1:]],
+    jnp.int32(world.Failure.NONE),
   )
   return state.replace(
     held=jnp.where(grasps, nearest, jnp.where(releases | drops, -1, state.held)),
@@ -333,7 +194,7 @@ def _contact(before: State, state: State, drops: jax.Array) -> State:
   )
 
 
-def _push(state: State, key: jax.Array) -> State:
+def _push(state: world.State, key: jax.Array) -> world.State:
   """At times pushes one item that is neither placed nor held a few centimetres away."""
   key_when, key_item, key_way, key_distance, key_yaw = jax.random.split(key, 5)
   index = jnp.arange(state.placed.size)
@@ -349,11 +210,11 @@ def _push(state: State, key: jax.Array) -> State:
   return state.replace(item=jnp.where(pushed[:, None], item, state.item))
 
 
-def _end(state: State) -> State:
+def _end(state: world.State) -> world.State:
   """Advances the clock and says whether and why the fragment ends here."""
   t = state.t + 1
   end_reason = jnp.select(
-    [state.failure != Failure.NONE, state.placed.all(), t >= state.task.max_steps],
+    [state.failure != world.Failure.NONE, state.placed.all(), t >= state.task.max_steps],
     [
       jnp.int32(r)
       for r in (types.EndReason.FAILURE, types.EndReason.SUCCESS, types.EndReason.TIMEOUT)
@@ -361,58 +222,6 @@ def _end(state: State) -> State:
     jnp.int32(types.EndReason.NONE),
   )
   return state.replace(t=t, end_reason=end_reason, done=end_reason != types.EndReason.NONE)
-
-
-def _arm_features(state: State) -> jax.Array:
-  """[2, 16] each arm's goal relative to it, coarse and fine, and how it holds its item."""
-  todo = goal(state)
-  error = todo.error(state)
-  distance = jnp.linalg.norm(error[:, :2], axis=1)
-  holding = todo.holding.astype(jnp.float32)
-  held_offset = state.grasp_offset[:, :2] / _tolerances(state)[0][todo.item, :1]
-  features = [
-    error[:, 0] / 0.3,
-    error[:, 1] / 0.3,
-    jnp.tanh(error[:, 0] / 0.04),
-    jnp.tanh(error[:, 1] / 0.04),
-    error[:, 2] / 0.5,
-    jnp.tanh(error[:, 2] / 0.15),
-    jnp.tanh(distance / todo.tolerance - 1.0),
-    jnp.tanh(state.position[:, 2] / 0.05 - 1.0),
-    todo.tolerance / 0.05,
-    holding,
-    holding * state.grasp_tilt,
-    holding * jnp.linalg.norm(held_offset, axis=1),
-    todo.ready.astype(jnp.float32),
-    (state.size[todo.item] - 1.0) / 0.2,
-    2.0 * state.hue[todo.item] - 1.0,
-  ]
-  features = jnp.stack(features, axis=1)
-  features = jnp.where(todo.working[:, None], features, 0.0)
-  working = todo.working.astype(jnp.float32)
-  return jnp.concatenate([features, working[:, None]], axis=1)
-
-
-def _tolerances(state: State) -> tuple[jax.Array, jax.Array]:
-  """Grasp and place tolerances, each [I, 2] in metres and radians, of this episode."""
-  grasp = jnp.float32([item.grasp_tolerance for item in state.task.items])
-  place = jnp.float32([item.place_tolerance for item in state.task.items])
-  any_yaw = place[:, 1:] >= tasks.ANY_YAW
-  place_scale = jnp.where(jnp.pad(any_yaw, ((0, 0), (1, 0))), 1.0, state.tolerance_scale)
-  return grasp * state.tolerance_scale, place * place_scale
-
-
-def _prerequisites_met(state: State) -> jax.Array:
-  """[I] bool, whether all that has to be placed before an item is placed."""
-  first = np.array(
-    [[other in item.after for other in range(len(state.task.items))] for item in state.task.items]
-  )
-  return (state.placed | ~first).all(axis=1)
-
-
-def _owned(task: tasks.Task) -> np.ndarray:
-  """[2, I] bool, which items each arm handles."""
-  return np.arange(2)[:, None] == np.array([item.owner for item in task.items])
 
 
 def _draw(key: jax.Array, shape: tuple[int, ...], intervals) -> jax.Array:
