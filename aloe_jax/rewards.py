@@ -83,9 +83,10 @@ def mean_success_length(end_reason, is_first):
   success = end_reason[end - 1] == types.EndReason.SUCCESS
   if not success.any():
     raise ValueError(
-        f'none of {len(first)} episodes ends in success, so the cost of failure cannot be '
-        'taken from their mean length; give fail_cost, the typical length of a success in '
-        'steps.')
+      f'none of {len(first)} episodes ends in success, so the cost of failure cannot be '
+      'taken from their mean length; give fail_cost, the typical length of a success in '
+      'steps.'
+    )
   return float((end - first)[success].mean())
 
 

@@ -3,11 +3,12 @@
 import dataclasses
 
 import hypothesis
+from hypothesis import strategies
 import numpy as np
 import pytest
-from hypothesis import strategies
 
-from aloe_jax import rewards, types
+from aloe_jax import rewards
+from aloe_jax import types
 from aloe_jax.data import fragments
 
 DEMO, POLICY, HUMAN = types.Source
@@ -15,10 +16,12 @@ NONE, SUCCESS, FAILURE, TIMEOUT, TAKEOVER, CUT = types.EndReason
 DISCOUNT = 0.9
 FAIL_COST = 7.0
 
-options = strategies.fixed_dictionaries({
+options = strategies.fixed_dictionaries(
+  {
     'timeout': strategies.sampled_from(['failure', 'bootstrap']),
     'takeover': strategies.sampled_from(['failure', 'continue']),
-})
+  }
+)
 
 
 @dataclasses.dataclass
@@ -32,8 +35,9 @@ def fragment(draw, ends):
   """One fragment of 1 to 6 steps; where a human hands back to the policy, it goes on."""
   length = draw(strategies.integers(1, 6))
   human = draw(strategies.integers(0, length))
-  sources = draw(strategies.sampled_from([
-      [DEMO] * length, [HUMAN] * human + [POLICY] * (length - human)]))
+  sources = draw(
+    strategies.sampled_from([[DEMO] * length, [HUMAN] * human + [POLICY] * (length - human)])
+  )
   end = draw(strategies.sampled_from(ends))
   return [Step(s, NONE) for s in sources[:-1]] + [Step(sources[-1], end)]
 
@@ -41,7 +45,8 @@ def fragment(draw, ends):
 def buffers(ends=(SUCCESS, FAILURE, TIMEOUT, TAKEOVER, CUT)):
   """One to four episodes, each of one to four fragments, as lists of `Step`."""
   episode = strategies.lists(fragment(ends), min_size=1, max_size=4).map(
-      lambda parts: [step for part in parts for step in part])
+    lambda parts: [step for part in parts for step in part]
+  )
   return strategies.lists(episode, min_size=1, max_size=4)
 
 
@@ -60,21 +65,24 @@ def walk(episode, start, horizon, *, timeout, takeover):
     The steps taken, the discounted reward seen, and the step whose state is bootstrapped
     from, or None where the walk reaches a terminal end.
   """
+  failures = [FAILURE]
+  if timeout == 'failure':
+    failures.append(TIMEOUT)
+  if takeover == 'failure':
+    failures.append(TAKEOVER)
   taken, total, t = [], 0.0, start
   while len(taken) < horizon:
     end = episode[t].end_reason
     reward, ends_here, goes_on = -1.0, end != NONE, end == NONE
     if end == SUCCESS:
       reward = 0.0
-    elif end == FAILURE or (end == TIMEOUT and timeout == 'failure'):
-      reward = -FAIL_COST
-    elif end == TAKEOVER and takeover == 'failure':
+    elif end in failures:
       reward = -FAIL_COST
     elif end == TAKEOVER and t + 1 < len(episode):
       goes_on = True
     elif end != NONE:
       return taken, total, t  # what this step led to was never seen
-    total += DISCOUNT**len(taken) * reward
+    total += DISCOUNT ** len(taken) * reward
     taken.append(t)
     if not goes_on:
       return taken, total, None
@@ -118,8 +126,7 @@ def test_chunks_equal_a_walk_along_the_episode(episodes, horizon, option):
 
 @hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
 @hypothesis.given(buffers(ends=(SUCCESS, FAILURE, TIMEOUT, TAKEOVER)), strategies.integers(1, 8))
-def test_where_every_end_is_terminal_any_horizon_backs_up_the_monte_carlo_return(
-    episodes, horizon):
+def test_where_every_end_is_terminal_any_horizon_backs_up_the_monte_carlo_return(episodes, horizon):
   source, end_reason, is_first = columns(episodes)
   table = fragments.index(source, end_reason, is_first)
   reward = rewards.step_rewards(end_reason, fail_cost=FAIL_COST).astype(np.float64)
@@ -141,12 +148,13 @@ def test_fragments_are_the_runs_between_ends(episodes, option):
     last = min(end for end in ends if end >= row)
     first = max([end + 1 for end in ends if end < row], default=0)
     assert (table.first[row], table.last[row]) == (first, last)
-    assert not is_first[first + 1:last + 1].any()
+    assert not is_first[first + 1 : last + 1].any()
 
 
 def test_a_cut_bootstraps_from_the_last_recorded_state():
   table = fragments.index(
-      np.array([POLICY] * 4), np.array([NONE, NONE, NONE, CUT]), np.array([1, 0, 0, 0], bool))
+    np.array([POLICY] * 4), np.array([NONE, NONE, NONE, CUT]), np.array([1, 0, 0, 0], bool)
+  )
   rows = fragments.starts(table)
   np.testing.assert_array_equal(rows, [0, 1, 2])  # what the action of row 3 led to is unknown
   chunks = fragments.chunk(table, rows, 2, np.full(4, -1.0), 0.5)
@@ -157,9 +165,10 @@ def test_a_cut_bootstraps_from_the_last_recorded_state():
 
 def test_a_takeover_that_continues_bootstraps_from_the_first_state_of_the_human():
   columns_of_takeover = (
-      np.array([POLICY, POLICY, HUMAN, POLICY]),
-      np.array([NONE, TAKEOVER, NONE, SUCCESS]),
-      np.array([True, False, False, False]))
+    np.array([POLICY, POLICY, HUMAN, POLICY]),
+    np.array([NONE, TAKEOVER, NONE, SUCCESS]),
+    np.array([True, False, False, False]),
+  )
   reward = np.array([-1.0, -1.0, -1.0, 0.0])
   table = fragments.index(*columns_of_takeover, takeover='continue')
   chunks = fragments.chunk(table, np.arange(4), 3, reward, 0.5)
@@ -181,14 +190,14 @@ def test_reward_and_discount_keep_the_type_of_the_rewards():
 def test_an_episode_without_an_end_is_refused_by_name():
   is_first = np.array([True, False, True, False, True])
   end_reason = np.array([NONE, SUCCESS, NONE, NONE, CUT])
-  with pytest.raises(ValueError, match='step 1 of episode 1 is the last.*end_reason NONE'):
+  with pytest.raises(ValueError, match=r'step 1 of episode 1 is the last.*end_reason NONE'):
     fragments.index(np.full(5, DEMO), end_reason, is_first)
 
 
 def test_a_takeover_that_is_not_marked_is_refused_by_name():
   source = np.array([DEMO, POLICY, POLICY, HUMAN])
   end_reason = np.array([SUCCESS, NONE, NONE, SUCCESS])
-  with pytest.raises(ValueError, match='step 1 of episode 1 is the last of the policy.*TAKEOVER'):
+  with pytest.raises(ValueError, match=r'step 1 of episode 1 is the last of the policy.*TAKEOVER'):
     fragments.index(source, end_reason, np.array([True, True, False, False]))
 
 

@@ -2,25 +2,25 @@
 
 import functools
 
+from absl.testing import absltest
+from absl.testing import parameterized
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl.testing import absltest, parameterized
 
 from aloe_jax import losses
 
 
 class ChunkReturnTest(parameterized.TestCase):
-
   @chex.variants(with_jit=True, without_jit=True)
   def test_it_discounts_each_step_and_leaves_out_padded_ones(self):
     reward = np.float32([[-1, -2, -4], [-1, -2, -4]])
     valid = np.array([[True, True, True], [True, True, False]])
     # -1 - 2/2 - 4/4, and the same without its last term
     np.testing.assert_allclose(
-        self.variant(functools.partial(losses.chunk_return, discount=0.5))(reward, valid),
-        [-3, -2],
+      self.variant(functools.partial(losses.chunk_return, discount=0.5))(reward, valid),
+      [-3, -2],
     )
 
   def test_numpy_arrays_stay_numpy_arrays_of_their_type(self):
@@ -30,23 +30,24 @@ class ChunkReturnTest(parameterized.TestCase):
 
 
 class TdTargetTest(parameterized.TestCase):
-
   @chex.variants(with_jit=True, without_jit=True)
   @parameterized.named_parameters(
-      ('mean_is_shared_by_the_ensemble', 'mean', 0.5, [-4.5, -4.5]),  # -2 + (-4 - 6) / 2 * 0.5
-      ('min_is_shared_by_the_ensemble', 'min', 0.5, [-5, -5]),  # -2 - 6 * 0.5
-      ('independent_uses_each_members_own', 'independent', 0.5, [-4, -5]),
-      ('terminal_does_not_bootstrap', 'mean', 0.0, [-2, -2]),
+    ('mean_is_shared_by_the_ensemble', 'mean', 0.5, [-4.5, -4.5]),  # -2 + (-4 - 6) / 2 * 0.5
+    ('min_is_shared_by_the_ensemble', 'min', 0.5, [-5, -5]),  # -2 - 6 * 0.5
+    ('independent_uses_each_members_own', 'independent', 0.5, [-4, -5]),
+    ('terminal_does_not_bootstrap', 'mean', 0.0, [-2, -2]),
   )
   def test_value(self, aggregate, discount, expected):
     target = self.variant(functools.partial(losses.td_target, aggregate=aggregate))(
-        np.float32([-2]), np.float32([discount]), np.float32([[-4], [-6]]))
+      np.float32([-2]), np.float32([discount]), np.float32([[-4], [-6]])
+    )
     np.testing.assert_allclose(target, np.array(expected)[:, None])
 
   def test_the_mean_is_the_default(self):
     arguments = np.float32([-2]), np.float32([0.5]), np.float32([[-4], [-6]])
     np.testing.assert_array_equal(
-        losses.td_target(*arguments), losses.td_target(*arguments, aggregate='mean'))
+      losses.td_target(*arguments), losses.td_target(*arguments, aggregate='mean')
+    )
 
   def test_no_gradient_reaches_the_target_networks(self):
     def total(next_q):
@@ -64,23 +65,23 @@ class TdTargetTest(parameterized.TestCase):
 
 
 class EnsembleTest(parameterized.TestCase):
-
   @chex.variants(with_jit=True, without_jit=True)
   def test_loss_is_the_mean_square_over_networks_and_batch(self):
     q = np.float32([[0, 1], [2, 3]])
     target = np.float32([[1, 1], [0, 0]])
-    np.testing.assert_allclose(
-        self.variant(losses.ensemble_loss)(q, target), (1 + 0 + 4 + 9) / 4)
+    np.testing.assert_allclose(self.variant(losses.ensemble_loss)(q, target), (1 + 0 + 4 + 9) / 4)
 
   def test_loss_pulls_each_network_by_its_own_error(self):
     gradient = jax.grad(losses.ensemble_loss)(
-        jnp.array([[0.0, 1.0], [2.0, 3.0]]), jnp.array([[1.0, 1.0], [0.0, 0.0]]))
+      jnp.array([[0.0, 1.0], [2.0, 3.0]]), jnp.array([[1.0, 1.0], [0.0, 0.0]])
+    )
     np.testing.assert_allclose(gradient, [[-0.5, 0], [1, 1.5]])  # 2 (q - y) / 4
 
   @chex.variants(with_jit=True, without_jit=True)
   def test_pessimistic_q_takes_the_lowest_network_for_each_action(self):
     np.testing.assert_allclose(
-        self.variant(losses.pessimistic_q)(np.float32([[-1, -5], [-3, -2]])), [-3, -5])
+      self.variant(losses.pessimistic_q)(np.float32([[-1, -5], [-3, -2]])), [-3, -5]
+    )
 
   @chex.variants(with_jit=True, without_jit=True)
   def test_state_value_is_pessimistic_per_sample_before_it_averages(self):
@@ -90,15 +91,16 @@ class EnsembleTest(parameterized.TestCase):
 
 
 class PolicyImprovementTest(parameterized.TestCase):
-
   @chex.variants(with_jit=True, without_jit=True)
   def test_advantage_is_the_difference_of_q_and_v(self):
     np.testing.assert_allclose(
-        self.variant(losses.advantage)(np.float32([-1, -3]), np.float32([-2, -2])), [1, -1])
+      self.variant(losses.advantage)(np.float32([-1, -3]), np.float32([-2, -2])), [1, -1]
+    )
 
   def test_gradients_reach_q_but_not_v(self):
     gradients = jax.grad(lambda q, v: losses.advantage(q, v).sum(), argnums=(0, 1))(
-        jnp.ones(2), jnp.ones(2))
+      jnp.ones(2), jnp.ones(2)
+    )
     np.testing.assert_array_equal(gradients[0], [1, 1])
     np.testing.assert_array_equal(gradients[1], [0, 0])
 
@@ -108,14 +110,15 @@ class PolicyImprovementTest(parameterized.TestCase):
 
   @chex.variants(with_jit=True, without_jit=True)
   @parameterized.named_parameters(
-      ('no_advantage_weighs_one', 0.0, 1.0),
-      ('inside_the_clip', 1.0, np.exp(0.5)),
-      ('clipped_from_above', 100.0, np.exp(3)),
-      ('clipped_from_below', -100.0, np.exp(-3)),
+    ('no_advantage_weighs_one', 0.0, 1.0),
+    ('inside_the_clip', 1.0, np.exp(0.5)),
+    ('clipped_from_above', 100.0, np.exp(3)),
+    ('clipped_from_below', -100.0, np.exp(-3)),
   )
   def test_weight(self, value, expected):
     weight = self.variant(functools.partial(losses.advantage_weight, beta=2.0, clip=3.0))(
-        np.float32([value]))
+      np.float32([value])
+    )
     np.testing.assert_allclose(weight, [expected], rtol=1e-6)
 
   def test_no_gradient_flows_through_the_weight(self):
@@ -124,8 +127,7 @@ class PolicyImprovementTest(parameterized.TestCase):
 
   @chex.variants(with_jit=True, without_jit=True)
   def test_log_likelihood_is_weighted_and_negated(self):
-    loss = self.variant(losses.weighted_log_likelihood)(
-        np.float32([-1, -4]), np.float32([2, 0.5]))
+    loss = self.variant(losses.weighted_log_likelihood)(np.float32([-1, -4]), np.float32([2, 0.5]))
     np.testing.assert_allclose(loss, (2 * 1 + 0.5 * 4) / 2)
 
   def test_the_optimum_of_the_weighted_likelihood_is_the_reweighted_behaviour(self):
@@ -147,7 +149,6 @@ class PolicyImprovementTest(parameterized.TestCase):
 
 
 class FlowMatchingTest(parameterized.TestCase):
-
   @chex.variants(with_jit=True, without_jit=True)
   def test_noised_action_is_noise_at_zero_and_the_action_at_one(self):
     action, noise = np.full((3, 1, 1), 4.0, np.float32), np.full((3, 1, 1), 8.0, np.float32)
@@ -186,7 +187,8 @@ class FlowMatchingTest(parameterized.TestCase):
   @chex.variants(with_jit=True, without_jit=True)
   def test_weighted_mean_divides_by_the_batch(self):
     np.testing.assert_allclose(
-        self.variant(losses.weighted_mean)(np.float32([1, 2]), np.float32([4, 0])), 2)
+      self.variant(losses.weighted_mean)(np.float32([1, 2]), np.float32([4, 0])), 2
+    )
 
   def test_no_gradient_reaches_what_the_weight_was_made_of(self):
     gradient = jax.grad(losses.weighted_mean, argnums=1)(jnp.ones(2), jnp.ones(2))
@@ -194,13 +196,12 @@ class FlowMatchingTest(parameterized.TestCase):
 
 
 class CategoricalValueTest(parameterized.TestCase):
-
   @chex.variants(with_jit=True, without_jit=True)
   @parameterized.named_parameters(
-      ('on_a_bin', -1.0, [1, 0, 0]),
-      ('between_two_bins', -0.625, [0.25, 0.75, 0]),
-      ('below_the_support', -7.0, [1, 0, 0]),
-      ('above_the_support', 7.0, [0, 0, 1]),
+    ('on_a_bin', -1.0, [1, 0, 0]),
+    ('between_two_bins', -0.625, [0.25, 0.75, 0]),
+    ('below_the_support', -7.0, [1, 0, 0]),
+    ('above_the_support', 7.0, [0, 0, 1]),
   )
   def test_a_return_is_shared_by_its_neighbouring_bins(self, value, expected):
     support = losses.categorical_support(-1.0, 0.0, 3)
@@ -217,7 +218,8 @@ class CategoricalValueTest(parameterized.TestCase):
   @chex.variants(with_jit=True, without_jit=True)
   def test_cross_entropy_of_even_logits_is_the_logarithm_of_the_bins(self):
     loss = self.variant(losses.categorical_cross_entropy)(
-        np.zeros((2, 4), np.float32), np.float32([[1, 0, 0, 0], [0, 0.5, 0.5, 0]]))
+      np.zeros((2, 4), np.float32), np.float32([[1, 0, 0, 0], [0, 0.5, 0.5, 0]])
+    )
     np.testing.assert_allclose(loss, np.log(4), rtol=1e-6)
 
   @chex.variants(with_jit=True, without_jit=True)
@@ -230,12 +232,14 @@ class CategoricalValueTest(parameterized.TestCase):
     support = losses.categorical_support(-1.0, 0.0, 11)
     target = losses.categorical_target(jnp.array([-0.9, -0.33, -0.17]), support)
     logits = jnp.zeros((1, 11))
-    gradient = jax.jit(jax.grad(
-        lambda logits: losses.categorical_cross_entropy(jnp.tile(logits, (3, 1)), target)))
+    gradient = jax.jit(
+      jax.grad(lambda logits: losses.categorical_cross_entropy(jnp.tile(logits, (3, 1)), target))
+    )
     for _ in range(1000):
       logits -= 3 * gradient(logits)
     np.testing.assert_allclose(
-        losses.categorical_value(logits, support), [(-0.9 - 0.33 - 0.17) / 3], atol=1e-3)
+      losses.categorical_value(logits, support), [(-0.9 - 0.33 - 0.17) / 3], atol=1e-3
+    )
 
 
 if __name__ == '__main__':

@@ -1,20 +1,21 @@
 """Eq. (14), its scale and the Monte-Carlo returns, on buffers small enough to do by hand."""
 
+from absl.testing import absltest
+from absl.testing import parameterized
 import numpy as np
-from absl.testing import absltest, parameterized
 
-from aloe_jax import rewards, types
+from aloe_jax import rewards
+from aloe_jax import types
 
 NONE, SUCCESS, FAILURE, TIMEOUT, TAKEOVER, CUT = types.EndReason
 EVERY_END = np.array([NONE, SUCCESS, FAILURE, TIMEOUT, TAKEOVER, CUT], np.int8)
 
 
 class StepRewardsTest(parameterized.TestCase):
-
   @parameterized.named_parameters(
-      ('in_the_paper', {}, [-1, 0, -50, -50, -50, -1]),
-      ('when_a_timeout_bootstraps', {'timeout': 'bootstrap'}, [-1, 0, -50, -1, -50, -1]),
-      ('when_a_takeover_continues', {'takeover': 'continue'}, [-1, 0, -50, -50, -1, -1]),
+    ('in_the_paper', {}, [-1, 0, -50, -50, -50, -1]),
+    ('when_a_timeout_bootstraps', {'timeout': 'bootstrap'}, [-1, 0, -50, -1, -50, -1]),
+    ('when_a_takeover_continues', {'takeover': 'continue'}, [-1, 0, -50, -50, -1, -1]),
   )
   def test_reward_of_each_end(self, options, expected):
     reward = rewards.step_rewards(EVERY_END, fail_cost=50, **options)
@@ -22,13 +23,14 @@ class StepRewardsTest(parameterized.TestCase):
     self.assertEqual(reward.dtype, np.float32)
 
   @parameterized.named_parameters(
-      ('in_the_paper', {}, [0, 1, 1, 1, 1, 0]),
-      ('when_a_timeout_bootstraps', {'timeout': 'bootstrap'}, [0, 1, 1, 0, 1, 0]),
-      ('when_a_takeover_continues', {'takeover': 'continue'}, [0, 1, 1, 1, 0, 0]),
+    ('in_the_paper', {}, [0, 1, 1, 1, 1, 0]),
+    ('when_a_timeout_bootstraps', {'timeout': 'bootstrap'}, [0, 1, 1, 0, 1, 0]),
+    ('when_a_takeover_continues', {'takeover': 'continue'}, [0, 1, 1, 1, 0, 0]),
   )
   def test_which_ends_are_terminal(self, options, expected):
     np.testing.assert_array_equal(
-        rewards.is_terminal(EVERY_END, **options), np.array(expected, bool))
+      rewards.is_terminal(EVERY_END, **options), np.array(expected, bool)
+    )
 
   def test_each_task_may_have_its_own_cost_of_failure(self):
     reward = rewards.step_rewards(np.array([FAILURE, FAILURE]), fail_cost=np.array([3.0, 7.0]))
@@ -41,7 +43,6 @@ class StepRewardsTest(parameterized.TestCase):
 
 
 class ScaleTest(parameterized.TestCase):
-
   def test_it_is_the_inverse_of_an_endless_episode_and_a_failure(self):
     self.assertAlmostEqual(rewards.reward_scale(0.9, 40.0), 1 / (10 + 40))
 
@@ -71,17 +72,18 @@ class ScaleTest(parameterized.TestCase):
 
 
 class MonteCarloReturnsTest(parameterized.TestCase):
-
   def test_returns_are_summed_backwards_within_each_fragment(self):
     reward = np.float32([-1, -1, 0, -1, -8, -1])
     last = np.array([2, 2, 2, 4, 4, 5])
     np.testing.assert_allclose(
-        rewards.monte_carlo_returns(reward, last, 0.5), [-1.5, -1, 0, -5, -8, -1])
+      rewards.monte_carlo_returns(reward, last, 0.5), [-1.5, -1, 0, -5, -8, -1]
+    )
 
   def test_long_fragments_do_not_lose_precision(self):
     steps = 20_000
     returns = rewards.monte_carlo_returns(
-        np.full(steps, -1, np.float32), np.full(steps, steps - 1), 0.999)
+      np.full(steps, -1, np.float32), np.full(steps, steps - 1), 0.999
+    )
     np.testing.assert_allclose(returns[0], -(1 - 0.999**steps) / 0.001, rtol=1e-6)
 
 

@@ -111,8 +111,9 @@ def starts(fragments):
 def chunk(fragments, rows, horizon, reward, discount):
   """Cuts the chunks that start at some rows.
 
-  No chunk spans two fragments. One that meets the end is shorter: n steps, discounted by
-  gamma^n, which is unbiased for any n.
+  No chunk spans two fragments. One that meets the end is shorter: n steps, and a bootstrap
+  discounted by gamma^n. That is exact unless n itself tells how noise turned out, as it does
+  where failures end chunks; see tests/argument_test.py.
 
   Args:
     fragments: `Fragments`.
@@ -135,12 +136,12 @@ def chunk(fragments, rows, horizon, reward, discount):
   ended = leaves & fragments.terminal[rows]
   next_row = np.where(leaves, np.where(ended, last, fragments.successor[rows]), next_row)
   return Chunks(
-      action_row=action_row,
-      valid=valid,
-      steps=steps,
-      reward=losses.chunk_return(reward[action_row], valid, discount),
-      discount=np.where(ended, 0, discount**steps).astype(reward.dtype),
-      next_row=next_row,
+    action_row=action_row,
+    valid=valid,
+    steps=steps,
+    reward=losses.chunk_return(reward[action_row], valid, discount),
+    discount=np.where(ended, 0, discount**steps).astype(reward.dtype),
+    next_row=next_row,
   )
 
 
@@ -157,9 +158,10 @@ def check_horizon(lengths, horizon):
   longest = max(lengths, default=0)
   if longest < horizon:
     raise ValueError(
-        f'the longest of {len(lengths)} fragments has {longest} steps, but a chunk has '
-        f'{horizon}; expected a fragment at least as long as a chunk. Choose a shorter '
-        'chunk, or check that the episodes are recorded at the rate the policy acts at.')
+      f'the longest of {len(lengths)} fragments has {longest} steps, but a chunk has '
+      f'{horizon}; expected a fragment at least as long as a chunk. Choose a shorter '
+      'chunk, or check that the episodes are recorded at the rate the policy acts at.'
+    )
 
 
 def _steps_left(fragments, rows):
@@ -177,18 +179,20 @@ def _check_ends(source, end_reason, is_first, is_last):
   unended = np.flatnonzero(is_last & open_end)
   if len(unended):
     raise ValueError(
-        f'{_name_step(unended[0], is_first)} is the last of its episode but has end_reason '
-        'NONE; expected the reason the episode ended, or CUT if that is not known.')
+      f'{_name_step(unended[0], is_first)} is the last of its episode but has end_reason '
+      'NONE; expected the reason the episode ended, or CUT if that is not known.'
+    )
   hands = (source[:-1] == types.Source.POLICY) & (source[1:] == types.Source.HUMAN)
   unmarked = np.flatnonzero(hands & open_end[:-1] & ~is_last[:-1])
   if len(unmarked):
     raise ValueError(
-        f'{_name_step(unmarked[0], is_first)} is the last of the policy before a human acts, '
-        'but has end_reason NONE; expected TAKEOVER, which must be written when the human '
-        'takes over.')
+      f'{_name_step(unmarked[0], is_first)} is the last of the policy before a human acts, '
+      'but has end_reason NONE; expected TAKEOVER, which must be written when the human '
+      'takes over.'
+    )
 
 
 def _name_step(row, is_first):
   """Episode and step of a row, both counted from 0, for a message to a person."""
-  episode = np.count_nonzero(is_first[:row + 1]) - 1
+  episode = np.count_nonzero(is_first[: row + 1]) - 1
   return f'step {row - np.flatnonzero(is_first)[episode]} of episode {episode}'
