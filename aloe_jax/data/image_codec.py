@@ -16,12 +16,12 @@ _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 Frames = Sequence[bytes] | np.ndarray
 
 
-def encoded(frames: Frames) -> Sequence[bytes]:
+def encoded(frames: Frames) -> list[bytes]:
   """The frames as bytes; arrays become JPEGs."""
   if _are_encoded(frames):
-    return frames
-  frames = np.ascontiguousarray(frames)
-  return [simplejpeg.encode_jpeg(frame, quality=_JPEG_QUALITY) for frame in frames]
+    return list(frames)
+  contiguous = np.ascontiguousarray(frames)
+  return [simplejpeg.encode_jpeg(frame, quality=_JPEG_QUALITY) for frame in contiguous]
 
 
 def decoded(frames: Frames) -> np.ndarray:

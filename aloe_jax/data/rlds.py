@@ -45,8 +45,10 @@ _EPISODE_SOURCE_TEXT = {  # `episode_metadata/source` in datasets of others
   'rollout': types.Source.POLICY,
   'intervention': types.Source.HUMAN,
 }
-_SCALARS = {  # stored type: Python types; a bool is an int too, so it comes first
-  'text': str,
+_SCALARS: dict[
+  str, tuple[type, ...]
+] = {  # stored type: Python types; a bool is an int too, so it comes first
+  'text': (str,),
   'bool': (bool, np.bool_),
   'int64': (int, np.integer),
   'float32': (float, np.floating),
@@ -343,7 +345,7 @@ def _check(episode: Episode, where: str) -> None:
   length = len(episode)
   if length == 0:
     raise ValueError(f'{where}: the episode has no steps; remove it.')
-  expected = {
+  expected: dict[str, tuple[np.ndarray, list[int | None]]] = {
     'state': (episode.proprio, [length, types.PROPRIO_SIZE]),
     'action': (episode.action, [length, None]),
     'source': (episode.source, [length]),

@@ -1,0 +1,45 @@
+import setuptools
+
+INSTALL = [
+  'absl-py>=2.5',
+  'chex>=0.1.92',
+  'flax>=0.12.8',
+  'jax>=0.10',
+  'matplotlib>=3.11',
+  'ml-collections>=1.1',
+  'numpy>=2.4',
+  'optax>=0.2.8',
+  'orbax-checkpoint>=0.12',
+  'pillow>=13',
+  'rich>=15',
+  'simplejpeg>=1.9',
+  'tensorboardX>=2.6.5',
+  'tensorflow-datasets>=4.9.10',
+  # Reads and writes episodes; it never sees an accelerator.
+  'tensorflow-cpu>=2.21; sys_platform == "linux" and platform_machine == "x86_64"',
+  'tensorflow>=2.21; sys_platform != "linux" or platform_machine != "x86_64"',
+]
+
+EXTRAS = {
+  'cuda': ['jax[cuda12]'],
+  'tpu': ['jax[tpu]'],
+  'wandb': ['wandb'],
+  'test': [
+    'hypothesis>=6.170',
+    'mypy>=2.4',
+    'pytest>=9.2',
+    'pytest-xdist>=3.8',
+    'ruff>=0.17',
+  ],
+}
+
+setuptools.setup(
+  name='aloe_jax',
+  version='0.1.0',
+  description='Action-level off-policy reinforcement learning of vision-language-action models',
+  license='Apache-2.0',
+  python_requires='>=3.11',
+  packages=setuptools.find_packages(include=['aloe_jax', 'aloe_jax.*']),
+  install_requires=INSTALL,
+  extras_require=EXTRAS,
+)
