@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from aloe_jax import types
-from aloe_jax.envs import tabletop, world
+from aloe_jax.envs import tabletop
+from aloe_jax.envs import world
 
 CAREFUL_SHARE = 0.8
 SAFE_SHARE = 0.4  # of items grasped at the safe tilt
@@ -46,7 +47,7 @@ class HumanState:
 
 
 def init(
-  key: jax.Array, sim: tabletop.Simulator, style: str = "mixture", mode: str = "mixture"
+  key: jax.Array, sim: tabletop.Simulator, style: str = 'mixture', mode: str = 'mixture'
 ) -> HumanState:
   """Draws a human.
 
@@ -56,12 +57,12 @@ def init(
     style: 'careful', or 'mixture' for one human in five being hasty.
     mode: 'good' for the safe tilt at every item, or 'mixture' for both kinds.
   """
-  if style not in ("mixture", "careful") or mode not in ("mixture", "good"):
+  if style not in ('mixture', 'careful') or mode not in ('mixture', 'good'):
     raise ValueError(f"style is 'mixture' or 'careful', mode 'mixture' or 'good': {style}, {mode}")
   key_style, key_aim, key_mode, key_tilt = jax.random.split(key, 4)
   count = len(sim.task.items)
-  careful = jax.random.bernoulli(key_style, CAREFUL_SHARE if style == "mixture" else 1.0)
-  safe = jax.random.bernoulli(key_mode, SAFE_SHARE if mode == "mixture" else 1.0, (count,))
+  careful = jax.random.bernoulli(key_style, CAREFUL_SHARE if style == 'mixture' else 1.0)
+  safe = jax.random.bernoulli(key_mode, SAFE_SHARE if mode == 'mixture' else 1.0, (count,))
   tilt = jnp.where(safe, TILT[1], TILT[0])
   return HumanState(
     speed=jnp.where(careful, SPEED[1], SPEED[0]),

@@ -1,7 +1,7 @@
 """A bimanual table top in pure JAX: reset, step and observe one environment; callers vmap.
 
 What makes it worth learning in: an arm may grasp an item at any wrist tilt, nothing happens at
-that moment, and only the carry, dozens of steps later, drops what was grasped badly. So actions
+that moment, and only the carry that follows drops what was grasped badly. So actions
 of different quality look alike until their consequence, which is what a critic is for.
 
 Legend of shapes: 2 arms (left, right), I items of the task. Lengths in metres, angles in radians,
@@ -15,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from aloe_jax import types
-from aloe_jax.envs import observation, tasks, world
+from aloe_jax.envs import observation
+from aloe_jax.envs import tasks
+from aloe_jax.envs import world
 
 ACTION_SIZE = 14  # two arms times (dx, dy, dz, roll, pitch, dyaw, grip), each in [-1, 1]
 STEP_LENGTH = 0.05  # metres a full command moves the gripper on one axis
@@ -65,6 +67,7 @@ class Simulator:
     key_item, key_target, key_size, key_hue, key_tolerance = jax.random.split(key, 5)
     items = self.task.items
     count = len(items)
+    hues = 1 if self.task.scenery == 'shirt' else count  # a shirt has one colour
     start = jnp.float32([item.start for item in items])
     spread = jnp.float32([item.spread for item in items])
     shift = jnp.float32(self.task.target_spread)
@@ -83,7 +86,7 @@ class Simulator:
       + shift * jax.random.uniform(key_target, (3,), minval=-1.0),
       placed=jnp.zeros(count, bool),
       size=_draw(key_size, (count,), SIZES[self.unseen]),
-      hue=_draw(key_hue, (count,), HUES[self.unseen]),
+      hue=jnp.broadcast_to(_draw(key_hue, (hues,), HUES[self.unseen]), (count,)),
       tolerance_scale=_draw(key_tolerance, (), TOLERANCE_SCALES[self.unseen]),
       t=jnp.int32(0),
       done=jnp.bool_(False),

@@ -66,7 +66,7 @@ class Task:
 
 def _pack_phone() -> Task:
   phone = Item(
-    "phone",
+    'phone',
     RIGHT,
     start=(0.40, -0.12, 0.0),
     spread=(0.08, 0.10, 0.5),
@@ -78,7 +78,7 @@ def _pack_phone() -> Task:
     narrow=True,
   )
   lid = Item(
-    "lid",
+    'lid',
     LEFT,
     start=(-0.42, -0.10, 0.0),
     spread=(0.08, 0.10, 0.4),
@@ -90,12 +90,12 @@ def _pack_phone() -> Task:
     after=(0,),
   )
   return Task(
-    "pack_phone",
-    "Place the phone in the container, then cover it with the lid",
+    'pack_phone',
+    'Place the phone in the container, then cover it with the lid',
     max_steps=160,
     items=(phone, lid),
     target_spread=(0.05, 0.06, 0.4),
-    scenery="box",
+    scenery='box',
   )
 
 
@@ -114,17 +114,17 @@ def _sort_products() -> Task:
     )
 
   return Task(
-    "sort_products",
-    "Retrieve the objects from the front bin and place them onto the conveyor belt.",
+    'sort_products',
+    'Retrieve the objects from the front bin and place them onto the conveyor belt.',
     max_steps=160,
     items=(
-      product("left outer", LEFT, -0.46, -0.16, -0.42),
-      product("left inner", LEFT, -0.30, -0.16, -0.16),
-      product("right outer", RIGHT, 0.46, -0.16, 0.42),
-      product("right inner", RIGHT, 0.30, -0.16, 0.16),
+      product('left outer', LEFT, -0.46, -0.16, -0.42),
+      product('left inner', LEFT, -0.30, -0.16, -0.16),
+      product('right outer', RIGHT, 0.46, -0.16, 0.42),
+      product('right inner', RIGHT, 0.30, -0.16, 0.16),
     ),
     target_spread=(0.03, 0.03, 0.0),
-    scenery="belt",
+    scenery='belt',
   )
 
 
@@ -132,7 +132,7 @@ def _fold_laundry() -> Task:
   def point(name, owner, start, target, place, after):
     side = -1.0 if owner == LEFT else 1.0
     return Item(
-      f"{'left' if owner == LEFT else 'right'} {name}",
+      f'{"left" if owner == LEFT else "right"} {name}',
       owner,
       start=(side * start[0], start[1], 0.0),
       spread=(0.03, 0.03, 0.3),
@@ -146,18 +146,18 @@ def _fold_laundry() -> Task:
 
   items = []
   for name, start, target, place, after in (
-    ("corner", (0.09, 0.10), (0.22, 0.32), 0.080, ()),
-    ("sleeve", (0.46, 0.10), (0.10, 0.10), 0.056, (0, 1)),
-    ("hem", (0.22, -0.28), (0.20, 0.22), 0.048, (0, 1, 2, 3)),
+    ('corner', (0.09, 0.10), (0.22, 0.32), 0.080, ()),
+    ('sleeve', (0.46, 0.10), (0.10, 0.10), 0.056, (0, 1)),
+    ('hem', (0.22, -0.28), (0.20, 0.22), 0.048, (0, 1, 2, 3)),
   ):
     items += [point(name, arm, start, target, place, after) for arm in (LEFT, RIGHT)]
   return Task(
-    "fold_laundry",
-    "Fold the t-shirt",
+    'fold_laundry',
+    'Fold the t-shirt',
     max_steps=240,
     items=tuple(items),
     target_spread=(0.03, 0.03, 0.0),
-    scenery="shirt",
+    scenery='shirt',
   )
 
 
