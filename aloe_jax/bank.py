@@ -37,9 +37,9 @@ class Bank:
       found, wanted = getattr(self.key, field.name), getattr(expected, field.name)
       if found != wanted:
         raise StaleBankError(
-            f'the action bank was drawn with {field.name} {found}, but {field.name} {wanted} is '
-            'in use. Its actions are those of another policy, and critic targets from it '
-            'would be wrong; draw a new bank.'
+          f'the action bank was drawn with {field.name} {found}, but {field.name} {wanted} is '
+          'in use. Its actions are those of another policy, and critic targets from it '
+          'would be wrong; draw a new bank.'
         )
 
 
@@ -68,12 +68,12 @@ def make_key(policy: policy_lib.Policy, *, seed: int, samples: int, rows: int) -
 
 
 def draw(
-    policy: policy_lib.Policy,
-    observe: Callable[[np.ndarray], types.Observation],
-    key: Key,
-    *,
-    batch_size: int,
-    progress: Callable[[Iterator[int], int], Iterator[int]],
+  policy: policy_lib.Policy,
+  observe: Callable[[np.ndarray], types.Observation],
+  key: Key,
+  *,
+  batch_size: int,
+  progress: Callable[[Iterator[int], int], Iterator[int]],
 ) -> Bank:
   """Sweeps the buffer once.
 

@@ -23,7 +23,7 @@ Mean = Callable[[Any], Any]  # mean over the replicas of a pytree
 
 
 def advantage_weights(
-    advantage: jax.Array, settings: agent_lib.Settings, mean: Mean = lambda x: x
+  advantage: jax.Array, settings: agent_lib.Settings, mean: Mean = lambda x: x
 ) -> jax.Array:
   """Weights of Eq. (11), in the units that the settings name, divided by their mean.
 
@@ -91,22 +91,22 @@ class Learner:
       critic = self.networks.critic.init(key_critic, *inputs)
       critic_optimizer = self.critic_optimizer.init(critic)
     return TrainState(
-        step=jnp.int32(0),
-        seed=jnp.uint32(seed),
-        actor=actor,
-        actor_ema=jax.tree.map(jnp.copy, actor),
-        actor_optimizer=self.actor_optimizer.init(actor),
-        critic=critic,
-        critic_target=jax.tree.map(jnp.copy, critic),
-        critic_optimizer=critic_optimizer,
+      step=jnp.int32(0),
+      seed=jnp.uint32(seed),
+      actor=actor,
+      actor_ema=jax.tree.map(jnp.copy, actor),
+      actor_optimizer=self.actor_optimizer.init(actor),
+      critic=critic,
+      critic_target=jax.tree.map(jnp.copy, critic),
+      critic_optimizer=critic_optimizer,
     )
 
   def train_step(
-      self,
-      state: TrainState,
-      critic_batches: types.CriticBatch | None,
-      actor_batches: types.ActorBatch | None,
-      axis_name: str | None = None,
+    self,
+    state: TrainState,
+    critic_batches: types.CriticBatch | None,
+    actor_batches: types.ActorBatch | None,
+    axis_name: str | None = None,
   ) -> tuple[TrainState, dict[str, agent_lib.Metrics]]:
     """Lines 4-15 of Algorithm 1 on batches that were drawn beforehand.
 
@@ -126,46 +126,46 @@ class Learner:
     metrics = {}
     if critic_batches is not None:
       state, series = jax.lax.scan(
-          lambda s, batch: self._critic_update(s, batch, mean), state, critic_batches
+        lambda s, batch: self._critic_update(s, batch, mean), state, critic_batches
       )
       metrics['critic'] = jax.tree.map(jnp.mean, series)
     if actor_batches is not None:
       state, series = jax.lax.scan(
-          lambda s, batch: self._actor_update(s, batch, mean), state, actor_batches
+        lambda s, batch: self._actor_update(s, batch, mean), state, actor_batches
       )
       metrics['actor'] = jax.tree.map(jnp.mean, series)
     return state, metrics
 
   def _critic_update(
-      self, state: TrainState, batch: types.CriticBatch, mean: Mean
+    self, state: TrainState, batch: types.CriticBatch, mean: Mean
   ) -> tuple[TrainState, agent_lib.Metrics]:
     """Lines 5-8 of Algorithm 1: target (Eq. 7), ensemble (Eq. 8), Polyak."""
     next_action = batch.next_action
     if self.agent.samples_policy and next_action is None:
       next_action = self._sample(state, batch.next_observation, batch.row, samples=1)
     loss = lambda params: self.agent.critic_loss(  # noqa: E731
-        params,
-        state.critic_target,
-        batch,
-        next_action,
-        critic=self.networks.critic,
-        settings=self.settings,
+      params,
+      state.critic_target,
+      batch,
+      next_action,
+      critic=self.networks.critic,
+      settings=self.settings,
     )
     gradients, metrics = jax.grad(loss, has_aux=True)(state.critic)
     gradients, metrics = mean((gradients, metrics))
     metrics['gradient_norm'] = optax.global_norm(gradients)
     updates, optimizer = self.critic_optimizer.update(
-        gradients, state.critic_optimizer, state.critic
+      gradients, state.critic_optimizer, state.critic
     )
     critic = optax.apply_updates(state.critic, updates)
     target = optax.incremental_update(critic, state.critic_target, self.settings.polyak)
     state = state.replace(
-        step=state.step + 1, critic=critic, critic_target=target, critic_optimizer=optimizer
+      step=state.step + 1, critic=critic, critic_target=target, critic_optimizer=optimizer
     )
     return state, metrics
 
   def _actor_update(
-      self, state: TrainState, batch: types.ActorBatch, mean: Mean
+    self, state: TrainState, batch: types.ActorBatch, mean: Mean
   ) -> tuple[TrainState, agent_lib.Metrics]:
     """Lines 11-14 of Algorithm 1: weight (Eqs. 9-11), weighted flow matching (Eq. 15)."""
     weight = self._weight(state, batch, mean)
@@ -187,7 +187,7 @@ class Learner:
     actor = optax.apply_updates(state.actor, updates)
     ema = optax.incremental_update(actor, state.actor_ema, 1 - self.settings.ema)
     state = state.replace(
-        step=state.step + 1, actor=actor, actor_ema=ema, actor_optimizer=optimizer
+      step=state.step + 1, actor=actor, actor_ema=ema, actor_optimizer=optimizer
     )
     return state, metrics
 
@@ -201,19 +201,19 @@ class Learner:
     if self.agent.samples_policy:
       bank_action = self._sample(state, batch.observation, batch.row, self.settings.samples)
     advantage = self.agent.advantage(
-        state.critic, batch, bank_action, critic=self.networks.critic, settings=self.settings
+      state.critic, batch, bank_action, critic=self.networks.critic, settings=self.settings
     )
     return advantage_weights(advantage, self.settings, mean)
 
   def _sample(
-      self, state: TrainState, observation: types.Observation, row: jax.Array, samples: int
+    self, state: TrainState, observation: types.Observation, row: jax.Array, samples: int
   ) -> jax.Array:
     """[B, M, h, A] drawn from the acting policy, as Algorithm 1 is written."""
     actor = self.networks.actor
     key = jax.random.fold_in(self._key(state), 1)
     noise = policy.row_noise(key, row, samples, (actor.horizon, actor.action_size))
     return policy.sample_actions(
-        actor, state.actor_ema, observation, noise, self.settings.flow_steps
+      actor, state.actor_ema, observation, noise, self.settings.flow_steps
     )
 
   def _key(self, state: TrainState) -> jax.Array:

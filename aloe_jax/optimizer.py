@@ -6,7 +6,7 @@ import optax
 
 
 def warmup_cosine(
-    count: jax.Array, *, peak: float, warmup: float, total: float, floor: float
+  count: jax.Array, *, peak: float, warmup: float, total: float, floor: float
 ) -> jax.Array:
   """Learning rate at an update: linear warm-up to `peak`, then half a cosine to `floor * peak`.
 
@@ -27,13 +27,13 @@ def warmup_cosine(
 
 
 def adamw(
-    *,
-    peak: float,
-    warmup: int,
-    total: int,
-    floor: float = 0.0,
-    clip: float = 1.0,
-    weight_decay: float = 1e-4,
+  *,
+  peak: float,
+  warmup: int,
+  total: int,
+  floor: float = 0.0,
+  clip: float = 1.0,
+  weight_decay: float = 1e-4,
 ) -> optax.GradientTransformation:
   """AdamW with betas (0.9, 0.95) behind a global-norm clip (App. C.2).
 
@@ -53,6 +53,6 @@ def adamw(
     return optax.adamw(rate, b1=0.9, b2=0.95, weight_decay=weight_decay)
 
   scheduled = optax.inject_hyperparams(schedule)(
-      peak=float(peak), warmup=float(warmup), total=float(total), floor=float(floor)
+    peak=float(peak), warmup=float(warmup), total=float(total), floor=float(floor)
   )
   return optax.chain(optax.clip_by_global_norm(clip), scheduled)

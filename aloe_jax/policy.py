@@ -29,7 +29,7 @@ def row_noise(key: jax.Array, row: jax.Array, samples: int, chunk: tuple[int, in
 
 
 def sample_actions(
-    actor: nn.Module, params, observation: types.Observation, noise: jax.Array, flow_steps: int
+  actor: nn.Module, params, observation: types.Observation, noise: jax.Array, flow_steps: int
 ) -> jax.Array:
   """Draws M chunks per state: noise [B, M, h, A] -> actions [B, M, h, A]."""
   return flow.sample(actor, params, observation, noise.swapaxes(0, 1), flow_steps).swapaxes(0, 1)
@@ -64,10 +64,10 @@ class Policy:
     """Adds the prompt to what the environments show: proprio [B, 32], features [B, V, F]."""
     shape = (proprio.shape[0], *self.prompt_tokens.shape)
     return types.Observation(
-        proprio=proprio,
-        prompt_tokens=jnp.broadcast_to(self.prompt_tokens, shape),
-        prompt_mask=jnp.broadcast_to(self.prompt_mask, shape),
-        features=features,
+      proprio=proprio,
+      prompt_tokens=jnp.broadcast_to(self.prompt_tokens, shape),
+      prompt_mask=jnp.broadcast_to(self.prompt_mask, shape),
+      features=features,
     )
 
   def act(self, observation: types.Observation, key: jax.Array) -> jax.Array:

@@ -82,10 +82,10 @@ class Fsdp:
     fsdp = fsdp or len(devices)
     _check_divisible(len(devices), fsdp, 'devices', 'parallel.fsdp')
     self._mesh = jax.make_mesh(
-        (len(devices) // fsdp, fsdp),
-        ('data', 'fsdp'),
-        axis_types=(AxisType.Auto, AxisType.Auto),
-        devices=devices,
+      (len(devices) // fsdp, fsdp),
+      ('data', 'fsdp'),
+      axis_types=(AxisType.Auto, AxisType.Auto),
+      devices=devices,
     )
 
   def compile(self, step: Step) -> Step:
@@ -114,9 +114,7 @@ class Fsdp:
 
   def _state_sharding(self, state: Any) -> Any:
     size = self._mesh.shape['fsdp']
-    return jax.tree.map(
-        lambda x: NamedSharding(self._mesh, shard_rule(np.shape(x), size)), state
-    )
+    return jax.tree.map(lambda x: NamedSharding(self._mesh, shard_rule(np.shape(x), size)), state)
 
 
 def shard_rule(shape: Sequence[int], count: int) -> PartitionSpec:
@@ -148,9 +146,9 @@ def make_layout(mode: str, fsdp: int | None = None) -> Layout:
 
 
 def _check_divisible(
-    size: int, count: int, what: str = 'rows of a batch', over: str = 'the number of devices'
+  size: int, count: int, what: str = 'rows of a batch', over: str = 'the number of devices'
 ) -> None:
   if size % count:
     raise ValueError(
-        f'{size} {what} do not divide by {over} ({count}); choose a multiple of {count}.'
+      f'{size} {what} do not divide by {over} ({count}); choose a multiple of {count}.'
     )

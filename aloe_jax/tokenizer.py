@@ -27,11 +27,9 @@ class HashTokenizer:
     words = re.findall(r'\w+', prompt.lower())
     if len(words) > self.max_length:
       raise ValueError(
-          f'the prompt {prompt!r} has {len(words)} words, more than the {self.max_length} that '
-          'actor.prompt_length allows; shorten it or raise actor.prompt_length.'
+        f'the prompt {prompt!r} has {len(words)} words, more than the {self.max_length} that '
+        'actor.prompt_length allows; shorten it or raise actor.prompt_length.'
       )
     tokens = np.zeros(self.max_length, np.int32)
-    tokens[: len(words)] = [
-        1 + zlib.crc32(word.encode()) % (self.vocab_size - 1) for word in words
-    ]
+    tokens[: len(words)] = [1 + zlib.crc32(word.encode()) % (self.vocab_size - 1) for word in words]
     return tokens, np.arange(self.max_length) < len(words)

@@ -11,8 +11,13 @@ from aloe_jax.models import language
 
 
 def evaluate(
-    critic, params, observation: types.Observation, action: jax.Array, valid: jax.Array, *,
-    use_language: bool
+  critic,
+  params,
+  observation: types.Observation,
+  action: jax.Array,
+  valid: jax.Array,
+  *,
+  use_language: bool,
 ) -> jax.Array:
   """Q of one chunk per state: action [B, h, A], valid [B, h] -> [K, B]."""
   prompt = language.bag_of_tokens(observation) if use_language else None
@@ -20,7 +25,7 @@ def evaluate(
 
 
 def evaluate_samples(
-    critic, params, observation: types.Observation, action: jax.Array, *, use_language: bool
+  critic, params, observation: types.Observation, action: jax.Array, *, use_language: bool
 ) -> jax.Array:
   """Q of M sampled chunks per state: action [B, M, h, A] -> [K, M, B]."""
   valid = jnp.ones(action.shape[:1] + action.shape[2:3], bool)
@@ -32,8 +37,13 @@ def evaluate_samples(
 
 
 def critic_loss(
-    params, target_params, batch: types.CriticBatch, next_action: jax.Array, *, critic,
-    settings: agent.Settings
+  params,
+  target_params,
+  batch: types.CriticBatch,
+  next_action: jax.Array,
+  *,
+  critic,
+  settings: agent.Settings,
 ) -> tuple[jax.Array, agent.Metrics]:
   """Chunked TD, Eqs. (7) and (8).
 
@@ -48,23 +58,23 @@ def critic_loss(
   """
   use_language = settings.language
   q = evaluate(
-      critic, params, batch.observation, batch.action, batch.valid, use_language=use_language
+    critic, params, batch.observation, batch.action, batch.valid, use_language=use_language
   )
   next_q = evaluate_samples(
-      critic, target_params, batch.next_observation, next_action, use_language=use_language
+    critic, target_params, batch.next_observation, next_action, use_language=use_language
   )
   target = losses.td_target(batch.reward, batch.discount, next_q.mean(1), settings.target)
   loss = losses.ensemble_loss(q, target)
   return loss, {
-      'loss': loss,
-      'q': q.mean() / settings.reward_scale,
-      'target': target.mean() / settings.reward_scale,
-      'spread': q.std(axis=0).mean() / settings.reward_scale,
+    'loss': loss,
+    'q': q.mean() / settings.reward_scale,
+    'target': target.mean() / settings.reward_scale,
+    'spread': q.std(axis=0).mean() / settings.reward_scale,
   }
 
 
 def advantage(
-    params, batch: types.ActorBatch, bank_action: jax.Array, *, critic, settings: agent.Settings
+  params, batch: types.ActorBatch, bank_action: jax.Array, *, critic, settings: agent.Settings
 ) -> jax.Array:
   """A(s_t, a_{t:t+h}) = Q_pess - V, Eqs. (9) and (10); [B].
 
@@ -77,10 +87,10 @@ def advantage(
   """
   use_language = settings.language
   q = evaluate(
-      critic, params, batch.observation, batch.action, batch.valid, use_language=use_language
+    critic, params, batch.observation, batch.action, batch.valid, use_language=use_language
   )
   samples = evaluate_samples(
-      critic, params, batch.observation, bank_action, use_language=use_language
+    critic, params, batch.observation, bank_action, use_language=use_language
   )
   return losses.advantage(losses.pessimistic_q(q), losses.state_value(samples))
 

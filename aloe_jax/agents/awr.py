@@ -16,33 +16,34 @@ def _logits(critic, params, observation: types.Observation, settings: agent.Sett
 
 
 def _support(settings: agent.Settings) -> jax.Array:
-  return losses.categorical_support(
-      settings.value_min, settings.value_max, settings.value_bins
-  )
+  return losses.categorical_support(settings.value_min, settings.value_max, settings.value_bins)
 
 
 def critic_loss(
-    params, target_params, batch: types.CriticBatch, next_action: None, *, critic,
-    settings: agent.Settings
+  params,
+  target_params,
+  batch: types.CriticBatch,
+  next_action: None,
+  *,
+  critic,
+  settings: agent.Settings,
 ) -> tuple[jax.Array, agent.Metrics]:
   """Cross-entropy to the discretised Monte-Carlo return; no bootstrap, no target network."""
   del target_params, next_action
   support = _support(settings)
   logits = _logits(critic, params, batch.observation, settings)
-  loss = losses.categorical_cross_entropy(
-      logits, losses.categorical_target(batch.returns, support)
-  )
+  loss = losses.categorical_cross_entropy(logits, losses.categorical_target(batch.returns, support))
   value = losses.categorical_value(logits, support)
   return loss, {
-      'loss': loss,
-      'value': value.mean() / settings.reward_scale,
-      'returns': batch.returns.mean() / settings.reward_scale,
-      'error': jnp.abs(value - batch.returns).mean() / settings.reward_scale,
+    'loss': loss,
+    'value': value.mean() / settings.reward_scale,
+    'returns': batch.returns.mean() / settings.reward_scale,
+    'error': jnp.abs(value - batch.returns).mean() / settings.reward_scale,
   }
 
 
 def advantage(
-    params, batch: types.ActorBatch, bank_action: None, *, critic, settings: agent.Settings
+  params, batch: types.ActorBatch, bank_action: None, *, critic, settings: agent.Settings
 ) -> jax.Array:
   """Monte-Carlo return minus V(s_t), [B]: one number for all chunks of equal outcome."""
   del bank_action

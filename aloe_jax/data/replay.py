@@ -77,9 +77,7 @@ class Replay:
     chunking: how to cut and label them.
   """
 
-  def __init__(
-      self, episodes: Sequence[rlds.Episode], tokenizer: Tokenizer, chunking: Chunking
-  ):
+  def __init__(self, episodes: Sequence[rlds.Episode], tokenizer: Tokenizer, chunking: Chunking):
     lengths = np.array([len(episode) for episode in episodes])
     fragments_lib.check_horizon(lengths, chunking.horizon)
     self.chunking = chunking
@@ -93,7 +91,7 @@ class Replay:
     self._tokens = np.stack([token for token, _ in tokens])
     self._token_mask = np.stack([mask for _, mask in tokens])
     self._prompt = np.repeat(
-        [prompts.index(episode.language_instruction) for episode in episodes], lengths
+      [prompts.index(episode.language_instruction) for episode in episodes], lengths
     )
     is_first = np.zeros(lengths.sum(), bool)
     is_first[np.cumsum(lengths) - lengths] = True
@@ -102,7 +100,7 @@ class Replay:
     reward = rewards.step_rewards(self.end_reason, fail_cost=chunking.fail_cost, **rules)
     self._reward = reward * np.float32(chunking.reward_scale)
     self._returns = rewards.monte_carlo_returns(
-        self._reward, self._fragments.last, chunking.discount
+      self._reward, self._fragments.last, chunking.discount
     )
     self.starts = fragments_lib.starts(self._fragments)
 
@@ -114,14 +112,14 @@ class Replay:
     """What was seen at rows of any shape [...]."""
     prompt = self._prompt[rows]
     return types.Observation(
-        proprio=self._proprio[rows],
-        prompt_tokens=self._tokens[prompt],
-        prompt_mask=self._token_mask[prompt],
-        features=self._features[rows],
+      proprio=self._proprio[rows],
+      prompt_tokens=self._tokens[prompt],
+      prompt_mask=self._token_mask[prompt],
+      features=self._features[rows],
     )
 
   def critic_batches(
-      self, seed: int, step: int, count: int, size: int, bank: np.ndarray | None
+    self, seed: int, step: int, count: int, size: int, bank: np.ndarray | None
   ) -> types.CriticBatch:
     """Batches `step` .. `step + count` - 1 of the critic's stream over all chunks.
 
@@ -139,33 +137,33 @@ class Replay:
     rows = sample_rows(self.starts, seed, step * size, count * size)
     horizon = self.chunking.critic_horizon
     chunk = fragments_lib.chunk(
-        self._fragments, rows, horizon, self._reward, self.chunking.discount
+      self._fragments, rows, horizon, self._reward, self.chunking.discount
     )
     next_action = None
     if bank is not None:
       member = sample_rows(np.arange(bank.shape[1]), seed + 1, step * size, count * size)
       next_action = bank[chunk.next_row, member][:, None]
     batch = types.CriticBatch(
-        observation=self.observation(rows),
-        action=self._action[chunk.action_row],
-        valid=chunk.valid,
-        reward=chunk.reward,
-        discount=chunk.discount,
-        returns=self._returns[rows],
-        next_observation=self.observation(chunk.next_row),
-        next_action=next_action,
-        row=np.tile(np.arange(size, dtype=np.int32), count),
+      observation=self.observation(rows),
+      action=self._action[chunk.action_row],
+      valid=chunk.valid,
+      reward=chunk.reward,
+      discount=chunk.discount,
+      returns=self._returns[rows],
+      next_observation=self.observation(chunk.next_row),
+      next_action=next_action,
+      row=np.tile(np.arange(size, dtype=np.int32), count),
     )
     return _stack(batch, count, size)
 
   def actor_batches(
-      self,
-      seed: int,
-      step: int,
-      count: int,
-      size: int,
-      rows: np.ndarray,
-      weight: np.ndarray | None,
+    self,
+    seed: int,
+    step: int,
+    count: int,
+    size: int,
+    rows: np.ndarray,
+    weight: np.ndarray | None,
   ) -> types.ActorBatch:
     """Batches `step` .. `step + count` - 1 of the actor's stream.
 
@@ -188,15 +186,15 @@ class Replay:
   def actor_batch(self, rows: np.ndarray, weight: np.ndarray | None = None) -> types.ActorBatch:
     """The chunks [B, h, A] that start at some rows [B] of `starts`."""
     chunk = fragments_lib.chunk(
-        self._fragments, rows, self.chunking.horizon, self._reward, self.chunking.discount
+      self._fragments, rows, self.chunking.horizon, self._reward, self.chunking.discount
     )
     return types.ActorBatch(
-        observation=self.observation(rows),
-        action=self._action[chunk.action_row],
-        valid=chunk.valid,
-        returns=self._returns[rows],
-        weight=None if weight is None else weight[rows],
-        row=np.arange(len(rows), dtype=np.int32),
+      observation=self.observation(rows),
+      action=self._action[chunk.action_row],
+      valid=chunk.valid,
+      returns=self._returns[rows],
+      weight=None if weight is None else weight[rows],
+      row=np.arange(len(rows), dtype=np.int32),
     )
 
 

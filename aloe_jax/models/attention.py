@@ -71,7 +71,7 @@ class Block(nn.Module):
     y = nn.LayerNorm(name='attention_norm')(x)
     query = nn.Dense(width, name='query')(y[:, :queries]).reshape(batch, queries, *shape)
     key, value = (
-        nn.Dense(width, name=name)(y).reshape(batch, size, *shape) for name in ('key', 'value')
+      nn.Dense(width, name=name)(y).reshape(batch, size, *shape) for name in ('key', 'value')
     )
     attended = attend(query, key, value, mask)
     x = x[:, :queries] + nn.Dense(width, name='out')(attended)

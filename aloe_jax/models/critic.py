@@ -42,20 +42,20 @@ class Trunk(nn.Module):
 
   @nn.compact
   def __call__(
-      self,
-      features: jax.Array,
-      proprio: jax.Array,
-      action: jax.Array | None,
-      valid: jax.Array | None,
-      language: jax.Array | None,
+    self,
+    features: jax.Array,
+    proprio: jax.Array,
+    action: jax.Array | None,
+    valid: jax.Array | None,
+    language: jax.Array | None,
   ) -> jax.Array:
     """Returns the final readout states [B, K, D]; shapes as in `Critic`."""
     batch = proprio.shape[0]
     embed = nn.initializers.normal(0.02)
     readout = self.param('readout', embed, (self.readouts, self.width))
     tokens = [
-        jnp.broadcast_to(readout, (batch, self.readouts, self.width)),
-        nn.Dense(self.width, name='proprio')(proprio)[:, None],
+      jnp.broadcast_to(readout, (batch, self.readouts, self.width)),
+      nn.Dense(self.width, name='proprio')(proprio)[:, None],
     ]
     attendable = [jnp.ones((batch, self.readouts + 1), bool)]
     if action is not None:
@@ -94,12 +94,12 @@ class Critic(nn.Module):
 
   @nn.compact
   def __call__(
-      self,
-      features: jax.Array,
-      proprio: jax.Array,
-      action: jax.Array,
-      valid: jax.Array,
-      language: jax.Array | None = None,
+    self,
+    features: jax.Array,
+    proprio: jax.Array,
+    action: jax.Array,
+    valid: jax.Array,
+    language: jax.Array | None = None,
   ) -> jax.Array:
     """Evaluates action chunks.
 
@@ -114,7 +114,7 @@ class Critic(nn.Module):
       [K, B] Q values, float32.
     """
     x = Trunk(
-        self.ensemble, self.width, self.depth, self.heads, self.mlp_ratio, name='transformer'
+      self.ensemble, self.width, self.depth, self.heads, self.mlp_ratio, name='transformer'
     )(features, proprio, action[:, : self.horizon], valid[:, : self.horizon], language)
     heads = nn.vmap(Head, variable_axes={'params': 0}, split_rngs={'params': True}, in_axes=1)
     return heads(outputs=1, name='heads')(x)[..., 0]
@@ -132,23 +132,23 @@ class FullEnsemble(nn.Module):
 
   @nn.compact
   def __call__(
-      self,
-      features: jax.Array,
-      proprio: jax.Array,
-      action: jax.Array,
-      valid: jax.Array,
-      language: jax.Array | None = None,
+    self,
+    features: jax.Array,
+    proprio: jax.Array,
+    action: jax.Array,
+    valid: jax.Array,
+    language: jax.Array | None = None,
   ) -> jax.Array:
     """Returns [K, B] Q values; arguments as in `Critic`."""
     members = nn.vmap(
-        Critic,
-        variable_axes={'params': 0},
-        split_rngs={'params': True},
-        in_axes=None,
-        axis_size=self.ensemble,
+      Critic,
+      variable_axes={'params': 0},
+      split_rngs={'params': True},
+      in_axes=None,
+      axis_size=self.ensemble,
     )
     q = members(
-        1, self.horizon, self.width, self.depth, self.heads, self.mlp_ratio, name='members'
+      1, self.horizon, self.width, self.depth, self.heads, self.mlp_ratio, name='members'
     )(features, proprio, action, valid, language)
     return q[:, 0]
 
@@ -169,10 +169,10 @@ class ValueCritic(nn.Module):
 
   @nn.compact
   def __call__(
-      self, features: jax.Array, proprio: jax.Array, language: jax.Array | None = None
+    self, features: jax.Array, proprio: jax.Array, language: jax.Array | None = None
   ) -> jax.Array:
     """Returns [B, bins] logits of p(V | s); arguments as in `Critic`."""
     x = Trunk(1, self.width, self.depth, self.heads, self.mlp_ratio, name='transformer')(
-        features, proprio, None, None, language
+      features, proprio, None, None, language
     )
     return Head(self.bins, name='head')(x[:, 0])

@@ -8,11 +8,11 @@ from aloe_jax import types
 
 
 def sample(
-    actor: nn.Module,
-    params,
-    observation: types.Observation,
-    noise: jax.Array,
-    num_steps: int,
+  actor: nn.Module,
+  params,
+  observation: types.Observation,
+  noise: jax.Array,
+  num_steps: int,
 ) -> jax.Array:
   """Integrates the flow from noise to actions by Euler steps (π0.5's sampler).
 

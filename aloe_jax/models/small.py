@@ -58,8 +58,8 @@ class PrefixBlock(nn.Module):
     """Maps x [B, S, D] to the next x and its (keys, values), each [B, S, N, H]."""
     y = nn.LayerNorm(name='attention_norm')(x)
     query, key, value = (
-        nn.DenseGeneral((self.heads, self.head_width), name=name)(y)
-        for name in ('query', 'key', 'value')
+      nn.DenseGeneral((self.heads, self.head_width), name=name)(y)
+      for name in ('query', 'key', 'value')
     )
     mask = jnp.ones(x.shape[:2], bool)
     x = x + nn.Dense(x.shape[-1], name='out')(attention.attend(query, key, value, mask))
@@ -75,13 +75,13 @@ class ExpertBlock(nn.Module):
 
   @nn.compact
   def __call__(
-      self, x: jax.Array, condition: jax.Array, cache: tuple[jax.Array, jax.Array]
+    self, x: jax.Array, condition: jax.Array, cache: tuple[jax.Array, jax.Array]
   ) -> jax.Array:
     """Maps x [B, T, D], condition [B, C] and this layer's cache to the next x."""
     y, gate = AdaptiveNorm(name='attention_norm')(x, condition)
     query, key, value = (
-        nn.DenseGeneral((self.heads, self.head_width), name=name)(y)
-        for name in ('query', 'key', 'value')
+      nn.DenseGeneral((self.heads, self.head_width), name=name)(y)
+      for name in ('query', 'key', 'value')
     )
     key, value = (jnp.concatenate(pair, axis=1) for pair in zip(cache, (key, value), strict=True))
     mask = jnp.ones(key.shape[:2], bool)
@@ -166,7 +166,7 @@ class SmallActor(nn.Module):
     return self.action_out(x).reshape(noisy_action.shape)
 
   def __call__(
-      self, observation: types.Observation, noisy_action: jax.Array, time: jax.Array
+    self, observation: types.Observation, noisy_action: jax.Array, time: jax.Array
   ) -> jax.Array:
     """`velocity` of `prefix`: what one training step evaluates, [B, h, A]."""
     return self.velocity(self.prefix(observation), noisy_action, time)
