@@ -1,0 +1,88 @@
+"""Figures of a run, as files."""
+
+from collections.abc import Mapping
+import os
+import pathlib
+
+from matplotlib import figure
+from matplotlib import ticker
+
+from aloe_jax import metrics
+
+_COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')  # Okabe and Ito
+_MARKERS = ('o', 's', '^', 'D', 'v', 'P')
+_GREY = '#555555'
+
+
+def learning_curves(
+  path: str | os.PathLike,
+  curves: Mapping[str, Mapping[int, tuple[int, int]]],
+  *,
+  warm_start: tuple[int, int] | None = None,
+  title: str = '',
+) -> None:
+  """Draws the success rate of every iteration with its 95 % Wilson interval.
+
+  The file appears complete or not at all; an older one of the name is replaced.
+
+  Args:
+    path: of the figure; its ending names the format, such as `.png` or `.svg`.
+    curves: {algorithm: {RL iteration: (successes, trials)}}, at most six.
+    warm_start: (successes, trials) of the policy all curves start from, drawn as a band.
+    title: such as the task.
+
+  Raises:
+    ValueError: if there is nothing to draw, too much, or a count that is not possible.
+  """
+  path = pathlib.Path(path)
+  if not curves or not all(curves.values()):
+    raise ValueError(f'{path}: found a curve without points, expected one iteration at least.')
+  if len(curves) > len(_COLOURS):
+    raise ValueError(f'{path}: found {len(curves)} curves, expected at most {len(_COLOURS)}.')
+
+  drawing = figure.Figure(figsize=(6.4, 4.0), dpi=150, layout='constrained')
+  axes = drawing.subplots()
+  if warm_start is not None:
+    low, high = metrics.wilson_interval(*warm_start)
+    rate = _percent(*warm_start)
+    axes.axhspan(100 * low, 100 * high, color=_GREY, alpha=0.15, linewidth=0)
+    axes.axhline(rate, color=_GREY, linestyle='--', label=f'BC warm start, {rate:.0f} %')
+  for index, (name, points) in enumerate(curves.items()):
+    iterations = sorted(points)
+    rates = [_percent(*points[i]) for i in iterations]
+    intervals = [metrics.wilson_interval(*points[i]) for i in iterations]
+    below = [rate - 100 * low for rate, (low, _) in zip(rates, intervals, strict=True)]
+    above = [100 * high - rate for rate, (_, high) in zip(rates, intervals, strict=True)]
+    shift = 0.06 * (index - (len(curves) - 1) / 2)  # keeps the bars of curves apart
+    axes.errorbar(
+      [i + shift for i in iterations],
+      rates,
+      yerr=[below, above],
+      color=_COLOURS[index],
+      marker=_MARKERS[index],
+      linewidth=1.8,
+      elinewidth=1.2,
+      capsize=3,
+      label=name,
+    )
+  axes.set_title(title)
+  axes.set_xlabel('RL iteration')
+  axes.set_ylabel('Success rate (%), 95 % interval')
+  axes.set_ylim(-2, 102)
+  axes.margins(x=0.08)
+  axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+  axes.grid(axis='y', alpha=0.3)
+  axes.spines[['top', 'right']].set_visible(False)
+  drawing.legend(loc='outside lower center', ncols=4, frameon=False)
+
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_name(f'.{path.stem}.partial{path.suffix}')
+  drawing.savefig(partial)
+  partial.replace(path)
+
+
+def _percent(successes: int, trials: int) -> float:
+  """Success rate in percent."""
+  if trials == 0:
+    raise ValueError('found a point of 0 trials, expected at least one; leave the point out.')
+  return 100 * successes / trials
