@@ -8,6 +8,8 @@ What the human does is a function of what can be seen: there is no hidden phase,
 without memory can imitate it, and it can go on from any state.
 """
 
+import dataclasses
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -19,7 +21,7 @@ from aloe_jax.envs import world
 CAREFUL_SHARE = 0.8
 SAFE_SHARE = 0.4  # of items grasped at the safe tilt
 SPEED = (1.0, 0.6)  # hasty, careful: largest command
-AIM = (0.40, 0.13)  # hasty, careful: standard deviation of the aim, in tolerances
+AIM = (0.40, 0.12)  # hasty, careful: standard deviation of the aim, in tolerances
 TILT = (-0.4, 0.6)  # careless, safe
 TILT_SPREAD = 0.06
 ACTION_NOISE = 0.1  # standard deviation per unit of speed
@@ -152,7 +154,8 @@ def recover(state: world.State) -> world.State:
   Grippers are opened and lifted, what they held lies where it was, a jammed phone lies beside
   its box, and a new fragment begins.
   """
-  return state.replace(
+  return dataclasses.replace(
+    state,
     position=state.position.at[:, 2].max(HOVER),
     gripper=jnp.ones(2),
     tilt=jnp.zeros(2),

@@ -16,14 +16,16 @@ FEATURE_SHAPE = (3, 16)
 
 def observe(state: world.State) -> tuple[jax.Array, jax.Array]:
   """Proprio [32] and features [3, 16], all of order one, zero padded."""
-  arms = [
-    state.position[:, :2] / 0.5,
-    state.position[:, 2:] / 0.1 - 1.0,
-    state.yaw[:, None],
-    state.tilt[:, None],
-    2.0 * state.gripper[:, None] - 1.0,
-  ]
-  arms = jnp.concatenate(arms, axis=1).reshape(-1)
+  arms = jnp.concatenate(
+    [
+      state.position[:, :2] / 0.5,
+      state.position[:, 2:] / 0.1 - 1.0,
+      state.yaw[:, None],
+      state.tilt[:, None],
+      2.0 * state.gripper[:, None] - 1.0,
+    ],
+    axis=1,
+  ).reshape(-1)
   task = jnp.concatenate(
     [state.placed, state.held >= 0, jnp.mean(state.placed, keepdims=True)], dtype=jnp.float32
   )
@@ -39,24 +41,26 @@ def _arm_features(state: world.State) -> jax.Array:
   distance = jnp.linalg.norm(error[:, :2], axis=1)
   holding = todo.holding.astype(jnp.float32)
   held_offset = state.grasp_offset[:, :2] / world.tolerances(state)[0][todo.item, :1]
-  features = [
-    error[:, 0] / 0.3,
-    error[:, 1] / 0.3,
-    jnp.tanh(error[:, 0] / 0.04),
-    jnp.tanh(error[:, 1] / 0.04),
-    error[:, 2] / 0.5,
-    jnp.tanh(error[:, 2] / 0.15),
-    jnp.tanh(distance / todo.tolerance - 1.0),
-    jnp.tanh(state.position[:, 2] / 0.05 - 1.0),
-    todo.tolerance / 0.05,
-    holding,
-    holding * state.grasp_tilt,
-    holding * jnp.linalg.norm(held_offset, axis=1),
-    todo.ready.astype(jnp.float32),
-    (state.size[todo.item] - 1.0) / 0.2,
-    2.0 * state.hue[todo.item] - 1.0,
-  ]
-  features = jnp.stack(features, axis=1)
+  features = jnp.stack(
+    [
+      error[:, 0] / 0.3,
+      error[:, 1] / 0.3,
+      jnp.tanh(error[:, 0] / 0.04),
+      jnp.tanh(error[:, 1] / 0.04),
+      error[:, 2] / 0.5,
+      jnp.tanh(error[:, 2] / 0.15),
+      jnp.tanh(distance / todo.tolerance - 1.0),
+      jnp.tanh(state.position[:, 2] / 0.05 - 1.0),
+      todo.tolerance / 0.05,
+      holding,
+      holding * state.grasp_tilt,
+      holding * jnp.linalg.norm(held_offset, axis=1),
+      todo.ready.astype(jnp.float32),
+      (state.size[todo.item] - 1.0) / 0.2,
+      2.0 * state.hue[todo.item] - 1.0,
+    ],
+    axis=1,
+  )
   features = jnp.where(todo.working[:, None], features, 0.0)
   working = todo.working.astype(jnp.float32)
   return jnp.concatenate([features, working[:, None]], axis=1)

@@ -16,8 +16,8 @@ from aloe_jax.envs import scene
 from aloe_jax.envs import world
 
 CAMERAS = ('head', 'left_wrist', 'right_wrist')
-HEAD_POSITION = np.float32([0.0, -0.65, 1.40])
-HEAD_LOOKS_AT = np.float32([0.0, -0.02, 0.0])
+HEAD_POSITION = np.array([0.0, -0.65, 1.40], np.float32)
+HEAD_LOOKS_AT = np.array([0.0, -0.02, 0.0], np.float32)
 HEAD_ZOOM = 0.43  # tangent of half the field of view
 WRIST_HEIGHT = 0.20  # of the camera above the fingertips
 WRIST_ZOOM = 0.60
@@ -37,7 +37,7 @@ class Camera:
   position: jax.Array
   right: jax.Array
   up: jax.Array
-  zoom: float
+  zoom: jax.Array
 
   def rays(self, size: int) -> jax.Array:
     """[size, size, 3] directions of the pixels, from the top left."""
@@ -50,8 +50,9 @@ def head_camera() -> Camera:
   """The fixed camera behind and above the robot's shoulders."""
   forward = HEAD_LOOKS_AT - HEAD_POSITION
   forward /= np.linalg.norm(forward)
-  right = np.float32([1.0, 0.0, 0.0])
-  return Camera(HEAD_POSITION, right, np.cross(right, forward), HEAD_ZOOM)
+  right = np.array([1.0, 0.0, 0.0], np.float32)
+  axes = (HEAD_POSITION, right, np.cross(right, forward), HEAD_ZOOM)
+  return Camera(*map(jnp.asarray, axes))
 
 
 def wrist_cameras(state: world.State) -> Camera:
@@ -67,8 +68,8 @@ def wrist_cameras(state: world.State) -> Camera:
 
 def render(state: world.State, size: int) -> dict[str, jax.Array]:
   """Pictures of one environment, {camera: [size, size, 3] uint8}; callers vmap."""
-  shapes = scene.table(state) + scene.held(state) + scene.fingers(state)
-  head = _paint(head_camera(), shapes + scene.arms(state), size)
+  shapes = [*scene.table(state), *scene.held(state), *scene.fingers(state)]
+  head = _paint(head_camera(), [*shapes, *scene.arms(state)], size)
   wrists = jax.vmap(_paint, in_axes=(0, None, None))(wrist_cameras(state), shapes, size)
   return dict(zip(CAMERAS, (head, *wrists), strict=True))
 

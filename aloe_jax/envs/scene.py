@@ -81,19 +81,22 @@ class Patch:
 
 def table(state: world.State) -> list[Box | Patch]:
   """The table, what stands on it, and the items that nobody holds."""
-  shapes = [_box((0.0, 0.0), 0.0, (0.75, 0.65), 0.0, TABLE)]
-  shapes += {'box': _box_scenery, 'belt': _belt_scenery, 'shirt': _shirt_scenery}[
-    state.task.scenery
-  ](state)
+  shapes: list[Box | Patch] = [_box((0.0, 0.0), 0.0, (0.75, 0.65), 0.0, TABLE)]
+  if state.task.scenery == 'box':
+    shapes += _box_scenery(state)
+  elif state.task.scenery == 'belt':
+    shapes += _belt_scenery(state)
+  else:
+    shapes += _shirt_scenery(state)
   for index in range(len(state.task.items)):
     free = jnp.all(state.held != index)
     shapes += _item(state, jnp.int32(index), 0.0, free)
   return shapes
 
 
-def held(state: world.State) -> list[Box | Patch]:
+def held(state: world.State) -> list[Box]:
   """What the grippers hold, with its shadow on the table."""
-  shapes = []
+  shapes: list[Box] = []
   for arm in range(2):
     item = jnp.maximum(state.held[arm], 0)
     holds = state.held[arm] >= 0
@@ -105,9 +108,9 @@ def held(state: world.State) -> list[Box | Patch]:
   return shapes
 
 
-def fingers(state: world.State) -> list[Box | Patch]:
+def fingers(state: world.State) -> list[Box]:
   """Both grippers' fingers, apart by their opening, and the shadows they cast."""
-  shapes = []
+  shapes: list[Box] = []
   for arm in range(2):
     position, yaw, lean = _gripper(state, arm)
     across = jnp.stack([jnp.cos(yaw), jnp.sin(yaw)])
@@ -121,9 +124,9 @@ def fingers(state: world.State) -> list[Box | Patch]:
   return shapes
 
 
-def arms(state: world.State) -> list[Box | Patch]:
+def arms(state: world.State) -> list[Box]:
   """Both arms above their grippers: forearm, wrist and palm; the wrist leans with the tilt."""
-  shapes = []
+  shapes: list[Box] = []
   for arm in range(2):
     position, yaw, lean = _gripper(state, arm)
     wrist = position[:2] + lean
@@ -146,7 +149,7 @@ def color(hue: jax.Array, saturation: float = 0.75, value: float = 0.85) -> jax.
   return value * (1.0 - saturation * (1.0 - jnp.clip(ramp, 0.0, 1.0)))
 
 
-def _box_scenery(state: world.State) -> list[Box | Patch]:
+def _box_scenery(state: world.State) -> list[Box]:
   """The rigid box that the phone fits into."""
   x, y, yaw = state.target[0]
   center = jnp.stack([x, y])
@@ -158,7 +161,7 @@ def _box_scenery(state: world.State) -> list[Box | Patch]:
   ]
 
 
-def _belt_scenery(state: world.State) -> list[Box | Patch]:
+def _belt_scenery(state: world.State) -> list[Box]:
   """The belt with its slats behind, a bin for each arm in front."""
   shift = state.target[0, :2] - jnp.float32(state.task.items[0].target[:2])
   y = 0.40 + shift[1]
@@ -189,18 +192,17 @@ def _shirt_scenery(state: world.State) -> list[Box | Patch]:
   fold = jnp.where(hems[:, 1:] > lay[:, 1:], (hems + lay) / 2, hems)
   cloth = color(state.hue[0], 0.55, 0.95)
   inside, edge = 0.80 * cloth, 0.62 * cloth
-  patches = []
+  sleeves = []
   for corner, tip, low in ((left, tips[0], fold[0]), (right, tips[1], fold[1])):
-    outline = jnp.stack([corner, tip + jnp.float32([0.0, 0.05]), tip, 0.55 * corner + 0.45 * low])
-    patches.append(outline)
+    cuff, armpit = tip + jnp.float32([0.0, 0.05]), 0.55 * corner + 0.45 * low
+    sleeves.append(_patch(jnp.stack([corner, cuff, tip, armpit]), inside))
   torso = jnp.stack([left, right, fold[1], fold[0]])
   flap = jnp.stack([fold[0], fold[1], hems[1], hems[0]])
   collar = (left + right) / 2
   return [
     *marks,
     _patch(torso, cloth),
-    _patch(patches[0], inside),
-    _patch(patches[1], inside),
+    *sleeves,
     _patch(flap, edge),
     _box(collar, 0.0, (0.05, 0.03), 0.004, edge, 0.03),
   ]
@@ -208,7 +210,7 @@ def _shirt_scenery(state: world.State) -> list[Box | Patch]:
 
 def _item(
   state: world.State, index: jax.Array, height: jax.Array | float, alpha: jax.Array
-) -> list[Box | Patch]:
+) -> list[Box]:
   """An item lying at `height`: a dark side, a bright top, a mark that shows which way it lies."""
   center, yaw = state.item[index, :2], state.item[index, 2]
   half, paint = _half_size(state, index), color(state.hue[index])

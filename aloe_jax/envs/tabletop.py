@@ -31,11 +31,11 @@ GRASP_HEIGHT = 0.06  # closing below it either grasps an item or is an empty gra
 RELEASE_HEIGHT = 0.075  # opening above it lets the item fall
 RIM_HEIGHT, RIM_RADIUS = 0.07, 0.12  # a narrow item that enters this disc off its target jams
 SAFE_TILT = 0.3  # tilt at the grasp from which on an item does not slip
-OFFSET_SLIP = 0.03  # drop probability at full speed of an item held at the edge of its tolerance
+OFFSET_SLIP = 0.025  # drop probability at full speed of an item held at the edge of its tolerance
 
-HOME = np.float32([[-0.35, -0.35, 0.2], [0.35, -0.35, 0.2]])
-REACH_LOW = np.float32([[-0.7, -0.7, 0.0], [-0.3, -0.7, 0.0]])
-REACH_HIGH = np.float32([[0.3, 0.7, 0.3], [0.7, 0.7, 0.3]])
+HOME = np.array([[-0.35, -0.35, 0.2], [0.35, -0.35, 0.2]], np.float32)
+REACH_LOW = np.array([[-0.7, -0.7, 0.0], [-0.3, -0.7, 0.0]], np.float32)
+REACH_HIGH = np.array([[0.3, 0.7, 0.3], [0.7, 0.7, 0.3]], np.float32)
 REACH_YAW = 1.5
 
 # Drawn at reset, uniformly over the union of the intervals; what `unseen` draws never trains.
@@ -122,7 +122,7 @@ def drop_probability(state: world.State) -> jax.Array:
 
   A held item slips with the speed of the carry, in proportion to its size, to how far the tilt
   of its grasp was from safe, and, with the speed squared, to how far from its middle it is held:
-  slip * size * clip((0.3 - tilt) / 0.6, 0, 1) * speed + 0.03 * (offset / tolerance)^2 * speed^2.
+  slip * size * clip((0.3 - tilt) / 0.6, 0, 1) * speed + 0.025 * (offset / tolerance)^2 * speed^2.
   """
   held = jnp.maximum(state.held, 0)
   slip = jnp.float32([item.slip for item in state.task.items])[held] * state.size[held]
@@ -143,7 +143,8 @@ def _move(state: world.State, command: jax.Array, key: jax.Array) -> world.State
   opening = jnp.where(command[:, 6] > 0, GRIPPER_STEP, -GRIPPER_STEP)
   in_hand = state.held[:, None] == jnp.arange(state.placed.size)
   carried = jnp.concatenate([position[:, :2], yaw[:, None]], axis=1) + state.grasp_offset
-  return state.replace(
+  return dataclasses.replace(
+    state,
     position=position,
     yaw=yaw,
     tilt=state.tilt + TILT_RATE * (command[:, 3] - state.tilt),
@@ -188,7 +189,8 @@ def _contact(before: world.State, state: world.State, drops: jax.Array) -> world
     [jnp.int32(code) for code in list(world.Failure)[1:]],
     jnp.int32(world.Failure.NONE),
   )
-  return state.replace(
+  return dataclasses.replace(
+    state,
     held=jnp.where(grasps, nearest, jnp.where(releases | drops, -1, state.held)),
     grasp_tilt=jnp.where(grasps, state.tilt, state.grasp_tilt),
     grasp_offset=jnp.where(grasps[:, None], way[arms, nearest], state.grasp_offset),
@@ -210,7 +212,7 @@ def _push(state: world.State, key: jax.Array) -> world.State:
   item = state.item + jnp.stack([distance * jnp.cos(angle), distance * jnp.sin(angle), turn])
   owner = np.array([item.owner for item in state.task.items])
   item = item.at[:, :2].set(jnp.clip(item[:, :2], REACH_LOW[owner, :2], REACH_HIGH[owner, :2]))
-  return state.replace(item=jnp.where(pushed[:, None], item, state.item))
+  return dataclasses.replace(state, item=jnp.where(pushed[:, None], item, state.item))
 
 
 def _end(state: world.State) -> world.State:
@@ -224,7 +226,9 @@ def _end(state: world.State) -> world.State:
     ],
     jnp.int32(types.EndReason.NONE),
   )
-  return state.replace(t=t, end_reason=end_reason, done=end_reason != types.EndReason.NONE)
+  return dataclasses.replace(
+    state, t=t, end_reason=end_reason, done=end_reason != types.EndReason.NONE
+  )
 
 
 def _draw(key: jax.Array, shape: tuple[int, ...], intervals) -> jax.Array:

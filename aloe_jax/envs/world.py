@@ -4,6 +4,7 @@ Legend of shapes: 2 arms (left, right), I items of the task. Lengths in metres, 
 """
 
 import enum
+import math
 
 import flax.struct
 import jax
@@ -98,7 +99,7 @@ class Goal:
     """[2, 3] way to go on x, y and yaw; yaw is 0 where any yaw will do."""
     pose = jnp.concatenate([state.position[:, :2], state.yaw[:, None]], axis=1)
     error = self.pose - pose
-    return error.at[:, 2].set(jnp.where(self.yaw_tolerance < tasks.ANY_YAW, error[:, 2], 0.0))
+    return error.at[:, 2].set(jnp.where(self.yaw_tolerance < math.pi, error[:, 2], 0.0))
 
   def within(self, state: State) -> jax.Array:
     """[2] bool, whether the gripper is right enough to grasp or to release."""
@@ -130,9 +131,7 @@ def tolerances(state: State) -> tuple[jax.Array, jax.Array]:
   """Grasp and place tolerances, each [I, 2] in metres and radians, of this episode."""
   grasp = jnp.float32([item.grasp_tolerance for item in state.task.items])
   place = jnp.float32([item.place_tolerance for item in state.task.items])
-  any_yaw = place[:, 1:] >= tasks.ANY_YAW
-  place_scale = jnp.where(jnp.pad(any_yaw, ((0, 0), (1, 0))), 1.0, state.tolerance_scale)
-  return grasp * state.tolerance_scale, place * place_scale
+  return grasp * state.tolerance_scale, place * state.tolerance_scale
 
 
 def prerequisites_met(state: State) -> jax.Array:
