@@ -4,11 +4,11 @@ While the critic learns, the policy does not move, so one sweep serves every TD 
 state value and the diagnostics. A bank belongs to one policy; from any other it is refused.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import dataclasses
+import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from aloe_jax import policy as policy_lib
@@ -73,7 +73,7 @@ def draw(
   key: Key,
   *,
   batch_size: int,
-  progress: Callable[[Iterator[int], int], Iterator[int]],
+  progress: Callable[[int], None],
 ) -> Bank:
   """Sweeps the buffer once.
 
@@ -82,24 +82,31 @@ def draw(
     observe: rows [B] to their observations.
     key: of this policy, from `make_key`.
     batch_size: rows per call; the result does not depend on it.
-    progress: wraps the iterator over batches, given it and its length.
+    progress: told the rows done so far.
 
   Returns:
     The bank of all N rows.
   """
   noise_key = jax.random.key(key.seed)
-
-  @jax.jit
-  def sample(policy, observation, row):
-    noise = policy_lib.row_noise(noise_key, row, key.samples, policy.chunk_shape)
-    return policy.sample(observation, noise)
-
   action = np.empty((key.rows, key.samples, *policy.chunk_shape), np.float32)
-  starts = range(0, key.rows, batch_size)
-  for start in progress(iter(starts), len(starts)):
+  for start in range(0, key.rows, batch_size):
     # The last batch is filled up with the last row, so that one program serves them all.
     rows = np.minimum(np.arange(start, start + batch_size), key.rows - 1)
-    drawn = sample(policy, observe(rows), jnp.asarray(rows, jnp.int32))
+    drawn = _sample(policy, observe(rows), noise_key, rows.astype(np.int32), key.samples)
     count = min(batch_size, key.rows - start)
     action[start : start + count] = np.asarray(drawn)[:count]
+    progress(start + count)
   return Bank(action, key)
+
+
+@functools.partial(jax.jit, static_argnames='samples')
+def _sample(
+  policy: policy_lib.Policy,
+  observation: types.Observation,
+  noise_key: jax.Array,
+  row: jax.Array,
+  samples: int,
+) -> jax.Array:
+  """[B, M, h, A]; compiled once, whatever the policy's parameters."""
+  noise = policy_lib.row_noise(noise_key, row, samples, policy.chunk_shape)
+  return policy.sample(observation, noise)

@@ -6,6 +6,7 @@ are averaged over the replicas; under a mesh they are global already.
 
 from collections.abc import Callable
 import dataclasses
+import enum
 from typing import Any
 
 import jax
@@ -20,6 +21,14 @@ from aloe_jax.models import language
 from aloe_jax.train_state import TrainState
 
 Mean = Callable[[Any], Any]  # mean over the replicas of a pytree
+
+
+class Draw(enum.IntEnum):
+  """What random numbers of one update are for; each has a key of its own."""
+
+  POLICY = 0
+  FLOW_TIME = 1
+  FLOW_NOISE = 2
 
 
 def advantage_weights(
@@ -38,16 +47,15 @@ def advantage_weights(
   Returns:
     [B], of mean one.
   """
+  unit = jnp.float32(settings.reward_scale)
   if settings.beta_unit == 'sigma':
-    first, second = mean((advantage.mean(), jnp.square(advantage).mean()))
-    unit = jnp.sqrt(jnp.maximum(second - jnp.square(first), 1e-12))
-  else:
-    unit = settings.reward_scale
+    centred = advantage - mean(advantage.mean())
+    unit = jnp.sqrt(mean(jnp.square(centred).mean())) + 1e-6
   weight = losses.advantage_weight(advantage / unit, settings.beta, settings.clip)
   return weight / mean(weight.mean())
 
 
-def flow_time(key: jax.Array, row: jax.Array, distribution: str) -> jax.Array:
+def flow_time(key: jax.Array, row: types.Array, distribution: str) -> jax.Array:
   """eta of Eq. (15), [B]: uniform on [0, 1], or π0.5's, where t = 1 - eta ~ Beta(1.5, 1)."""
 
   def one(r):
@@ -81,7 +89,8 @@ class Learner:
     observation, action = example.observation, example.action
     time = jnp.zeros(action.shape[0])
     actor = self.networks.actor.init(key_actor, observation, action, time)
-    critic, critic_optimizer = {}, ()
+    critic: Any = {}
+    critic_optimizer: optax.OptState = ()
     if self.networks.critic is not None:
       inputs = [observation.features, observation.proprio]
       if self.agent.critic == 'action':
@@ -140,17 +149,18 @@ class Learner:
     self, state: TrainState, batch: types.CriticBatch, mean: Mean
   ) -> tuple[TrainState, agent_lib.Metrics]:
     """Lines 5-8 of Algorithm 1: target (Eq. 7), ensemble (Eq. 8), Polyak."""
+    critic_loss = self.agent.critic_loss
+    if critic_loss is None:
+      raise ValueError(f'{self.agent.name} has no critic to update; give it no critic batches.')
     next_action = batch.next_action
     if self.agent.samples_policy and next_action is None:
-      next_action = self._sample(state, batch.next_observation, batch.row, samples=1)
-    loss = lambda params: self.agent.critic_loss(  # noqa: E731
-      params,
-      state.critic_target,
-      batch,
-      next_action,
-      critic=self.networks.critic,
-      settings=self.settings,
-    )
+      next_action = self.sample(state, batch.next_observation, batch.row, samples=1)
+
+    def loss(params):
+      critic, settings = self.networks.critic, self.settings
+      target = state.critic_target
+      return critic_loss(params, target, batch, next_action, critic=critic, settings=settings)
+
     gradients, metrics = jax.grad(loss, has_aux=True)(state.critic)
     gradients, metrics = mean((gradients, metrics))
     metrics['gradient_norm'] = optax.global_norm(gradients)
@@ -159,8 +169,12 @@ class Learner:
     )
     critic = optax.apply_updates(state.critic, updates)
     target = optax.incremental_update(critic, state.critic_target, self.settings.polyak)
-    state = state.replace(
-      step=state.step + 1, critic=critic, critic_target=target, critic_optimizer=optimizer
+    state = dataclasses.replace(
+      state,
+      step=state.step + 1,
+      critic=critic,
+      critic_target=target,
+      critic_optimizer=optimizer,
     )
     return state, metrics
 
@@ -169,8 +183,8 @@ class Learner:
   ) -> tuple[TrainState, agent_lib.Metrics]:
     """Lines 11-14 of Algorithm 1: weight (Eqs. 9-11), weighted flow matching (Eq. 15)."""
     weight = self._weight(state, batch, mean)
-    key_eta, key_noise = jax.random.split(self._key(state))
-    eta = flow_time(key_eta, batch.row, self.settings.flow_time)
+    eta = flow_time(_key(state, Draw.FLOW_TIME), batch.row, self.settings.flow_time)
+    key_noise = _key(state, Draw.FLOW_NOISE)
     noise = policy.row_noise(key_noise, batch.row, 1, batch.action.shape[1:])[:, 0]
     noisy = losses.noised_action(batch.action, noise, eta)
 
@@ -186,12 +200,12 @@ class Learner:
     updates, optimizer = self.actor_optimizer.update(gradients, state.actor_optimizer, state.actor)
     actor = optax.apply_updates(state.actor, updates)
     ema = optax.incremental_update(actor, state.actor_ema, 1 - self.settings.ema)
-    state = state.replace(
-      step=state.step + 1, actor=actor, actor_ema=ema, actor_optimizer=optimizer
+    state = dataclasses.replace(
+      state, step=state.step + 1, actor=actor, actor_ema=ema, actor_optimizer=optimizer
     )
     return state, metrics
 
-  def _weight(self, state: TrainState, batch: types.ActorBatch, mean: Mean) -> jax.Array:
+  def _weight(self, state: TrainState, batch: types.ActorBatch, mean: Mean) -> types.Array:
     """[B] weights: those of the phase, those of this very step, or ones for imitation."""
     if self.agent.advantage is None:
       return jnp.ones(batch.action.shape[0])
@@ -199,22 +213,35 @@ class Learner:
       return batch.weight
     bank_action = None
     if self.agent.samples_policy:
-      bank_action = self._sample(state, batch.observation, batch.row, self.settings.samples)
+      bank_action = self.sample(state, batch.observation, batch.row, self.settings.samples)
     advantage = self.agent.advantage(
       state.critic, batch, bank_action, critic=self.networks.critic, settings=self.settings
     )
     return advantage_weights(advantage, self.settings, mean)
 
-  def _sample(
-    self, state: TrainState, observation: types.Observation, row: jax.Array, samples: int
+  def sample(
+    self, state: TrainState, observation: types.Observation, row: types.Array, samples: int
   ) -> jax.Array:
-    """[B, M, h, A] drawn from the acting policy, as Algorithm 1 is written."""
+    """Draws from the acting policy what the update at this state draws without a bank.
+
+    Args:
+      state: its step and seed make the noise, its moving average the policy.
+      observation: batch of B.
+      row: [B] int32, position in the global batch.
+      samples: M.
+
+    Returns:
+      [B, M, h, A].
+    """
     actor = self.networks.actor
-    key = jax.random.fold_in(self._key(state), 1)
-    noise = policy.row_noise(key, row, samples, (actor.horizon, actor.action_size))
+    chunk = (actor.horizon, actor.action_size)
+    noise = policy.row_noise(_key(state, Draw.POLICY), row, samples, chunk)
     return policy.sample_actions(
       actor, state.actor_ema, observation, noise, self.settings.flow_steps
     )
 
-  def _key(self, state: TrainState) -> jax.Array:
-    return jax.random.fold_in(jax.random.key(state.seed), state.step)
+
+def _key(state: TrainState, draw: Draw) -> jax.Array:
+  """Key of one draw of one update, a function of (seed, step, draw) only."""
+  update = jax.random.fold_in(jax.random.key(state.seed), state.step)
+  return jax.random.fold_in(update, draw)

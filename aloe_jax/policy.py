@@ -13,7 +13,7 @@ from aloe_jax import types
 from aloe_jax.models import flow
 
 
-def row_noise(key: jax.Array, row: jax.Array, samples: int, chunk: tuple[int, int]) -> jax.Array:
+def row_noise(key: jax.Array, row: types.Array, samples: int, chunk: tuple[int, ...]) -> jax.Array:
   """Noise that depends on (key, row) only, however rows are batched or split over devices.
 
   Args:

@@ -8,8 +8,11 @@ import enum
 
 import flax.struct
 import jax
+import numpy as np
 
 PROPRIO_SIZE = 32  # the width every proprioceptive state is padded to (Tables I-III)
+
+Array = jax.Array | np.ndarray  # the replay makes NumPy arrays, compiled code JAX ones
 
 
 class Source(enum.IntEnum):
@@ -47,12 +50,12 @@ class Observation:
     image_masks: {camera: [...] bool}, False where a camera is missing.
   """
 
-  proprio: jax.Array
-  prompt_tokens: jax.Array
-  prompt_mask: jax.Array
-  features: jax.Array | None = None
-  images: dict[str, jax.Array] | None = None
-  image_masks: dict[str, jax.Array] | None = None
+  proprio: Array
+  prompt_tokens: Array
+  prompt_mask: Array
+  features: Array | None = None
+  images: dict[str, Array] | None = None
+  image_masks: dict[str, Array] | None = None
 
 
 @flax.struct.dataclass
@@ -72,14 +75,14 @@ class CriticBatch:
   """
 
   observation: Observation
-  action: jax.Array
-  valid: jax.Array
-  reward: jax.Array
-  discount: jax.Array
-  returns: jax.Array
+  action: Array
+  valid: Array
+  reward: Array
+  discount: Array
+  returns: Array
   next_observation: Observation
-  next_action: jax.Array | None
-  row: jax.Array
+  next_action: Array | None
+  row: Array
 
 
 @flax.struct.dataclass
@@ -97,8 +100,8 @@ class ActorBatch:
   """
 
   observation: Observation
-  action: jax.Array
-  valid: jax.Array
-  returns: jax.Array
-  weight: jax.Array | None
-  row: jax.Array
+  action: Array
+  valid: Array
+  returns: Array
+  weight: Array | None
+  row: Array

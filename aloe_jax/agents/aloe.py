@@ -14,8 +14,8 @@ def evaluate(
   critic,
   params,
   observation: types.Observation,
-  action: jax.Array,
-  valid: jax.Array,
+  action: types.Array,
+  valid: types.Array,
   *,
   use_language: bool,
 ) -> jax.Array:
@@ -25,7 +25,7 @@ def evaluate(
 
 
 def evaluate_samples(
-  critic, params, observation: types.Observation, action: jax.Array, *, use_language: bool
+  critic, params, observation: types.Observation, action: types.Array, *, use_language: bool
 ) -> jax.Array:
   """Q of M sampled chunks per state: action [B, M, h, A] -> [K, M, B]."""
   valid = jnp.ones(action.shape[:1] + action.shape[2:3], bool)
@@ -40,7 +40,7 @@ def critic_loss(
   params,
   target_params,
   batch: types.CriticBatch,
-  next_action: jax.Array,
+  next_action: types.Array,
   *,
   critic,
   settings: agent.Settings,
@@ -74,7 +74,7 @@ def critic_loss(
 
 
 def advantage(
-  params, batch: types.ActorBatch, bank_action: jax.Array, *, critic, settings: agent.Settings
+  params, batch: types.ActorBatch, bank_action: types.Array, *, critic, settings: agent.Settings
 ) -> jax.Array:
   """A(s_t, a_{t:t+h}) = Q_pess - V, Eqs. (9) and (10); [B].
 

@@ -32,14 +32,14 @@ def sample_rows(rows: np.ndarray, seed: int, first: int, count: int) -> np.ndarr
   Returns:
     [count] of `rows`.
   """
-  position = np.arange(first, first + count)
-  epoch, offset = np.divmod(position, len(rows))
-  sampled = np.empty(count, rows.dtype)
-  for e in np.unique(epoch):
-    order = np.random.Generator(np.random.Philox(key=[seed, e])).permutation(len(rows))
-    chosen = epoch == e
-    sampled[chosen] = rows[order[offset[chosen]]]
-  return sampled
+  if not len(rows):
+    raise ValueError('there is no row to sample: no chunk of the buffer is of the wanted kind.')
+  passes = range(first // len(rows), -(-(first + count) // len(rows)))
+  orders = [
+    np.random.Generator(np.random.Philox(key=[seed, number])).permutation(rows) for number in passes
+  ]
+  start = first - passes.start * len(rows)
+  return np.concatenate(orders)[start : start + count]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,6 @@ class Replay:
 
   def __init__(self, episodes: Sequence[rlds.Episode], tokenizer: Tokenizer, chunking: Chunking):
     lengths = np.array([len(episode) for episode in episodes])
-    fragments_lib.check_horizon(lengths, chunking.horizon)
     self.chunking = chunking
     self.source = np.concatenate([episode.source for episode in episodes])
     self.end_reason = np.concatenate([episode.end_reason for episode in episodes])
@@ -97,6 +96,7 @@ class Replay:
     is_first[np.cumsum(lengths) - lengths] = True
     rules = dict(timeout=chunking.timeout, takeover=chunking.takeover)
     self._fragments = fragments_lib.index(self.source, self.end_reason, is_first, **rules)
+    fragments_lib.check_horizon(self._fragments.lengths, chunking.horizon)
     reward = rewards.step_rewards(self.end_reason, fail_cost=chunking.fail_cost, **rules)
     self._reward = reward * np.float32(chunking.reward_scale)
     self._returns = rewards.monte_carlo_returns(
@@ -123,12 +123,15 @@ class Replay:
   ) -> types.CriticBatch:
     """Batches `step` .. `step + count` - 1 of the critic's stream over all chunks.
 
+    Each pass over the chunks takes another of the bank's M actions, and within a pass chunks
+    that bootstrap from one state take different ones.
+
     Args:
       seed: of the order.
       step: first batch.
       count: n, number of batches.
       size: B.
-      bank: [N, M, h, A] actions of the policy, of which one is drawn per next state, or None
+      bank: [N, M, h, A] actions of the policy, of which one is taken per next state, or None
         to have them sampled inside the train step.
 
     Returns:
@@ -141,8 +144,8 @@ class Replay:
     )
     next_action = None
     if bank is not None:
-      member = sample_rows(np.arange(bank.shape[1]), seed + 1, step * size, count * size)
-      next_action = bank[chunk.next_row, member][:, None]
+      number = np.arange(step * size, (step + count) * size) // len(self.starts)
+      next_action = bank[chunk.next_row, (rows + number) % bank.shape[1]][:, None]
     batch = types.CriticBatch(
       observation=self.observation(rows),
       action=self._action[chunk.action_row],
@@ -180,7 +183,7 @@ class Replay:
     """
     sampled = sample_rows(rows, seed, step * size, count * size)
     batch = self.actor_batch(sampled, weight)
-    batch = batch.replace(row=np.tile(np.arange(size, dtype=np.int32), count))
+    batch = dataclasses.replace(batch, row=np.tile(np.arange(size, dtype=np.int32), count))
     return _stack(batch, count, size)
 
   def actor_batch(self, rows: np.ndarray, weight: np.ndarray | None = None) -> types.ActorBatch:

@@ -58,7 +58,7 @@ class Trunk(nn.Module):
       nn.Dense(self.width, name='proprio')(proprio)[:, None],
     ]
     attendable = [jnp.ones((batch, self.readouts + 1), bool)]
-    if action is not None:
+    if action is not None and valid is not None:
       tokens.append(nn.Dense(self.width, name='action')(action))
       attendable.append(valid)
     tokens.append(nn.Dense(self.width, name='features')(features))

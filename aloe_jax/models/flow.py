@@ -31,9 +31,12 @@ def sample(
   """
   cache = actor.apply(params, observation, method='prefix')
 
+  def velocity(x, time):
+    return actor.apply(params, cache, x, time, method='velocity')
+
   def euler(step: jax.Array, x: jax.Array) -> jax.Array:
     time = jnp.full(x.shape[0], 1.0 - step / num_steps)
-    return x - actor.apply(params, cache, x, time, method='velocity') / num_steps
+    return x - velocity(x, time) / num_steps
 
   def integrate(x: jax.Array) -> jax.Array:
     return jax.lax.fori_loop(0, num_steps, euler, x)
