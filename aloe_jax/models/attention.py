@@ -38,7 +38,7 @@ class Mlp(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     width = x.shape[-1]
-    return nn.Dense(width)(nn.gelu(nn.Dense(self.hidden)(x)))
+    return nn.Dense(width, name='out')(nn.gelu(nn.Dense(self.hidden, name='hidden')(x)))
 
 
 class Block(nn.Module):

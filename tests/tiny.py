@@ -1,0 +1,115 @@
+"""Networks, batches and episodes small enough for a test to run them in milliseconds."""
+
+import numpy as np
+import optax
+
+from aloe_jax import learner
+from aloe_jax import types
+from aloe_jax.agents import AGENTS
+from aloe_jax.agents import agent
+from aloe_jax.data import rlds
+from aloe_jax.models import critic
+from aloe_jax.models import small
+
+HORIZON, ACTION, VIEWS, FEATURE, PROMPT, VOCABULARY = 3, 2, 2, 4, 3, 16
+
+SETTINGS = dict(
+  samples=3,
+  flow_steps=2,
+  target='mean',
+  polyak=0.1,
+  beta=1.0,
+  beta_unit='sigma',
+  clip=3.0,
+  reward_scale=0.25,
+  ema=0.9,
+  flow_time='uniform',
+  value_bins=5,
+)
+
+
+def make_actor(**changes):
+  sizes = dict(width=8, expert_width=8, depth=1, heads=2, head_width=4) | changes
+  return small.SmallActor(HORIZON, ACTION, VOCABULARY, **sizes)
+
+
+def make_critic(kind=critic.Critic, **changes):
+  sizes = dict(ensemble=2, horizon=HORIZON, width=8, depth=1, heads=2) | changes
+  return kind(**sizes)
+
+
+def make_learner(name='aloe', actor=None, critic_module=None, optimizer=None, **changes):
+  """The agent of that name on tiny networks, with SGD unless another optimiser is given."""
+  value = critic.ValueCritic(SETTINGS['value_bins'], width=8, depth=1, heads=2)
+  modules = {'action': critic_module or make_critic(), 'state': value, None: None}
+  algorithm = AGENTS[name]
+  optimizer = optimizer or optax.sgd(0.1)
+  return learner.Learner(
+    algorithm,
+    agent.Networks(actor or make_actor(), modules[algorithm.critic]),
+    agent.Settings(**SETTINGS | changes),
+    optimizer,
+    optimizer,
+  )
+
+
+def normal(rng, *shape):
+  return rng.standard_normal(shape).astype(np.float32)
+
+
+def make_observation(rng, *batch):
+  return types.Observation(
+    proprio=normal(rng, *batch, types.PROPRIO_SIZE),
+    prompt_tokens=rng.integers(0, VOCABULARY, (*batch, PROMPT)).astype(np.int32),
+    prompt_mask=np.broadcast_to(np.arange(PROMPT) < 2, (*batch, PROMPT)),
+    features=normal(rng, *batch, VIEWS, FEATURE),
+  )
+
+
+def make_valid(rng, *batch):
+  """At least one valid step in every chunk."""
+  return np.arange(HORIZON) < rng.integers(1, HORIZON + 1, (*batch, 1))
+
+
+def make_critic_batches(rng, count, size, samples=1):
+  """Leaves [n, B, ...]; without next actions where `samples` is None."""
+  batch = (count, size)
+  return types.CriticBatch(
+    observation=make_observation(rng, *batch),
+    action=normal(rng, *batch, HORIZON, ACTION),
+    valid=make_valid(rng, *batch),
+    reward=-rng.random(batch).astype(np.float32),
+    discount=rng.random(batch).astype(np.float32),
+    returns=-rng.random(batch).astype(np.float32),
+    next_observation=make_observation(rng, *batch),
+    next_action=samples and normal(rng, *batch, samples, HORIZON, ACTION),
+    row=np.tile(np.arange(size, dtype=np.int32), (count, 1)),
+  )
+
+
+def make_actor_batches(rng, count, size, weighted=True):
+  """Leaves [n, B, ...]; without weights where they are to be computed in the step."""
+  batch = (count, size)
+  return types.ActorBatch(
+    observation=make_observation(rng, *batch),
+    action=normal(rng, *batch, HORIZON, ACTION),
+    valid=make_valid(rng, *batch),
+    returns=-rng.random(batch).astype(np.float32),
+    weight=rng.random(batch).astype(np.float32) if weighted else None,
+    row=np.tile(np.arange(size, dtype=np.int32), (count, 1)),
+  )
+
+
+def make_episode(rng, end_reason, source=types.Source.DEMO, prompt='put it there'):
+  """One episode whose steps carry these end reasons."""
+  length = len(end_reason)
+  return rlds.Episode(
+    proprio=normal(rng, length, types.PROPRIO_SIZE),
+    features=normal(rng, length, VIEWS, FEATURE),
+    images=None,
+    action=normal(rng, length, ACTION),
+    source=np.full(length, source, np.int8),
+    end_reason=np.array(end_reason, np.int8),
+    language_instruction=prompt,
+    metadata={},
+  )
