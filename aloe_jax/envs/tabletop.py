@@ -201,14 +201,14 @@ def _contact(before: world.State, state: world.State, drops: jax.Array) -> world
 
 def _push(state: world.State, key: jax.Array) -> world.State:
   """At times pushes one item that is neither placed nor held a few centimetres away."""
-  key_when, key_item, key_way, key_distance, key_yaw = jax.random.split(key, 5)
+  key_item, key_push = jax.random.split(key)
   index = jnp.arange(state.placed.size)
   free = ~state.placed & (state.held[:, None] != index).all(axis=0)
   chosen = jax.random.categorical(key_item, jnp.where(free, 0.0, -jnp.inf))
-  pushed = free & (index == chosen) & (jax.random.uniform(key_when) < PUSH_PROBABILITY)
-  angle = jax.random.uniform(key_way, maxval=2 * jnp.pi)
-  distance = jax.random.uniform(key_distance, minval=PUSH_DISTANCE[0], maxval=PUSH_DISTANCE[1])
-  turn = jax.random.uniform(key_yaw, minval=-PUSH_YAW, maxval=PUSH_YAW)
+  low = jnp.float32([0.0, 0.0, PUSH_DISTANCE[0], -PUSH_YAW])
+  high = jnp.float32([1.0, 2 * jnp.pi, PUSH_DISTANCE[1], PUSH_YAW])
+  chance, angle, distance, turn = jax.random.uniform(key_push, (4,), minval=low, maxval=high)
+  pushed = free & (index == chosen) & (chance < PUSH_PROBABILITY)
   item = state.item + jnp.stack([distance * jnp.cos(angle), distance * jnp.sin(angle), turn])
   owner = np.array([item.owner for item in state.task.items])
   item = item.at[:, :2].set(jnp.clip(item[:, :2], REACH_LOW[owner, :2], REACH_HIGH[owner, :2]))
@@ -233,7 +233,7 @@ def _end(state: world.State) -> world.State:
 
 def _draw(key: jax.Array, shape: tuple[int, ...], intervals) -> jax.Array:
   """Uniform over the union of `intervals`, each as likely as the others."""
-  key_interval, key_value = jax.random.split(key)
   low, high = jnp.float32(intervals).T
-  chosen = jax.random.randint(key_interval, shape, 0, len(intervals))
-  return low[chosen] + (high - low)[chosen] * jax.random.uniform(key_value, shape)
+  number = jax.random.uniform(key, shape, maxval=len(intervals))
+  chosen = number.astype(jnp.int32)
+  return low[chosen] + (high - low)[chosen] * (number - chosen)
