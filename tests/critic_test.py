@@ -25,13 +25,6 @@ def make_inputs(seed=0):
   )
 
 
-def make_params(module, **inputs):
-  """Random parameters: at initialisation biases are zero and would hide a missing one."""
-  leaves, structure = jax.tree.flatten(jax.eval_shape(module.init, jax.random.key(0), **inputs))
-  rng = np.random.default_rng(1)
-  return jax.tree.unflatten(structure, [0.3 * tiny.normal(rng, *leaf.shape) for leaf in leaves])
-
-
 @functools.cache
 def compiled(module):
   return jax.jit(module.apply, static_argnames='queries')
@@ -95,7 +88,7 @@ def q_values(params, features, proprio, action, valid, heads=2):
 
 def test_it_is_the_network_of_the_paper_written_out_in_numpy():
   module, inputs = tiny.make_critic(depth=2), make_inputs()
-  params = make_params(module, **inputs)
+  params = tiny.make_params(module, *inputs.values())
   expected = [
     q_values(params, *(inputs[name][b] for name in ('features', 'proprio', 'action', 'valid')))
     for b in range(BATCH)
@@ -121,7 +114,7 @@ def test_with_the_sizes_of_the_paper_it_has_56_tokens_of_256_in_6_layers_of_8_he
 
 def test_actions_past_the_end_of_the_fragment_cannot_change_q():
   module, inputs = tiny.make_critic(), make_inputs()
-  params = make_params(module, **inputs)
+  params = tiny.make_params(module, *inputs.values())
   noise = tiny.normal(np.random.default_rng(2), *inputs['action'].shape)
   padded = np.where(inputs['valid'][..., None], inputs['action'], 100 * noise)
   np.testing.assert_array_equal(
@@ -132,7 +125,7 @@ def test_actions_past_the_end_of_the_fragment_cannot_change_q():
 @pytest.mark.parametrize('step', range(tiny.HORIZON))
 def test_every_valid_action_changes_every_q(step):
   module, inputs = tiny.make_critic(), make_inputs()
-  params = make_params(module, **inputs)
+  params = tiny.make_params(module, *inputs.values())
   changed = inputs['action'].copy()
   changed[:, step] += 1
   before = evaluate(module, params, **inputs)
@@ -144,7 +137,7 @@ def test_every_valid_action_changes_every_q(step):
 def test_actions_past_the_critics_horizon_cannot_change_q():
   inputs = make_inputs() | {'valid': np.ones((BATCH, tiny.HORIZON), bool)}
   module = tiny.make_critic(horizon=2)
-  params = make_params(module, **inputs)
+  params = tiny.make_params(module, *inputs.values())
   changed = inputs['action'].copy()
   changed[:, 2:] = 100
   q = evaluate(module, params, **inputs)
@@ -157,7 +150,7 @@ def test_the_last_layer_may_leave_out_the_tokens_nobody_reads():
   rng = np.random.default_rng(0)
   x, mask = tiny.normal(rng, BATCH, 7, 8), np.arange(7) < np.array([[7], [5], [3], [6]])
   module = attention.Block(heads=2)
-  params = make_params(module, x=x, mask=mask)
+  params = tiny.make_params(module, x, mask)
   np.testing.assert_allclose(
     evaluate(module, params, x=x, mask=mask, queries=2),
     evaluate(module, params, x=x, mask=mask)[:, :2],
@@ -168,7 +161,7 @@ def test_the_last_layer_may_leave_out_the_tokens_nobody_reads():
 def reached(module):
   """{path of a parameter: whether the gradient of q[0] reaches it, per leading index}."""
   inputs = make_inputs()
-  params = make_params(module, **inputs)
+  params = tiny.make_params(module, *inputs.values())
   gradient = jax.jit(jax.grad(lambda p: module.apply(p, **inputs)[0].sum()))(params)
   flat = traverse_util.flatten_dict(gradient, sep='/')
   return {path: np.abs(leaf).reshape(len(leaf), -1).max(1) > 0 for path, leaf in flat.items()}
@@ -202,10 +195,11 @@ def test_members_start_from_different_parameters(kind, path):
 def test_a_prompt_adds_one_token_and_changes_q():
   module = tiny.make_critic()
   inputs = make_inputs() | {'language': np.eye(BATCH, 5, dtype=np.float32)}
-  params = make_params(module, **inputs)
+  params = tiny.make_params(module, *inputs.values())
   without = {name: value for name, value in inputs.items() if name != 'language'}
   tokens = {
-    len(p['params']['transformer']['position']) for p in (params, make_params(module, **without))
+    len(p['params']['transformer']['position'])
+    for p in (params, tiny.make_params(module, *without.values()))
   }
   assert tokens == {2 + 1 + tiny.HORIZON + tiny.VIEWS, 2 + 1 + tiny.HORIZON + tiny.VIEWS + 1}
   other = inputs | {'language': np.roll(inputs['language'], 1, axis=1)}
@@ -215,7 +209,7 @@ def test_a_prompt_adds_one_token_and_changes_q():
 def test_the_value_critic_gives_one_logit_per_bin_and_sees_no_action():
   module = critic.ValueCritic(bins=5, width=8, depth=1, heads=2)
   inputs = {name: make_inputs()[name] for name in ('features', 'proprio')}
-  params = make_params(module, **inputs)
+  params = tiny.make_params(module, *inputs.values())
   assert 'action' not in params['params']['transformer']
   logits = evaluate(module, params, **inputs)
   assert logits.shape == (BATCH, 5)

@@ -20,8 +20,7 @@ def case():
   actor, observation = tiny.make_actor(), tiny.make_observation(rng, BATCH)
   action = tiny.normal(rng, BATCH, tiny.HORIZON, tiny.ACTION)
   time = np.float32([0.1, 0.5, 1.0])
-  shapes = jax.eval_shape(actor.init, jax.random.key(0), observation, action, time)
-  params = jax.tree.map(lambda leaf: 0.3 * tiny.normal(rng, *leaf.shape), shapes)
+  params = tiny.make_params(actor, observation, action, time)
   return jax.jit(actor.apply, static_argnames='method'), params, observation, action, time
 
 

@@ -1,9 +1,11 @@
 """Networks, batches and episodes small enough for a test to run them in milliseconds."""
 
+import jax
 import numpy as np
 import optax
 
 from aloe_jax import learner
+from aloe_jax import policy
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
 from aloe_jax.agents import agent
@@ -55,6 +57,25 @@ def make_learner(name='aloe', actor=None, critic_module=None, optimizer=None, **
 
 def normal(rng, *shape):
   return rng.standard_normal(shape).astype(np.float32)
+
+
+def make_params(module, *inputs, seed=0):
+  """Random parameters: at first biases and modulations are zero and would hide their absence."""
+  shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs)
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(lambda leaf: 0.3 * normal(rng, *leaf.shape), shapes)
+
+
+def make_policy(seed=0):
+  rng = np.random.default_rng(0)
+  action, time = normal(rng, 1, HORIZON, ACTION), np.ones(1, np.float32)
+  return policy.Policy(
+    params=make_params(make_actor(), make_observation(rng, 1), action, time, seed=seed),
+    prompt_tokens=np.int32([1, 2, 0]),
+    prompt_mask=np.array([True, True, False]),
+    actor=make_actor(),
+    flow_steps=2,
+  )
 
 
 def make_observation(rng, *batch):

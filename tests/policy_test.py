@@ -1,0 +1,85 @@
+"""The policy: noise that belongs to a row, and parameters that are only data."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from aloe_jax import policy as policy_lib
+
+CHUNK = (tiny.HORIZON, tiny.ACTION)
+
+
+sample = jax.jit(lambda policy, observation, noise: policy.sample(observation, noise))
+act = jax.jit(lambda policy, observation, key: policy.act(observation, key))
+
+
+def test_the_noise_of_a_row_does_not_depend_on_its_neighbours():
+  key = jax.random.key(0)
+  together = policy_lib.row_noise(key, np.arange(5), 2, CHUNK)
+  np.testing.assert_array_equal(
+    policy_lib.row_noise(key, np.array([3, 1]), 2, CHUNK), together[np.array([3, 1])]
+  )
+  assert len(np.unique(together)) == together.size
+
+
+def test_noise_is_standard_normal():
+  noise = policy_lib.row_noise(jax.random.key(0), np.arange(2000), 2, CHUNK)
+  np.testing.assert_allclose(noise.mean(), 0, atol=0.02)
+  np.testing.assert_allclose(noise.std(), 1, atol=0.02)
+
+
+def test_a_state_gets_the_same_actions_in_any_batch():
+  policy = tiny.make_policy()
+  observation = tiny.make_observation(np.random.default_rng(1), 4)
+  noise = policy_lib.row_noise(jax.random.key(0), np.arange(4), 2, CHUNK)
+  whole = sample(policy, observation, noise)
+  part = sample(policy, jax.tree.map(lambda x: x[2:3], observation), noise[2:3])
+  assert whole.shape == (4, 2, *CHUNK)
+  np.testing.assert_allclose(whole[2:3], part, atol=1e-5)
+
+
+def test_acting_takes_the_prompt_of_the_policy_and_one_sample_of_each_rows_noise():
+  policy, key = tiny.make_policy(), jax.random.key(5)
+  shown = tiny.make_observation(np.random.default_rng(1), 3)
+  observation = policy.observation(shown.proprio, shown.features)
+  np.testing.assert_array_equal(observation.prompt_tokens, np.tile([1, 2, 0], (3, 1)))
+  np.testing.assert_array_equal(observation.prompt_mask, np.tile([True, True, False], (3, 1)))
+  noise = policy_lib.row_noise(key, np.arange(3), 1, CHUNK)
+  np.testing.assert_allclose(
+    act(policy, observation, key), sample(policy, observation, noise)[:, 0], atol=1e-6
+  )
+
+
+def test_new_parameters_give_new_actions_without_another_compilation():
+  observation = tiny.make_observation(np.random.default_rng(1), 2)
+  compilations = act._cache_size()
+  actions = [act(tiny.make_policy(seed), observation, jax.random.key(0)) for seed in (0, 1)]
+  assert np.abs(actions[0] - actions[1]).max() > 1e-3
+  assert act._cache_size() == compilations + 1
+
+
+def test_the_fingerprint_changes_with_any_number_name_shape_or_type():
+  params = {'a': np.float32([1, 2]), 'b': {'c': np.float32([3])}}
+  others = [
+    {'a': np.float32([1, 2]), 'b': {'c': np.nextafter(np.float32([3]), np.float32(4))}},
+    {'a': np.float32([1, 3]), 'b': {'c': np.float32([3])}},
+    {'a': np.float32([1, 2]), 'b': {'d': np.float32([3])}},
+    {'a': np.float32([[1, 2]]), 'b': {'c': np.float32([3])}},
+    {'a': np.float32([1, 2]).view(np.int32), 'b': {'c': np.float32([3])}},
+  ]
+  fingerprints = {policy_lib.fingerprint(p) for p in [params, *others]}
+  assert len(fingerprints) == 6
+  assert policy_lib.fingerprint(jax.tree.map(jnp.asarray, params)) in fingerprints
+  assert policy_lib.fingerprint(params) == policy_lib.fingerprint(dict(reversed(params.items())))
+
+
+@pytest.mark.parametrize('index', range(3))
+def test_every_leaf_of_a_policy_counts_in_its_fingerprint(index):
+  params = tiny.make_policy().params
+  leaves, structure = jax.tree.flatten(params)
+  leaves[index] = leaves[index] + 1
+  assert policy_lib.fingerprint(jax.tree.unflatten(structure, leaves)) != (
+    policy_lib.fingerprint(params)
+  )
