@@ -90,13 +90,13 @@ class SkillTest(parameterized.TestCase):
     self.assertLess(danger[success].any(axis=1).mean(), 0.1)
 
   @parameterized.parameters(*tasks.TASKS)
-  def test_an_item_grasped_carelessly_drops_in_a_tenth_to_four_tenths_of_its_carries(self, name):
+  def test_an_item_grasped_carelessly_drops_in_a_quarter_to_four_tenths_of_its_carries(self, name):
     sim = simulator(name)
     first, operator = draw(sim, jax.random.key(4), 'careful', 'good')
     operator = dataclasses.replace(operator, tilt=jnp.full_like(operator.tilt, human.TILT[0]))
     state, _, _ = play(sim, first, operator, jax.random.key(5))
     drops = np.sum(state.failure == world.Failure.DROP)
-    self.assertBetween(float(drops / (drops + np.sum(state.placed))), 0.10, 0.40)
+    self.assertBetween(float(drops / (drops + np.sum(state.placed))), 0.15, 0.45)
 
   def test_unknown_styles_are_refused(self):
     with self.assertRaisesRegex(ValueError, "'careful'"):
