@@ -97,12 +97,12 @@ class _Environment:
 
 
 def run(
-    setup: Setup,
-    policy: Policy | None,
-    *,
-    key: jax.Array,
-    episodes: int,
-    progress: Progress = lambda finished, total, steps: None,
+  setup: Setup,
+  policy: Policy | None,
+  *,
+  key: jax.Array,
+  episodes: int,
+  progress: Progress = lambda finished, total, steps: None,
 ) -> Trajectories:
   """Runs `episodes` environments side by side, each for one episode.
 
@@ -135,10 +135,10 @@ def _reset(setup: Setup, key: jax.Array, episodes: int) -> _Environment:
     key_state, key_human = jax.random.split(key)
     demonstrating = setup.human == 'demonstrating'
     return _Environment(
-        state=setup.sim.reset(key_state),
-        human=human_lib.init(key_human, setup.sim, setup.style, setup.mode),
-        source=jnp.int8(types.Source.DEMO if demonstrating else types.Source.POLICY),
-        finished=jnp.bool_(False),
+      state=setup.sim.reset(key_state),
+      human=human_lib.init(key_human, setup.sim, setup.style, setup.mode),
+      source=jnp.int8(types.Source.DEMO if demonstrating else types.Source.POLICY),
+      finished=jnp.bool_(False),
     )
 
   return jax.vmap(one)(jax.random.split(key, episodes))
@@ -146,7 +146,7 @@ def _reset(setup: Setup, key: jax.Array, episodes: int) -> _Environment:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _segment(
-    setup: Setup, environments: _Environment, policy: Policy | None, key: jax.Array
+  setup: Setup, environments: _Environment, policy: Policy | None, key: jax.Array
 ) -> tuple[_Environment, Trajectories]:
   """Advances all environments by about `SEGMENT` steps; the record's leaves are [T, E, ...]."""
   blocks = max(1, SEGMENT // setup.execute)
@@ -173,7 +173,7 @@ def _segment(
 
 
 def _step(
-    setup: Setup, environment: _Environment, planned: jax.Array, key: jax.Array
+  setup: Setup, environment: _Environment, planned: jax.Array, key: jax.Array
 ) -> tuple[_Environment, Trajectories]:
   """One step of one environment, by whoever is at the controls, and what is recorded of it."""
   key_human, key_step = jax.random.split(key)
@@ -193,19 +193,19 @@ def _step(
     state = _choose(takes_over, helped, state)
   proprio, features = setup.observe(before)
   record = Trajectories(
-      proprio=proprio,
-      features=features,
-      action=action,
-      source=environment.source,
-      end_reason=jnp.where(environment.finished, 0, end_reason).astype(jnp.int8),
-      active=~environment.finished,
-      state=before,
+    proprio=proprio,
+    features=features,
+    action=action,
+    source=environment.source,
+    end_reason=jnp.where(environment.finished, 0, end_reason).astype(jnp.int8),
+    active=~environment.finished,
+    state=before,
   )
   environment = environment.replace(
-      state=state,
-      human=human,
-      source=jnp.where(takes_over, jnp.int8(types.Source.HUMAN), environment.source),
-      finished=environment.finished | state.done,
+    state=state,
+    human=human,
+    source=jnp.where(takes_over, jnp.int8(types.Source.HUMAN), environment.source),
+    finished=environment.finished | state.done,
   )
   return environment, record
 

@@ -1,0 +1,165 @@
+"""Command line of every command: a config file, overrides of its fields, a working directory.
+
+`--config=experiments/laundry.py:sim --config.actor.lr=1e-4 --workdir=runs/laundry`. What a person
+got wrong is answered with one message, before any work.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import difflib
+import pathlib
+import re
+import sys
+
+from absl import app
+from absl import flags
+from absl import logging
+import ml_collections
+from ml_collections import config_flags
+
+from aloe_jax import files
+
+CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'Experiment, with a variant after a colon: experiments/laundry.py:sim'
+)
+WORKDIR = flags.DEFINE_string('workdir', None, 'Directory of the run: checkpoints, episodes, plots')
+
+CHOICES = {
+  'agent': ('aloe', 'awr', 'bc', 'dagger'),
+  'sim.task': ('', 'pack_phone', 'sort_products', 'fold_laundry'),
+  'sim.observation': ('objects', 'pixels'),
+  'data.timeout': ('failure', 'bootstrap'),
+  'data.takeover': ('failure', 'continue'),
+  'actor.kind': ('small', 'pi05'),
+  'actor.flow_time': ('uniform', 'beta'),
+  'actor.weights': ('per_phase', 'per_step'),
+  'actor.beta_unit': ('sigma', 'raw'),
+  'critic.ensemble': ('readouts', 'full'),
+  'critic.target': ('mean', 'min', 'independent'),
+  'parallel.mode': ('pmap', 'fsdp'),
+}
+POSITIVE = (
+    'task.chunk', 'task.execute', 'actor.flow_steps', 'actor.samples', 'actor.batch_size',
+    'actor.beta', 'actor.clip', 'critic.size', 'critic.batch_size', 'evaluation.episodes',
+    'train.updates_per_call',
+)  # fmt: skip
+
+
+def run(main: Callable[[], None]) -> None:
+  """Runs a command; the flags above are parsed and checked when `main` is called."""
+  logging.set_verbosity(logging.WARNING)  # libraries' notes on their own work help nobody
+  app.run(lambda _: main(), flags_parser=_parse)
+
+
+def get() -> ml_collections.ConfigDict:
+  """The checked config of this command line."""
+  config = CONFIG.value
+  with user_errors():
+    validate(config)
+  return config
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+  """Turns an error about what the user gave into one message and the end of the program."""
+  try:
+    yield
+  except (ValueError, OSError) as error:
+    sys.exit(f'error: {error}')
+
+
+def validate(config: ml_collections.ConfigDict) -> None:
+  """Checks what types cannot.
+
+  Raises:
+    ValueError: naming the field, what was found and what was expected.
+  """
+  for field, expected in CHOICES.items():
+    found = lookup(config, field)
+    if found not in expected:
+      raise ValueError(
+        f'config.{field} is {found!r}; expected one of {", ".join(map(repr, expected))}.'
+      )
+  for field in POSITIVE:
+    if not lookup(config, field) > 0:
+      raise ValueError(f'config.{field} is {lookup(config, field)}; expected more than 0.')
+  if not 0 < config.discount < 1:
+    raise ValueError(f'config.discount is {config.discount}; expected between 0 and 1.')
+  chunk, execute, horizon = config.task.chunk, config.task.execute, config.critic.horizon
+  if execute > chunk:
+    raise ValueError(f'config.task.execute is {execute}, more than the chunk of {chunk} steps.')
+  if not 0 <= horizon <= chunk:
+    raise ValueError(
+      f'config.critic.horizon is {horizon}; expected 0 (the whole chunk) to {chunk} steps.'
+    )
+  if chunk % config.actor.steps_per_token:
+    raise ValueError(
+      f'config.actor.steps_per_token is {config.actor.steps_per_token}, which does not divide '
+      f'the chunk of {chunk} steps.'
+    )
+
+
+def lookup(config: ml_collections.ConfigDict, field: str):
+  """The value of a dotted field such as 'actor.lr'."""
+  for name in field.split('.'):
+    config = config[name]
+  return config
+
+
+def differences(found: dict, expected: dict, prefix: str = '') -> list[str]:
+  """Lines 'field: found, expected' for every leaf that differs between two nested dicts."""
+  lines = []
+  for name in sorted(found.keys() | expected.keys()):
+    a, b = found.get(name), expected.get(name)
+    if isinstance(a, dict) and isinstance(b, dict):
+      lines += differences(a, b, f'{prefix}{name}.')
+    elif a != b:
+      lines.append(f'{prefix}{name}: {a!r}, expected {b!r}')
+  return lines
+
+
+def keep(config: ml_collections.ConfigDict, path: pathlib.Path) -> None:
+  """Writes the config of a run as JSON."""
+  files.write_text(path, config.to_json(indent=2, sort_keys=True))
+
+
+def _unknown_field(argv: Sequence[str]) -> str:
+  """What to say of the first override on the command line whose field does not exist."""
+  known = _fields(CONFIG.value)
+  for argument in argv[1:]:
+    match = re.match(r'--?config\.([^=]+)', argument)
+    if match and match[1] not in known:
+      close = difflib.get_close_matches(match[1], known, n=1, cutoff=0.0)
+      return f'config.{match[1]} is not a field of this config; did you mean config.{close[0]}?'
+  raise
+
+
+def _fields(config: ml_collections.ConfigDict, prefix: str = '') -> list[str]:
+  """Dotted names of all leaves."""
+  names = []
+  for name, value in config.items():
+    if isinstance(value, ml_collections.ConfigDict):
+      names += _fields(value, f'{prefix}{name}.')
+    else:
+      names.append(f'{prefix}{name}')
+  return names
+
+
+def _parse(argv: Sequence[str]) -> Sequence[str]:
+  """Parses flags; a bad one ends the program with status 2 and one message."""
+  try:
+    rest = flags.FLAGS(list(argv))
+    if len(rest) > 1:
+      raise ValueError(f'unexpected argument {rest[1]!r}; every option begins with --.')
+    for flag in ('config', 'workdir'):
+      if not getattr(flags.FLAGS, flag):
+        raise ValueError(f'--{flag} is missing; see --help.')
+    if not isinstance(CONFIG.value, ml_collections.ConfigDict):
+      raise ValueError(CONFIG.value)
+  except AttributeError:
+    sys.stderr.write(f'error: {_unknown_field(argv)}\n')
+    sys.exit(2)
+  except (flags.Error, ValueError, OSError) as error:
+    sys.stderr.write(f'error: {error}\n')
+    sys.exit(2)
+  return rest

@@ -1,0 +1,75 @@
+"""What a run needs before it can start, checked within seconds and told in one message."""
+
+import json
+import pathlib
+
+import ml_collections
+
+from aloe_jax import config as config_lib
+
+GROWING = ('iterations', 'train', 'parallel')  # may change when a run is gone on with
+
+
+def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """Checks that data, checkpoint and working directory are there and fit.
+
+  Args:
+    config: of the run.
+    workdir: of the run.
+
+  Raises:
+    ValueError: what is missing or does not fit, and how to give it.
+    FileNotFoundError: a directory that was given does not exist.
+  """
+  if not config.sim.task:
+    _check_robot(config)
+  for path in config.data.episodes:
+    if not pathlib.Path(path).is_dir():
+      raise FileNotFoundError(
+        f'config.data.episodes names {path}, which does not exist; expected the directory of '
+        'one RLDS dataset, holding dataset_info.json.'
+      )
+  checkpoint = config.actor.checkpoint
+  if checkpoint and not pathlib.Path(checkpoint).is_dir():
+    raise FileNotFoundError(
+      f'config.actor.checkpoint names {checkpoint}, which does not exist; expected the '
+      'directory of a checkpoint.'
+    )
+  kept = workdir / 'config.json'
+  if kept.exists():
+    _check_same_run(json.loads(kept.read_text()), config, workdir)
+
+
+def _check_robot(config: ml_collections.ConfigDict) -> None:
+  missing = []
+  if not config.data.episodes:
+    missing.append(
+      'episodes: RLDS directories of demonstrations, policy rollouts and take-overs\n'
+      '    --config.data.episodes="(\'path/to/dataset/1.0.0\',)"'
+    )
+  if not config.actor.checkpoint:
+    missing.append(
+      "a checkpoint for the actor to start from: π0.5's, or this project's last iteration\n"
+      '    --config.actor.checkpoint=path/to/checkpoint'
+    )
+  if missing:
+    raise ValueError(
+      'this experiment runs on data of a real robot, and needs\n  '
+      + '\n  '.join(missing)
+      + '\nTo try the whole of Algorithm 1 without a robot, append :sim to the config, as in\n'
+      '    --config=experiments/laundry.py:sim'
+    )
+
+
+def _check_same_run(kept: dict, config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  wanted = json.loads(config.to_json())
+  different = config_lib.differences(
+    {name: value for name, value in kept.items() if name not in GROWING},
+    {name: value for name, value in wanted.items() if name not in GROWING},
+  )
+  if different:
+    raise ValueError(
+      f'{workdir} holds a run of another config; found there\n  '
+      + '\n  '.join(different)
+      + '\nGive the config it was started with, or another --workdir.'
+    )

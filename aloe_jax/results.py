@@ -1,0 +1,67 @@
+"""The evaluations of a run: kept as JSON, shown as a table and as learning curves."""
+
+import json
+import pathlib
+
+import rich.table
+
+from aloe_jax import files
+from aloe_jax import plots
+from aloe_jax import progress
+from aloe_jax.evaluation import Evaluation
+
+
+class Results:
+  """Evaluations by RL iteration; 0 is the BC warm start.
+
+  Args:
+    path: of the JSON file; read if it exists.
+  """
+
+  def __init__(self, path: pathlib.Path):
+    self._path = path
+    self._evaluations: dict[int, Evaluation] = {}
+    if path.exists():
+      for entry in json.loads(path.read_text()):
+        fields = {name: entry[name] for name in Evaluation.__dataclass_fields__}
+        self._evaluations[entry['iteration']] = Evaluation(**fields)
+
+  def __contains__(self, iteration: int) -> bool:
+    return iteration in self._evaluations
+
+  def add(self, iteration: int, evaluation: Evaluation) -> None:
+    """Keeps an evaluation, on disk when this returns."""
+    self._evaluations[iteration] = evaluation
+    entries = [{'iteration': i} | e.summary() for i, e in sorted(self._evaluations.items())]
+    files.write_text(self._path, json.dumps(entries, indent=2))
+
+  def report(self, picture: pathlib.Path, agent: str, task: str) -> None:
+    """Draws the learning curve and prints the table."""
+    by_iteration = sorted(self._evaluations.items())
+    counts = {iteration: (e.successes, e.episodes) for iteration, e in by_iteration}
+    plots.learning_curves(picture, {agent.upper(): counts}, warm_start=counts[0], title=task)
+    table = rich.table.Table(title=f'{agent.upper()}: {task}')
+    columns = ('policy', 'success', '95 % interval', 'episodes/h', 'successes/h', 'ends')
+    for column in columns:
+      table.add_column(column, justify='left' if column in ('policy', 'ends') else 'right')
+    for iteration, e in by_iteration:
+      low, high = e.interval
+      name = 'BC warm start' if iteration == 0 else f'iteration {iteration}'
+      ends = ', '.join(f'{reason} {count}' for reason, count in sorted(e.ends.items()))
+      table.add_row(
+        name,
+        f'{100 * e.success_rate:.1f} %',
+        f'{100 * low:.1f}-{100 * high:.1f} %',
+        f'{e.throughput:.0f}',
+        f'{e.successes_per_hour:.0f}',
+        ends,
+      )
+    progress.CONSOLE.print(table)
+    first, last = by_iteration[0][1], by_iteration[-1][1]
+    gain = 100 * (last.success_rate - first.success_rate)
+    apart = last.interval[0] > first.interval[1] or last.interval[1] < first.interval[0]
+    progress.CONSOLE.print(
+      f'{agent.upper()} ends {gain:+.1f} points from its BC warm start over '
+      f'{last.episodes} episodes; the 95 % intervals {"do not overlap" if apart else "overlap"}.'
+    )
+    progress.CONSOLE.print(f'Learning curve: {picture}')

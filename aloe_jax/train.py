@@ -1,0 +1,391 @@
+"""Algorithm 1, from demonstrations to an evaluated policy, phase by phase.
+
+  python -m aloe_jax.train --config=experiments/laundry.py:sim --workdir=runs/laundry
+
+Each phase leaves something whole on disk: a directory of episodes, a checkpoint, an evaluation.
+The same command goes on after the last of them, wherever it was stopped.
+"""
+
+import json
+import math
+import pathlib
+
+import jax
+import numpy as np
+
+from aloe_jax import bank as bank_lib
+from aloe_jax import checkpoints
+from aloe_jax import config as config_lib
+from aloe_jax import datasets
+from aloe_jax import evaluation
+from aloe_jax import experiment as experiment_lib
+from aloe_jax import metrics as metrics_lib
+from aloe_jax import progress
+from aloe_jax import recording
+from aloe_jax import requirements
+from aloe_jax import results
+from aloe_jax import rewards
+from aloe_jax import rollout
+from aloe_jax import types
+from aloe_jax import weights as weights_lib
+from aloe_jax.data import replay
+from aloe_jax.data import rlds
+from aloe_jax.train_state import TrainState
+
+# Streams of randomness, all derived from config.seed: what each number is added to or folded in.
+DEMONSTRATIONS, COLLECT, BANK, CRITIC_ROWS, ACTOR_ROWS = 1, 2, 3, 4, 5
+SWEEP_BATCH = 1024  # chunks per call of the sweep that weighs them
+MAX_ROUNDS = 20  # of demonstrations, before giving up on a task that nobody succeeds at
+
+
+class Run:
+  """One run of Algorithm 1 in one working directory.
+
+  Args:
+    experiment: what to run.
+    workdir: of the run; new, or of the same experiment, to go on with.
+  """
+
+  def __init__(self, experiment: experiment_lib.Experiment, workdir: pathlib.Path):
+    self._experiment = experiment
+    self._config = experiment.config
+    self._workdir = workdir
+    self._checkpoints = checkpoints.Checkpoints(workdir / 'checkpoints')
+    self._results = results.Results(workdir / 'evaluations.json')
+    self._datasets = datasets.Datasets(experiment)
+    self._bank: bank_lib.Bank | None = None
+
+  def run(self) -> None:
+    """Lines 1-17 of Algorithm 1."""
+    if self._config.sim.task:
+      self.demonstrate()
+    self.open()
+    with self._metrics:
+      self.warm_start()
+      for iteration in range(1, self._iterations + 1):
+        self.collect(iteration)
+        self.train_critic(iteration)
+        self.train_actor(iteration)
+        self.evaluate(iteration)
+    if self._config.sim.task:
+      name, prompt = self._config.agent, self._config.task.prompt
+      self._results.report(self._workdir / 'curves.png', name, prompt)
+
+  def open(self) -> None:
+    """Reads what there is on disk: data, then the newest checkpoint or a fresh state."""
+    with config_lib.user_errors():
+      episodes = self._datasets.read(self._directories(0))
+      self._fail_cost = self._cost_of_failure(episodes)
+      # Building the buffer checks the data before anything is written.
+      replay.Replay(episodes, self._experiment.tokenizer, self._chunking())
+    self._learner = self._experiment.learner(self._chunking().reward_scale)
+    self._step = self._experiment.layout.compile(self._learner.train_step)
+    state = jax.jit(self._learner.init, static_argnums=0)(
+      self._config.seed, self._experiment.example()
+    )
+    self._done = self._checkpoints.latest()
+    start = self._config.actor.checkpoint
+    if self._done is not None:
+      start = self._checkpoints.path(self._done)
+    if start:
+      with config_lib.user_errors():
+        state = checkpoints.restore(pathlib.Path(start), state, self._experiment.architecture())
+      progress.CONSOLE.print(f'Going on from {start}, after {int(state.step)} updates.')
+    self._set_state(state)
+    config_lib.keep(self._config, self._workdir / 'config.json')
+    resume_step = None if self._done is None else int(state.step) + 1
+    self._metrics = metrics_lib.MetricsWriter(
+      self._workdir / 'metrics', resume_step=resume_step, wandb=self._config.train.wandb
+    )
+
+  def demonstrate(self) -> None:
+    """Has the scripted human demonstrate until enough episodes succeed; keeps those."""
+    directory = self._directories(0)[0]
+    if directory.exists():
+      return
+    wanted, attempts = self._config.task.demonstrations, self._config.sim.attempts
+    setup = self._experiment.simulation(human='demonstrating')
+    rounds: list[rollout.Trajectories] = []
+    count = 0
+    with progress.bar('Demonstrations', wanted, 'successes') as advance:
+      while count < wanted:
+        if len(rounds) == MAX_ROUNDS:
+          raise RuntimeError(f'{MAX_ROUNDS * attempts} demonstrations gave {count} successes.')
+        key = self._key(DEMONSTRATIONS, len(rounds))
+        rounds.append(rollout.run(setup, None, key=key, episodes=attempts))
+        count += int((rounds[-1].first_end == types.EndReason.SUCCESS).sum())
+        advance(min(count, wanted), attempted=len(rounds) * attempts)
+    kept: list[rlds.Episode] = []
+    for trajectories in rounds:
+      success = np.flatnonzero(trajectories.first_end == types.EndReason.SUCCESS)
+      keep = np.zeros(attempts, bool)
+      keep[success[: wanted - len(kept)]] = True
+      kept += self._record(trajectories, keep, 0)
+    rlds.write(directory, kept, name=self._config.sim.task)
+
+  def warm_start(self) -> None:
+    """Line 1: imitates the demonstrations (Eq. 16), and evaluates the result."""
+    updates = self._config.actor.warm_start_updates
+    if self._done is None and not self._config.actor.checkpoint:
+      buffer = self._replay(0)
+      rows = buffer.starts[buffer.source[buffer.starts] == types.Source.DEMO]
+      if not len(rows):
+        raise SystemExit(
+          'error: there are no demonstrations to warm-start from: found no step of source '
+          '"demo" in the episodes given, nor a config.actor.checkpoint.'
+        )
+      self._restart_actor(updates, self._config.actor.warm_start_lr)
+      ones = np.ones(len(buffer), np.float32)
+      self._train_actor('Warm start', 0, updates, buffer, rows, ones)
+      self._save(0, 'warm_start', 0)
+    self.evaluate(0)
+
+  def collect(self, iteration: int) -> None:
+    """Line 3: rolls the policy out under a watching human; writes every fragment."""
+    if not self._config.sim.task or self._directory(iteration).exists():
+      return
+    episodes = self._config.sim.rollouts
+    setup = self._experiment.simulation(human='watching')
+    policy = self._experiment.policy(self._state())
+    with progress.bar(f'Collect {iteration}', episodes, 'episodes') as advance:
+      trajectories = rollout.run(
+        setup,
+        policy,
+        key=self._key(COLLECT, iteration),
+        episodes=episodes,
+        progress=lambda finished, total, steps: advance(finished, steps=steps),
+      )
+    recorded = self._record(trajectories, np.ones(episodes, bool), iteration)
+    rlds.write(self._directory(iteration), recorded, name=self._config.sim.task)
+    ends = [types.EndReason(reason).name.lower() for reason in trajectories.first_end]
+    shares = {reason: ends.count(reason) / episodes for reason in sorted(set(ends))}
+    self._metrics.write(self._step_count(), shares, phase='collect')
+
+  def train_critic(self, iteration: int) -> None:
+    """Lines 4-9: N_Q critic updates on everything collected so far."""
+    number = 2 * iteration - 1
+    if self._learner.networks.critic is None or self._is_done(number):
+      return
+    config = self._config.critic
+    updates = config.first_updates if iteration == 1 else config.updates
+    buffer = self._replay(iteration)
+    bank = self._draw_bank(iteration, buffer)
+    state = self._state()
+    optimizer_state = self._experiment.critic_optimizer(updates).init(state.critic)
+    self._set_state(state.replace(critic_optimizer=optimizer_state))
+    seed = self._seed(CRITIC_ROWS, iteration)
+
+    def batches(first: int, count: int):
+      action = None if bank is None else bank.action
+      return buffer.critic_batches(seed, first, count, config.batch_size, action), None
+
+    self._update(f'Critic {iteration}', 'critic', updates, batches)
+    self._save(number, 'critic', iteration)
+
+  def train_actor(self, iteration: int) -> None:
+    """Lines 10-15: N_pi weighted flow-matching updates."""
+    number = 2 * iteration
+    if self._is_done(number):
+      return
+    buffer = self._replay(iteration)
+    agent = self._learner.agent
+    rows = buffer.starts[agent.imitates(buffer.source[buffer.starts])]
+    weight = np.ones(len(buffer), np.float32)
+    if agent.advantage is not None and self._config.actor.weights == 'per_phase':
+      bank = self._draw_bank(iteration, buffer)
+      weights = weights_lib.sweep(
+        self._learner, self._state().critic, buffer, rows, bank, batch_size=SWEEP_BATCH
+      )
+      numbers = weights_lib.diagnostics(weights, buffer, self._learner.settings)
+      self._metrics.write(self._step_count(), numbers, phase='weights')
+      weight = weights.weight
+    elif agent.advantage is not None:
+      weight = None
+    updates = self._config.actor.updates
+    self._restart_actor(updates, self._config.actor.lr)
+    self._train_actor(f'Actor {iteration}', iteration, updates, buffer, rows, weight)
+    self._save(number, 'actor', iteration)
+
+  def evaluate(self, iteration: int) -> None:
+    """Success rate and throughput of the policy as it is now, on the same scenes every time."""
+    if not self._config.sim.task or iteration in self._results:
+      return
+    config = self._config.evaluation
+    with progress.bar(f'Evaluate {iteration}', config.episodes, 'episodes') as advance:
+      result = evaluation.evaluate(
+        self._experiment.simulation(),
+        self._experiment.policy(self._state()),
+        episodes=config.episodes,
+        seed=config.seed,
+        control_hz=self._config.task.control_hz,
+        progress=lambda finished, total, steps: advance(finished, steps=steps),
+      )
+    self._results.add(iteration, result)
+    low, high = result.interval
+    numbers = {
+      'success_rate': result.success_rate,
+      'low': low,
+      'high': high,
+      'throughput': result.throughput,
+    }
+    self._metrics.write(self._step_count(), numbers, phase='evaluate')
+    progress.CONSOLE.print(
+      f'Evaluate {iteration}: success {100 * result.success_rate:.1f} % '
+      f'({100 * low:.1f}-{100 * high:.1f}) over {result.episodes} episodes'
+    )
+
+  @property
+  def _iterations(self) -> int:
+    return self._config.iterations if self._config.sim.task else 1
+
+  def _train_actor(self, what, iteration, updates, buffer, rows, weight) -> None:
+    seed, size = self._seed(ACTOR_ROWS, iteration), self._config.actor.batch_size
+
+    def batches(first: int, count: int):
+      return None, buffer.actor_batches(seed, first, count, size, rows, weight)
+
+    self._update(what, 'actor', updates, batches)
+
+  def _update(self, what: str, phase: str, updates: int, batches) -> None:
+    """Runs a phase's updates, a compiled call at a time; metrics are read one call late."""
+    layout, size = self._experiment.layout, self._config.train.updates_per_call
+    pending = None
+    step = self._step_count()
+    with progress.bar(what, updates, 'updates') as advance:
+      for first in range(0, updates, size):
+        count = min(size, updates - first)
+        placed = [b if b is None else layout.place_batches(b) for b in batches(first, count)]
+        self._placed, metrics = self._step(self._placed, *placed)
+        if pending is not None:
+          advance(first, loss=self._log(step + first, phase, pending))
+        pending = metrics
+      advance(updates, loss=self._log(step + updates, phase, pending))
+
+  def _log(self, step: int, phase: str, metrics) -> float:
+    """Writes one call's metrics; stops the run where the loss is no number."""
+    scalars = {name: float(x) for name, x in self._experiment.layout.fetch(metrics)[phase].items()}
+    if not math.isfinite(scalars['loss']):
+      raise FloatingPointError(
+        f'the {phase} loss is {scalars["loss"]} at update {step}; the last checkpoint is '
+        f'{self._checkpoints.latest()}. Lower config.{phase}.lr, or look for extreme values '
+        'in the data.'
+      )
+    self._metrics.write(step, scalars, phase=phase)
+    return scalars['loss']
+
+  def _draw_bank(self, iteration: int, buffer: replay.Replay) -> bank_lib.Bank | None:
+    """Actions of the policy that entered this iteration, at every state of the buffer."""
+    config = self._config.actor
+    if not (self._learner.agent.samples_policy and config.bank):
+      return None
+    policy = self._experiment.policy(self._state())
+    key = bank_lib.make_key(
+      policy,
+      seed=self._seed(BANK, iteration),
+      samples=config.samples,
+      rows=len(buffer),
+    )
+    if self._bank is None or self._bank.key != key:
+      with progress.bar(f'Bank {iteration}', len(buffer), 'states') as advance:
+        self._bank = bank_lib.draw(
+          policy, buffer.observation, key, batch_size=config.batch_size, progress=advance
+        )
+    return self._bank
+
+  def _record(self, trajectories, keep: np.ndarray, iteration: int) -> list[rlds.Episode]:
+    """The kept episodes, with what the cameras saw."""
+    steps = int(trajectories.lengths[keep].sum())
+    with progress.bar(f'Draw {self._directory(iteration).name}', steps, 'steps') as advance:
+      episodes = recording.to_episodes(
+        trajectories,
+        prompt=self._experiment.prompt,
+        keep=keep,
+        render=self._experiment.render,
+        metadata={'task': self._config.sim.task, 'iteration': iteration},
+        progress=advance,
+      )
+      return list(episodes)
+
+  def _directory(self, iteration: int) -> pathlib.Path:
+    name = f'iteration_{iteration}' if iteration else 'demonstrations'
+    return self._workdir / 'episodes' / name
+
+  def _directories(self, iteration: int) -> list[pathlib.Path]:
+    """Where D_i lies: what was given, then the demonstrations and every iteration's rollouts."""
+    given = [pathlib.Path(path) for path in self._config.data.episodes]
+    if not self._config.sim.task:
+      return given
+    return [self._directory(i) for i in range(iteration + 1)] + given
+
+  def _replay(self, iteration: int) -> replay.Replay:
+    episodes = self._datasets.read(self._directories(iteration))
+    return replay.Replay(episodes, self._experiment.tokenizer, self._chunking())
+
+  def _chunking(self) -> replay.Chunking:
+    return self._experiment.chunking(self._fail_cost)
+
+  def _cost_of_failure(self, episodes: list[rlds.Episode]) -> float:
+    """C_fail in steps: given, or kept by the checkpoint gone on from, or of the first data."""
+    if self._config.fail.cost > 0:
+      return self._config.fail.cost
+    if not self._config.sim.task and self._config.actor.checkpoint:
+      return checkpoints.read_meta(pathlib.Path(self._config.actor.checkpoint))['fail_cost']
+    demonstrations = [e for e in episodes if (e.source == types.Source.DEMO).all()]
+    if not demonstrations:
+      raise ValueError(
+        'the cost of failure is the mean length of the successful demonstrations, but the '
+        'episodes hold no demonstration; give config.fail.cost, in steps.'
+      )
+    first = [np.arange(len(e)) == 0 for e in demonstrations]
+    ends = np.concatenate([e.end_reason for e in demonstrations])
+    return self._config.fail.lengths * rewards.mean_success_length(ends, np.concatenate(first))
+
+  def _is_done(self, number: int) -> bool:
+    return self._done is not None and number <= self._done
+
+  def _save(self, number: int, phase: str, iteration: int) -> None:
+    meta = {
+      'phase': phase,
+      'iteration': iteration,
+      'agent': self._config.agent,
+      'fail_cost': self._fail_cost,
+      'architecture': self._experiment.architecture(),
+      'config': json.loads(self._config.to_json()),
+    }
+    self._checkpoints.save(number, self._state(), meta)
+    self._done = number
+
+  def _restart_actor(self, updates: int, lr: float) -> None:
+    state = self._state()
+    optimizer_state = self._experiment.actor_optimizer(updates, lr).init(state.actor)
+    self._set_state(state.replace(actor_optimizer=optimizer_state))
+
+  def _state(self) -> TrainState:
+    return self._experiment.layout.fetch(self._placed)
+
+  def _set_state(self, state: TrainState) -> None:
+    self._placed = self._experiment.layout.place_state(state)
+
+  def _step_count(self) -> int:
+    return int(self._state().step)
+
+  def _key(self, stream: int, index: int) -> jax.Array:
+    key = jax.random.fold_in(jax.random.key(self._config.seed), stream)
+    return jax.random.fold_in(key, index)
+
+  def _seed(self, stream: int, index: int) -> int:
+    """A seed for a NumPy stream that no other stream or index of this run shares."""
+    return (self._config.seed * 16 + stream) * 4096 + 2 * index
+
+
+def main() -> None:
+  config = config_lib.get()
+  workdir = pathlib.Path(config_lib.WORKDIR.value)
+  with config_lib.user_errors():
+    requirements.check(config, workdir)
+    experiment = experiment_lib.Experiment(config)
+  Run(experiment, workdir).run()
+
+
+if __name__ == '__main__':
+  config_lib.run(main)

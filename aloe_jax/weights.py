@@ -1,0 +1,98 @@
+"""Advantages and weights of the whole buffer, computed once per actor phase (Eqs. 9-11)."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aloe_jax import bank as bank_lib
+from aloe_jax import learner as learner_lib
+from aloe_jax import types
+from aloe_jax.data import replay as replay_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+  """What one sweep over the buffer found.
+
+  Attributes:
+    weight: [N] w of each row's chunk, of mean one over `rows`; 0 elsewhere.
+    advantage: [N] A of each row's chunk, in scaled rewards; 0 elsewhere.
+    rows: [R] rows that were weighed.
+  """
+
+  weight: np.ndarray
+  advantage: np.ndarray
+  rows: np.ndarray
+
+
+def sweep(
+  learner: learner_lib.Learner,
+  critic_params,
+  replay: replay_lib.Replay,
+  rows: np.ndarray,
+  bank: bank_lib.Bank | None,
+  *,
+  batch_size: int,
+) -> Weights:
+  """Weighs the chunks that start at some rows.
+
+  Args:
+    learner: whose agent has an advantage.
+    critic_params: of the critic that judges.
+    replay: the buffer.
+    rows: [R] rows of `replay.starts`.
+    bank: actions of the policy that enters the actor phase, where the agent samples it.
+    batch_size: chunks per call.
+  """
+
+  @jax.jit
+  def evaluate(params, batch, bank_action):
+    return learner.agent.advantage(
+      params, batch, bank_action, critic=learner.networks.critic, settings=learner.settings
+    )
+
+  advantage = np.zeros(len(replay), np.float32)
+  for start in range(0, len(rows), batch_size):
+    # The last batch is filled up with the last row, so that one program serves them all.
+    chosen = rows[np.minimum(np.arange(start, start + batch_size), len(rows) - 1)]
+    bank_action = None if bank is None else bank.action[chosen]
+    advantage[chosen] = evaluate(critic_params, replay.actor_batch(chosen), bank_action)
+  weight = np.zeros(len(replay), np.float32)
+  weight[rows] = learner_lib.advantage_weights(jnp.asarray(advantage[rows]), learner.settings)
+  return Weights(weight, advantage, rows)
+
+
+def effective_sample_size(weight: np.ndarray) -> float:
+  """(sum w)^2 / (R sum w^2), the share of the buffer that the weights leave, for weight [R]."""
+  return float(np.square(weight.sum()) / (len(weight) * np.square(weight).sum()))
+
+
+def diagnostics(weights: Weights, replay: replay_lib.Replay, settings) -> dict[str, float]:
+  """Whether the weights say anything, and about whose data.
+
+  Args:
+    weights: of the buffer.
+    replay: the buffer.
+    settings: `agent.Settings` they were made with.
+
+  Returns:
+    Effective sample size, shares of weights at either clip, standard deviation of the
+    advantage in environment steps, and the mean weight of each source.
+  """
+  weight, advantage = weights.weight[weights.rows], weights.advantage[weights.rows]
+  unit = advantage.std() if settings.beta_unit == 'sigma' else settings.reward_scale
+  exponent = advantage / unit / settings.beta
+  source = replay.source[weights.rows]
+  numbers = {
+    'effective_sample_size': effective_sample_size(weight),
+    'clipped_high': float((exponent > settings.clip).mean()),
+    'clipped_low': float((exponent < -settings.clip).mean()),
+    'advantage_std': float(advantage.std() / settings.reward_scale),
+    'advantage_mean': float(advantage.mean() / settings.reward_scale),
+  }
+  for kind in types.Source:
+    if (source == kind).any():
+      numbers[f'weight_{kind.name.lower()}'] = float(weight[source == kind].mean())
+  return numbers

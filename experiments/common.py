@@ -1,0 +1,142 @@
+"""Values shared by the experiments: Appendix C of the paper, and the laptop-size changes to it."""
+
+import ml_collections
+
+VARIANTS = {
+  '': 'the robot: needs episodes and a checkpoint',
+  'sim': 'the embedded simulator, low-dimensional object blocks in place of a vision tower',
+  'pixels': 'the embedded simulator, its cameras through a frozen encoder',
+  'debug': 'the simulator at the smallest size that runs every stage, for tests',
+}
+
+
+def apply_variant(config: ml_collections.ConfigDict, variant: str, *, sim_task: str):
+  """Turns an experiment on the robot into one of its `VARIANTS`."""
+  if variant not in VARIANTS:
+    known = '; '.join(f"'{name}' ({what})" for name, what in VARIANTS.items())
+    raise ValueError(f'unknown variant {variant!r} of the experiment; expected one of {known}.')
+  if variant:
+    _laptop(config, sim_task, 'pixels' if variant == 'pixels' else 'objects')
+  if variant == 'debug':
+    _debug(config)
+  return config
+
+
+def paper() -> ml_collections.ConfigDict:
+  """Appendix C at full size; every field any experiment has is here, with its unit."""
+  config = ml_collections.ConfigDict()
+  config.seed = 0
+  config.agent = 'aloe'  # aloe, awr, bc, dagger
+  config.iterations = 3  # T of Algorithm 1
+  config.discount = 0.99  # gamma, per environment step
+
+  # Tables I-III. `chunk` is h, `execute` is e <= h, steps.
+  config.task = dict(prompt='', max_steps=0, chunk=50, execute=5, control_hz=30.0, demonstrations=0)
+
+  # The embedded simulator; no task means that the data come from a robot.
+  config.sim = dict(
+    task='',
+    observation='objects',  # objects: low-dimensional blocks; pixels: cameras and an encoder
+    image_size=64,  # pixels, square, of the pictures in the episodes
+    rollouts=0,  # episodes per RL iteration
+    attempts=0,  # demonstrations tried at a time; those that succeed are kept
+  )
+
+  # RLDS directories, and what their ends mean (see aloe_jax/rewards.py).
+  config.data = dict(episodes=(), timeout='failure', takeover='failure')
+
+  # C_fail: `cost` in steps if above 0, else `lengths` times the mean length of the successful
+  # demonstrations (1 in the paper), frozen at the first iteration.
+  config.fail = dict(cost=0.0, lengths=1.0)
+
+  config.actor = dict(
+    kind='pi05',
+    checkpoint='',  # where the actor starts from; '' for a random start
+    flow_steps=10,  # Euler steps of the sampler
+    flow_time='beta',  # of training: uniform (Eq. 15) or beta (π0.5's own)
+    ema=0.999,
+    bank=True,  # draw the policy's actions once per iteration; False: inside every update
+    samples=8,  # M, actions per state for V
+    weights='per_phase',  # when w is computed: per_phase or per_step
+    beta=1.0,  # temperature of Eq. 11
+    beta_unit='sigma',  # its unit: standard deviations of A, or raw (steps)
+    clip=3.0,  # epsilon_clip
+    batch_size=256,
+    warm_start_updates=30_000,
+    updates=2_000,  # N_pi
+    warm_start_lr=2.5e-5,
+    lr=2.5e-5,
+    warmup=100,  # updates
+    final_lr=0.1,  # over the peak
+    weight_decay=1e-10,
+    width=64,  # of the small actor: prefix tower,
+    expert_width=128,  # action expert,
+    depth=2,  # layers of both
+    steps_per_token=1,  # actions that share a token
+    vocab_size=256,
+    prompt_length=32,  # tokens
+  )
+  config.critic = dict(
+    ensemble='readouts',  # readouts: K tokens on one Transformer; full: K Transformers
+    size=2,  # K
+    horizon=0,  # steps the backup spans; 0 for the whole chunk
+    language=False,
+    width=256,
+    depth=6,
+    heads=8,
+    bins=256,  # of AWR's value distribution
+    target='mean',  # how Eq. 7 reads the target ensemble: mean, min or independent
+    polyak=0.005,
+    batch_size=256,
+    first_updates=10_000,  # N_Q of the first iteration
+    updates=5_000,  # N_Q of the later ones
+    lr=3e-5,
+    warmup=100,
+    weight_decay=1e-4,
+  )
+  config.parallel = dict(mode='fsdp', fsdp=0)  # pmap, or fsdp over that many devices (0: all)
+  config.evaluation = dict(episodes=100, seed=1_000_000)
+  config.train = dict(updates_per_call=100, wandb=False)
+  return config
+
+
+def _laptop(config: ml_collections.ConfigDict, sim_task: str, observation: str) -> None:
+  """The same algorithm at a size for two CPU cores, in the embedded simulator."""
+  config.sim.update(task=sim_task, observation=observation, rollouts=96, attempts=128)
+  config.task.update(chunk=8, execute=2, demonstrations=50)
+  config.actor.update(
+    kind='small',
+    flow_steps=8,
+    flow_time='uniform',
+    ema=0.995,
+    samples=4,
+    warm_start_updates=4_000,
+    updates=1_000,
+    warm_start_lr=1e-3,
+    lr=5e-4,
+    weight_decay=1e-4,
+    steps_per_token=8,
+  )
+  config.critic.update(
+    width=64,
+    depth=2,
+    heads=4,
+    polyak=0.01,
+    first_updates=1_500,
+    updates=1_000,
+    lr=6e-4,
+  )
+  config.evaluation.update(episodes=512)
+
+
+def _debug(config: ml_collections.ConfigDict) -> None:
+  """Every stage in seconds; learns nothing."""
+  config.iterations = 1
+  config.sim.update(rollouts=8, attempts=32, image_size=32)
+  config.task.update(demonstrations=4)
+  config.actor.update(
+    width=16, expert_width=16, depth=1, samples=2, warm_start_updates=20, updates=20, batch_size=32
+  )
+  config.critic.update(width=16, depth=1, heads=2, first_updates=20, updates=20, batch_size=32)
+  config.evaluation.update(episodes=16)
+  config.train.update(updates_per_call=10)
