@@ -50,7 +50,7 @@ def advantage_weights(
   unit = jnp.float32(settings.reward_scale)
   if settings.beta_unit == 'sigma':
     centred = advantage - mean(advantage.mean())
-    unit = jnp.sqrt(mean(jnp.square(centred).mean())) + 1e-6
+    unit = jnp.maximum(jnp.sqrt(mean(jnp.square(centred).mean())), 1e-6)
   weight = losses.advantage_weight(advantage / unit, settings.beta, settings.clip)
   return weight / mean(weight.mean())
 
@@ -163,7 +163,7 @@ class Learner:
 
     gradients, metrics = jax.grad(loss, has_aux=True)(state.critic)
     gradients, metrics = mean((gradients, metrics))
-    metrics['gradient_norm'] = optax.global_norm(gradients)
+    metrics['gradient_norm'] = optax.tree.norm(gradients)
     updates, optimizer = self.critic_optimizer.update(
       gradients, state.critic_optimizer, state.critic
     )
@@ -196,7 +196,7 @@ class Learner:
 
     gradients, metrics = jax.grad(loss, has_aux=True)(state.actor)
     gradients, metrics = mean((gradients, metrics))
-    metrics['gradient_norm'] = optax.global_norm(gradients)
+    metrics['gradient_norm'] = optax.tree.norm(gradients)
     updates, optimizer = self.actor_optimizer.update(gradients, state.actor_optimizer, state.actor)
     actor = optax.apply_updates(state.actor, updates)
     ema = optax.incremental_update(actor, state.actor_ema, 1 - self.settings.ema)

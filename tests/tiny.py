@@ -1,6 +1,10 @@
 """Networks, batches and episodes small enough for a test to run them in milliseconds."""
 
+import dataclasses
+
+from flax import linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -30,6 +34,37 @@ SETTINGS = dict(
 )
 
 
+class DenseActor(nn.Module):
+  """Two layers from one noised action, the observation and the time to its velocity."""
+
+  horizon: int = HORIZON
+  action_size: int = ACTION
+
+  def setup(self):
+    self.hidden, self.out = nn.Dense(16), nn.Dense(self.action_size)
+
+  def prefix(self, observation):
+    return jnp.concatenate([observation.proprio, observation.features.sum(axis=1)], axis=1)
+
+  def velocity(self, cache, x, time):
+    seen = jnp.concatenate([cache, time[:, None]], axis=1)[:, None]
+    seen = jnp.broadcast_to(seen, (*x.shape[:2], seen.shape[2]))
+    return self.out(jnp.tanh(self.hidden(jnp.concatenate([x, seen], axis=2))))
+
+  def __call__(self, observation, x, time):
+    return self.velocity(self.prefix(observation), x, time)
+
+
+class DenseCritic(nn.Module):
+  """Two layers from the state and the sum of the valid actions to K = 2 values."""
+
+  @nn.compact
+  def __call__(self, features, proprio, action, valid, language=None):
+    played = jnp.sum(action * valid[..., None], axis=1)
+    x = jnp.concatenate([features.sum(axis=1), proprio, played], axis=1)
+    return nn.Dense(2)(jnp.tanh(nn.Dense(16)(x))).T
+
+
 def make_actor(**changes):
   sizes = dict(width=8, expert_width=8, depth=1, heads=2, head_width=4) | changes
   return small.SmallActor(HORIZON, ACTION, VOCABULARY, **sizes)
@@ -41,18 +76,35 @@ def make_critic(kind=critic.Critic, **changes):
 
 
 def make_learner(name='aloe', actor=None, critic_module=None, optimizer=None, **changes):
-  """The agent of that name on tiny networks, with SGD unless another optimiser is given."""
+  """The agent of that name on dense networks and SGD, unless others are given."""
   value = critic.ValueCritic(SETTINGS['value_bins'], width=8, depth=1, heads=2)
-  modules = {'action': critic_module or make_critic(), 'state': value, None: None}
+  modules = {'action': critic_module or DenseCritic(), 'state': value, None: None}
   algorithm = AGENTS[name]
   optimizer = optimizer or optax.sgd(0.1)
   return learner.Learner(
     algorithm,
-    agent.Networks(actor or make_actor(), modules[algorithm.critic]),
+    agent.Networks(actor or DenseActor(), modules[algorithm.critic]),
     agent.Settings(**SETTINGS | changes),
     optimizer,
     optimizer,
   )
+
+
+def make_state(learner, seed=0):
+  """Random parameters, and averages that differ from them; nothing to compile."""
+  rng = np.random.default_rng(9)
+  example = jax.tree.map(lambda x: x[0], make_actor_batches(rng, 1, 1))
+  state = jax.eval_shape(lambda: learner.init(seed, example))
+  names = ('actor', 'actor_ema', 'critic', 'critic_target')
+  params = {
+    name: jax.tree.map(lambda leaf: 0.3 * normal(rng, *leaf.shape), getattr(state, name))
+    for name in names
+  }
+  optimizers = dict(actor_optimizer=learner.actor_optimizer.init(params['actor']))
+  if params['critic']:
+    optimizers['critic_optimizer'] = learner.critic_optimizer.init(params['critic'])
+  step = np.int32(0)
+  return dataclasses.replace(state, step=step, seed=np.uint32(seed), **params, **optimizers)
 
 
 def normal(rng, *shape):

@@ -1,0 +1,50 @@
+"""Replicas and a sharded mesh against one device, on eight faked devices in a process apart."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+from jax.sharding import PartitionSpec
+import pytest
+
+from aloe_jax import sharding
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def test_eight_devices_agree_with_one():
+  environment = os.environ | {
+    'JAX_PLATFORMS': 'cpu',
+    'JAX_NUM_CPU_DEVICES': '8',
+    'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
+    'PYTHONPATH': os.pathsep.join([str(ROOT), str(ROOT / 'tests')]),
+  }
+  script = ROOT / 'tests' / 'parallel_check.py'
+  done = subprocess.run(
+    [sys.executable, '-W', 'error', script], env=environment, capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+  'shape, count, expected',
+  [
+    ((1024, 2048), 8, PartitionSpec(None, 'fsdp')),  # the largest axis
+    ((4096, 2048), 8, PartitionSpec('fsdp', None)),
+    ((2048, 2048), 8, PartitionSpec('fsdp', None)),  # the first of equals
+    ((16, 1000, 1001), 8, PartitionSpec(None, 'fsdp', None)),  # 1001 is odd
+    ((1001, 1001, 3), 8, PartitionSpec()),  # nothing divides
+    ((1024, 1023), 8, PartitionSpec()),  # below 2^20 numbers
+    ((1024, 1024), 8, PartitionSpec('fsdp', None)),  # exactly 2^20
+    ((4096, 4096), 1, PartitionSpec()),  # nobody to share with
+    ((), 8, PartitionSpec()),
+  ],
+)
+def test_the_largest_axis_that_divides_is_split(shape, count, expected):
+  assert sharding.shard_rule(shape, count) == expected
+
+
+def test_an_unknown_mode_is_refused_by_name():
+  with pytest.raises(ValueError, match="parallel.mode is 'tensor'; expected 'pmap' or 'fsdp'"):
+    sharding.make_layout('tensor')
