@@ -11,6 +11,8 @@ from aloe_jax import bank as bank_lib
 from aloe_jax import policy as policy_lib
 from aloe_jax import types
 
+pytestmark = pytest.mark.usefixtures('quick_compilation')
+
 ROWS, SAMPLES, SEED = 7, 3, 11
 
 

@@ -12,6 +12,8 @@ import tiny
 from aloe_jax.models import attention
 from aloe_jax.models import critic
 
+pytestmark = pytest.mark.usefixtures('quick_compilation')
+
 BATCH = 4
 
 

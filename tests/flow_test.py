@@ -10,6 +10,8 @@ import tiny
 from aloe_jax import types
 from aloe_jax.models import flow
 
+pytestmark = pytest.mark.usefixtures('quick_compilation')
+
 SAMPLES, BATCH = 2, 3
 
 

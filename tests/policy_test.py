@@ -8,6 +8,8 @@ import tiny
 
 from aloe_jax import policy as policy_lib
 
+pytestmark = pytest.mark.usefixtures('quick_compilation')
+
 CHUNK = (tiny.HORIZON, tiny.ACTION)
 
 

@@ -10,6 +10,8 @@ import tiny
 
 from aloe_jax.models import small
 
+pytestmark = pytest.mark.usefixtures('quick_compilation')
+
 BATCH = 3
 
 

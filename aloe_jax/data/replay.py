@@ -123,8 +123,8 @@ class Replay:
   ) -> types.CriticBatch:
     """Batches `step` .. `step + count` - 1 of the critic's stream over all chunks.
 
-    Each pass over the chunks takes another of the bank's M actions, and within a pass chunks
-    that bootstrap from one state take different ones.
+    Each pass over the chunks takes the next of the bank's M actions, and neighbouring chunks of
+    a pass, which may bootstrap from one state, take different ones.
 
     Args:
       seed: of the order.
