@@ -36,6 +36,7 @@ CHOICES = {
   'actor.beta_unit': ('sigma', 'raw'),
   'critic.ensemble': ('readouts', 'full'),
   'critic.target': ('mean', 'min', 'independent'),
+  'critic.past_end': ('policy', 'mask'),
   'parallel.mode': ('pmap', 'fsdp'),
 }
 POSITIVE = (

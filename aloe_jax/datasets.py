@@ -1,4 +1,4 @@
-"""What training reads: episodes from disk, with the features of a frozen encoder where it has one."""
+"""What training reads: episodes from disk, encoded where a frozen encoder is in use."""
 
 import dataclasses
 import hashlib

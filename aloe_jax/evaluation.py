@@ -10,6 +10,8 @@ from aloe_jax import rollout
 from aloe_jax import types
 from aloe_jax.policy import Policy
 
+COLUMNS = ('policy', 'success', '95 % interval', 'episodes/h', 'successes/h', 'ends')
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -63,6 +65,17 @@ class Evaluation:
       'throughput': self.throughput,
       'successes_per_hour': self.successes_per_hour,
     }
+
+  def cells(self) -> list[str]:
+    """A table's row under `COLUMNS`, after the policy's name."""
+    low, high = self.interval
+    return [
+      f'{100 * self.success_rate:.1f} %',
+      f'{100 * low:.1f}-{100 * high:.1f} %',
+      f'{self.throughput:.0f}',
+      f'{self.successes_per_hour:.0f}',
+      ', '.join(f'{reason} {count}' for reason, count in sorted(self.ends.items())),
+    ]
 
 
 def evaluate(

@@ -82,12 +82,13 @@ class Experiment:
   @functools.cached_property
   def observe(self) -> rollout.Observe:
     """What a policy sees of one simulator state: proprio [32] and features [V, F]."""
-    if self.encoder is None:
+    encode = self.encoder
+    if encode is None:
       return observation.observe
 
     def observe(state):
       proprio, _ = observation.observe(state)
-      return proprio, self.encoder(_stack_cameras(self.render(state)))
+      return proprio, encode(_stack_cameras(self.render(state)))
 
     return observe
 
@@ -155,6 +156,7 @@ class Experiment:
       ema=config.actor.ema,
       flow_time=config.actor.flow_time,
       language=config.critic.language,
+      past_end=config.critic.past_end,
       value_bins=config.critic.bins,
     )
     return learner_lib.Learner(
@@ -164,6 +166,11 @@ class Experiment:
       self.actor_optimizer(config.actor.warm_start_updates, config.actor.warm_start_lr),
       self.critic_optimizer(config.critic.first_updates),
     )
+
+  def abstract_state(self) -> TrainState:
+    """Shapes and types of a train state, for reading one back."""
+    learner = self.learner(reward_scale=1.0)
+    return jax.eval_shape(lambda: learner.init(0, self.example()))
 
   def policy(self, state: TrainState) -> policy_lib.Policy:
     """The policy that acts: the moving average of the actor."""
@@ -195,6 +202,7 @@ class Experiment:
       observation=observation,
       action=np.zeros((1, chunk, ACTION_SIZE), np.float32),
       valid=np.ones((1, chunk), bool),
+      ended=np.zeros(1, bool),
       returns=np.zeros(1, np.float32),
       weight=None,
       row=np.zeros(1, np.int32),

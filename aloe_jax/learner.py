@@ -152,14 +152,17 @@ class Learner:
     critic_loss = self.agent.critic_loss
     if critic_loss is None:
       raise ValueError(f'{self.agent.name} has no critic to update; give it no critic batches.')
-    next_action = batch.next_action
-    if self.agent.samples_policy and next_action is None:
-      next_action = self.sample(state, batch.next_observation, batch.row, samples=1)
+    if self.agent.samples_policy and batch.next_action is None:
+      batch = dataclasses.replace(
+        batch,
+        next_action=self.sample(state, batch.next_observation, batch.row, samples=1),
+        own_action=self.sample(state, batch.observation, batch.row, samples=1)[:, 0],
+      )
 
     def loss(params):
       critic, settings = self.networks.critic, self.settings
       target = state.critic_target
-      return critic_loss(params, target, batch, next_action, critic=critic, settings=settings)
+      return critic_loss(params, target, batch, critic=critic, settings=settings)
 
     gradients, metrics = jax.grad(loss, has_aux=True)(state.critic)
     gradients, metrics = mean((gradients, metrics))

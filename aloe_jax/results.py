@@ -5,10 +5,10 @@ import pathlib
 
 import rich.table
 
+from aloe_jax import evaluation
 from aloe_jax import files
 from aloe_jax import plots
 from aloe_jax import progress
-from aloe_jax.evaluation import Evaluation
 
 
 class Results:
@@ -20,18 +20,18 @@ class Results:
 
   def __init__(self, path: pathlib.Path):
     self._path = path
-    self._evaluations: dict[int, Evaluation] = {}
+    self._evaluations: dict[int, evaluation.Evaluation] = {}
     if path.exists():
       for entry in json.loads(path.read_text()):
-        fields = {name: entry[name] for name in Evaluation.__dataclass_fields__}
-        self._evaluations[entry['iteration']] = Evaluation(**fields)
+        fields = {name: entry[name] for name in evaluation.Evaluation.__dataclass_fields__}
+        self._evaluations[entry['iteration']] = evaluation.Evaluation(**fields)
 
   def __contains__(self, iteration: int) -> bool:
     return iteration in self._evaluations
 
-  def add(self, iteration: int, evaluation: Evaluation) -> None:
+  def add(self, iteration: int, result: evaluation.Evaluation) -> None:
     """Keeps an evaluation, on disk when this returns."""
-    self._evaluations[iteration] = evaluation
+    self._evaluations[iteration] = result
     entries = [{'iteration': i} | e.summary() for i, e in sorted(self._evaluations.items())]
     files.write_text(self._path, json.dumps(entries, indent=2))
 
@@ -41,21 +41,10 @@ class Results:
     counts = {iteration: (e.successes, e.episodes) for iteration, e in by_iteration}
     plots.learning_curves(picture, {agent.upper(): counts}, warm_start=counts[0], title=task)
     table = rich.table.Table(title=f'{agent.upper()}: {task}')
-    columns = ('policy', 'success', '95 % interval', 'episodes/h', 'successes/h', 'ends')
-    for column in columns:
+    for column in evaluation.COLUMNS:
       table.add_column(column, justify='left' if column in ('policy', 'ends') else 'right')
     for iteration, e in by_iteration:
-      low, high = e.interval
-      name = 'BC warm start' if iteration == 0 else f'iteration {iteration}'
-      ends = ', '.join(f'{reason} {count}' for reason, count in sorted(e.ends.items()))
-      table.add_row(
-        name,
-        f'{100 * e.success_rate:.1f} %',
-        f'{100 * low:.1f}-{100 * high:.1f} %',
-        f'{e.throughput:.0f}',
-        f'{e.successes_per_hour:.0f}',
-        ends,
-      )
+      table.add_row(f'iteration {iteration}' if iteration else 'BC warm start', *e.cells())
     progress.CONSOLE.print(table)
     first, last = by_iteration[0][1], by_iteration[-1][1]
     gain = 100 * (last.success_rate - first.success_rate)

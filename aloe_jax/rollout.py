@@ -118,7 +118,7 @@ def run(
   """
   key_reset, key_steps = jax.random.split(key)
   environments = _reset(setup, key_reset, episodes)
-  segments = []
+  segments: list[Trajectories] = []
   while not (finished := np.asarray(environments.finished)).all():
     segment_key = jax.random.fold_in(key_steps, len(segments))
     environments, record = _segment(setup, environments, policy, segment_key)

@@ -9,6 +9,7 @@ The same command goes on after the last of them, wherever it was stopped.
 import json
 import math
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -54,6 +55,7 @@ class Run:
     self._results = results.Results(workdir / 'evaluations.json')
     self._datasets = datasets.Datasets(experiment)
     self._bank: bank_lib.Bank | None = None
+    self._placed: Any = None  # the train state, where the layout wants it
 
   def run(self) -> None:
     """Lines 1-17 of Algorithm 1."""
@@ -190,7 +192,7 @@ class Run:
     buffer = self._replay(iteration)
     agent = self._learner.agent
     rows = buffer.starts[agent.imitates(buffer.source[buffer.starts])]
-    weight = np.ones(len(buffer), np.float32)
+    weight: np.ndarray | None = np.ones(len(buffer), np.float32)
     if agent.advantage is not None and self._config.actor.weights == 'per_phase':
       bank = self._draw_bank(iteration, buffer)
       weights = weights_lib.sweep(
@@ -204,6 +206,7 @@ class Run:
     updates = self._config.actor.updates
     self._restart_actor(updates, self._config.actor.lr)
     self._train_actor(f'Actor {iteration}', iteration, updates, buffer, rows, weight)
+    self._bank = None  # of a policy that is no more
     self._save(number, 'actor', iteration)
 
   def evaluate(self, iteration: int) -> None:
@@ -285,11 +288,12 @@ class Run:
       samples=config.samples,
       rows=len(buffer),
     )
-    if self._bank is None or self._bank.key != key:
+    if self._bank is None:
       with progress.bar(f'Bank {iteration}', len(buffer), 'states') as advance:
         self._bank = bank_lib.draw(
           policy, buffer.observation, key, batch_size=config.batch_size, progress=advance
         )
+    self._bank.check(key)
     return self._bank
 
   def _record(self, trajectories, keep: np.ndarray, iteration: int) -> list[rlds.Episode]:
@@ -379,6 +383,7 @@ class Run:
 
 
 def main() -> None:
+  """Runs or goes on with the experiment of the command line."""
   config = config_lib.get()
   workdir = pathlib.Path(config_lib.WORKDIR.value)
   with config_lib.user_errors():

@@ -70,7 +70,10 @@ class CriticBatch:
     discount: [B], gamma^n for n valid steps, 0 where the fragment ended terminally.
     returns: [B], Monte-Carlo return of s_t to the end of its fragment, scaled.
     next_observation: s_{t+n}.
-    next_action: [B, M, h, A] drawn from the bank, or None to sample inside the step.
+    ended: [B] bool, True where the chunk reaches a terminal end.
+    next_action: [B, M, h, A] of the policy at s_{t+n}, from the bank, or None to sample it
+      inside the step.
+    own_action: [B, h, A] of the policy at s_t, likewise; see `aloe.past_the_end`.
     row: [B] int32, position in the global batch: the key of this row's random numbers.
   """
 
@@ -81,7 +84,9 @@ class CriticBatch:
   discount: Array
   returns: Array
   next_observation: Observation
+  ended: Array
   next_action: Array | None
+  own_action: Array | None
   row: Array
 
 
@@ -93,6 +98,7 @@ class ActorBatch:
     observation: s_t.
     action: [B, h, A].
     valid: [B, h] bool; padded steps do not count in the loss.
+    ended: [B] bool, True where the chunk reaches a terminal end.
     returns: [B], Monte-Carlo return, scaled (the advantage of AWR).
     weight: [B] the weight w of Eq. (11) computed once per phase, or None to compute it
       inside the step.
@@ -102,6 +108,7 @@ class ActorBatch:
   observation: Observation
   action: Array
   valid: Array
+  ended: Array
   returns: Array
   weight: Array | None
   row: Array

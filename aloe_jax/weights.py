@@ -1,6 +1,7 @@
 """Advantages and weights of the whole buffer, computed once per actor phase (Eqs. 9-11)."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -46,19 +47,13 @@ def sweep(
     bank: actions of the policy that enters the actor phase, where the agent samples it.
     batch_size: chunks per call.
   """
-
-  @jax.jit
-  def evaluate(params, batch, bank_action):
-    return learner.agent.advantage(
-      params, batch, bank_action, critic=learner.networks.critic, settings=learner.settings
-    )
-
   advantage = np.zeros(len(replay), np.float32)
   for start in range(0, len(rows), batch_size):
     # The last batch is filled up with the last row, so that one program serves them all.
     chosen = rows[np.minimum(np.arange(start, start + batch_size), len(rows) - 1)]
     bank_action = None if bank is None else bank.action[chosen]
-    advantage[chosen] = evaluate(critic_params, replay.actor_batch(chosen), bank_action)
+    batch = replay.actor_batch(chosen)
+    advantage[chosen] = _advantage(learner, critic_params, batch, bank_action)
   weight = np.zeros(len(replay), np.float32)
   weight[rows] = learner_lib.advantage_weights(jnp.asarray(advantage[rows]), learner.settings)
   return Weights(weight, advantage, rows)
@@ -96,3 +91,13 @@ def diagnostics(weights: Weights, replay: replay_lib.Replay, settings) -> dict[s
     if (source == kind).any():
       numbers[f'weight_{kind.name.lower()}'] = float(weight[source == kind].mean())
   return numbers
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _advantage(learner: learner_lib.Learner, params, batch, bank_action) -> jax.Array:
+  judge = learner.agent.advantage
+  if judge is None:
+    raise ValueError(f'{learner.agent.name} has no advantage: all its chunks weigh the same.')
+  return judge(
+    params, batch, bank_action, critic=learner.networks.critic, settings=learner.settings
+  )

@@ -81,6 +81,7 @@ def paper() -> ml_collections.ConfigDict:
     size=2,  # K
     horizon=0,  # steps the backup spans; 0 for the whole chunk
     language=False,
+    past_end='policy',  # what fills a chunk up past a terminal end, or mask
     width=256,
     depth=6,
     heads=8,
@@ -102,7 +103,7 @@ def paper() -> ml_collections.ConfigDict:
 
 def _laptop(config: ml_collections.ConfigDict, sim_task: str, observation: str) -> None:
   """The same algorithm at a size for two CPU cores, in the embedded simulator."""
-  config.sim.update(task=sim_task, observation=observation, rollouts=96, attempts=128)
+  config.sim.update(task=sim_task, observation=observation, rollouts=192, attempts=128)
   config.task.update(chunk=8, execute=2, demonstrations=50)
   config.actor.update(
     kind='small',
@@ -111,7 +112,7 @@ def _laptop(config: ml_collections.ConfigDict, sim_task: str, observation: str) 
     ema=0.995,
     samples=4,
     warm_start_updates=4_000,
-    updates=1_000,
+    updates=1_500,
     warm_start_lr=1e-3,
     lr=5e-4,
     weight_decay=1e-4,
@@ -121,10 +122,10 @@ def _laptop(config: ml_collections.ConfigDict, sim_task: str, observation: str) 
     width=64,
     depth=2,
     heads=4,
-    polyak=0.01,
-    first_updates=1_500,
-    updates=1_000,
-    lr=6e-4,
+    polyak=0.02,
+    first_updates=2_000,
+    updates=1_500,
+    lr=1e-3,
   )
   config.evaluation.update(episodes=512)
 

@@ -52,6 +52,10 @@ def gelu(x):
   return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
+def projection(p, x):
+  return dense(p['out'], gelu(dense(p['hidden'], x)))
+
+
 def block(p, x, attendable, heads):
   y = norm(p['attention_norm'], x)
   query, key, value = (dense(p[name], y) for name in ('query', 'key', 'value'))
@@ -71,9 +75,9 @@ def q_values(params, features, proprio, action, valid, heads=2):
   trunk, head = params['params']['transformer'], params['params']['heads']
   tokens = [
     trunk['readout'],
-    dense(trunk['proprio'], proprio)[None],
-    dense(trunk['action'], action),
-    dense(trunk['features'], features),
+    projection(trunk['proprio'], proprio)[None],
+    projection(trunk['action'], action),
+    projection(trunk['features'], features),
   ]
   x = np.concatenate(tokens) + trunk['position']
   ensemble = len(trunk['readout'])

@@ -17,6 +17,7 @@ from aloe_jax import policy as policy_lib
 from aloe_jax import tokenizer
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
+from aloe_jax.agents import aloe
 from aloe_jax.data import replay
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
@@ -112,7 +113,10 @@ def test_a_critic_update_is_the_one_worked_out_by_hand(target):
   if target != 'independent':
     next_q = np.tile(getattr(next_q, target)(axis=0), (2, 1))
   y = batch.reward + batch.discount * next_q
-  q, x = linear_q(params, batch.action, batch.valid)
+  # What a terminal end left unplayed is the policy's own; any other end is masked.
+  ended = batch.ended[:, None]
+  filled = np.where((ended & ~batch.valid)[..., None], batch.own_action, batch.action)
+  q, x = linear_q(params, filled, batch.valid | ended)
   gradient = {'w': 2 * (q - y) @ x / (2 * BATCH), 'b': 2 * (q - y).sum(axis=1) / (2 * BATCH)}
   new = {name: params[name] - RATE * gradient[name] for name in params}
   omega = SETTINGS['polyak']
@@ -134,8 +138,9 @@ def test_no_gradient_reaches_target_networks_or_next_actions():
   batch = jax.tree.map(lambda x: x[0], critic_batches())
 
   def loss(target, next_action):
+    given = dataclasses.replace(batch, next_action=next_action)
     return learner.agent.critic_loss(
-      state.critic, target, batch, next_action, critic=LinearCritic(), settings=learner.settings
+      state.critic, target, given, critic=LinearCritic(), settings=learner.settings
     )[0]
 
   gradients = jax.grad(loss, argnums=(0, 1))(state.critic_target, batch.next_action)
@@ -158,12 +163,15 @@ def test_without_a_bank_the_step_draws_the_next_actions_that_its_state_determine
   drawn = jax.jit(learner.sample, static_argnames='samples')(
     state, batch.next_observation, batch.row, samples=1
   )
-  given = dataclasses.replace(batches, next_action=drawn[None])
+  own = jax.jit(learner.sample, static_argnames='samples')(
+    state, batch.observation, batch.row, samples=1
+  )
+  given = dataclasses.replace(batches, next_action=drawn[None], own_action=own[:, 0][None])
   assert_trees_close(step(learner, state, batches), step(learner, state, given))
 
 
 def test_with_and_without_a_bank_equal_noise_gives_equal_targets():
-  learner = tiny.make_learner()
+  learner = tiny.make_learner(past_end='mask')
   state = tiny.make_state(learner)
   rng = np.random.default_rng(0)
   ends = [types.EndReason.NONE] * 9 + [types.EndReason.SUCCESS]
@@ -198,6 +206,22 @@ def test_with_and_without_a_bank_equal_noise_gives_equal_targets():
   other = dataclasses.replace(banked, next_action=np.roll(banked.next_action, 1, axis=1))
   changed = step(learner, state, other)[1]['critic']
   assert abs(changed['target'] - with_bank[1]['critic']['target']) > 1e-4
+
+
+def test_only_the_option_mask_shows_the_critic_that_a_terminal_end_comes():
+  batch = jax.tree.map(lambda x: x[0], critic_batches())
+  own = batch.own_action
+  action, valid = aloe.past_the_end(batch.action, batch.valid, batch.ended, own, past_end='policy')
+  for b in range(BATCH):
+    n = batch.valid[b].sum()
+    np.testing.assert_array_equal(action[b, :n], batch.action[b, :n])
+    if batch.ended[b]:
+      assert valid[b].all()
+      np.testing.assert_array_equal(action[b, n:], own[b, n:])
+    else:
+      np.testing.assert_array_equal(valid[b], batch.valid[b])
+  _, masked = aloe.past_the_end(batch.action, batch.valid, batch.ended, own, past_end='mask')
+  np.testing.assert_array_equal(masked, batch.valid)
 
 
 # The actor

@@ -153,9 +153,11 @@ def make_critic_batches(rng, count, size, samples=1):
     valid=make_valid(rng, *batch),
     reward=-rng.random(batch).astype(np.float32),
     discount=rng.random(batch).astype(np.float32),
+    ended=np.arange(size) % 2 == np.zeros(batch, int),
     returns=-rng.random(batch).astype(np.float32),
     next_observation=make_observation(rng, *batch),
     next_action=samples and normal(rng, *batch, samples, HORIZON, ACTION),
+    own_action=samples and normal(rng, *batch, HORIZON, ACTION),
     row=np.tile(np.arange(size, dtype=np.int32), (count, 1)),
   )
 
@@ -167,6 +169,7 @@ def make_actor_batches(rng, count, size, weighted=True):
     observation=make_observation(rng, *batch),
     action=normal(rng, *batch, HORIZON, ACTION),
     valid=make_valid(rng, *batch),
+    ended=np.arange(size) % 2 == np.zeros(batch, int),
     returns=-rng.random(batch).astype(np.float32),
     weight=rng.random(batch).astype(np.float32) if weighted else None,
     row=np.tile(np.arange(size, dtype=np.int32), (count, 1)),

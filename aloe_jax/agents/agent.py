@@ -18,7 +18,7 @@ class Agent:
   Attributes:
     name: of the algorithm.
     critic: 'action' for Q(s, a_{t:t+h}), 'state' for a value critic V(s), None for imitation.
-    critic_loss: `(params, target_params, batch, next_action, *, critic, settings)` to the loss
+    critic_loss: `(params, target_params, batch, *, critic, settings)` to the loss
       and metrics; None where there is no critic.
     advantage: `(params, batch, bank_action, *, critic, settings)` to A(s_t, a_{t:t+h}) [B];
       None where every chunk weighs the same.
@@ -54,6 +54,7 @@ class Settings:
     ema: decay of the actor's moving average.
     flow_time: 'uniform' (Eq. 15) or 'beta' (π0.5's own training distribution).
     language: whether the critic sees the prompt.
+    past_end: 'policy' or 'mask', see `aloe.past_the_end`.
     value_min, value_max, value_bins: support of AWR's value distribution, in scaled rewards.
   """
 
@@ -68,6 +69,7 @@ class Settings:
   ema: float
   flow_time: str
   language: bool = False
+  past_end: str = 'policy'
   value_min: float = -1.0
   value_max: float = 0.0
   value_bins: int = 256

@@ -36,11 +36,43 @@ def evaluate_samples(
   return jax.vmap(one, in_axes=1, out_axes=1)(action)
 
 
+def past_the_end(
+  action: types.Array,
+  valid: types.Array,
+  ended: types.Array,
+  own_action: types.Array,
+  *,
+  past_end: str,
+) -> tuple[jax.Array, jax.Array]:
+  """What the critic reads in place of the actions that a terminal end left unplayed.
+
+  Masking them would tell the critic that the end comes: chunks that failed would all be
+  short, whole chunks only those that survived, and whole chunks are all that bootstrapping
+  and V ask about. A hazard would never reach a whole chunk's value. No action past the end can
+  change the return, so any will do that says nothing of it: the policy's own.
+
+  Args:
+    action: [B, h, A].
+    valid: [B, h] bool, False past the end of the fragment.
+    ended: [B] bool, whether that end is terminal. After any other end the mask stays: there
+      how short the chunk is does not depend on how it went.
+    own_action: [B, h, A] of the policy at s_t.
+    past_end: 'policy' for the above, 'mask' for masking after terminal ends too.
+
+  Returns:
+    Action and valid, as the critic takes them.
+  """
+  if past_end == 'mask':
+    return jnp.asarray(action), jnp.asarray(valid)
+  unplayed = ended[:, None] & ~valid
+  own_action = own_action[:, : action.shape[1]]
+  return jnp.where(unplayed[..., None], own_action, action), jnp.asarray(valid | ended[:, None])
+
+
 def critic_loss(
   params,
   target_params,
   batch: types.CriticBatch,
-  next_action: types.Array,
   *,
   critic,
   settings: agent.Settings,
@@ -50,18 +82,18 @@ def critic_loss(
   Args:
     params: of the ensemble; the gradient is with respect to them.
     target_params: phi^-.
-    batch: of B chunks.
-    next_action: [B, M, h, A] drawn from the current policy at s_{t+n}; Eq. (7)'s expectation
-      is the mean over the M.
+    batch: of B chunks, its `next_action` and `own_action` given. Eq. (7)'s expectation is
+      the mean over the M next actions.
     critic: the module.
     settings: numbers of the algorithm.
   """
   use_language = settings.language
-  q = evaluate(
-    critic, params, batch.observation, batch.action, batch.valid, use_language=use_language
+  action, valid = past_the_end(
+    batch.action, batch.valid, batch.ended, batch.own_action, past_end=settings.past_end
   )
+  q = evaluate(critic, params, batch.observation, action, valid, use_language=use_language)
   next_q = evaluate_samples(
-    critic, target_params, batch.next_observation, next_action, use_language=use_language
+    critic, target_params, batch.next_observation, batch.next_action, use_language=use_language
   )
   target = losses.td_target(batch.reward, batch.discount, next_q.mean(1), settings.target)
   loss = losses.ensemble_loss(q, target)
@@ -86,9 +118,10 @@ def advantage(
     settings: numbers of the algorithm.
   """
   use_language = settings.language
-  q = evaluate(
-    critic, params, batch.observation, batch.action, batch.valid, use_language=use_language
+  action, valid = past_the_end(
+    batch.action, batch.valid, batch.ended, bank_action[:, 0], past_end=settings.past_end
   )
+  q = evaluate(critic, params, batch.observation, action, valid, use_language=use_language)
   samples = evaluate_samples(
     critic, params, batch.observation, bank_action, use_language=use_language
   )

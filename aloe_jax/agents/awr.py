@@ -23,13 +23,12 @@ def critic_loss(
   params,
   target_params,
   batch: types.CriticBatch,
-  next_action: None,
   *,
   critic,
   settings: agent.Settings,
 ) -> tuple[jax.Array, agent.Metrics]:
   """Cross-entropy to the discretised Monte-Carlo return; no bootstrap, no target network."""
-  del target_params, next_action
+  del target_params
   support = _support(settings)
   logits = _logits(critic, params, batch.observation, settings)
   loss = losses.categorical_cross_entropy(logits, losses.categorical_target(batch.returns, support))

@@ -142,10 +142,12 @@ class Replay:
     chunk = fragments_lib.chunk(
       self._fragments, rows, horizon, self._reward, self.chunking.discount
     )
-    next_action = None
+    next_action = own_action = None
     if bank is not None:
       number = np.arange(step * size, (step + count) * size) // len(self.starts)
-      next_action = bank[chunk.next_row, (rows + number) % bank.shape[1]][:, None]
+      member = (rows + number) % bank.shape[1]
+      next_action = bank[chunk.next_row, member][:, None]
+      own_action = bank[rows, member]
     batch = types.CriticBatch(
       observation=self.observation(rows),
       action=self._action[chunk.action_row],
@@ -154,7 +156,9 @@ class Replay:
       discount=chunk.discount,
       returns=self._returns[rows],
       next_observation=self.observation(chunk.next_row),
+      ended=chunk.discount == 0,
       next_action=next_action,
+      own_action=own_action,
       row=np.tile(np.arange(size, dtype=np.int32), count),
     )
     return _stack(batch, count, size)
@@ -195,6 +199,7 @@ class Replay:
       observation=self.observation(rows),
       action=self._action[chunk.action_row],
       valid=chunk.valid,
+      ended=chunk.discount == 0,
       returns=self._returns[rows],
       weight=None if weight is None else weight[rows],
       row=np.arange(len(rows), dtype=np.int32),

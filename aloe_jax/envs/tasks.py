@@ -138,7 +138,7 @@ def _fold_laundry() -> Task:
       target=(side * target[0], target[1], 0.0),
       grasp_tolerance=(0.045, 0.96),
       place_tolerance=(place, ANY_YAW),
-      slip=0.024,
+      slip=0.040,
       half_size=(0.022, 0.022),
       after=after,
     )

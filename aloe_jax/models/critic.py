@@ -23,6 +23,21 @@ class Head(nn.Module):
     return nn.Dense(self.outputs, name='out')(x)
 
 
+class Projection(nn.Module):
+  """The MLP that projects one modality [..., any] into the shared space [..., D].
+
+  Two layers, because the blocks normalise their inputs: how large a number is has to become a
+  direction before that, or millimetres at the goal are lost among metres on the way there.
+  """
+
+  width: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    x = nn.gelu(nn.Dense(2 * self.width, name='hidden')(x))
+    return nn.Dense(self.width, name='out')(x)
+
+
 class Trunk(nn.Module):
   """Readout, state, action, image and language tokens through the Transformer.
 
@@ -55,16 +70,16 @@ class Trunk(nn.Module):
     readout = self.param('readout', embed, (self.readouts, self.width))
     tokens = [
       jnp.broadcast_to(readout, (batch, self.readouts, self.width)),
-      nn.Dense(self.width, name='proprio')(proprio)[:, None],
+      Projection(self.width, name='proprio')(proprio)[:, None],
     ]
     attendable = [jnp.ones((batch, self.readouts + 1), bool)]
     if action is not None and valid is not None:
-      tokens.append(nn.Dense(self.width, name='action')(action))
+      tokens.append(Projection(self.width, name='action')(action))
       attendable.append(valid)
-    tokens.append(nn.Dense(self.width, name='features')(features))
+    tokens.append(Projection(self.width, name='features')(features))
     attendable.append(jnp.ones(features.shape[:2], bool))
     if language is not None:
-      tokens.append(nn.Dense(self.width, name='language')(language)[:, None])
+      tokens.append(Projection(self.width, name='language')(language)[:, None])
       attendable.append(jnp.ones((batch, 1), bool))
     x = jnp.concatenate(tokens, axis=1)
     x = x + self.param('position', embed, x.shape[1:])

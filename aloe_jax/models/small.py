@@ -5,19 +5,34 @@ its keys and values; the expert's action tokens attend to them and to each other
 on the flow time through adaptive norms whose modulation starts at zero. Same door as the full
 π0.5: `prefix`, `velocity`.
 
+The norms are conditioned on the scene too, which π0.5 leaves to attention alone: at a few
+thousand updates from scratch that is what lets the expert be exact about a few numbers.
+
 Einsum legend: B batch, S prefix tokens, T action tokens, N heads, H head width, D widths.
 """
 
 from collections.abc import Sequence
 
 from flax import linen as nn
+import flax.struct
 import jax
 import jax.numpy as jnp
 
 from aloe_jax import types
 from aloe_jax.models import attention
 
-Cache = Sequence[tuple[jax.Array, jax.Array]]  # per layer: keys and values [B, S, N, H]
+
+@flax.struct.dataclass
+class Cache:
+  """What the prefix leaves for the expert.
+
+  Attributes:
+    keys_and_values: per layer, each [B, S, N, H].
+    scene: [B, expert_width], the condition's share of proprio and features.
+  """
+
+  keys_and_values: Sequence[tuple[jax.Array, jax.Array]]
+  scene: jax.Array
 
 
 def time_embedding(time: jax.Array, width: int) -> jax.Array:
@@ -126,6 +141,8 @@ class SmallActor(nn.Module):
     self.action_position = self.param('action_position', embed, (tokens, self.expert_width))
     self.time_in = nn.Dense(self.expert_width)
     self.time_out = nn.Dense(self.expert_width)
+    self.scene_in = nn.Dense(self.expert_width)
+    self.scene_out = nn.Dense(self.expert_width)
     self.expert_blocks = [ExpertBlock(self.heads, self.head_width) for _ in range(self.depth)]
     self.final_norm = AdaptiveNorm()
     self.action_out = nn.Dense(self.steps_per_token * self.action_size)
@@ -142,7 +159,10 @@ class SmallActor(nn.Module):
     for block in self.prefix_blocks:
       x, keys_and_values = block(x)
       cache.append(keys_and_values)
-    return cache
+    batch = observation.proprio.shape[0]
+    numbers = [observation.proprio, jnp.reshape(observation.features, (batch, -1))]
+    scene = nn.swish(self.scene_in(jnp.concatenate(numbers, axis=1)))
+    return Cache(cache, self.scene_out(scene))
 
   def velocity(self, cache: Cache, noisy_action: jax.Array, time: jax.Array) -> jax.Array:
     """The flow's velocity, which points from data to noise (Eq. 15).
@@ -159,8 +179,8 @@ class SmallActor(nn.Module):
     x = noisy_action.reshape(batch, self.horizon // self.steps_per_token, -1)
     x = self.action_in(x) + self.action_position
     condition = self.time_in(time_embedding(time, self.expert_width))
-    condition = nn.swish(self.time_out(nn.swish(condition)))
-    for block, keys_and_values in zip(self.expert_blocks, cache, strict=True):
+    condition = nn.swish(self.time_out(nn.swish(condition)) + cache.scene)
+    for block, keys_and_values in zip(self.expert_blocks, cache.keys_and_values, strict=True):
       x = block(x, condition, keys_and_values)
     x, _ = self.final_norm(x, condition)
     return self.action_out(x).reshape(noisy_action.shape)

@@ -1,0 +1,90 @@
+"""Success rate and throughput of a checkpoint, on scenes that are the same for every policy.
+
+python -m aloe_jax.evaluate --config=experiments/laundry.py:sim --workdir=runs/laundry
+"""
+
+import json
+import pathlib
+
+from absl import flags
+import rich.table
+
+from aloe_jax import checkpoints
+from aloe_jax import config as config_lib
+from aloe_jax import evaluation
+from aloe_jax import experiment as experiment_lib
+from aloe_jax import files
+from aloe_jax import progress
+
+CHECKPOINT = flags.DEFINE_string(
+  'checkpoint', None, 'Checkpoint to evaluate; by default the newest of --workdir'
+)
+AGAINST = flags.DEFINE_string('against', None, 'A second checkpoint, on the same scenes')
+UNSEEN = flags.DEFINE_bool('unseen', False, 'Sizes, colours and tolerances never trained on')
+DISTURB = flags.DEFINE_bool('disturb', False, 'Push items about at random times')
+SEED = flags.DEFINE_integer('seed', None, 'Of the scenes; by default config.evaluation.seed')
+
+
+def main() -> None:
+  """Evaluates the checkpoints of the command line; prints a table and keeps a JSON of it."""
+  config = config_lib.get()
+  workdir = pathlib.Path(config_lib.WORKDIR.value)
+  seed = config.evaluation.seed if SEED.value is None else SEED.value
+  with config_lib.user_errors():
+    if not config.sim.task:
+      raise ValueError('there is no simulator in this config; append :sim to it.')
+    experiment = experiment_lib.Experiment(config)
+    paths = _checkpoints(workdir)
+    like = experiment.abstract_state()
+    architecture = experiment.architecture()
+    states = {path: checkpoints.restore(path, like, architecture) for path in paths}
+
+  setup = experiment.simulation(unseen=UNSEEN.value, disturb=DISTURB.value)
+  found = {}
+  for path, state in states.items():
+    with progress.bar(f'Evaluate {path}', config.evaluation.episodes, 'episodes') as advance:
+      found[path] = evaluation.evaluate(
+        setup,
+        experiment.policy(state),
+        episodes=config.evaluation.episodes,
+        seed=seed,
+        control_hz=config.task.control_hz,
+        progress=lambda finished, total, steps, advance=advance: advance(finished, steps=steps),
+      )
+  conditions = {'unseen': UNSEEN.value, 'disturb': DISTURB.value, 'seed': seed}
+  progress.CONSOLE.print(_table(found, conditions))
+  name = f'unseen={int(UNSEEN.value)},disturb={int(DISTURB.value)},seed={seed}'
+  kept = workdir / 'evaluations' / f'{"-".join(path.name for path in paths)},{name}.json'
+  entries = [{'checkpoint': str(path)} | conditions | e.summary() for path, e in found.items()]
+  files.write_text(kept, json.dumps(entries, indent=2))
+  progress.CONSOLE.print(f'Kept in {kept}')
+
+
+def _checkpoints(workdir: pathlib.Path) -> list[pathlib.Path]:
+  """The checkpoints to evaluate, one or two."""
+  if CHECKPOINT.value:
+    first = pathlib.Path(CHECKPOINT.value)
+  else:
+    kept = checkpoints.Checkpoints(workdir / 'checkpoints')
+    latest = kept.latest()
+    if latest is None:
+      raise FileNotFoundError(
+        f'{workdir / "checkpoints"} holds no checkpoint; expected the --workdir of a run, or '
+        'give --checkpoint.'
+      )
+    first = kept.path(latest)
+  return [first] + ([pathlib.Path(AGAINST.value)] if AGAINST.value else [])
+
+
+def _table(found: dict[pathlib.Path, evaluation.Evaluation], conditions: dict) -> rich.table.Table:
+  shown = ', '.join(f'{name} {value}' for name, value in conditions.items())
+  table = rich.table.Table(title=f'Evaluation ({shown})')
+  for column in evaluation.COLUMNS:
+    table.add_column(column, justify='left' if column in ('policy', 'ends') else 'right')
+  for path, e in found.items():
+    table.add_row(str(path), *e.cells())
+  return table
+
+
+if __name__ == '__main__':
+  config_lib.run(main)
