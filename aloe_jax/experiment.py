@@ -101,7 +101,7 @@ class Experiment:
     """All that decides the shapes of the parameters; kept in checkpoints."""
     actor = self.config.actor
     names = ('kind', 'width', 'expert_width', 'depth', 'steps_per_token', 'vocab_size')
-    critic_names = ('ensemble', 'size', 'language', 'width', 'depth', 'heads', 'bins')
+    critic_names = ('ensemble', 'size', 'language', 'width', 'depth', 'heads', 'mlp_ratio', 'bins')
     return {
       'actor': {name: actor[name] for name in names},
       'chunk': self.config.task.chunk,
@@ -226,7 +226,7 @@ def _encode(frozen: encoder.FrozenEncoder, images: jax.Array) -> jax.Array:
 
 def _make_critic(agent: agent_lib.Agent, config: ml_collections.ConfigDict):
   """The critic's module, or None for an agent without one."""
-  size = dict(width=config.critic.width, depth=config.critic.depth, heads=config.critic.heads)
+  size = {name: config.critic[name] for name in ('width', 'depth', 'heads', 'mlp_ratio')}
   if agent.critic is None:
     return None
   if agent.critic == 'state':

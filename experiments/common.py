@@ -85,6 +85,7 @@ def paper() -> ml_collections.ConfigDict:
     width=256,
     depth=6,
     heads=8,
+    mlp_ratio=4,  # hidden width of the MLPs over the width
     bins=256,  # of AWR's value distribution
     target='mean',  # how Eq. 7 reads the target ensemble: mean, min or independent
     polyak=0.005,
@@ -103,16 +104,18 @@ def paper() -> ml_collections.ConfigDict:
 
 def _laptop(config: ml_collections.ConfigDict, sim_task: str, observation: str) -> None:
   """The same algorithm at a size for two CPU cores, in the embedded simulator."""
-  config.sim.update(task=sim_task, observation=observation, rollouts=192, attempts=128)
+  config.sim.update(
+    task=sim_task, observation=observation, image_size=32, rollouts=192, attempts=128
+  )
   config.task.update(chunk=8, execute=2, demonstrations=50)
   config.actor.update(
     kind='small',
-    flow_steps=8,
+    flow_steps=5,
     flow_time='uniform',
     ema=0.995,
     samples=4,
-    warm_start_updates=4_000,
-    updates=1_500,
+    warm_start_updates=3_500,
+    updates=1_000,
     warm_start_lr=1e-3,
     lr=5e-4,
     weight_decay=1e-4,
@@ -122,9 +125,10 @@ def _laptop(config: ml_collections.ConfigDict, sim_task: str, observation: str) 
     width=64,
     depth=2,
     heads=4,
+    mlp_ratio=2,
     polyak=0.02,
-    first_updates=2_000,
-    updates=1_500,
+    first_updates=1_200,
+    updates=800,
     lr=1e-3,
   )
   config.evaluation.update(episodes=512)
