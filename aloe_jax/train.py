@@ -29,6 +29,7 @@ from aloe_jax import rewards
 from aloe_jax import rollout
 from aloe_jax import types
 from aloe_jax import weights as weights_lib
+from aloe_jax.data import fragments
 from aloe_jax.data import replay
 from aloe_jax.data import rlds
 from aloe_jax.train_state import TrainState
@@ -120,6 +121,8 @@ class Run:
     kept: list[rlds.Episode] = []
     for trajectories in rounds:
       success = np.flatnonzero(trajectories.first_end == types.EndReason.SUCCESS)
+      with config_lib.user_errors():
+        fragments.check_horizon(trajectories.lengths[success], self._config.task.chunk)
       keep = np.zeros(attempts, bool)
       keep[success[: wanted - len(kept)]] = True
       kept += self._record(trajectories, keep, 0)

@@ -77,7 +77,7 @@ class SkillTest(parameterized.TestCase):
     first, operator = draw(sim, jax.random.key(2))
     state, danger, _ = play(sim, first, operator, jax.random.key(3))
     success = succeeded(state)
-    self.assertBetween(success.mean(), 0.3, 0.6)
+    self.assertBetween(success.mean(), 0.15, 0.6)
     safe = np.asarray(operator.tilt) > 0
     np.testing.assert_allclose(safe.mean(), 0.4, atol=0.08)
     # Kept demonstrations hold both kinds of grasp; the failures held more careless ones.
@@ -87,7 +87,7 @@ class SkillTest(parameterized.TestCase):
     self.assertGreater(drops.mean(), 0.7)
     # An operator watching them is alarmed before some failures, seldom otherwise.
     self.assertBetween(danger[~success].any(axis=1).mean(), 0.05, 0.6)
-    self.assertLess(danger[success].any(axis=1).mean(), 0.1)
+    self.assertLess(danger[success].any(axis=1).mean(), 0.2)
 
   @parameterized.parameters(*tasks.TASKS)
   def test_an_item_grasped_carelessly_drops_in_a_quarter_to_four_tenths_of_its_carries(self, name):

@@ -1,0 +1,120 @@
+"""Time and FLOPs of the critic's update: what the bank and the single program save.
+
+  python -m benchmarks.train_step --config=experiments/laundry.py:sim --workdir=runs/benchmark
+
+On the config's own sizes and random data, interleaved in one run, medians over the rounds:
+
+* bank, one program: next actions from the bank, all updates in one `lax.scan`: the default;
+* bank, a call each: the same update, one compiled call per update, as most trainers have it;
+* no bank, one program: next actions sampled inside every update (`actor.bank=False`).
+"""
+
+import dataclasses
+import functools
+import statistics
+import time
+
+from absl import flags
+import jax
+import numpy as np
+import rich.table
+
+from aloe_jax import config as config_lib
+from aloe_jax import experiment as experiment_lib
+from aloe_jax import progress
+from aloe_jax import types
+
+UPDATES = flags.DEFINE_integer('updates', 20, 'Updates per measurement')
+ROUNDS = flags.DEFINE_integer('rounds', 7, 'Measurements of each, interleaved')
+
+
+def main() -> None:
+  """Prints the table."""
+  experiment = experiment_lib.Experiment(config_lib.get())
+  learner = experiment.learner(reward_scale=1.0)
+  state = jax.jit(learner.init, static_argnums=0)(0, experiment.example())
+  banked = _batches(experiment, UPDATES.value)
+  sampled = dataclasses.replace(banked, next_action=None, own_action=None)
+  step = jax.jit(learner.train_step)
+  single = [jax.tree.map(lambda x, i=i: x[i : i + 1], banked) for i in range(UPDATES.value)]
+
+  def one_program(batches):
+    return step(state, batches, None)
+
+  def a_call_each():
+    after = state
+    for batch in single:
+      after, metrics = step(after, batch, None)
+    return after, metrics
+
+  ways = {
+    'bank, one program': functools.partial(one_program, banked),
+    'bank, a call each': a_call_each,
+    'no bank, one program': functools.partial(one_program, sampled),
+  }
+  # XLA counts a loop's body once, so this is the work of one update.
+  flops = {
+    'bank, one program': _flops(step, state, banked),
+    'bank, a call each': _flops(step, state, single[0]),
+    'no bank, one program': _flops(step, state, sampled),
+  }
+  seconds: dict[str, list[float]] = {name: [] for name in ways}
+  with progress.bar('Measure', ROUNDS.value, 'rounds') as advance:
+    for round_ in range(ROUNDS.value + 1):
+      for name, way in ways.items():
+        start = time.perf_counter()
+        jax.block_until_ready(way())
+        if round_:  # the first compiles
+          seconds[name].append((time.perf_counter() - start) / UPDATES.value)
+      advance(round_)
+
+  device = jax.devices()[0].device_kind
+  size = experiment.config.critic.batch_size
+  table = rich.table.Table(title=f'Critic update, batch {size}, {device}')
+  for column in ('', 'ms/update', 'against the default', 'MFLOP/update'):
+    table.add_column(column, justify='right' if column else 'left')
+  default = statistics.median(seconds['bank, one program'])
+  for name, measured in seconds.items():
+    median = statistics.median(measured)
+    table.add_row(
+      name, f'{1e3 * median:.2f}', f'{median / default:.2f}x', f'{flops[name] / 1e6:.0f}'
+    )
+  progress.CONSOLE.print(table)
+
+
+def _flops(step, *arguments) -> float:
+  return step.lower(*arguments, None).compile().cost_analysis()['flops']
+
+
+def _batches(experiment: experiment_lib.Experiment, count: int) -> types.CriticBatch:
+  """Random batches [n, B, ...] of the config's shapes."""
+  rng = np.random.default_rng(0)
+  size = experiment.config.critic.batch_size
+  example = experiment.example()
+
+  def random(x):
+    shape = (count, size, *x.shape[1:])
+    if x.dtype == np.float32:
+      return rng.standard_normal(shape).astype(np.float32)
+    return np.broadcast_to(x[0], shape)
+
+  observation = jax.tree.map(random, example.observation)
+  chunk = random(example.action)
+  horizon = experiment.critic_horizon
+  return types.CriticBatch(
+    observation=observation,
+    action=chunk[:, :, :horizon],
+    valid=np.ones((count, size, horizon), bool),
+    reward=rng.random((count, size), np.float32),
+    discount=rng.random((count, size), np.float32),
+    ended=np.zeros((count, size), bool),
+    returns=rng.random((count, size), np.float32),
+    next_observation=observation,
+    next_action=chunk[:, :, None],
+    own_action=chunk,
+    row=np.broadcast_to(np.arange(size, dtype=np.int32), (count, size)),
+  )
+
+
+if __name__ == '__main__':
+  config_lib.run(main)
