@@ -73,6 +73,19 @@ def restore(path: pathlib.Path, like: TrainState, architecture: dict[str, Any]) 
 
   Raises:
     FileNotFoundError: there is no checkpoint at `path`.
+    ValueError: it is of another architecture; see `check`.
+  """
+  check(path, architecture)
+  shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), like)
+  with ocp.StandardCheckpointer() as checkpointer:
+    return checkpointer.restore(path.absolute() / 'state', shapes)
+
+
+def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
+  """Compares a checkpoint's architecture with the one wanted; reads no parameters.
+
+  Raises:
+    FileNotFoundError: there is no checkpoint at `path`.
     ValueError: it is of another architecture; lists every field that differs.
   """
   found = read_meta(path)['architecture']
@@ -83,7 +96,3 @@ def restore(path: pathlib.Path, like: TrainState, architecture: dict[str, Any]) 
       + '\n  '.join(different)
       + '\nGive the config it was trained with, or start from another checkpoint.'
     )
-  shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), like)
-  with ocp.StandardCheckpointer() as checkpointer:
-    restored = checkpointer.restore(path.absolute() / 'state', shapes)
-  return restored

@@ -95,7 +95,7 @@ class Run:
         state = checkpoints.restore(pathlib.Path(start), state, self._experiment.architecture())
       progress.CONSOLE.print(f'Going on from {start}, after {int(state.step)} updates.')
     self._set_state(state)
-    config_lib.keep(self._config, self._workdir / 'config.json')
+    self._keep_config()
     resume_step = None if self._done is None else int(state.step) + 1
     self._metrics = metrics_lib.MetricsWriter(
       self._workdir / 'metrics', resume_step=resume_step, wandb=self._config.train.wandb
@@ -126,6 +126,7 @@ class Run:
       keep = np.zeros(attempts, bool)
       keep[success[: wanted - len(kept)]] = True
       kept += self._record(trajectories, keep, 0)
+    self._keep_config()
     rlds.write(directory, kept, name=self._config.sim.task)
 
   def warm_start(self) -> None:
@@ -347,6 +348,9 @@ class Run:
     ends = np.concatenate([e.end_reason for e in demonstrations])
     return self._config.fail.lengths * rewards.mean_success_length(ends, np.concatenate(first))
 
+  def _keep_config(self) -> None:
+    config_lib.keep(self._config, self._workdir / 'config.json')
+
   def _is_done(self, number: int) -> bool:
     return self._done is not None and number <= self._done
 
@@ -392,6 +396,8 @@ def main() -> None:
   with config_lib.user_errors():
     requirements.check(config, workdir)
     experiment = experiment_lib.Experiment(config)
+    if config.actor.checkpoint:
+      checkpoints.check(pathlib.Path(config.actor.checkpoint), experiment.architecture())
   Run(experiment, workdir).run()
 
 
