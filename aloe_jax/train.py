@@ -135,11 +135,6 @@ class Run:
     if self._done is None and not self._config.actor.checkpoint:
       buffer = self._replay(0)
       rows = buffer.starts[buffer.source[buffer.starts] == types.Source.DEMO]
-      if not len(rows):
-        raise SystemExit(
-          'error: there are no demonstrations to warm-start from: found no step of source '
-          '"demo" in the episodes given, nor a config.actor.checkpoint.'
-        )
       self._restart_actor(updates, self._config.actor.warm_start_lr)
       ones = np.ones(len(buffer), np.float32)
       self._train_actor('Warm start', 0, updates, buffer, rows, ones)
