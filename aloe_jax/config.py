@@ -124,15 +124,40 @@ def keep(config: ml_collections.ConfigDict, path: pathlib.Path) -> None:
   files.write_text(path, config.to_json(indent=2, sort_keys=True))
 
 
-def _unknown_field(argv: Sequence[str]) -> str:
+def _config_argument(argv: Sequence[str]) -> str:
+  """What a command line gives to --config, or ''."""
+  match = re.search(r'^--?config[=\n](.*)', '\n'.join(argv), re.MULTILINE)
+  return match[1] if match else ''
+
+
+def _check_file(argument: str) -> None:
+  """Refuses a --config that is no file with an experiment, naming the nearest one."""
+  path = pathlib.Path(argument.partition(':')[0])
+  if path.suffix == '.py' and path.is_file() and 'get_config' in path.read_text():
+    return
+  others = [str(other) for other in path.parent.glob('*.py') if other != path]
+  close = difflib.get_close_matches(str(path), others, n=1, cutoff=0.8)
+  hint = f'did you mean {close[0]}?' if close else 'expected one such as experiments/laundry.py.'
+  raise ValueError(f'--config names {path}, which is no file with an experiment; {hint}')
+
+
+def _unknown_field(argv: Sequence[str], error: Exception) -> str:
   """What to say of the first override on the command line whose field does not exist."""
-  known = _fields(CONFIG.value)
+  known = _fields(flags.FLAGS['config'].parser.parse(_config_argument(argv)))
   for argument in argv[1:]:
-    match = re.match(r'--?config\.([^=]+)', argument)
+    match = re.match(r'--?(?:no)?config\.([^=]+)', argument)
     if match and match[1] not in known:
       close = difflib.get_close_matches(match[1], known, n=1, cutoff=0.0)
       return f'config.{match[1]} is not a field of this config; did you mean config.{close[0]}?'
-  raise
+  raise error
+
+
+def _said_by_config_file(error: Exception) -> str:
+  """The message of an error, or of the one in the config file that led to it."""
+  root: BaseException = error
+  while root.__context__ is not None:
+    root = root.__context__
+  return str(root) if 'parsing config file' in str(error) else str(error)
 
 
 def _fields(config: ml_collections.ConfigDict, prefix: str = '') -> list[str]:
@@ -149,18 +174,19 @@ def _fields(config: ml_collections.ConfigDict, prefix: str = '') -> list[str]:
 def _parse(argv: Sequence[str]) -> Sequence[str]:
   """Parses flags; a bad one ends the program with status 2 and one message."""
   try:
+    if argument := _config_argument(argv):
+      _check_file(argument)
     rest = flags.FLAGS(list(argv))
     if len(rest) > 1:
       raise ValueError(f'unexpected argument {rest[1]!r}; every option begins with --.')
     for flag in ('config', 'workdir'):
       if not getattr(flags.FLAGS, flag):
         raise ValueError(f'--{flag} is missing; see --help.')
-    if not isinstance(CONFIG.value, ml_collections.ConfigDict):
-      raise ValueError(CONFIG.value)
-  except AttributeError:
-    sys.stderr.write(f'error: {_unknown_field(argv)}\n')
-    sys.exit(2)
+  except (AttributeError, KeyError) as error:
+    message = _unknown_field(argv, error)
   except (flags.Error, ValueError, OSError) as error:
-    sys.stderr.write(f'error: {error}\n')
-    sys.exit(2)
-  return rest
+    message = _said_by_config_file(error)
+  else:
+    return rest
+  sys.stderr.write(f'error: {message}\n')
+  sys.exit(2)
