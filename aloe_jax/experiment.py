@@ -27,6 +27,7 @@ from aloe_jax.models import small
 from aloe_jax.train_state import TrainState
 
 ACTION_SIZE = 14  # two arms times (6 joints or axes and a gripper), Tables I-III
+FRAMES = 128  # frames of each camera encoded per compiled call
 
 
 class Experiment:
@@ -168,15 +169,15 @@ class Experiment:
     )
 
   def abstract_state(self) -> TrainState:
-    """Shapes and types of a train state, for reading one back."""
-    learner = self.learner(reward_scale=1.0)
-    return jax.eval_shape(lambda: learner.init(0, self.example()))
+    """Shapes and types of a train state, for reading one back in the simulator."""
+    learner, example = self.learner(reward_scale=1.0), self.example(self.feature_shape())
+    return jax.eval_shape(lambda: learner.init(0, example))
 
   def policy(self, state: TrainState) -> policy_lib.Policy:
-    """The policy that acts: the moving average of the actor."""
+    """The policy that acts: the moving average of the actor, away from the learner's mesh."""
     tokens, mask = self.tokenizer(self.prompt)
     return policy_lib.Policy(
-      params=state.actor_ema,
+      params=jax.tree.map(jax.numpy.asarray, jax.device_get(state.actor_ema)),
       prompt_tokens=jax.numpy.asarray(tokens),
       prompt_mask=jax.numpy.asarray(mask),
       actor=self.actor,
@@ -184,19 +185,19 @@ class Experiment:
     )
 
   def feature_shape(self) -> tuple[int, ...]:
-    """(V, F) of what a policy sees."""
+    """(V, F) of what a policy sees in the simulator."""
     state = jax.eval_shape(self.simulation().sim.reset, jax.random.key(0))
     return jax.eval_shape(self.observe, state)[1].shape
 
-  def example(self) -> types.ActorBatch:
-    """A batch of one, for the shapes of the parameters."""
+  def example(self, feature_shape: tuple[int, ...]) -> types.ActorBatch:
+    """A batch of one, for the shapes of the parameters; `feature_shape` is (V, F)."""
     tokens, mask = self.tokenizer(self.prompt)
     chunk = self.config.task.chunk
     observation = types.Observation(
       proprio=np.zeros((1, types.PROPRIO_SIZE), np.float32),
       prompt_tokens=tokens[None],
       prompt_mask=mask[None],
-      features=np.zeros((1, *self.feature_shape()), np.float32),
+      features=np.zeros((1, *feature_shape), np.float32),
     )
     return types.ActorBatch(
       observation=observation,
@@ -210,7 +211,14 @@ class Experiment:
 
   def encode(self, images: dict[str, np.ndarray]) -> np.ndarray:
     """Features [T, V, F] of the cameras' pictures {camera: [T, H, W, 3] uint8}."""
-    return np.asarray(_encode(self.encoder, _stack_cameras(images)))
+    total = len(images['head'])
+    features = []
+    for start in range(0, total, FRAMES):
+      # The last call is filled up with the last frame, so that one program serves them all.
+      frames = np.minimum(np.arange(start, start + FRAMES), total - 1)
+      pictures = {camera: taken[frames] for camera, taken in images.items()}
+      features.append(np.asarray(_encode(self.encoder, _stack_cameras(pictures))))
+    return np.concatenate(features)[:total]
 
 
 def _stack_cameras(images: dict[str, Any]) -> Any:

@@ -119,11 +119,13 @@ def run(
   key_reset, key_steps = jax.random.split(key)
   environments = _reset(setup, key_reset, episodes)
   segments: list[Trajectories] = []
-  while not (finished := np.asarray(environments.finished)).all():
+  finished = 0
+  while finished < episodes:
     segment_key = jax.random.fold_in(key_steps, len(segments))
     environments, record = _segment(setup, environments, policy, segment_key)
     segments.append(jax.tree.map(np.asarray, record))
-    progress(int(finished.sum()), episodes, sum(int(s.active.sum()) for s in segments))
+    finished = int(environments.finished.sum())
+    progress(finished, episodes, sum(int(s.active.sum()) for s in segments))
   return jax.tree.map(lambda *x: np.concatenate(x).swapaxes(0, 1), *segments)
 
 

@@ -77,7 +77,7 @@ def diagnostics(weights: Weights, replay: replay_lib.Replay, settings) -> dict[s
     advantage in environment steps, and the mean weight of each source.
   """
   weight, advantage = weights.weight[weights.rows], weights.advantage[weights.rows]
-  unit = advantage.std() if settings.beta_unit == 'sigma' else settings.reward_scale
+  unit = max(advantage.std(), 1e-6) if settings.beta_unit == 'sigma' else settings.reward_scale
   exponent = advantage / unit / settings.beta
   source = replay.source[weights.rows]
   numbers = {
