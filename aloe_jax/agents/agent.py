@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import dataclasses
-from typing import Any
 
 from flax import linen as nn
 import jax
@@ -81,6 +80,3 @@ class Networks:
 
   actor: nn.Module
   critic: nn.Module | None
-
-
-Params = Any
