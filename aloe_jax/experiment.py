@@ -170,7 +170,7 @@ class Experiment:
 
   def abstract_state(self) -> TrainState:
     """Shapes and types of a train state, for reading one back in the simulator."""
-    learner, example = self.learner(reward_scale=1.0), self.example(self.feature_shape())
+    learner, example = self.learner(reward_scale=1.0), self.example()
     return jax.eval_shape(lambda: learner.init(0, example))
 
   def policy(self, state: TrainState) -> policy_lib.Policy:
@@ -189,15 +189,15 @@ class Experiment:
     state = jax.eval_shape(self.simulation().sim.reset, jax.random.key(0))
     return jax.eval_shape(self.observe, state)[1].shape
 
-  def example(self, feature_shape: tuple[int, ...]) -> types.ActorBatch:
-    """A batch of one, for the shapes of the parameters; `feature_shape` is (V, F)."""
+  def example(self) -> types.ActorBatch:
+    """A batch of one from the simulator, for the shapes of the parameters."""
     tokens, mask = self.tokenizer(self.prompt)
     chunk = self.config.task.chunk
     observation = types.Observation(
       proprio=np.zeros((1, types.PROPRIO_SIZE), np.float32),
       prompt_tokens=tokens[None],
       prompt_mask=mask[None],
-      features=np.zeros((1, *feature_shape), np.float32),
+      features=np.zeros((1, *self.feature_shape()), np.float32),
     )
     return types.ActorBatch(
       observation=observation,

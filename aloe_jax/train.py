@@ -60,6 +60,8 @@ class Run:
 
   def run(self) -> None:
     """Lines 1-17 of Algorithm 1."""
+    with config_lib.user_errors():
+      self._datasets.read(self._given())
     if self._config.sim.task:
       self.demonstrate()
     self.open()
@@ -80,12 +82,11 @@ class Run:
       episodes = self._datasets.read(self._directories(0))
       self._fail_cost = self._cost_of_failure(episodes)
       # Building the buffer checks the data before anything is written.
-      replay.Replay(episodes, self._experiment.tokenizer, self._chunking())
+      buffer = replay.Replay(episodes, self._experiment.tokenizer, self._chunking())
     self._learner = self._experiment.learner(self._chunking().reward_scale)
     self._step = self._experiment.layout.compile(self._learner.train_step)
-    state = jax.jit(self._learner.init, static_argnums=0)(
-      self._config.seed, self._experiment.example()
-    )
+    example = buffer.actor_batch(buffer.starts[:1])
+    state = jax.jit(self._learner.init, static_argnums=0)(self._config.seed, example)
     self._done = self._checkpoints.latest()
     start = self._config.actor.checkpoint
     if self._done is not None:
@@ -108,24 +109,29 @@ class Run:
       return
     wanted, attempts = self._config.task.demonstrations, self._config.sim.attempts
     setup = self._experiment.simulation(human='demonstrating')
-    rounds: list[rollout.Trajectories] = []
-    count = 0
+    rounds: list[tuple[rollout.Trajectories, np.ndarray]] = []
+    lengths = np.zeros(0, int)  # of the demonstrations kept so far
     with progress.bar('Demonstrations', wanted, 'successes') as advance:
-      while count < wanted:
+      while len(lengths) < wanted:
         if len(rounds) == MAX_ROUNDS:
-          raise RuntimeError(f'{MAX_ROUNDS * attempts} demonstrations gave {count} successes.')
+          raise SystemExit(
+            f'error: {MAX_ROUNDS * attempts} demonstrations gave {len(lengths)} successes, '
+            f'expected {wanted}; raise config.sim.attempts.'
+          )
         key = self._key(DEMONSTRATIONS, len(rounds))
-        rounds.append(rollout.run(setup, None, key=key, episodes=attempts))
-        count += int((rounds[-1].first_end == types.EndReason.SUCCESS).sum())
-        advance(min(count, wanted), attempted=len(rounds) * attempts)
-    kept: list[rlds.Episode] = []
-    for trajectories in rounds:
-      success = np.flatnonzero(trajectories.first_end == types.EndReason.SUCCESS)
-      with config_lib.user_errors():
-        fragments.check_horizon(trajectories.lengths[success], self._config.task.chunk)
-      keep = np.zeros(attempts, bool)
-      keep[success[: wanted - len(kept)]] = True
-      kept += self._record(trajectories, keep, 0)
+        trajectories = rollout.run(setup, None, key=key, episodes=attempts)
+        success = trajectories.first_end == types.EndReason.SUCCESS
+        keep = success & (np.cumsum(success) <= wanted - len(lengths))
+        lengths = np.append(lengths, trajectories.lengths[keep])
+        rounds.append((trajectories, keep))
+        advance(len(lengths), attempted=len(rounds) * attempts)
+    with config_lib.user_errors():
+      fragments.check_horizon(lengths, self._config.task.chunk)
+    kept = [
+      episode
+      for trajectories, keep in rounds
+      for episode in self._record(trajectories, keep, iteration=0)
+    ]
     self._keep_config()
     rlds.write(directory, kept, name=self._config.sim.task)
 
@@ -198,7 +204,8 @@ class Run:
         self._learner, self._state().critic, buffer, rows, bank, batch_size=SWEEP_BATCH
       )
       numbers = weights_lib.diagnostics(weights, buffer, self._learner.settings)
-      self._metrics.write(self._step_count(), numbers, phase='weights')
+      # Of the first update that they weigh: a run that resumes before it writes them again.
+      self._metrics.write(self._step_count() + 1, numbers, phase='weights')
       weight = weights.weight
     elif agent.advantage is not None:
       weight = None
@@ -267,8 +274,8 @@ class Run:
     """Writes one call's metrics; stops the run where the loss is no number."""
     scalars = {name: float(x) for name, x in self._experiment.layout.fetch(metrics)[phase].items()}
     if not math.isfinite(scalars['loss']):
-      raise FloatingPointError(
-        f'the {phase} loss is {scalars["loss"]} at update {step}; the last checkpoint is '
+      raise SystemExit(
+        f'error: the {phase} loss is {scalars["loss"]} at update {step}; the last checkpoint is '
         f'{self._checkpoints.latest()}. Lower config.{phase}.lr, or look for extreme values '
         'in the data.'
       )
@@ -315,10 +322,12 @@ class Run:
 
   def _directories(self, iteration: int) -> list[pathlib.Path]:
     """Where D_i lies: what was given, then the demonstrations and every iteration's rollouts."""
-    given = [pathlib.Path(path) for path in self._config.data.episodes]
     if not self._config.sim.task:
-      return given
-    return [self._directory(i) for i in range(iteration + 1)] + given
+      return self._given()
+    return [self._directory(i) for i in range(iteration + 1)] + self._given()
+
+  def _given(self) -> list[pathlib.Path]:
+    return [pathlib.Path(path) for path in self._config.data.episodes]
 
   def _replay(self, iteration: int) -> replay.Replay:
     episodes = self._datasets.read(self._directories(iteration))
