@@ -93,6 +93,11 @@ def validate(config: ml_collections.ConfigDict) -> None:
     raise ValueError(
       f'config.critic.horizon is {horizon}; expected 0 (the whole chunk) to {chunk} steps.'
     )
+  if config.critic.width % config.critic.heads:
+    raise ValueError(
+      f'config.critic.heads is {config.critic.heads}, which does not divide the width of '
+      f'{config.critic.width}.'
+    )
   if chunk % config.actor.steps_per_token:
     raise ValueError(
       f'config.actor.steps_per_token is {config.actor.steps_per_token}, which does not divide '

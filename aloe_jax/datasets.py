@@ -31,12 +31,27 @@ class Datasets:
       FileNotFoundError: naming a directory that is missing.
       ValueError: naming what a directory lacks.
     """
-    episodes = []
     for directory in directories:
       if directory not in self._episodes:
         self._episodes[directory] = self._read(directory)
-      episodes += self._episodes[directory]
-    return episodes
+        self._check_sizes(directory)
+    return [episode for directory in directories for episode in self._episodes[directory]]
+
+  def _check_sizes(self, directory: pathlib.Path) -> None:
+    """Raises ValueError unless actions and features are as wide as those read before."""
+    reference, found = next(iter(self._episodes.values()))[0], self._episodes[directory][0]
+    width = found.action.shape[1]
+    if width != experiment_lib.ACTION_SIZE:
+      raise ValueError(
+        f'{directory}: steps/action: found {width} numbers a step, expected '
+        f'{experiment_lib.ACTION_SIZE}: two arms times six joints or axes and a gripper.'
+      )
+    shape, expected = np.shape(found.features)[1:], np.shape(reference.features)[1:]
+    if shape != expected:
+      raise ValueError(
+        f'{directory}: features: found {list(shape)} a step, expected {list(expected)} as in '
+        'the other episodes.'
+      )
 
   def _read(self, directory: pathlib.Path) -> list[rlds.Episode]:
     if self._experiment.encoder is None:

@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import jax
 import ml_collections
 
 from aloe_jax import config as config_lib
@@ -35,6 +36,9 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       f'config.actor.checkpoint names {checkpoint}, which does not exist; expected the '
       'directory of a checkpoint.'
     )
+  _check_devices(config)
+  if workdir.exists() and not workdir.is_dir():
+    raise NotADirectoryError(f'--workdir names {workdir}, which is a file; expected a directory.')
   kept = workdir / 'config.json'
   if kept.exists():
     _check_same_run(json.loads(kept.read_text()), config, workdir)
@@ -59,6 +63,17 @@ def _check_robot(config: ml_collections.ConfigDict) -> None:
       + '\nTo try the whole of Algorithm 1 without a robot, append :sim to the config, as in\n'
       '    --config=experiments/laundry.py:sim'
     )
+
+
+def _check_devices(config: ml_collections.ConfigDict) -> None:
+  count = jax.device_count()
+  for phase in ('actor', 'critic'):
+    size = config[phase].batch_size
+    if size % count:
+      raise ValueError(
+        f'config.{phase}.batch_size is {size}, which does not divide by the {count} devices '
+        f'here; choose a multiple of {count}.'
+      )
 
 
 def _check_same_run(kept: dict, config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
