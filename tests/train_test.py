@@ -1,0 +1,281 @@
+"""The whole program at its smallest: what a run leaves on disk, and that it can be stopped."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+from PIL import Image
+import pytest
+
+from aloe_jax import checkpoints
+from aloe_jax import experiment
+from aloe_jax import metrics
+from aloe_jax import train
+from aloe_jax.data import rlds
+from aloe_jax.data import tfds_directory
+from experiments import laundry
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def make_config(**changes):
+  config = laundry.get_config('debug')
+  config.update_from_flattened_dict({name.replace('__', '.'): x for name, x in changes.items()})
+  return config
+
+
+def start(workdir, **changes):
+  """What the command does, but for a new process."""
+  train.Run(experiment.Experiment(make_config(**changes)), workdir).run()
+
+
+@pytest.fixture(scope='module', autouse=True)
+def compiled_once(quick_compilation, tmp_path_factory):
+  """Runs share what they compile, across processes too."""
+  directory = str(tmp_path_factory.mktemp('compiled'))
+  jax.config.update('jax_compilation_cache_dir', directory)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+  yield directory
+  jax.config.update('jax_compilation_cache_dir', None)
+
+
+@pytest.fixture(scope='module')
+def finished(compiled_once, tmp_path_factory):
+  """A finished run, and what it printed."""
+  workdir = tmp_path_factory.mktemp('runs') / 'laundry'
+  environment = os.environ | {
+    'JAX_PLATFORMS': 'cpu',
+    'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
+    'JAX_COMPILATION_CACHE_DIR': compiled_once,
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.1',
+  }
+  command = [sys.executable, '-m', 'aloe_jax.train', '--config=experiments/laundry.py:debug']
+  done = subprocess.run(
+    [*command, f'--workdir={workdir}'], cwd=ROOT, env=environment, capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+  return workdir, done.stdout
+
+
+@pytest.fixture
+def after(finished, tmp_path):
+  """Makes a copy of the finished run as it was after a checkpoint."""
+
+  def copy(checkpoint, *, iteration_1=False):
+    workdir = tmp_path / 'run'
+    shutil.copytree(finished[0], workdir)
+    for number in range(checkpoint + 1, 3):
+      shutil.rmtree(workdir / 'checkpoints' / str(number))
+    if not iteration_1:
+      shutil.rmtree(workdir / 'episodes' / 'iteration_1')
+    first = json.loads((workdir / 'evaluations.json').read_text())[:1]
+    (workdir / 'evaluations.json').write_text(json.dumps(first))
+    lines = read_metrics(workdir)
+    kept = [line for line in lines if line['step'] <= 20 and line.get('phase') != 'collect']
+    text = ''.join(json.dumps(line) + '\n' for line in kept)
+    (workdir / 'metrics' / 'metrics.jsonl').write_text(text)
+    return workdir
+
+  return copy
+
+
+def read_metrics(workdir):
+  """The lines of a run, but for when they were written."""
+  text = (workdir / 'metrics' / 'metrics.jsonl').read_text()
+  lines = [json.loads(line) for line in text.splitlines()]
+  return [{name: x for name, x in line.items() if name != 'time'} for line in lines]
+
+
+def read_state(workdir, number=2, **changes):
+  described = experiment.Experiment(make_config(**changes))
+  path = workdir / 'checkpoints' / str(number)
+  return checkpoints.restore(path, described.abstract_state(), described.architecture())
+
+
+def assert_same_bits(found, expected):
+  jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def numbers_of_checkpoints(workdir):
+  return sorted(int(path.name) for path in (workdir / 'checkpoints').iterdir())
+
+
+def test_a_run_leaves_all_that_it_promises(finished):
+  workdir, _ = finished
+  assert sorted(path.name for path in workdir.iterdir()) == [
+    'checkpoints',
+    'config.json',
+    'curves.png',
+    'episodes',
+    'evaluations.json',
+    'metrics',
+  ]
+  assert json.loads((workdir / 'config.json').read_text()) == json.loads(make_config().to_json())
+  assert numbers_of_checkpoints(workdir) == [0, 1, 2]
+  assert len(list((workdir / 'metrics').glob('events.*'))) == 1
+  with Image.open(workdir / 'curves.png') as image:
+    image.load()
+    assert image.format == 'PNG'
+
+
+def test_plain_tfds_opens_the_episodes(finished):
+  _, tfds = tfds_directory.load_tensorflow()
+  expected = {'demonstrations': ([b'demo'], 4), 'iteration_1': ([b'human', b'policy'], 8)}
+  for name, (sources, count) in expected.items():
+    builder = tfds.builder_from_directory(finished[0] / 'episodes' / name)
+    assert builder.name == 'fold_laundry'
+    dataset = builder.as_dataset(split='train')
+    steps = [list(episode['steps'].as_numpy_iterator()) for episode in dataset]
+    assert len(steps) == count
+    assert sorted({step['source'] for episode in steps for step in episode}) == sources
+    for episode in steps:
+      assert [step['is_last'] for step in episode] == [False] * (len(episode) - 1) + [True]
+      assert episode[-1]['end_reason'] != b''
+      assert episode[0]['language_instruction'] == b'Fold the t-shirt'
+      assert episode[0]['observation']['image'].shape == (32, 32, 3)
+
+
+def test_the_cost_of_failure_is_the_mean_length_of_the_demonstrations(finished):
+  episodes = rlds.read(finished[0] / 'episodes' / 'demonstrations')
+  expected = np.mean([len(episode) for episode in episodes])
+  for number in range(3):
+    meta = checkpoints.read_meta(finished[0] / 'checkpoints' / str(number))
+    assert meta['fail_cost'] == pytest.approx(expected)
+
+
+def test_metrics_follow_algorithm_1_and_count_every_update_once(finished):
+  found = [(line['phase'], line['step']) for line in read_metrics(finished[0])]
+  assert found == [
+    ('actor', 10),
+    ('actor', 20),
+    ('evaluate', 20),
+    ('collect', 20),
+    ('critic', 30),
+    ('critic', 40),
+    ('weights', 41),
+    ('actor', 50),
+    ('actor', 60),
+    ('evaluate', 60),
+  ]
+  assert int(read_state(finished[0]).step) == 60
+
+
+def test_what_is_printed_is_what_is_kept(finished):
+  workdir, printed = finished
+  kept = json.loads((workdir / 'evaluations.json').read_text())
+  assert [entry['iteration'] for entry in kept] == [0, 1]
+  for entry, name in zip(kept, ('BC warm start', 'iteration 1'), strict=True):
+    assert entry['episodes'] == 16
+    low, high = metrics.wilson_interval(entry['successes'], 16)
+    row = next(line for line in printed.splitlines() if f'│ {name}' in line)
+    assert f'{100 * entry["successes"] / 16:.1f} %' in row
+    assert f'{100 * low:.1f}-{100 * high:.1f} %' in row
+  assert 'ALOE: Fold the t-shirt' in printed
+  assert re.search(r'Evaluate 1: 16/16 episodes', printed)
+
+
+def test_a_run_stopped_twice_ends_bit_for_bit_as_the_unbroken_one(finished, after, monkeypatch):
+  workdir = after(0)
+  write = metrics.MetricsWriter.write
+
+  def stop_in_the_actor_phase(self, step, scalars, *, phase):
+    write(self, step, scalars, phase=phase)
+    if (phase, step) == ('actor', 50):
+      raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(metrics.MetricsWriter, 'write', stop_in_the_actor_phase)
+    start(workdir)
+  assert numbers_of_checkpoints(workdir) == [0, 1]
+  start(workdir)
+  assert_same_bits(read_state(workdir), read_state(finished[0]))
+  assert read_metrics(workdir) == read_metrics(finished[0])
+  name = 'evaluations.json'
+  assert (workdir / name).read_text() == (finished[0] / name).read_text()
+
+
+def test_a_finished_run_started_again_prints_its_table_and_changes_nothing(finished, capsys):
+  workdir, printed = finished
+  files = [path for path in workdir.rglob('*') if path.is_file()]
+  files = [path for path in files if path.name not in ('curves.png', 'config.json')]
+  before = {path: path.stat().st_mtime_ns for path in files}
+  start(workdir)
+  assert {path: path.stat().st_mtime_ns for path in files} == before
+  found = capsys.readouterr().out
+  assert found.startswith('Going on from')
+  assert found.splitlines()[1:] == printed.splitlines()[-len(found.splitlines()) + 1 :]
+
+
+def test_more_iterations_go_on_where_the_run_ended(finished, tmp_path):
+  workdir = tmp_path / 'run'
+  shutil.copytree(finished[0], workdir)
+  start(workdir, iterations=2, critic__updates=10)
+  assert numbers_of_checkpoints(workdir) == [0, 1, 2, 3, 4]
+  assert len(rlds.read(workdir / 'episodes' / 'iteration_2')) == 8
+  lines = read_metrics(workdir)
+  assert lines[:10] == read_metrics(finished[0])
+  assert [line['step'] for line in lines if line['phase'] == 'critic'] == [30, 40, 70]
+  assert [line['step'] for line in lines if line['phase'] == 'evaluate'] == [20, 60, 90]
+
+
+@pytest.mark.parametrize('name, kept', [('bc', [0, 2]), ('dagger', [0, 2]), ('awr', [0, 1, 2])])
+def test_every_algorithm_runs_an_iteration_on_the_same_demonstrations(finished, tmp_path, name, kept):
+  shutil.copytree(finished[0] / 'episodes', tmp_path / 'episodes')
+  start(tmp_path, agent=name)
+  assert numbers_of_checkpoints(tmp_path) == kept
+  phases = [line['phase'] for line in read_metrics(tmp_path)]
+  assert phases.count('critic') == (2 if name == 'awr' else 0)
+  assert phases.count('weights') == (1 if name == 'awr' else 0)
+  assert phases[-1] == 'evaluate'
+
+
+def test_replicas_train_what_a_mesh_trains(finished, after):
+  workdir = after(0, iteration_1=True)
+  start(workdir, parallel__mode='pmap')
+  found, expected = read_state(workdir), read_state(finished[0])
+  close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)  # noqa: E731
+  jax.tree.map(close, found, expected)
+
+
+def test_algorithm_1_to_the_letter_runs_without_bank_and_sweep(after):
+  workdir = after(0, iteration_1=True)
+  start(workdir, actor__bank=False, actor__weights='per_step')
+  assert 'weights' not in [line['phase'] for line in read_metrics(workdir)]
+  assert int(read_state(workdir).step) == 60
+
+
+def test_a_full_ensemble_with_a_short_backup_runs(finished, tmp_path):
+  shutil.copytree(finished[0] / 'episodes', tmp_path / 'episodes')
+  changes = dict(critic__ensemble='full', critic__horizon=2)
+  start(tmp_path, **changes)
+  assert checkpoints.read_meta(tmp_path / 'checkpoints/2')['architecture']['critic']['horizon'] == 2
+  assert int(read_state(tmp_path, **changes).step) == 60
+
+
+def test_one_iteration_on_given_episodes_needs_no_simulator(finished, tmp_path):
+  names = ('demonstrations', 'iteration_1')
+  start(
+    tmp_path,
+    sim__task='',
+    data__episodes=tuple(str(finished[0] / 'episodes' / name) for name in names),
+    actor__checkpoint=str(finished[0] / 'checkpoints' / '2'),
+  )
+  assert numbers_of_checkpoints(tmp_path) == [1, 2]
+  assert int(read_state(tmp_path).step) == 100
+  meta = checkpoints.read_meta(tmp_path / 'checkpoints/2')
+  assert meta['fail_cost'] == checkpoints.read_meta(finished[0] / 'checkpoints/0')['fail_cost']
+  lines = read_metrics(tmp_path)
+  assert [line['phase'] for line in lines] == ['critic', 'critic', 'weights', 'actor', 'actor']
+  assert not (tmp_path / 'episodes').exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_a_message(after):
+  workdir = after(0, iteration_1=True)
+  with pytest.raises(SystemExit, match='error: the critic loss is nan at update .* checkpoint is 0'):
+    start(workdir, critic__lr=float('inf'))
