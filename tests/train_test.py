@@ -1,13 +1,10 @@
 """The whole program at its smallest: what a run leaves on disk, and that it can be stopped."""
 
 import json
-import os
-import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
+import command_line
 import jax
 import numpy as np
 from PIL import Image
@@ -20,8 +17,6 @@ from aloe_jax import train
 from aloe_jax.data import rlds
 from aloe_jax.data import tfds_directory
 from experiments import laundry
-
-ROOT = pathlib.Path(__file__).parents[1]
 
 
 def make_config(**changes):
@@ -49,18 +44,16 @@ def compiled_once(quick_compilation, tmp_path_factory):
 def finished(compiled_once, tmp_path_factory):
   """A finished run, and what it printed."""
   workdir = tmp_path_factory.mktemp('runs') / 'laundry'
-  environment = os.environ | {
-    'JAX_PLATFORMS': 'cpu',
-    'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
-    'JAX_COMPILATION_CACHE_DIR': compiled_once,
-    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.1',
-  }
-  command = [sys.executable, '-m', 'aloe_jax.train', '--config=experiments/laundry.py:debug']
-  done = subprocess.run(
-    [*command, f'--workdir={workdir}'], cwd=ROOT, env=environment, capture_output=True, text=True
+  status, printed, errors = command_line.run(
+    'train',
+    '--config=experiments/laundry.py:debug',
+    f'--workdir={workdir}',
+    JAX_DISABLE_MOST_OPTIMIZATIONS='true',
+    JAX_COMPILATION_CACHE_DIR=compiled_once,
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0.1',
   )
-  assert done.returncode == 0, done.stderr
-  return workdir, done.stdout
+  assert status == 0, errors
+  return workdir, printed
 
 
 @pytest.fixture

@@ -1,0 +1,77 @@
+"""Checkpoints come back bit for bit, and those of other networks are refused by name."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from aloe_jax import checkpoints
+
+ARCHITECTURE = {'actor': {'width': 16, 'depth': 1}, 'critic': {'size': 2}, 'chunk': 8}
+META = {'architecture': ARCHITECTURE, 'fail_cost': 0.1 + 0.2, 'phase': 'critic'}
+
+
+@pytest.fixture(scope='module')
+def saved(tmp_path_factory):
+  """A directory of two checkpoints, and the state in the newest."""
+  kept = checkpoints.Checkpoints(tmp_path_factory.mktemp('run') / 'checkpoints')
+  assert kept.latest() is None
+  learner = tiny.make_learner()
+  kept.save(0, tiny.make_state(learner, seed=1), META)
+  state = tiny.make_state(learner, seed=7)
+  params = jax.tree.map(lambda x: np.nextafter(x, np.float32(1)), state.critic)
+  state = state.replace(critic=params, step=np.int32(41))
+  kept.save(2, state, META)
+  return kept, state
+
+
+def test_what_is_saved_is_restored_bit_for_bit(saved):
+  kept, state = saved
+  learner = tiny.make_learner()
+  example = jax.tree.map(lambda x: x[0], tiny.make_actor_batches(np.random.default_rng(0), 1, 1))
+  like = jax.eval_shape(lambda: learner.init(0, example))
+  found = checkpoints.restore(kept.path(2), like, ARCHITECTURE)
+  assert jax.tree.structure(found) == jax.tree.structure(state)
+  for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(state), strict=True):
+    assert (a.dtype, np.shape(a)) == (np.asarray(b).dtype, np.shape(b))
+    assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def test_the_newest_is_the_one_of_the_highest_number_and_all_are_kept(saved):
+  kept, _ = saved
+  assert kept.latest() == 2
+  assert int(checkpoints.restore(kept.path(0), saved[1], ARCHITECTURE).seed) == 1
+  assert int(checkpoints.restore(kept.path(2), saved[1], ARCHITECTURE).seed) == 7
+
+
+def test_what_was_said_about_a_checkpoint_is_read_back(saved):
+  assert checkpoints.read_meta(saved[0].path(2)) == META
+
+
+def test_an_unfinished_checkpoint_is_not_the_newest(saved, tmp_path):
+  (tmp_path / '7.orbax-checkpoint-tmp').mkdir()
+  assert checkpoints.Checkpoints(tmp_path).latest() is None
+
+
+def test_another_architecture_is_refused_with_every_field_that_differs(saved):
+  other = {'actor': {'width': 32, 'depth': 1}, 'critic': None, 'chunk': 8}
+  with pytest.raises(ValueError) as refused:
+    checkpoints.restore(saved[0].path(2), saved[1], other)
+  lines = str(refused.value).splitlines()
+  assert lines[0].endswith('is a checkpoint of another architecture; found')
+  assert lines[1:3] == ['  actor.width: 16, expected 32', "  critic: {'size': 2}, expected None"]
+  assert 'depth' not in str(refused.value)
+
+
+def test_tuples_and_lists_are_the_same_architecture(tmp_path, saved):
+  kept = checkpoints.Checkpoints(tmp_path / 'checkpoints')
+  kept.save(0, saved[1], {'architecture': {'sizes': [1, 2]}})
+  checkpoints.check(kept.path(0), {'sizes': (1, 2)})
+
+
+@pytest.mark.parametrize('name', ['nowhere', '.'])
+def test_what_is_no_checkpoint_is_refused_with_an_example(name, tmp_path):
+  with pytest.raises(FileNotFoundError, match=re.escape('such as runs/laundry/checkpoints/4')):
+    checkpoints.check(tmp_path / name, ARCHITECTURE)

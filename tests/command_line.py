@@ -1,0 +1,29 @@
+"""Commands as a user starts them: each in a process of its own."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def run(name, *arguments, **environment):
+  """Status, output and errors of `python -m aloe_jax.name`."""
+  done = subprocess.run(
+    [sys.executable, '-m', f'aloe_jax.{name}', *arguments],
+    cwd=ROOT,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'} | environment,
+    capture_output=True,
+    text=True,
+  )
+  return done.returncode, done.stdout, done.stderr
+
+
+def assert_refused(result, message):
+  """The command ended early, with one message that begins like this and no traceback."""
+  status, printed, errors = result
+  assert status != 0
+  assert printed == ''
+  assert errors.startswith(f'error: {message}'), errors
+  assert 'Traceback' not in errors

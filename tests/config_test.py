@@ -1,0 +1,116 @@
+"""What can be wrong with a command line is said in one message, before any work."""
+
+import json
+
+import command_line
+import ml_collections
+import pytest
+
+from aloe_jax import config as config_lib
+from experiments import laundry
+
+CONFIG = '--config=experiments/laundry.py:debug'
+
+
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
+    (
+      [CONFIG, '--config.actr.lr=1'],
+      'config.actr.lr is not a field of this config; did you mean config.actor.lr?',
+    ),
+    (
+      [CONFIG, '--config.critic.polyac=0.1'],
+      'config.critic.polyac is not a field of this config; did you mean config.critic.polyak?',
+    ),
+    (
+      [CONFIG, '--config.actor.lr=fast'],
+      "flag --config.actor.lr=fast: could not convert string to float: 'fast'",
+    ),
+    (
+      [CONFIG, '--config.agent=sac'],
+      "config.agent is 'sac'; expected one of 'aloe', 'awr', 'bc', 'dagger'.",
+    ),
+    (
+      [CONFIG, '--config.task.execute=9'],
+      'config.task.execute is 9, more than the chunk of 8 steps.',
+    ),
+    (['--config=experiments/laundry.py:simm'], "unknown variant 'simm' of the experiment; exp"),
+    (
+      ['--config=experiments/landry.py:sim', '--config.seed=1'],
+      '--config names experiments/landry.py, which is no file with an experiment; did you mean '
+      'experiments/laundry.py?',
+    ),
+    (
+      ['--config=README.md'],
+      '--config names README.md, which is no file with an experiment; expected one such as '
+      'experiments/laundry.py.',
+    ),
+    ([CONFIG, 'extra'], "unexpected argument 'extra'; every option begins with --."),
+    ([], '--config is missing; see --help.'),
+  ],
+)
+def test_a_wrong_command_line_is_told_what_is_wrong(arguments, message, tmp_path):
+  workdir = tmp_path / 'run'
+  result = command_line.run('train', *arguments, f'--workdir={workdir}')
+  command_line.assert_refused(result, message)
+  assert result[2].count('\n') == 1
+  assert not workdir.exists()
+
+
+def test_a_command_without_a_working_directory_has_nowhere_to_write():
+  result = command_line.run('train', CONFIG)
+  command_line.assert_refused(result, '--workdir is missing; see --help.')
+
+
+@pytest.mark.parametrize(
+  'field, value, message',
+  [
+    ('parallel.mode', 'tensor', "config.parallel.mode is 'tensor'; expected one of 'pmap', 'fsdp'"),
+    ('sim.task', 'juggle', "config.sim.task is 'juggle'; expected one of '', 'pack_phone'"),
+    ('actor.samples', 0, 'config.actor.samples is 0; expected more than 0'),
+    ('actor.beta', -1.0, 'config.actor.beta is -1.0; expected more than 0'),
+    ('discount', 1.0, 'config.discount is 1.0; expected between 0 and 1'),
+    ('critic.horizon', 9, r'critic.horizon is 9; expected 0 \(the whole chunk\) to 8 steps'),
+    ('critic.heads', 3, 'config.critic.heads is 3, which does not divide the width of 16'),
+    ('actor.steps_per_token', 3, 'steps_per_token is 3, which does not divide the chunk of 8'),
+  ],
+)
+def test_values_that_cannot_be_are_refused_by_name(field, value, message):
+  config = laundry.get_config('debug')
+  config_lib.validate(config)
+  config.update_from_flattened_dict({field: value})
+  with pytest.raises(ValueError, match=message):
+    config_lib.validate(config)
+
+
+def test_every_choice_and_bound_is_of_a_field_that_exists():
+  config = laundry.get_config()
+  for field in (*config_lib.CHOICES, *config_lib.POSITIVE):
+    config_lib.lookup(config, field)
+
+
+def test_differences_are_listed_leaf_by_leaf():
+  found = {'a': 1, 'b': {'c': 2, 'd': [3]}, 'only': None}
+  expected = {'a': 1, 'b': {'c': 4, 'd': [3], 'new': 'x'}}
+  assert config_lib.differences(found, expected) == [
+    'b.c: 2, expected 4',
+    "b.new: None, expected 'x'",
+  ]
+
+
+def test_only_what_the_user_did_becomes_a_message():
+  with pytest.raises(SystemExit, match='error: too short'), config_lib.user_errors():
+    raise ValueError('too short')
+  with pytest.raises(SystemExit, match='error: not there'), config_lib.user_errors():
+    raise FileNotFoundError('not there')
+  with pytest.raises(AssertionError), config_lib.user_errors():
+    raise AssertionError
+
+
+def test_a_config_is_kept_as_json_with_sorted_names(tmp_path):
+  path = tmp_path / 'run' / 'config.json'
+  config_lib.keep(ml_collections.ConfigDict({'b': (1, 2), 'a': {'c': 'x'}}), path)
+  kept = json.loads(path.read_text())
+  assert list(kept.items()) == [('a', {'c': 'x'}), ('b', [1, 2])]
+  assert [file.name for file in path.parent.iterdir()] == ['config.json']

@@ -1,0 +1,107 @@
+"""The evaluate command: the same scenes for every checkpoint, and a JSON of what came out."""
+
+import json
+
+from absl import flags
+from absl.testing import flagsaver
+import command_line
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from aloe_jax import checkpoints
+from aloe_jax import config as config_lib
+from aloe_jax import evaluate
+from aloe_jax import experiment
+from experiments import laundry
+
+pytestmark = pytest.mark.usefixtures('quick_compilation')
+
+DEBUG = '--config=experiments/laundry.py:debug'
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory):
+  """A run whose two checkpoints hold different random policies."""
+  path = tmp_path_factory.mktemp('runs') / 'laundry'
+  built = experiment.Experiment(laundry.get_config('debug'))
+  kept = checkpoints.Checkpoints(path / 'checkpoints')
+  for number in (0, 2):
+    rng = np.random.default_rng(number)
+    state = jax.tree.map(
+      lambda leaf, rng=rng: (0.2 * tiny.normal(rng, *leaf.shape)).astype(leaf.dtype),
+      built.abstract_state(),
+    )
+    kept.save(number, state, {'architecture': built.architecture()})
+  return path
+
+
+@pytest.fixture
+def run(workdir, monkeypatch, capsys):
+  """Runs the command in this process; returns what it kept and what it printed."""
+  monkeypatch.setattr(config_lib, 'get', lambda: laundry.get_config('debug'))
+  flags.FLAGS.mark_as_parsed()
+
+  def command(**arguments):
+    with flagsaver.flagsaver(workdir=str(workdir), **arguments):
+      evaluate.main()
+    printed = capsys.readouterr().out
+    (line,) = (line for line in printed.splitlines() if line.startswith('Kept in '))
+    with open(line.removeprefix('Kept in ')) as file:
+      return json.load(file), printed
+
+  return command
+
+
+def test_the_command_keeps_the_numbers_that_a_second_call_finds_again(workdir, run):
+  status, printed, errors = command_line.run(
+    'evaluate', DEBUG, f'--workdir={workdir}', JAX_DISABLE_MOST_OPTIMIZATIONS='true'
+  )
+  assert status == 0, errors
+  path = workdir / 'evaluations' / '2,unseen=0,disturb=0,seed=1000000.json'
+  kept = json.loads(path.read_text())
+  assert [entry['checkpoint'] for entry in kept] == [str(workdir / 'checkpoints' / '2')]
+  assert kept[0]['episodes'] == sum(kept[0]['ends'].values()) == 16
+  assert f'{100 * kept[0]["success_rate"]:.1f} %' in printed
+  assert run()[0] == kept
+
+
+def test_two_checkpoints_meet_the_same_scenes(workdir, run):
+  path = str(workdir / 'checkpoints' / '0')
+  (newest, other), printed = run(against=path)
+  assert (newest,) == tuple(run()[0])
+  assert other == run(checkpoint=path)[0][0]
+  assert newest['steps'] != other['steps']
+  assert path in printed
+
+
+def test_the_seed_chooses_the_scenes(run):
+  found, other = run(seed=1)[0][0], run()[0][0]
+  assert (found['seed'], other['seed']) == (1, 1_000_000)
+  assert found['steps'] != other['steps']
+
+
+def test_unseen_objects_and_disturbances_are_other_episodes_and_kept_apart(workdir, run):
+  found, printed = run(unseen=True, disturb=True)
+  assert (found[0]['unseen'], found[0]['disturb']) == (True, True)
+  assert found[0]['steps'] != run()[0][0]['steps']
+  assert 'unseen True, disturb True' in printed
+  assert (workdir / 'evaluations' / '2,unseen=1,disturb=1,seed=1000000.json').exists()
+
+
+def test_a_directory_without_checkpoints_is_refused(tmp_path):
+  result = command_line.run('evaluate', DEBUG, f'--workdir={tmp_path}')
+  command_line.assert_refused(result, f'{tmp_path}/checkpoints holds no checkpoint; expected')
+  assert not list(tmp_path.iterdir())
+
+
+def test_without_a_simulator_there_is_nothing_to_evaluate_in(workdir):
+  result = command_line.run('evaluate', '--config=experiments/laundry.py', f'--workdir={workdir}')
+  command_line.assert_refused(result, 'there is no simulator in this config; append :sim to it')
+
+
+def test_a_checkpoint_of_another_size_is_refused(workdir):
+  result = command_line.run('evaluate', DEBUG, f'--workdir={workdir}', '--config.actor.depth=2')
+  command_line.assert_refused(result, f'{workdir}/checkpoints/2 is a checkpoint of another arch')
+  assert '  actor.depth: 1, expected 2' in result[2].splitlines()

@@ -1,0 +1,99 @@
+"""Experiment files hold the paper's numbers, and all their variants can be built."""
+
+import jax
+import pytest
+
+from aloe_jax import config as config_lib
+from aloe_jax import experiment
+from aloe_jax.envs import tasks
+from experiments import common
+from experiments import laundry
+from experiments import pack_phone
+from experiments import sort_products
+
+FILES = {'pack_phone': pack_phone, 'fold_laundry': laundry, 'sort_products': sort_products}
+
+
+@pytest.mark.parametrize(
+  'module, prompt, max_steps, execute, demonstrations',
+  [
+    (
+      pack_phone,
+      'Place the phone in the container, then cover it with the lid',
+      2_000,
+      25,
+      50,
+    ),
+    (laundry, 'Fold the t-shirt', 10_000, 5, 150),
+    (
+      sort_products,
+      'Retrieve the objects from the front bin and place them onto the conveyor belt.',
+      10_000,
+      5,
+      50,
+    ),
+  ],
+)
+def test_tasks_are_those_of_tables_1_to_3(module, prompt, max_steps, execute, demonstrations):
+  task = module.get_config().task
+  assert (task.prompt, task.max_steps, task.chunk) == (prompt, max_steps, 50)
+  assert (task.execute, task.demonstrations) == (execute, demonstrations)
+
+
+@pytest.mark.parametrize('module', FILES.values())
+def test_hyperparameters_are_those_of_appendix_c(module):
+  config = module.get_config()
+  assert config.discount == 0.99
+  assert (
+    config.critic.to_dict().items()
+    >= {
+      'size': 2,  # 56 tokens = K + 1 state + 50 actions + 3 cameras
+      'width': 256,
+      'depth': 6,
+      'heads': 8,
+      'lr': 3e-5,
+      'warmup': 100,
+      'polyak': 0.005,
+      'batch_size': 256,
+      'horizon': 0,
+    }.items()
+  )
+  assert (config.fail.cost, config.fail.lengths) == (0, 1)
+  assert (config.data.timeout, config.data.takeover) == ('failure', 'failure')
+  assert (config.actor.kind, config.sim.task) == ('pi05', '')
+
+
+@pytest.mark.parametrize('variant', [name for name in common.VARIANTS if name])
+@pytest.mark.parametrize('task', FILES)
+def test_every_variant_is_an_experiment_in_its_own_simulator(task, variant):
+  config = FILES[task].get_config(variant)
+  config_lib.validate(config)
+  built = experiment.Experiment(config)
+  assert built.task is tasks.TASKS[task]
+  assert built.prompt == built.task.prompt
+  pixels = variant == 'pixels'
+  assert (built.encoder is not None) == pixels
+  assert built.feature_shape() == ((3, 144) if pixels else (3, 16))
+  state = built.abstract_state()
+  assert all(leaf.size for leaf in jax.tree.leaves((state.actor, state.critic)))
+
+
+def test_variants_change_the_size_and_not_the_algorithm():
+  paper, sim = laundry.get_config(), laundry.get_config('sim')
+  same = ('agent', 'discount', 'data', 'fail', 'seed')
+  assert {name: paper.to_dict()[name] for name in same} == {
+    name: sim.to_dict()[name] for name in same
+  }
+  for field in ('actor.weights', 'actor.beta', 'actor.beta_unit', 'actor.clip', 'actor.bank',
+                'critic.ensemble', 'critic.size', 'critic.target', 'critic.horizon'):  # fmt: skip
+    assert config_lib.lookup(paper, field) == config_lib.lookup(sim, field), field
+
+
+def test_an_unknown_variant_is_told_what_there_is():
+  with pytest.raises(ValueError, match="unknown variant 'simm' of the experiment; expected one of"):
+    laundry.get_config('simm')
+
+
+def test_the_robots_actor_is_refused_until_it_can_be_built():
+  with pytest.raises(ValueError, match="config.actor.kind is 'pi05', which this version cannot"):
+    experiment.Experiment(laundry.get_config())

@@ -1,0 +1,169 @@
+"""What a run needs and does not find is said within seconds, and nothing is written."""
+
+import dataclasses
+import time
+
+import command_line
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from aloe_jax import checkpoints
+from aloe_jax import config as config_lib
+from aloe_jax import experiment
+from aloe_jax import requirements
+from aloe_jax import types
+from aloe_jax.data import rlds
+from aloe_jax.data import tfds_directory
+from experiments import laundry
+
+DEBUG = '--config=experiments/laundry.py:debug'
+
+
+def make_config(variant='debug', **changes):
+  config = laundry.get_config(variant)
+  config.update_from_flattened_dict({name.replace('__', '.'): x for name, x in changes.items()})
+  return config
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+  """A checkpoint whose architecture is that of the debug variant."""
+  kept = checkpoints.Checkpoints(tmp_path_factory.mktemp('old') / 'checkpoints')
+  meta = {'architecture': experiment.Experiment(make_config()).architecture(), 'fail_cost': 9.0}
+  kept.save(2, tiny.make_state(tiny.make_learner()), meta)
+  return kept.path(2)
+
+
+def train_on(episodes, checkpoint, tmp_path, *overrides):
+  """Starts one iteration on given episodes; nothing may be left of it."""
+  workdir = tmp_path / 'run'
+  result = command_line.run(
+    'train',
+    DEBUG,
+    f'--workdir={workdir}',
+    '--config.sim.task=',
+    f'--config.data.episodes={(str(episodes),)!r}',
+    f'--config.actor.checkpoint={checkpoint}',
+    *overrides,
+  )
+  assert not workdir.exists()
+  return result
+
+
+def make_episode(length):
+  end_reason = [types.EndReason.NONE] * (length - 1) + [types.EndReason.SUCCESS]
+  episode = tiny.make_episode(np.random.default_rng(0), end_reason)
+  action = np.zeros((length, experiment.ACTION_SIZE), np.float32)
+  return dataclasses.replace(episode, action=action)
+
+
+def test_the_robots_experiment_says_which_data_and_checkpoint_it_needs_and_how_to_try_it(tmp_path):
+  workdir = tmp_path / 'run'
+  start = time.monotonic()
+  result = command_line.run('train', '--config=experiments/laundry.py', f'--workdir={workdir}')
+  assert time.monotonic() - start < 20
+  command_line.assert_refused(result, 'this experiment runs on data of a real robot, and needs')
+  for words in (
+    '--config.data.episodes="(\'path/to/dataset/1.0.0\',)"',
+    '--config.actor.checkpoint=path/to/checkpoint',
+    '--config=experiments/laundry.py:sim',
+  ):
+    assert words in result[2]
+  assert not workdir.exists()
+
+
+def test_only_what_is_missing_is_asked_for(tmp_path):
+  config = make_config('', data__episodes=(str(tmp_path),))
+  with pytest.raises(ValueError) as refused:
+    requirements.check(config, tmp_path / 'run')
+  assert 'a checkpoint for the actor' in str(refused.value)
+  assert 'RLDS directories' not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+  'field, value, message',
+  [
+    ('data__episodes', ('nowhere/1.0.0',), 'config.data.episodes names nowhere/1.0.0, which does'),
+    ('actor__checkpoint', 'nowhere/4', 'config.actor.checkpoint names nowhere/4, which does not'),
+  ],
+)
+def test_a_missing_path_is_named_with_its_field(field, value, message, tmp_path):
+  with pytest.raises(FileNotFoundError, match=message):
+    requirements.check(make_config(**{field: value}), tmp_path)
+
+
+def test_a_working_directory_that_is_a_file_is_refused(tmp_path):
+  (tmp_path / 'run').write_text('')
+  with pytest.raises(NotADirectoryError, match='run, which is a file; expected a directory'):
+    requirements.check(make_config(), tmp_path / 'run')
+
+
+@pytest.mark.parametrize('phase', ['actor', 'critic'])
+def test_batches_have_to_divide_by_the_devices(phase, monkeypatch, tmp_path):
+  monkeypatch.setattr(jax, 'device_count', lambda: 8)
+  requirements.check(make_config(), tmp_path)
+  with pytest.raises(ValueError, match=f'config.{phase}.batch_size is 20, .* choose a multiple of'):
+    requirements.check(make_config(**{f'{phase}__batch_size': 20}), tmp_path)
+
+
+def test_a_run_of_another_config_is_not_gone_on_with(tmp_path):
+  config_lib.keep(make_config(), tmp_path / 'config.json')
+  result = command_line.run(
+    'train', DEBUG, f'--workdir={tmp_path}', '--config.agent=awr', '--config.critic.lr=1e-4'
+  )
+  command_line.assert_refused(result, f'{tmp_path} holds a run of another config; found there')
+  assert result[2].splitlines()[1:3] == [
+    "  agent: 'aloe', expected 'awr'",
+    '  critic.lr: 0.001, expected 0.0001',
+  ]
+  assert [path.name for path in tmp_path.iterdir()] == ['config.json']
+
+
+def test_a_run_may_grow_and_move_to_other_devices(tmp_path):
+  config_lib.keep(make_config(), tmp_path / 'config.json')
+  grown = make_config(iterations=9, train__updates_per_call=2, parallel__mode='pmap')
+  requirements.check(grown, tmp_path)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused_with_all_that_differs(
+  checkpoint, tmp_path
+):
+  workdir = tmp_path / 'run'
+  result = command_line.run(
+    'train',
+    DEBUG,
+    f'--workdir={workdir}',
+    f'--config.actor.checkpoint={checkpoint}',
+    '--config.actor.width=32',
+    '--config.critic.depth=3',
+  )
+  command_line.assert_refused(result, f'{checkpoint} is a checkpoint of another architecture')
+  lines = result[2].splitlines()
+  assert lines[1:3] == ['  actor.width: 16, expected 32', '  critic.depth: 1, expected 3']
+  assert not workdir.exists()
+
+
+def test_episodes_without_actions_are_refused_by_that_field(checkpoint, tmp_path):
+  _, tfds = tfds_directory.load_tensorflow()
+  steps = tfds.features.Dataset(
+    {'observation': {'state': tfds.features.Tensor(shape=(32,), dtype=np.float32)}}
+  )
+  example = {'steps': [{'observation': {'state': np.zeros(32, np.float32)}}] * 9}
+  tfds_directory.write(
+    tmp_path / 'data',
+    [example],
+    name='table',
+    features=tfds.features.FeaturesDict({'steps': steps}),
+  )
+  result = train_on(tmp_path / 'data', checkpoint, tmp_path)
+  command_line.assert_refused(result, f'{tmp_path}/data: steps/action is missing; the nearest')
+
+
+def test_a_chunk_longer_than_every_episode_is_refused(checkpoint, tmp_path):
+  rlds.write(tmp_path / 'data', [make_episode(5), make_episode(7)], name='table')
+  result = train_on(tmp_path / 'data', checkpoint, tmp_path)
+  command_line.assert_refused(
+    result, 'the longest of 2 fragments has 7 steps, but a chunk has 8; expected a fragment at'
+  )

@@ -1,0 +1,45 @@
+"""Evaluations of a run: kept as they come in, and what the last lines say of them."""
+
+import json
+
+import pytest
+
+from aloe_jax import evaluation
+from aloe_jax import results
+
+
+def make_evaluation(successes, episodes=100):
+  ends = {'failure': episodes - successes, 'success': successes}
+  return evaluation.Evaluation(episodes, ends, steps=36_000, control_hz=10.0)
+
+
+def test_what_was_added_is_there_after_a_restart(tmp_path):
+  path = tmp_path / 'evaluations.json'
+  kept = results.Results(path)
+  kept.add(1, make_evaluation(60))
+  kept.add(0, make_evaluation(50))
+  assert [entry['iteration'] for entry in json.loads(path.read_text())] == [0, 1]
+  again = results.Results(path)
+  assert (0 in again, 1 in again, 2 in again) == (True, True, False)
+  again.add(2, make_evaluation(70))
+  found = json.loads(path.read_text())
+  assert [entry['success_rate'] for entry in found] == [0.5, 0.6, 0.7]
+  assert [entry['throughput'] for entry in found] == [100.0] * 3
+
+
+@pytest.mark.parametrize(
+  'last, words',
+  [
+    (55, '+5.0 points from its BC warm start over 100 episodes; the 95 % intervals overlap.'),
+    (80, '+30.0 points from its BC warm start over 100 episodes; the 95 % intervals do not'),
+    (20, '-30.0 points from its BC warm start over 100 episodes; the 95 % intervals do not'),
+  ],
+)
+def test_the_gain_is_said_with_whether_chance_could_have_made_it(last, words, tmp_path, capsys):
+  kept = results.Results(tmp_path / 'evaluations.json')
+  for iteration, successes in enumerate((50, 10, last)):
+    kept.add(iteration, make_evaluation(successes))
+  kept.report(tmp_path / 'curves.png', 'awr', 'Fold the t-shirt')
+  printed = capsys.readouterr().out
+  assert f'AWR ends {words}' in printed
+  assert (tmp_path / 'curves.png').read_bytes().startswith(b'\x89PNG')
