@@ -4,11 +4,15 @@ import dataclasses
 import hashlib
 import pathlib
 
+import ml_collections
 import numpy as np
 
+from aloe_jax import checkpoints
 from aloe_jax import experiment as experiment_lib
 from aloe_jax import files
 from aloe_jax import progress
+from aloe_jax import rewards
+from aloe_jax import types
 from aloe_jax.data import rlds
 
 
@@ -85,3 +89,29 @@ class Datasets:
         advance(len(features))
     files.write_arrays(cache, {f'{index}': x for index, x in enumerate(features)})
     return features
+
+
+def cost_of_failure(config: ml_collections.ConfigDict, episodes: list[rlds.Episode]) -> float:
+  """C_fail of Eq. (14), in steps, frozen at the first iteration.
+
+  Args:
+    config: `fail.cost` if it is given; else, of a run without a simulator, that of the
+      checkpoint it goes on from; else `fail.lengths` mean lengths of a successful demonstration.
+    episodes: of the first iteration.
+
+  Raises:
+    ValueError: there is no demonstration to take it from.
+  """
+  if config.fail.cost > 0:
+    return config.fail.cost
+  if not config.sim.task and config.actor.checkpoint:
+    return checkpoints.read_meta(pathlib.Path(config.actor.checkpoint))['fail_cost']
+  demonstrations = [e for e in episodes if (e.source == types.Source.DEMO).all()]
+  if not demonstrations:
+    raise ValueError(
+      'the cost of failure is the mean length of the successful demonstrations, but the '
+      'episodes hold no demonstration; give config.fail.cost, in steps.'
+    )
+  first = [np.arange(len(e)) == 0 for e in demonstrations]
+  ends = np.concatenate([e.end_reason for e in demonstrations])
+  return config.fail.lengths * rewards.mean_success_length(ends, np.concatenate(first))

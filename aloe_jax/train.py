@@ -25,7 +25,6 @@ from aloe_jax import progress
 from aloe_jax import recording
 from aloe_jax import requirements
 from aloe_jax import results
-from aloe_jax import rewards
 from aloe_jax import rollout
 from aloe_jax import types
 from aloe_jax import weights as weights_lib
@@ -80,7 +79,7 @@ class Run:
     """Reads what there is on disk: data, then the newest checkpoint or a fresh state."""
     with config_lib.user_errors():
       episodes = self._datasets.read(self._directories(0))
-      self._fail_cost = self._cost_of_failure(episodes)
+      self._fail_cost = datasets.cost_of_failure(self._config, episodes)
       # Building the buffer checks the data before anything is written.
       buffer = replay.Replay(episodes, self._experiment.tokenizer, self._chunking())
     self._learner = self._experiment.learner(self._chunking().reward_scale)
@@ -335,22 +334,6 @@ class Run:
 
   def _chunking(self) -> replay.Chunking:
     return self._experiment.chunking(self._fail_cost)
-
-  def _cost_of_failure(self, episodes: list[rlds.Episode]) -> float:
-    """C_fail in steps: given, or kept by the checkpoint gone on from, or of the first data."""
-    if self._config.fail.cost > 0:
-      return self._config.fail.cost
-    if not self._config.sim.task and self._config.actor.checkpoint:
-      return checkpoints.read_meta(pathlib.Path(self._config.actor.checkpoint))['fail_cost']
-    demonstrations = [e for e in episodes if (e.source == types.Source.DEMO).all()]
-    if not demonstrations:
-      raise ValueError(
-        'the cost of failure is the mean length of the successful demonstrations, but the '
-        'episodes hold no demonstration; give config.fail.cost, in steps.'
-      )
-    first = [np.arange(len(e)) == 0 for e in demonstrations]
-    ends = np.concatenate([e.end_reason for e in demonstrations])
-    return self._config.fail.lengths * rewards.mean_success_length(ends, np.concatenate(first))
 
   def _keep_config(self) -> None:
     config_lib.keep(self._config, self._workdir / 'config.json')
