@@ -81,6 +81,11 @@ def validate(config: ml_collections.ConfigDict) -> None:
       raise ValueError(
         f'config.{field} is {found!r}; expected one of {", ".join(map(repr, expected))}.'
       )
+  for path in config.data.episodes:
+    if not isinstance(path, str):
+      raise ValueError(
+        f'config.data.episodes holds {path!r}; expected paths, as in "(\'path/to/dataset\',)".'
+      )
   for field in POSITIVE:
     if not lookup(config, field) > 0:
       raise ValueError(f'config.{field} is {lookup(config, field)}; expected more than 0.')

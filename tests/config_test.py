@@ -35,6 +35,7 @@ CONFIG = '--config=experiments/laundry.py:debug'
       [CONFIG, '--config.task.execute=9'],
       'config.task.execute is 9, more than the chunk of 8 steps.',
     ),
+    ([CONFIG, '--config.data.episodes=(3,)'], 'config.data.episodes holds 3; expected paths'),
     (['--config=experiments/laundry.py:simm'], "unknown variant 'simm' of the experiment; exp"),
     (
       ['--config=experiments/landry.py:sim', '--config.seed=1'],
