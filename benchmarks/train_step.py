@@ -7,6 +7,9 @@ On the config's own sizes and random data, interleaved in one run, medians over 
 * bank, one program: next actions from the bank, all updates in one `lax.scan`: the default;
 * bank, a call each: the same update, one compiled call per update, as most trainers have it;
 * no bank, one program: next actions sampled inside every update (`actor.bank=False`).
+
+FLOPs are the compiler's count, which takes the body of a loop once: those of the sampler are of
+one Euler step out of `actor.flow_steps`.
 """
 
 import dataclasses
@@ -52,7 +55,6 @@ def main() -> None:
     'bank, a call each': a_call_each,
     'no bank, one program': functools.partial(one_program, sampled),
   }
-  # XLA counts a loop's body once, so this is the work of one update.
   flops = {
     'bank, one program': _flops(step, state, banked),
     'bank, a call each': _flops(step, state, single[0]),
