@@ -53,11 +53,17 @@ def main() -> None:
       )
   conditions = {'unseen': UNSEEN.value, 'disturb': DISTURB.value, 'seed': seed}
   progress.CONSOLE.print(_table(found, conditions))
-  name = f'unseen={int(UNSEEN.value)},disturb={int(DISTURB.value)},seed={seed}'
-  kept = workdir / 'evaluations' / f'{"-".join(path.name for path in paths)},{name}.json'
+  # All that the numbers depend on is in the name, so that nothing else is ever replaced.
+  runs = [f'{path.absolute().parents[1].name}-{path.name}' for path in paths]
+  name = ','.join(
+    ['+'.join(runs)]
+    + [f'{condition}={int(value)}' for condition, value in conditions.items()]
+    + [f'episodes={config.evaluation.episodes}']
+  )
+  kept = workdir / 'evaluations' / f'{name}.json'
   entries = [{'checkpoint': str(path)} | conditions | e.summary() for path, e in found.items()]
   files.write_text(kept, json.dumps(entries, indent=2))
-  progress.CONSOLE.print(f'Kept in {kept}')
+  progress.CONSOLE.print(f'Kept in {kept}', soft_wrap=True)
 
 
 def _checkpoints(workdir: pathlib.Path) -> list[pathlib.Path]:

@@ -53,4 +53,4 @@ class Results:
       f'{agent.upper()} ends {gain:+.1f} points from its BC warm start over '
       f'{last.episodes} episodes; the 95 % intervals {"do not overlap" if apart else "overlap"}.'
     )
-    progress.CONSOLE.print(f'Learning curve: {picture}')
+    progress.CONSOLE.print(f'Learning curve: {picture}', soft_wrap=True)

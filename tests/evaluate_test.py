@@ -59,7 +59,7 @@ def test_the_command_keeps_the_numbers_that_a_second_call_finds_again(workdir, r
     'evaluate', DEBUG, f'--workdir={workdir}', JAX_DISABLE_MOST_OPTIMIZATIONS='true'
   )
   assert status == 0, errors
-  path = workdir / 'evaluations' / '2,unseen=0,disturb=0,seed=1000000.json'
+  path = workdir / 'evaluations' / 'laundry-2,unseen=0,disturb=0,seed=1000000,episodes=16.json'
   kept = json.loads(path.read_text())
   assert [entry['checkpoint'] for entry in kept] == [str(workdir / 'checkpoints' / '2')]
   assert kept[0]['episodes'] == sum(kept[0]['ends'].values()) == 16
@@ -87,7 +87,9 @@ def test_unseen_objects_and_disturbances_are_other_episodes_and_kept_apart(workd
   assert (found[0]['unseen'], found[0]['disturb']) == (True, True)
   assert found[0]['steps'] != run()[0][0]['steps']
   assert 'unseen True, disturb True' in printed
-  assert (workdir / 'evaluations' / '2,unseen=1,disturb=1,seed=1000000.json').exists()
+  assert (
+    workdir / 'evaluations' / 'laundry-2,unseen=1,disturb=1,seed=1000000,episodes=16.json'
+  ).exists()
 
 
 def test_a_directory_without_checkpoints_is_refused(tmp_path):
