@@ -12,6 +12,8 @@ import numpy as np
 
 PROPRIO_SIZE = 32  # the width every proprioceptive state is padded to (Tables I-III)
 
+CAMERAS = ('head', 'left_wrist', 'right_wrist')  # in the order of the views
+
 Array = jax.Array | np.ndarray  # the replay makes NumPy arrays, compiled code JAX ones
 
 

@@ -10,6 +10,34 @@ VARIANTS = {
 }
 
 
+# Sizes of π0.5: as published; for a laptop, with the published tokenizer; for tests.
+PI05 = dict(
+  vision=dict(width=1152, depth=27, mlp_dim=4304, heads=16, patch=14),  # SigLIP So400m/14
+  language=dict(  # Gemma 2B
+    width=2048, depth=18, mlp_dim=16_384, heads=8, kv_heads=1, head_dim=256
+  ),
+  expert=dict(width=1024, mlp_dim=4096),  # the action expert; all else as the language model
+  vocab_size=257_152,
+  action_size=32,  # what narrower actions are padded to
+  image_size=224,  # pixels, square
+  prompt_length=200,  # tokens, the discretised state included
+)
+PI05_SMALL = PI05 | dict(
+  vision=dict(width=256, depth=6, mlp_dim=1024, heads=4, patch=14),
+  language=dict(width=256, depth=6, mlp_dim=2048, heads=8, kv_heads=1, head_dim=32),
+  expert=dict(width=128, mlp_dim=512),
+)
+PI05_DEBUG = dict(
+  vision=dict(width=32, depth=2, mlp_dim=80, heads=4, patch=14),
+  language=dict(width=64, depth=3, mlp_dim=160, heads=4, kv_heads=1, head_dim=16),
+  expert=dict(width=48, mlp_dim=96),
+  vocab_size=1024,
+  action_size=32,
+  image_size=28,
+  prompt_length=64,
+)
+
+
 def apply_variant(config: ml_collections.ConfigDict, variant: str, *, sim_task: str):
   """Turns an experiment on the robot into one of its `VARIANTS`."""
   if variant not in VARIANTS:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
+from aloe_jax.models import flow
 from aloe_jax.models import small
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
@@ -80,7 +81,7 @@ def test_steps_per_token_joins_consecutive_actions_into_one_token():
 
 
 def test_the_time_embedding_has_periods_from_0_004_to_4():
-  embedding = small.time_embedding(jnp.float32([1.0, 0.002]), 4)
+  embedding = flow.time_embedding(jnp.float32([1.0, 0.002]), 4)
   # periods 0.004 and 4: sines, then cosines, of 2 pi t / period
   np.testing.assert_allclose(embedding[0], [0, 1, 1, 0], atol=1e-3)
   np.testing.assert_allclose(

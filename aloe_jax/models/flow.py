@@ -7,6 +7,21 @@ import jax.numpy as jnp
 from aloe_jax import types
 
 
+def time_embedding(time: jax.Array, width: int) -> jax.Array:
+  """Sines and cosines of the flow time at `width`/2 periods from 4e-3 to 4, as π0.5 has them.
+
+  Args:
+    time: [B], 1 is noise and 0 is data.
+    width: even.
+
+  Returns:
+    [B, width].
+  """
+  periods = 4e-3 * (4.0 / 4e-3) ** jnp.linspace(0.0, 1.0, width // 2)
+  angle = 2 * jnp.pi * time[:, None] / periods
+  return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+
+
 def sample(
   actor: nn.Module,
   params,

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from aloe_jax import types
 from aloe_jax.models import attention
+from aloe_jax.models import flow
 
 
 @flax.struct.dataclass
@@ -33,21 +34,6 @@ class Cache:
 
   keys_and_values: Sequence[tuple[jax.Array, jax.Array]]
   scene: jax.Array
-
-
-def time_embedding(time: jax.Array, width: int) -> jax.Array:
-  """Sines and cosines of the flow time at `width`/2 periods from 4e-3 to 4, as π0.5 has them.
-
-  Args:
-    time: [B], 1 is noise and 0 is data.
-    width: even.
-
-  Returns:
-    [B, width].
-  """
-  periods = 4e-3 * (4.0 / 4e-3) ** jnp.linspace(0.0, 1.0, width // 2)
-  angle = 2 * jnp.pi * time[:, None] / periods
-  return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 
 class AdaptiveNorm(nn.Module):
@@ -178,7 +164,7 @@ class SmallActor(nn.Module):
     batch = noisy_action.shape[0]
     x = noisy_action.reshape(batch, self.horizon // self.steps_per_token, -1)
     x = self.action_in(x) + self.action_position
-    condition = self.time_in(time_embedding(time, self.expert_width))
+    condition = self.time_in(flow.time_embedding(time, self.expert_width))
     condition = nn.swish(self.time_out(nn.swish(condition)) + cache.scene)
     for block, keys_and_values in zip(self.expert_blocks, cache.keys_and_values, strict=True):
       x = block(x, condition, keys_and_values)

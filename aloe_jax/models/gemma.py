@@ -1,0 +1,347 @@
+"""Gemma with several experts that share their attention, under openpi's parameter names.
+
+Expert 0 is PaliGemma's language model and its leaves carry no suffix, so that published weights
+drop in; those of expert i > 0 carry `_i`. All experts attend to each other's tokens in one joint
+attention; everything else of a layer belongs to one expert. Any expert may be absent from a call:
+a prefix leaves its keys and values in a cache for later calls of another expert.
+
+Einsum legend: B batch, T query tokens, S key tokens, N heads, K key-value heads, G = N / K query
+heads that share one, H head width, D width of an expert, M hidden width of its MLP.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+from flax import linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from aloe_jax.models import remat as remat_lib
+
+MASKED = -2.3819763e38  # Gemma's fill for logits that may not be attended to
+MAX_PERIOD = 10_000  # of the rotary positions
+
+
+@dataclasses.dataclass(frozen=True)
+class Expert:
+  """Sizes of one expert; depth, heads, kv_heads and head_dim are the same in all experts.
+
+  Attributes:
+    width: D.
+    depth: layers.
+    mlp_dim: M.
+    heads: N.
+    kv_heads: K, fewer than N.
+    head_dim: H.
+    adaptive: norms are modulated by a condition instead of having a scale (adaRMS).
+  """
+
+  width: int
+  depth: int
+  mlp_dim: int
+  heads: int
+  kv_heads: int
+  head_dim: int
+  adaptive: bool = False
+
+
+@flax.struct.dataclass
+class Cache:
+  """Keys, after their rotation, and values of all layers: [depth, B, S, K, H] each."""
+
+  key: jax.Array
+  value: jax.Array
+
+
+def attention_mask(valid: jax.Array, autoregressive: jax.Array) -> jax.Array:
+  """Which token sees which: blocks that are bidirectional inside and causal among each other.
+
+  Args:
+    valid: [B, S] bool, False on padding.
+    autoregressive: [S] or [B, S] bool, True on the first token of each new block.
+
+  Returns:
+    [B, S, S] bool: the query may see the key if its block is the key's or a later one, and
+    both are valid.
+  """
+  block = jnp.cumsum(jnp.broadcast_to(autoregressive, valid.shape), axis=1)
+  sees = block[:, None, :] <= block[:, :, None]
+  return sees & valid[:, None, :] & valid[:, :, None]
+
+
+def rotate(x: jax.Array, positions: jax.Array) -> jax.Array:
+  """Rotary positions in float32, the two halves of a head rotated against each other.
+
+  Args:
+    x: [B, T, N, H].
+    positions: [B, T] int.
+
+  Returns:
+    [B, T, N, H] of the type of x.
+  """
+  half = x.shape[-1] // 2
+  period = MAX_PERIOD ** (jnp.arange(half, dtype=jnp.float32) / half)
+  angle = positions[:, :, None, None] / period
+  sin, cos = jnp.sin(angle), jnp.cos(angle)
+  first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+  turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+  return turned.astype(x.dtype)
+
+
+def attend(
+  query: jax.Array, keys_and_values: Sequence[tuple[jax.Array, jax.Array]], mask: jax.Array
+) -> jax.Array:
+  """Grouped-query attention with a float32 softmax.
+
+  Keys come in parts that are never laid side by side in memory, only their logits are: under
+  `jax.vmap` over samples, a cached prefix is read by all of them and copied for none.
+
+  Args:
+    query: [B, T, N, H], scaled.
+    keys_and_values: parts, each [B, S_i, K, H].
+    mask: [B, T, S], S the sum of S_i.
+
+  Returns:
+    [B, T, N, H].
+  """
+  batch, size, heads, width = query.shape
+  kv_heads = keys_and_values[0][0].shape[2]
+  query = query.reshape(batch, size, kv_heads, heads // kv_heads, width)
+  logits = [
+    jnp.einsum('BTKGH,BSKH->BKGTS', query, key, preferred_element_type=jnp.float32)
+    for key, _ in keys_and_values
+  ]
+  joined = jnp.where(mask[:, None, None], jnp.concatenate(logits, axis=-1), MASKED)
+  probabilities = jax.nn.softmax(joined, axis=-1).astype(query.dtype)
+  out, start = jnp.zeros_like(query), 0
+  for _, value in keys_and_values:
+    part = probabilities[..., start : start + value.shape[1]]
+    out = out + jnp.einsum('BKGTS,BSKH->BTKGH', part, value)
+    start += value.shape[1]
+  return out.reshape(batch, size, heads, width)
+
+
+class Norm(nn.Module):
+  """RMS norm; with a condition its scale, shift and the residual's gate come from that."""
+
+  adaptive: bool
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, condition: jax.Array | None
+  ) -> tuple[jax.Array, jax.Array | None]:
+    """Maps x [B, T, D] and condition [B, C] to the normed x and the gate [B, 1, D] or None."""
+    numbers = x.astype(jnp.float32)
+    normed = numbers * jax.lax.rsqrt(jnp.mean(jnp.square(numbers), axis=-1, keepdims=True) + 1e-6)
+    if not self.adaptive:
+      scale = self.param('scale', nn.initializers.zeros, x.shape[-1:])
+      return (normed * (1 + scale)).astype(x.dtype), None
+    dense = nn.Dense(3 * x.shape[-1], dtype=x.dtype, kernel_init=nn.initializers.zeros)
+    scale, shift, gate = jnp.split(dense(condition)[:, None], 3, axis=-1)
+    return (normed * (1 + scale) + shift).astype(x.dtype), gate
+
+
+class Einsum(nn.Module):
+  """One weight of some shape, contracted with x in the type of x."""
+
+  shape: tuple[int, ...]
+  fan_in: tuple[int, ...]  # axes that are summed over
+
+  @nn.compact
+  def __call__(self, equation: str, x: jax.Array) -> jax.Array:
+    others = tuple(axis for axis in range(len(self.shape)) if axis not in self.fan_in)
+    init = nn.initializers.variance_scaling(
+      1.0, 'fan_in', 'normal', in_axis=self.fan_in, out_axis=others
+    )
+    return jnp.einsum(equation, x, self.param('w', init, self.shape).astype(x.dtype))
+
+
+class Attention(nn.Module):
+  """Joint attention of the experts present."""
+
+  experts: tuple[Expert, ...]
+
+  @nn.compact
+  def __call__(
+    self,
+    inputs: Sequence[jax.Array | None],
+    positions: jax.Array,
+    mask: jax.Array,
+    cache: Cache | None,
+  ) -> tuple[list[jax.Array | None], Cache]:
+    """Maps the experts' tokens [B, T_i, D_i] to what they read, and the call's keys and values."""
+    queries, keys, values = [], [], []
+    for i, (expert, x) in enumerate(zip(self.experts, inputs, strict=True)):
+      if x is None:
+        continue
+      shape = (expert.heads, expert.width, expert.head_dim)
+      queries.append(Einsum(shape, (1,), name=_name('q_einsum', i))('BTD,NDH->BTNH', x))
+      shape = (2, expert.kv_heads, expert.width, expert.head_dim)
+      key, value = Einsum(shape, (2,), name=_name('kv_einsum', i))('BSD,CKDH->CBSKH', x)
+      keys.append(key)
+      values.append(value)
+    head_dim = self.experts[0].head_dim
+    query = rotate(jnp.concatenate(queries, axis=1), positions) * head_dim**-0.5
+    new = Cache(rotate(jnp.concatenate(keys, axis=1), positions), jnp.concatenate(values, axis=1))
+    parts = [(part.key, part.value) for part in (cache, new) if part is not None]
+    read = attend(query, parts, mask)
+
+    outputs: list[jax.Array | None] = []
+    start = 0
+    for i, (expert, x) in enumerate(zip(self.experts, inputs, strict=True)):
+      if x is None:
+        outputs.append(None)
+        continue
+      part = read[:, start : start + x.shape[1]]
+      start += x.shape[1]
+      shape = (expert.heads, expert.head_dim, expert.width)
+      out = Einsum(shape, (0, 1), name=_name('attn_vec_einsum', i))
+      outputs.append(out('BTNH,NHD->BTD', part))
+    return outputs, new
+
+
+class FeedForward(nn.Module):
+  """GELU-gated MLP without biases, [B, T, D] -> [B, T, D]."""
+
+  mlp_dim: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    width = x.shape[-1]
+    init = nn.initializers.lecun_normal(in_axis=-2, out_axis=-1, batch_axis=(0,))
+    gating = self.param('gating_einsum', init, (2, width, self.mlp_dim)).astype(x.dtype)
+    linear = self.param('linear', nn.initializers.lecun_normal(), (self.mlp_dim, width))
+    gate = nn.gelu(x @ gating[0], approximate=True)
+    return (gate * (x @ gating[1])) @ linear.astype(x.dtype)
+
+
+class Block(nn.Module):
+  """One layer of all experts."""
+
+  experts: tuple[Expert, ...]
+
+  @nn.compact
+  def __call__(
+    self,
+    inputs: tuple[jax.Array | None, ...],
+    cache: Cache | None,
+    positions: jax.Array,
+    mask: jax.Array,
+    conditions: tuple[jax.Array | None, ...],
+  ) -> tuple[tuple[jax.Array | None, ...], Cache]:
+    """The step of a scan over the depth: tokens are carried, the layer's cache goes in and out."""
+
+    def normed(name, xs):
+      pairs = [
+        (None, None) if x is None else Norm(expert.adaptive, name=_name(name, i))(x, conditions[i])
+        for i, (expert, x) in enumerate(zip(self.experts, xs, strict=True))
+      ]
+      return [y for y, _ in pairs], [gate for _, gate in pairs]
+
+    xs, gates = normed('pre_attention_norm', inputs)
+    xs, new = Attention(self.experts, name='attn')(xs, positions, mask, cache)
+    residual = [_gated(*parts) for parts in zip(inputs, xs, gates, strict=True)]
+    xs, gates = normed('pre_ffw_norm', residual)
+    xs = [
+      None if x is None else FeedForward(expert.mlp_dim, name=_name('mlp', i))(x)
+      for i, (expert, x) in enumerate(zip(self.experts, xs, strict=True))
+    ]
+    return tuple(_gated(*parts) for parts in zip(residual, xs, gates, strict=True)), new
+
+
+class Embedder(nn.Module):
+  """The token table of expert 0."""
+
+  vocab_size: int
+  width: int
+
+  @nn.compact
+  def __call__(self, tokens: jax.Array) -> jax.Array:
+    """Maps tokens [B, L] to rows [B, L, D] times sqrt(D), in the table's own type."""
+    table = self.param(
+      'input_embedding', nn.initializers.normal(self.width**-0.5), (self.vocab_size, self.width)
+    )
+    rows = jnp.take(table, tokens, axis=0)
+    return rows * jnp.sqrt(self.width).astype(rows.dtype)
+
+
+class Gemma(nn.Module):
+  """The Transformer.
+
+  Attributes:
+    experts: sizes of each.
+    vocab_size: rows of the token table.
+    dtype: of the computation; norms, rotations and the softmax are in float32.
+    remat: see `remat.apply`.
+    unroll: lay the layers out one after another, for counting FLOPs.
+  """
+
+  experts: tuple[Expert, ...]
+  vocab_size: int
+  dtype: Any = jnp.float32
+  remat: str = 'none'
+  unroll: bool = False
+
+  def setup(self):
+    first = self.experts[0]
+    for expert in self.experts[1:]:
+      for field in ('depth', 'heads', 'kv_heads', 'head_dim'):
+        found, wanted = getattr(expert, field), getattr(first, field)
+        if found != wanted:
+          raise ValueError(f'experts share their attention: {field} is {wanted} and {found}.')
+    self.embedder = Embedder(self.vocab_size, first.width)
+    self.layers = nn.scan(
+      remat_lib.apply(Block, self.remat),
+      variable_axes={'params': 0},
+      split_rngs={'params': True},
+      in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast),
+      length=first.depth,
+      unroll=first.depth if self.unroll else 1,
+    )(self.experts)
+    for i, expert in enumerate(self.experts):
+      setattr(self, _name('final_norm', i), Norm(expert.adaptive))
+
+  def embed(self, tokens: jax.Array) -> jax.Array:
+    """Maps tokens [B, L] to [B, L, D] of expert 0."""
+    return self.embedder(tokens).astype(self.dtype)
+
+  def __call__(
+    self,
+    inputs: Sequence[jax.Array | None],
+    positions: jax.Array,
+    mask: jax.Array,
+    conditions: Sequence[jax.Array | None] | None = None,
+    cache: Cache | None = None,
+  ) -> tuple[list[jax.Array | None], Cache]:
+    """Runs all layers.
+
+    Args:
+      inputs: embedded tokens [B, T_i, D_i] of each expert, None where it is absent.
+      positions: [B, T], T the sum of T_i, in the order of the experts.
+      mask: [B, T, S + T] bool, S tokens of the cache first.
+      conditions: [B, C] of each adaptive expert, else None.
+      cache: of an earlier call.
+
+    Returns:
+      Normed tokens of each expert, and the keys and values of this call's tokens alone.
+    """
+    present = tuple(None if x is None else x.astype(self.dtype) for x in inputs)
+    given = tuple(conditions or [None] * len(self.experts))
+    present, new = self.layers(present, cache, positions, mask, given)
+    outputs = [
+      None if x is None else getattr(self, _name('final_norm', i))(x, given[i])[0]
+      for i, x in enumerate(present)
+    ]
+    return outputs, new
+
+
+def _name(module: str, expert: int) -> str:
+  return f'{module}_{expert}' if expert else module
+
+
+def _gated(x: jax.Array | None, y: jax.Array | None, gate: jax.Array | None) -> jax.Array | None:
+  if x is None or y is None:
+    return None
+  return x + y if gate is None else x + y * gate
