@@ -1,0 +1,264 @@
+"""Statistics of states and actions, and the maps between a robot's units and the network's.
+
+The file `norm_stats.json` and the formulas are those of openpi, so that a released π0.5 and the
+statistics beside it mean the same here. Statistics are of the n numbers a robot really has,
+before any padding.
+"""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any, Protocol
+
+from absl import logging
+import numpy as np
+
+from aloe_jax import files
+from aloe_jax import types
+
+EPSILON = 1e-6  # added to every range and deviation, as in openpi
+NARROWEST = 1e-4  # of max(1, |centre|); a range or deviation below it is that of a constant
+BINS = 5000  # of the running histograms
+QUANTILES = (0.01, 0.99)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stats:
+  """Of each of n numbers, in the robot's units.
+
+  Attributes:
+    mean: [n] float64.
+    std: [n] float64, of the population.
+    q01: [n] float64, the value that 1% lie below; None where the file has none.
+    q99: [n] float64, likewise of 99%.
+  """
+
+  mean: np.ndarray
+  std: np.ndarray
+  q01: np.ndarray | None = None
+  q99: np.ndarray | None = None
+
+
+def read(path: pathlib.Path | str) -> dict[str, Stats]:
+  """Reads a `norm_stats.json`: data key ('state', 'actions') to its statistics.
+
+  Raises:
+    FileNotFoundError: if there is none.
+    ValueError: naming the file, the key and what is wrong with it.
+  """
+  path = pathlib.Path(path)
+  try:
+    content = json.loads(path.read_text())
+  except FileNotFoundError:
+    raise FileNotFoundError(
+      f'{path}: no such file; it is the norm_stats.json beside a checkpoint, in assets/<robot>/.'
+    ) from None
+  except ValueError as error:
+    raise ValueError(f'{path}: not a JSON file ({error}).') from error
+  if not isinstance(content, dict) or not isinstance(content.get('norm_stats'), dict):
+    raise ValueError(f"{path}: expected an object with the one key 'norm_stats'.")
+  return {key: _parse(f'{path}: {key!r}', entry) for key, entry in content['norm_stats'].items()}
+
+
+def write(path: pathlib.Path | str, stats: dict[str, Stats]) -> None:
+  """Writes or replaces a `norm_stats.json` that openpi reads too."""
+  entries = {
+    key: {
+      name: None if values is None else np.asarray(values, np.float64).tolist()
+      for name, values in vars(of_key).items()
+    }
+    for key, of_key in stats.items()
+  }
+  files.write_text(pathlib.Path(path), json.dumps({'norm_stats': entries}, indent=2))
+
+
+def _parse(where: str, entry: Any) -> Stats:
+  names = [field.name for field in dataclasses.fields(Stats)]
+  found: dict[str, np.ndarray] = {}
+  for name in names:
+    values = entry.get(name) if isinstance(entry, dict) else None
+    if values is None and name in ('q01', 'q99'):
+      continue
+    try:
+      found[name] = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+      raise ValueError(f'{where}: {name} is no list of numbers.') from None
+    if found[name].ndim != 1 or not np.isfinite(found[name]).all():
+      raise ValueError(f'{where}: {name} is no list of finite numbers.')
+  lengths = {name: len(values) for name, values in found.items()}
+  if len(set(lengths.values())) > 1:
+    raise ValueError(f'{where}: the lists differ in length, {lengths}.')
+  return Stats(**found)
+
+
+class RunningStats:
+  """Statistics of data that is seen once, batch by batch.
+
+  Quantiles come from histograms of `BINS` equal bins per number, spread anew over the smallest
+  and largest value whenever these move: what openpi computes, and not an exact quantile.
+
+  Args:
+    n: numbers per vector.
+  """
+
+  def __init__(self, n: int):
+    self._count = 0
+    self._mean = np.zeros(n)
+    self._mean_of_squares = np.zeros(n)
+    self._low = np.full(n, np.inf)
+    self._high = np.full(n, -np.inf)
+    self._edges = np.zeros((BINS + 1, n))
+    self._histogram = np.zeros((BINS, n))
+
+  def update(self, x: np.ndarray) -> None:
+    """Adds vectors x [..., n]."""
+    n = self._mean.size
+    if np.shape(x)[-1:] != (n,):
+      raise ValueError(f'found vectors of shape {list(np.shape(x))}, expected [..., {n}].')
+    vectors = np.asarray(x, np.float64).reshape(-1, n)
+    if not len(vectors):
+      return
+    self._spread(np.minimum(self._low, vectors.min(0)), np.maximum(self._high, vectors.max(0)))
+    self._histogram += _histogram(vectors, self._edges)
+    self._count += len(vectors)
+    part = len(vectors) / self._count
+    self._mean += part * (vectors.mean(0) - self._mean)
+    self._mean_of_squares += part * (np.square(vectors).mean(0) - self._mean_of_squares)
+
+  def stats(self) -> Stats:
+    """Of all vectors so far; a quantile is the left edge of the bin that it falls into."""
+    if self._count < 2:
+      raise ValueError(f'statistics need at least 2 vectors, found {self._count}.')
+    cumulative = self._histogram.cumsum(0)
+    dimension = np.arange(self._mean.size)
+    q01, q99 = (
+      self._edges[(cumulative >= q * self._count).argmax(0), dimension] for q in QUANTILES
+    )
+    variance = self._mean_of_squares - np.square(self._mean)
+    return Stats(self._mean.copy(), np.sqrt(np.maximum(0, variance)), q01, q99)
+
+  def _spread(self, low: np.ndarray, high: np.ndarray) -> None:
+    """Moves the histograms to bins between new bounds [n]."""
+    if (low == self._low).all() and (high == self._high).all():
+      return
+    if not self._count:
+      self._edges = np.linspace(low - 1e-10, high + 1e-10, BINS + 1)
+    else:
+      edges = np.linspace(low, high, BINS + 1)
+      left = self._edges[:-1].clip(low, high)  # the first edges lie 1e-10 outside
+      self._histogram = _histogram(left, edges, self._histogram)
+      self._edges = edges
+    self._low, self._high = low, high
+
+
+def _histogram(x: np.ndarray, edges: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+  """Counts x [m, n] (each `weights` [m, n] times) between edges [BINS + 1, n]: [BINS, n]."""
+  columns = [
+    np.histogram(x[:, i], edges[:, i], weights=None if weights is None else weights[:, i])[0]
+    for i in range(x.shape[1])
+  ]
+  return np.stack(columns, axis=1)
+
+
+class Normalizer(Protocol):
+  """A map to the network's units and its inverse; NumPy arrays or JAX ones, any leading axes."""
+
+  def __call__(self, x: types.Array) -> types.Array:
+    """The robot's units to the network's, [..., n]."""
+
+  def inverse(self, x: types.Array) -> types.Array:
+    """The network's units to the robot's, [..., n]."""
+
+
+class Identity:
+  """Units of the robot and of the network are the same."""
+
+  def __call__(self, x: types.Array) -> types.Array:
+    return x
+
+  def inverse(self, x: types.Array) -> types.Array:
+    return x
+
+
+class _Linear:
+  """(x - offset) / scale, on the first numbers where x has fewer than the statistics.
+
+  Args:
+    offset: [n] float64.
+    scale: [n] float64.
+    padding: what the inverse multiplies numbers past the n-th by.
+    key: of the statistics, for messages.
+  """
+
+  def __init__(self, offset: np.ndarray, scale: np.ndarray, padding: float, key: str):
+    self._offset = offset
+    self._scale = scale
+    self._padding = padding
+    self._key = key
+
+  def __call__(self, x: types.Array) -> types.Array:
+    width = x.shape[-1]
+    if width > self._scale.size:
+      raise ValueError(
+        f'the data of {self._key!r} is {width} wide, its statistics {self._scale.size}; '
+        'take the statistics of this robot, or compute them again from this data.'
+      )
+    return (x - self._offset[:width]) / self._scale[:width]
+
+  def inverse(self, x: types.Array) -> types.Array:
+    width = x.shape[-1]
+    extra = max(0, width - self._scale.size)
+    scale = np.pad(self._scale, (0, extra), constant_values=self._padding)
+    return x * scale[:width] + np.pad(self._offset, (0, extra))[:width]
+
+
+class Quantile(_Linear):
+  """q01 to -1 and q99 to 1, what π0.5 uses; values beyond them are not cut.
+
+  The inverse lets numbers without statistics pass. A number with q99 - q01 near zero (see
+  `NARROWEST`) would become huge as soon as it moves; its range is taken to be 1, and a warning
+  names it.
+
+  Args:
+    stats: with quantiles.
+    key: of the statistics, for messages: 'state' or 'actions'.
+  """
+
+  def __init__(self, stats: Stats, key: str):
+    if stats.q01 is None or stats.q99 is None:
+      raise ValueError(
+        f'the statistics of {key!r} have no q01 and q99, which quantile normalisation needs; '
+        'use z-scores or compute the statistics again.'
+      )
+    centre = (stats.q01 + stats.q99) / 2
+    half = (_widened(stats.q99 - stats.q01, centre, 'q99 - q01', key) + EPSILON) / 2
+    super().__init__(stats.q01 + half, half, 1, key)
+
+
+class ZScore(_Linear):
+  """Mean to 0 and standard deviation to 1, what π0 uses.
+
+  The inverse multiplies numbers without statistics by 1 + 1e-6, as openpi does. A number with a
+  standard deviation near zero (see `NARROWEST`) is only shifted, and a warning names it.
+
+  Args:
+    stats: of the data.
+    key: of the statistics, for messages: 'state' or 'actions'.
+  """
+
+  def __init__(self, stats: Stats, key: str):
+    scale = _widened(stats.std, stats.mean, 'std', key) + EPSILON
+    super().__init__(stats.mean, scale, 1 + EPSILON, key)
+
+
+def _widened(spread: np.ndarray, centre: np.ndarray, what: str, key: str) -> np.ndarray:
+  """`spread` [n] with 1 where it is near zero, after a warning."""
+  narrow = spread < NARROWEST * np.maximum(1, np.abs(centre))
+  if narrow.any():
+    logging.warning(
+      '%r hardly moves in dimensions %s (%s near zero); they are scaled as if it were 1.',
+      key,
+      np.flatnonzero(narrow).tolist(),
+      what,
+    )
+  return np.where(narrow, 1.0, spread)
