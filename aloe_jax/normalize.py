@@ -55,13 +55,27 @@ def read(path: pathlib.Path | str) -> dict[str, Stats]:
     ) from None
   except ValueError as error:
     raise ValueError(f'{path}: not a JSON file ({error}).') from error
+  return from_json(content, str(path))
+
+
+def from_json(content: Any, where: str) -> dict[str, Stats]:
+  """What `to_json` made, or a `norm_stats.json` holds; `where` begins the messages.
+
+  Raises:
+    ValueError: naming the key and what is wrong with it.
+  """
   if not isinstance(content, dict) or not isinstance(content.get('norm_stats'), dict):
-    raise ValueError(f"{path}: expected an object with the one key 'norm_stats'.")
-  return {key: _parse(f'{path}: {key!r}', entry) for key, entry in content['norm_stats'].items()}
+    raise ValueError(f"{where}: expected an object with the one key 'norm_stats'.")
+  return {key: _parse(f'{where}: {key!r}', entry) for key, entry in content['norm_stats'].items()}
 
 
 def write(path: pathlib.Path | str, stats: dict[str, Stats]) -> None:
   """Writes or replaces a `norm_stats.json` that openpi reads too."""
+  files.write_text(pathlib.Path(path), json.dumps(to_json(stats), indent=2))
+
+
+def to_json(stats: dict[str, Stats]) -> dict[str, Any]:
+  """The statistics as plain lists, in the structure of openpi's file."""
   entries = {
     key: {
       name: None if values is None else np.asarray(values, np.float64).tolist()
@@ -69,7 +83,7 @@ def write(path: pathlib.Path | str, stats: dict[str, Stats]) -> None:
     }
     for key, of_key in stats.items()
   }
-  files.write_text(pathlib.Path(path), json.dumps({'norm_stats': entries}, indent=2))
+  return {'norm_stats': entries}
 
 
 def _parse(where: str, entry: Any) -> Stats:
