@@ -12,6 +12,7 @@ INSTALL = [
   'orbax-checkpoint>=0.12',
   'pillow>=13',
   'rich>=15',
+  'scipy>=1.17',
   'simplejpeg>=1.9',
   'tensorboardX>=2.6.5',
   'tensorflow-datasets>=4.9.10',

@@ -27,7 +27,7 @@ FLOORS = (
     'tokenizer',
     'types',
   ),
-  ('models/*', 'data/*'),
+  ('models/*', 'data/*', 'pretrained/*'),
   ('agents/*', 'bank', 'checkpoints', 'learner', 'policy', 'train_state', 'weights'),
   (
     'envs/*',
