@@ -2,6 +2,7 @@ import setuptools
 
 INSTALL = [
   'absl-py>=2.5',
+  'augmax>=0.4.1',
   'chex>=0.1.92',
   'flax>=0.12.8',
   'jax>=0.10',
@@ -13,6 +14,7 @@ INSTALL = [
   'pillow>=13',
   'rich>=15',
   'scipy>=1.17',
+  'sentencepiece>=0.2.3',
   'simplejpeg>=1.9',
   'tensorboardX>=2.6.5',
   'tensorflow-datasets>=4.9.10',

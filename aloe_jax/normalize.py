@@ -194,39 +194,7 @@ class Identity:
     return x
 
 
-class _Linear:
-  """(x - offset) / scale, on the first numbers where x has fewer than the statistics.
-
-  Args:
-    offset: [n] float64.
-    scale: [n] float64.
-    padding: what the inverse multiplies numbers past the n-th by.
-    key: of the statistics, for messages.
-  """
-
-  def __init__(self, offset: np.ndarray, scale: np.ndarray, padding: float, key: str):
-    self._offset = offset
-    self._scale = scale
-    self._padding = padding
-    self._key = key
-
-  def __call__(self, x: types.Array) -> types.Array:
-    width = x.shape[-1]
-    if width > self._scale.size:
-      raise ValueError(
-        f'the data of {self._key!r} is {width} wide, its statistics {self._scale.size}; '
-        'take the statistics of this robot, or compute them again from this data.'
-      )
-    return (x - self._offset[:width]) / self._scale[:width]
-
-  def inverse(self, x: types.Array) -> types.Array:
-    width = x.shape[-1]
-    extra = max(0, width - self._scale.size)
-    scale = np.pad(self._scale, (0, extra), constant_values=self._padding)
-    return x * scale[:width] + np.pad(self._offset, (0, extra))[:width]
-
-
-class Quantile(_Linear):
+class Quantile:
   """q01 to -1 and q99 to 1, what π0.5 uses; values beyond them are not cut.
 
   The inverse lets numbers without statistics pass. A number with q99 - q01 near zero (see
@@ -245,11 +213,21 @@ class Quantile(_Linear):
         'use z-scores or compute the statistics again.'
       )
     centre = (stats.q01 + stats.q99) / 2
-    half = (_widened(stats.q99 - stats.q01, centre, 'q99 - q01', key) + EPSILON) / 2
-    super().__init__(stats.q01 + half, half, 1, key)
+    self._low = stats.q01
+    self._range = _widened(stats.q99 - stats.q01, centre, 'q99 - q01', key) + EPSILON
+    self._key = key
+
+  def __call__(self, x: types.Array) -> types.Array:
+    width = _checked_width(x, self._low.size, self._key)
+    return (x - self._low[:width]) / self._range[:width] * 2 - 1
+
+  def inverse(self, x: types.Array) -> types.Array:
+    width = x.shape[-1]
+    shift = _resized(np.ones_like(self._low), width, 0)
+    return (x + shift) * _resized(self._range / 2, width, 1) + _resized(self._low, width, 0)
 
 
-class ZScore(_Linear):
+class ZScore:
   """Mean to 0 and standard deviation to 1, what π0 uses.
 
   The inverse multiplies numbers without statistics by 1 + 1e-6, as openpi does. A number with a
@@ -261,8 +239,33 @@ class ZScore(_Linear):
   """
 
   def __init__(self, stats: Stats, key: str):
-    scale = _widened(stats.std, stats.mean, 'std', key) + EPSILON
-    super().__init__(stats.mean, scale, 1 + EPSILON, key)
+    self._mean = stats.mean
+    self._scale = _widened(stats.std, stats.mean, 'std', key) + EPSILON
+    self._key = key
+
+  def __call__(self, x: types.Array) -> types.Array:
+    width = _checked_width(x, self._mean.size, self._key)
+    return (x - self._mean[:width]) / self._scale[:width]
+
+  def inverse(self, x: types.Array) -> types.Array:
+    width = x.shape[-1]
+    return x * _resized(self._scale, width, 1 + EPSILON) + _resized(self._mean, width, 0)
+
+
+def _checked_width(x: types.Array, known: int, key: str) -> int:
+  """Last axis of x, which may not exceed that of the statistics."""
+  width = x.shape[-1]
+  if width > known:
+    raise ValueError(
+      f'the data of {key!r} is {width} wide, its statistics {known}; take the statistics of '
+      'this robot, or compute them again from this data.'
+    )
+  return width
+
+
+def _resized(values: np.ndarray, width: int, fill: float) -> np.ndarray:
+  """Values [n] cut or filled up to [width]."""
+  return np.pad(values, (0, max(0, width - values.size)), constant_values=fill)[:width]
 
 
 def _widened(spread: np.ndarray, centre: np.ndarray, what: str, key: str) -> np.ndarray:

@@ -15,8 +15,11 @@ PACKAGE = pathlib.Path(__file__).parents[1] / 'aloe_jax'
 FLOORS = (
   (
     '__init__',
+    'augment',
     'config',
     'files',
+    'images',
+    'inputs',
     'losses',
     'metrics',
     'normalize',

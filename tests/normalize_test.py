@@ -66,6 +66,7 @@ def test_quantiles_become_minus_one_and_one_and_means_and_deviations_zero_and_on
   np.testing.assert_allclose(quantile(np.array([7.0])), [3], 1e-5)  # beyond q99: not cut
   zscore = normalize.ZScore(STATS, 'state')
   np.testing.assert_allclose(zscore(np.array([[1, 0], [3, 0.5]])), [[0] * 2, [1] * 2], 1e-5)
+  assert quantile(STATS.q01).tolist() == [-1, -1]  # to the last bit, for the bins of a prompt
   same = np.ones(3)
   assert normalize.Identity()(same) is same and normalize.Identity().inverse(same) is same
 
