@@ -18,6 +18,7 @@ INSTALL = [
   'simplejpeg>=1.9',
   'tensorboardX>=2.6.5',
   'tensorflow-datasets>=4.9.10',
+  'tensorstore>=0.1.86',
   # Reads and writes episodes; it never sees an accelerator.
   'tensorflow-cpu>=2.21; sys_platform == "linux" and platform_machine == "x86_64"',
   'tensorflow>=2.21; sys_platform != "linux" or platform_machine != "x86_64"',

@@ -89,7 +89,7 @@ def stack_layers(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def unstack_layers(params: Mapping[str, Any]) -> dict[str, Any]:
   """The inverse of `stack_layers`: '.../encoderblock/...' becomes '.../encoderblock_{i}/...'."""
-  split = {}
+  split: dict[str, np.ndarray] = {}
   for path, array in traverse_util.flatten_dict(params, sep='/').items():
     match = _STACK.fullmatch(path)
     if match:

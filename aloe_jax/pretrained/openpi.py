@@ -1,0 +1,221 @@
+"""π0.5 checkpoints as openpi publishes and trains them: Orbax directories in and out.
+
+A directory holds `params/`, an Orbax item, and `assets/<asset>/norm_stats.json`, the statistics
+that actions and states are normalised with. A step of a training run holds a `train_state` too,
+and all its paths end in an extra 'value'. Paths here, such as 'action_in_proj/kernel', begin
+below the item's one top key 'params' and have no such ending.
+"""
+
+from collections.abc import Mapping, Sequence
+import json
+import pathlib
+import re
+import tempfile
+from typing import Any
+
+from flax import traverse_util
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import tensorstore
+
+from aloe_jax import normalize
+from aloe_jax.pretrained import trees
+
+_STATS = 'norm_stats.json'
+_TOP = 'params/'
+_NNX = '/value'
+_REFUSED = {
+  r'state_proj/.*': 'is a π0 checkpoint, expected π0.5: π0.5 has no',
+  r'.*lora_[ab]': 'holds LoRA weights; merge them into the weights they adapt first:',
+  r'.*/qkv_einsum/.*': 'has as many key as query heads and so fuses them, as no π0.5 does:',
+}
+
+
+def shapes(directory: pathlib.Path) -> dict[str, Any]:
+  """What a checkpoint holds, from its metadata alone.
+
+  Args:
+    directory: a released checkpoint or a step of a training run.
+
+  Returns:
+    Nested `jax.ShapeDtypeStruct`, dtypes as stored.
+
+  Raises:
+    FileNotFoundError: there is no such directory.
+    ValueError: it is no whole π0.5 checkpoint of openpi; says what it is.
+  """
+  leaves, _ = _describe(directory)
+  return traverse_util.unflatten_dict(leaves, sep='/')
+
+
+def restore(
+  directory: pathlib.Path, like: Mapping[str, Any], *, may_miss: Sequence[str] = ()
+) -> dict[str, Any]:
+  """Reads the parameters straight to where they are wanted.
+
+  Leaves are cast while they are read. Of the host's memory, all reads under way at one time take
+  about the size of the largest leaf.
+
+  Args:
+    directory: a released checkpoint or a step of a training run.
+    like: nested `jax.ShapeDtypeStruct` of the dtypes wanted; those without a sharding become
+      NumPy arrays.
+    may_miss: regular expressions of the paths that may be absent.
+
+  Returns:
+    Nested arrays like `like`, less the leaves that are absent.
+
+  Raises:
+    FileNotFoundError: there is no such directory.
+    ValueError: it is no whole π0.5 checkpoint, or does not fit `like`; see `trees.check`.
+  """
+  found, ending = _describe(directory)
+  wanted = traverse_util.flatten_dict(like, sep='/')
+  trees.check(found, wanted, where=str(directory), may_miss=may_miss)
+  stored = {f'{_TOP}{path}{ending}': wanted[path] for path in found}
+  item = traverse_util.unflatten_dict(stored, sep='/')
+  arguments = ocp.args.PyTreeRestore(item, restore_args=jax.tree.map(_restore_args, item))
+  try:
+    with ocp.Checkpointer(_handler(found)) as checkpointer:
+      restored = checkpointer.restore(_item(directory), arguments)
+  except Exception as error:
+    reason = error.__cause__ or error  # Orbax wraps some of what the reader says
+    if not isinstance(reason, ValueError):
+      raise
+    raise ValueError(
+      f'{directory}: an array cannot be read; copy it again if it was cut short. '
+      f'{_in_short(reason)}'
+    ) from error
+  arrays = traverse_util.flatten_dict(restored, sep='/')
+  return traverse_util.unflatten_dict(
+    {path: arrays[f'{_TOP}{path}{ending}'] for path in found}, sep='/'
+  )
+
+
+def assets(directory: pathlib.Path) -> dict[str, pathlib.Path]:
+  """The statistics file of each asset id, such as 'trossen' or 'physical-intelligence/libero'."""
+  root = directory / 'assets'
+  return {file.parent.relative_to(root).as_posix(): file for file in sorted(root.rglob(_STATS))}
+
+
+def export(
+  directory: pathlib.Path,
+  params: Mapping[str, Any],
+  *,
+  stats: dict[str, normalize.Stats],
+  asset: str,
+) -> None:
+  """Writes a checkpoint in the layout that openpi releases; it appears whole or not at all.
+
+  Args:
+    directory: that must not exist yet.
+    params: nested NumPy or JAX arrays, sharded or not.
+    stats: of each data key ('state', 'actions').
+    asset: the id that the statistics are found by.
+
+  Raises:
+    FileExistsError: the directory exists.
+  """
+  if directory.exists():
+    raise FileExistsError(f'{directory} exists; give a directory that does not.')
+  directory.parent.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryDirectory(prefix=f'.{directory.name}.', dir=directory.parent) as temporary:
+    unfinished = pathlib.Path(temporary).absolute() / directory.name
+    with ocp.PyTreeCheckpointer() as checkpointer:
+      checkpointer.save(unfinished / 'params', {'params': params})
+    normalize.write(unfinished / 'assets' / asset / _STATS, stats)
+    unfinished.rename(directory)
+
+
+def _describe(directory: pathlib.Path) -> tuple[dict[str, jax.ShapeDtypeStruct], str]:
+  """The leaves by path, and what their paths end in besides ('/value' or nothing)."""
+  _check_layout(directory)
+  with ocp.PyTreeCheckpointer() as checkpointer:
+    metadata = checkpointer.metadata(_item(directory)).item_metadata
+  if metadata is None:
+    raise ValueError(f'{directory} lacks arrays that params/_METADATA names; copy it again.')
+  stored = traverse_util.flatten_dict(metadata.tree, sep='/')
+  if not all(path.startswith(_TOP) for path in stored):
+    raise ValueError(
+      f"{directory}/params holds {sorted(metadata.tree)}, expected 'params' as openpi writes it."
+    )
+  # Attention has a module called 'value' in its own right.
+  ending = _NNX if all(path.endswith(_NNX) for path in stored) else ''
+  leaves = {
+    path.removeprefix(_TOP).removesuffix(ending): jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    for path, leaf in stored.items()
+  }
+  for pattern, problem in _REFUSED.items():
+    culprits = [path for path in leaves if re.fullmatch(pattern, path)]
+    if culprits:
+      raise ValueError(f'{directory} {problem} {", ".join(culprits)}.')
+  return leaves, ending
+
+
+def _check_layout(directory: pathlib.Path) -> None:
+  if not directory.is_dir():
+    raise FileNotFoundError(
+      f'{directory}: there is no such directory. A released checkpoint has to be copied first: '
+      'gcloud storage cp -r gs://openpi-assets/checkpoints/pi05_base .'
+    )
+  if (directory / 'model.safetensors').exists():
+    raise ValueError(
+      f'{directory} is a conversion to PyTorch (it holds model.safetensors); give the JAX '
+      'checkpoint it was made from.'
+    )
+  item = _item(directory)
+  if not item.is_dir():
+    steps = [int(p.parent.name) for p in directory.glob('*/params') if p.parent.name.isdecimal()]
+    if steps:
+      raise ValueError(
+        f'{directory} holds the steps of a training run; give one, the newest is '
+        f'{directory / str(max(steps))}.'
+      )
+    raise ValueError(
+      f'{directory} is no checkpoint of openpi: expected params/ and assets/ in it, found '
+      f'{sorted(p.name for p in directory.iterdir())}.'
+    )
+  for name in ('_METADATA', 'manifest.ocdbt'):
+    if not (item / name).exists():
+      raise ValueError(f'{directory} is not whole: params/{name} is missing; copy it again.')
+  try:
+    _read_index(item)
+  except ValueError as error:
+    raise ValueError(
+      f'{directory}/params was cut short or is damaged; copy it again. {_in_short(error)}'
+    ) from error
+
+
+def _read_index(item: pathlib.Path) -> None:
+  """Reads all that says where the arrays lie.
+
+  Orbax reads this once an array, all at once, and would bury one error under as many.
+  """
+  for name in ('_METADATA', '_sharding'):
+    if (item / name).exists():
+      json.loads((item / name).read_text())
+  base = {'driver': 'file', 'path': f'{item}/'}
+  tensorstore.KvStore.open({'driver': 'ocdbt', 'base': base}).result().list().result()
+
+
+def _in_short(error: BaseException) -> str:
+  """What TensorStore says, less its settings."""
+  return str(error).partition(' [tensorstore_spec')[0]
+
+
+def _item(directory: pathlib.Path) -> pathlib.Path:
+  """Where the parameters lie; Orbax wants absolute paths."""
+  return directory.absolute() / 'params'
+
+
+def _handler(leaves: Mapping[str, jax.ShapeDtypeStruct]) -> ocp.PyTreeCheckpointHandler:
+  """Reads with as little of the host's memory as the largest leaf allows."""
+  largest = max(leaf.size * leaf.dtype.itemsize for leaf in leaves.values())
+  return ocp.PyTreeCheckpointHandler(restore_concurrent_gb=1 + largest // 10**9)
+
+
+def _restore_args(leaf: jax.ShapeDtypeStruct) -> ocp.RestoreArgs:
+  if leaf.sharding is None:
+    return ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype)
+  return ocp.ArrayRestoreArgs(sharding=leaf.sharding, global_shape=leaf.shape, dtype=leaf.dtype)
