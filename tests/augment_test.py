@@ -73,6 +73,13 @@ def test_a_wrist_camera_keeps_every_edge_in_its_place():
   assert (contrast['head'] > 0.1).all()
 
 
+def test_pictures_of_one_colour_such_as_those_of_a_missing_camera_stay_of_one_colour():
+  grey = np.array([0, 128, 255], np.uint8).repeat(ROWS // 3)[:, None, None, None]
+  plain = np.broadcast_to(grey, pictures().shape)
+  images = np.asarray(apply(KEY, {'left_wrist': plain}, np.arange(ROWS))['left_wrist'])
+  assert (np.ptp(images, axis=(1, 2, 3)) < 1e-6).all()
+
+
 def test_colours_change_in_about_half_of_the_rows():
   apart = np.abs(augmented()['left_wrist'] - in_model_range(pictures())).max((1, 2, 3))
   changed = apart > 0.02

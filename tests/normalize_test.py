@@ -82,6 +82,13 @@ def test_the_inverse_undoes_the_map_also_of_fewer_numbers_than_the_statistics(mo
   np.testing.assert_allclose(compiled, x, atol=1e-6)
 
 
+@pytest.mark.parametrize('mode, factor', [('quantile', 1), ('zscore', 1 + 1e-6)])
+def test_the_inverse_leaves_padding_alone_but_for_what_openpi_does_to_it(mode, factor):
+  x = np.array([[0, 0, 1e-9, -3e6]])
+  robot = MODES[mode](STATS, 'actions').inverse(x)
+  np.testing.assert_allclose(robot[0, 2:], x[0, 2:] * factor, rtol=1e-12)
+
+
 @pytest.mark.parametrize('mode', MODES)
 def test_data_wider_than_the_statistics_is_refused(mode):
   with pytest.raises(ValueError, match="data of 'actions' is 3 wide, its statistics 2; take"):
@@ -203,12 +210,12 @@ def test_statistics_of_batches_agree_with_those_of_all_at_once_to_a_bin():
 
 def test_no_value_is_lost_when_only_the_largest_grows_and_a_constant_keeps_its_value():
   running = normalize.RunningStats(2)
-  running.update(np.array([[0.0, 7]] * 98))  # a range of nothing: all lie on its first edge
-  running.update(np.array([[1.0, 7]] * 2))
+  running.update(np.array([[0.0, 7]] * 98 + [[0.5, 7]]))
+  running.update(np.array([[1.0, 7]]))
   stats = running.stats()
   np.testing.assert_allclose(stats.q01, [0, 7], atol=1e-9)
-  np.testing.assert_allclose(stats.q99, [1 - 1 / normalize.BINS, 7], atol=1e-9)
-  np.testing.assert_allclose(stats.std, [0.14, 0], atol=1e-6)
+  np.testing.assert_allclose(stats.q99, [0.5, 7], atol=1.1 / normalize.BINS)  # the 99th of 100
+  np.testing.assert_allclose(stats.std, [np.sqrt(0.0125 - 0.015**2), 0], atol=1e-6)
 
 
 def test_statistics_of_fewer_than_two_vectors_and_of_other_widths_are_refused():
