@@ -108,5 +108,4 @@ def _sample(
   samples: int,
 ) -> jax.Array:
   """[B, M, h, A]; compiled once, whatever the policy's parameters."""
-  noise = policy_lib.row_noise(noise_key, row, samples, policy.chunk_shape)
-  return policy.sample(observation, noise)
+  return policy.sample(observation, policy.noise(noise_key, row, samples))

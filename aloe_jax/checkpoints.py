@@ -28,24 +28,44 @@ class Checkpoints:
       return None
     return max(ocp.utils.checkpoint_steps(self._directory), default=None)
 
+  def newest(self) -> pathlib.Path:
+    """Directory of the newest checkpoint.
+
+    Raises:
+      FileNotFoundError: there is none.
+    """
+    latest = self.latest()
+    if latest is None:
+      raise FileNotFoundError(
+        f'{self._directory} holds no checkpoint; expected the --workdir of a run, or give '
+        '--checkpoint.'
+      )
+    return self.path(latest)
+
   def path(self, number: int) -> pathlib.Path:
     """Directory of a checkpoint."""
     return self._directory / str(number)
 
-  def save(self, number: int, state: TrainState, meta: dict[str, Any]) -> None:
+  def save(self, number: int, state: TrainState, encoder: Any, meta: dict[str, Any]) -> None:
     """Writes a checkpoint; on return it is whole on disk.
 
     Args:
       number: its directory's name.
       state: one global copy.
+      encoder: parameters of the frozen encoder that the critic was trained on; {} for none.
       meta: JSON about it; `architecture` is what `restore` compares.
     """
     with ocp.CheckpointManager(self._directory) as manager:
-      manager.save(
-        number,
-        args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)),
-      )
+      items: dict[str, Any] = {'state': ocp.args.StandardSave(state)}
+      if encoder:
+        items['encoder'] = ocp.args.StandardSave(encoder)
+      manager.save(number, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)))
       manager.wait_until_finished()
+
+
+def is_one(path: pathlib.Path) -> bool:
+  """Whether there is a checkpoint of a run at `path`."""
+  return (path / 'meta' / 'metadata').exists()
 
 
 def read_meta(path: pathlib.Path) -> dict[str, Any]:
@@ -54,13 +74,12 @@ def read_meta(path: pathlib.Path) -> dict[str, Any]:
   Raises:
     FileNotFoundError: there is no checkpoint at `path`.
   """
-  file = path / 'meta' / 'metadata'
-  if not file.exists():
+  if not is_one(path):
     raise FileNotFoundError(
       f'{path} is not a checkpoint: expected a directory such as '
       'runs/laundry/checkpoints/4, holding "state" and "meta".'
     )
-  return json.loads(file.read_text())
+  return json.loads((path / 'meta' / 'metadata').read_text())
 
 
 def restore(path: pathlib.Path, like: TrainState, architecture: dict[str, Any]) -> TrainState:
@@ -68,7 +87,8 @@ def restore(path: pathlib.Path, like: TrainState, architecture: dict[str, Any]) 
 
   Args:
     path: of the checkpoint.
-    like: a state of the shapes wanted, or their `jax.eval_shape`.
+    like: a state of the shapes wanted, or their `jax.eval_shape`; leaves that say where they
+      lie are read straight there.
     architecture: of the networks wanted, compared with the checkpoint's before any read.
 
   Raises:
@@ -76,9 +96,20 @@ def restore(path: pathlib.Path, like: TrainState, architecture: dict[str, Any]) 
     ValueError: it is of another architecture; see `check`.
   """
   check(path, architecture)
-  shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), like)
+  return _read(path / 'state', like)
+
+
+def restore_encoder(path: pathlib.Path, like: Any) -> Any:
+  """Reads back the frozen encoder of a checkpoint; `like` as for `restore`."""
+  return _read(path / 'encoder', like)
+
+
+def _read(item: pathlib.Path, like: Any) -> Any:
+  def described(x):
+    return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=getattr(x, 'sharding', None))
+
   with ocp.StandardCheckpointer() as checkpointer:
-    return checkpointer.restore(path.absolute() / 'state', shapes)
+    return checkpointer.restore(item.absolute(), jax.tree.map(described, like))
 
 
 def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ import ml_collections
 from ml_collections import config_flags
 
 from aloe_jax import files
+from aloe_jax import types
 
 CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'Experiment, with a variant after a colon: experiments/laundry.py:sim'
@@ -30,7 +31,11 @@ CHOICES = {
   'sim.observation': ('objects', 'pixels'),
   'data.timeout': ('failure', 'bootstrap'),
   'data.takeover': ('failure', 'continue'),
+  'data.normalization': ('quantile', 'zscore', 'none'),
   'actor.kind': ('small', 'pi05'),
+  'actor.dtype': ('float32', 'bfloat16'),
+  'actor.param_dtype': ('float32', 'bfloat16'),
+  'actor.remat': ('none', 'full', 'dots'),
   'actor.flow_time': ('uniform', 'beta'),
   'actor.weights': ('per_phase', 'per_step'),
   'actor.beta_unit': ('sigma', 'raw'),
@@ -41,8 +46,9 @@ CHOICES = {
 }
 POSITIVE = (
     'task.chunk', 'task.execute', 'actor.flow_steps', 'actor.samples', 'actor.batch_size',
-    'actor.beta', 'actor.clip', 'critic.size', 'critic.batch_size', 'evaluation.episodes',
-    'train.updates_per_call',
+    'actor.beta', 'actor.clip', 'actor.best_of', 'critic.size', 'critic.batch_size',
+    'evaluation.episodes', 'train.actor_updates_per_call',
+    'train.critic_updates_per_call',
 )  # fmt: skip
 
 
@@ -103,10 +109,52 @@ def validate(config: ml_collections.ConfigDict) -> None:
       f'config.critic.heads is {config.critic.heads}, which does not divide the width of '
       f'{config.critic.width}.'
     )
-  if chunk % config.actor.steps_per_token:
+  unknown = set(config.task.cameras) - set(types.CAMERAS)
+  if unknown or not config.task.cameras:
     raise ValueError(
-      f'config.actor.steps_per_token is {config.actor.steps_per_token}, which does not divide '
-      f'the chunk of {chunk} steps.'
+      f'config.task.cameras is {tuple(config.task.cameras)}; expected some of {types.CAMERAS}.'
+    )
+  if config.actor.best_of > 1 and config.agent != 'aloe':
+    raise ValueError(
+      f'config.actor.best_of is {config.actor.best_of}, but {config.agent!r} has no critic of '
+      "actions to choose by; expected 1, or config.agent='aloe'."
+    )
+  (_validate_pi05 if config.actor.kind == 'pi05' else _validate_small)(config)
+
+
+def _validate_small(config: ml_collections.ConfigDict) -> None:
+  chunk, shared = config.task.chunk, config.actor.small.steps_per_token
+  if chunk % shared:
+    raise ValueError(
+      f'config.actor.small.steps_per_token is {shared}, which does not divide the chunk of '
+      f'{chunk} steps.'
+    )
+  if config.actor.augment:
+    raise ValueError('config.actor.augment is True, but the small actor sees no images.')
+
+
+def _validate_pi05(config: ml_collections.ConfigDict) -> None:
+  actor, task = config.actor, config.task
+  if actor.image_size % actor.vision.patch:
+    raise ValueError(
+      f'config.actor.image_size is {actor.image_size} pixels; expected a multiple of the patch '
+      f'of {actor.vision.patch}.'
+    )
+  if task.action_size > actor.action_size:
+    raise ValueError(
+      f'config.task.action_size is {task.action_size}, more than the {actor.action_size} that '
+      'config.actor.action_size has room for.'
+    )
+  for width, heads, name in (
+    (actor.vision.width, actor.vision.heads, 'vision.heads'),
+    (actor.language.heads, actor.language.kv_heads, 'language.kv_heads'),
+  ):
+    if width % heads:
+      raise ValueError(f'config.actor.{name} is {heads}, which does not divide {width}.')
+  if actor.language.heads == actor.language.kv_heads:
+    raise ValueError(
+      f'config.actor.language has {actor.language.heads} heads and as many kv_heads; published '
+      'weights of that kind have other names, expected fewer kv_heads.'
     )
 
 

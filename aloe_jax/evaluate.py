@@ -14,7 +14,10 @@ from aloe_jax import config as config_lib
 from aloe_jax import evaluation
 from aloe_jax import experiment as experiment_lib
 from aloe_jax import files
+from aloe_jax import policy as policy_lib
 from aloe_jax import progress
+from aloe_jax import rollout
+from aloe_jax import start as start_lib
 
 CHECKPOINT = flags.DEFINE_string(
   'checkpoint', None, 'Checkpoint to evaluate; by default the newest of --workdir'
@@ -35,17 +38,15 @@ def main() -> None:
       raise ValueError('there is no simulator in this config; append :sim to it.')
     experiment = experiment_lib.Experiment(config)
     paths = _checkpoints(workdir)
-    like = experiment.abstract_state()
-    architecture = experiment.architecture()
-    states = {path: checkpoints.restore(path, like, architecture) for path in paths}
+    contestants = {path: _policy(experiment, path) for path in paths}
 
-  setup = experiment.simulation(unseen=UNSEEN.value, disturb=DISTURB.value)
   found = {}
-  for path, state in states.items():
+  for path, (policy, observe) in contestants.items():
+    setup = experiment.simulation(observe, unseen=UNSEEN.value, disturb=DISTURB.value)
     with progress.bar(f'Evaluate {path}', config.evaluation.episodes, 'episodes') as advance:
       found[path] = evaluation.evaluate(
         setup,
-        experiment.policy(state),
+        policy,
         episodes=config.evaluation.episodes,
         seed=seed,
         control_hz=config.task.control_hz,
@@ -68,18 +69,22 @@ def main() -> None:
 
 def _checkpoints(workdir: pathlib.Path) -> list[pathlib.Path]:
   """The checkpoints to evaluate, one or two."""
-  if CHECKPOINT.value:
-    first = pathlib.Path(CHECKPOINT.value)
-  else:
-    kept = checkpoints.Checkpoints(workdir / 'checkpoints')
-    latest = kept.latest()
-    if latest is None:
-      raise FileNotFoundError(
-        f'{workdir / "checkpoints"} holds no checkpoint; expected the --workdir of a run, or '
-        'give --checkpoint.'
-      )
-    first = kept.path(latest)
+  kept = checkpoints.Checkpoints(workdir / 'checkpoints')
+  first = pathlib.Path(CHECKPOINT.value) if CHECKPOINT.value else kept.newest()
   return [first] + ([pathlib.Path(AGAINST.value)] if AGAINST.value else [])
+
+
+def _policy(
+  experiment: experiment_lib.Experiment, path: pathlib.Path
+) -> tuple[policy_lib.Policy, rollout.Observe]:
+  """The policy of a checkpoint, and what it sees of a simulator's state."""
+  state = checkpoints.restore(path, experiment.abstract_state(), experiment.architecture())
+  start = start_lib.find(str(path))
+  encoder = start_lib.encoder_params(start, experiment, None)
+  normalized = experiment.config.data.normalization != 'none'
+  stats = start_lib.stats(start, experiment) if normalized else None
+  policy = experiment.policy(state, experiment.inputs(stats), encoder)
+  return policy, experiment.observe(encoder)
 
 
 def _table(found: dict[pathlib.Path, evaluation.Evaluation], conditions: dict) -> rich.table.Table:

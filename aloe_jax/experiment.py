@@ -1,18 +1,26 @@
-"""A config made into objects: networks, learner, simulator, tokenizer. Commands build on it."""
+"""A config made into objects: networks, learner, simulator, inputs. Commands build on it."""
 
+from collections.abc import Callable
 import functools
+import json
 from typing import Any
 
+from flax import linen as nn
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from aloe_jax import best_of
+from aloe_jax import images as images_lib
+from aloe_jax import inputs as inputs_lib
 from aloe_jax import learner as learner_lib
+from aloe_jax import normalize
 from aloe_jax import optimizer
 from aloe_jax import policy as policy_lib
 from aloe_jax import rollout
 from aloe_jax import sharding
-from aloe_jax import tokenizer
+from aloe_jax import tokenizer as tokenizer_lib
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
 from aloe_jax.agents import agent as agent_lib
@@ -22,12 +30,18 @@ from aloe_jax.envs import render
 from aloe_jax.envs import tabletop
 from aloe_jax.envs import tasks
 from aloe_jax.models import critic
-from aloe_jax.models import encoder
+from aloe_jax.models import encoder as encoder_lib
+from aloe_jax.models import pi05
+from aloe_jax.models import siglip
 from aloe_jax.models import small
+from aloe_jax.pretrained import big_vision
 from aloe_jax.train_state import TrainState
 
-ACTION_SIZE = 14  # two arms times (6 joints or axes and a gripper), Tables I-III
 FRAMES = 128  # frames of each camera encoded per compiled call
+NORMALIZERS: dict[str, Callable[..., normalize.Normalizer]] = {
+  'quantile': normalize.Quantile,
+  'zscore': normalize.ZScore,
+}
 
 
 class Experiment:
@@ -38,26 +52,12 @@ class Experiment:
   """
 
   def __init__(self, config: ml_collections.ConfigDict):
-    if config.actor.kind != 'small':
-      raise ValueError(
-        f'config.actor.kind is {config.actor.kind!r}, which this version cannot build yet; '
-        "expected 'small'."
-      )
     self.config = config
     self.agent = AGENTS[config.agent]
-    self.tokenizer = tokenizer.HashTokenizer(config.actor.vocab_size, config.actor.prompt_length)
     self.layout = sharding.make_layout(config.parallel.mode, config.parallel.fsdp or None)
-    self.actor = small.SmallActor(
-      horizon=config.task.chunk,
-      action_size=ACTION_SIZE,
-      vocab_size=config.actor.vocab_size,
-      width=config.actor.width,
-      expert_width=config.actor.expert_width,
-      depth=config.actor.depth,
-      steps_per_token=config.actor.steps_per_token,
-    )
+    self.actor = _make_actor(config)
     self.critic = _make_critic(self.agent, config)
-    self.encoder = encoder.FrozenEncoder() if config.sim.observation == 'pixels' else None
+    self.encoder = self._make_encoder()
 
   @property
   def task(self) -> tasks.Task:
@@ -70,9 +70,70 @@ class Experiment:
     return self.config.task.prompt
 
   @property
+  def reads_images(self) -> bool:
+    """Whether the actor reads pictures, and not only features made of them."""
+    return isinstance(self.actor, pi05.Pi05)
+
+  @property
   def critic_horizon(self) -> int:
     """Steps that the critic's backup spans."""
     return self.config.critic.horizon or self.config.task.chunk
+
+  @functools.cached_property
+  def tokenizer(self) -> tokenizer_lib.PromptTokenizer:
+    """Of prompts: the small actor's leaves the state to proprio, π0.5's puts it into words.
+
+    Raises:
+      FileNotFoundError: its file is not there.
+      ValueError: it is of another vocabulary than the actor.
+    """
+    actor = self.config.actor
+    if actor.tokenizer == 'words':
+      encoder: tokenizer_lib.Encoder = tokenizer_lib.Words(actor.vocab_size)
+    else:
+      encoder = tokenizer_lib.SentencePiece(actor.tokenizer)
+    if encoder.vocab_size > actor.vocab_size:
+      raise ValueError(
+        f'{actor.tokenizer} has {encoder.vocab_size} tokens, more than the '
+        f'{actor.vocab_size} of config.actor.vocab_size.'
+      )
+    return tokenizer_lib.PromptTokenizer(
+      encoder, actor.prompt_length, discrete_state=self.reads_images
+    )
+
+  def inputs(self, stats: dict[str, normalize.Stats] | None) -> inputs_lib.Inputs:
+    """How states, actions and prompts are put to the networks.
+
+    Args:
+      stats: of 'state' and 'actions', or None where nothing is normalised. One object is to be
+        made per run: compiled programs are kept by it.
+
+    Raises:
+      ValueError: the statistics are of another robot.
+    """
+    config = self.config
+    normalizers: dict[str, normalize.Normalizer] = dict.fromkeys(
+      ('state', 'actions'), normalize.Identity()
+    )
+    if stats is not None:
+      kind = NORMALIZERS[config.data.normalization]
+      widths = {'state': config.task.proprio_size, 'actions': config.task.action_size}
+      for key, width in widths.items():
+        if key not in stats or stats[key].mean.size < width:
+          found = stats[key].mean.size if key in stats else 'no'
+          raise ValueError(
+            f'the statistics of {key!r} are of {found} numbers, expected {width}; give those of '
+            "this robot with config.data.norm_stats, or 'compute' to take them from the episodes."
+          )
+      normalizers = {key: kind(stats[key], key) for key in widths}
+    return inputs_lib.Inputs(
+      tokenizer=self.tokenizer,
+      state=normalizers['state'],
+      action=normalizers['actions'],
+      state_size=config.task.proprio_size,
+      delta=tuple(config.task.delta),
+      image_size=config.actor.image_size if self.reads_images else 0,
+    )
 
   @functools.cached_property
   def render(self):
@@ -80,33 +141,50 @@ class Experiment:
     size = self.config.sim.image_size
     return lambda state: render.render(state, size)
 
-  @functools.cached_property
-  def observe(self) -> rollout.Observe:
-    """What a policy sees of one simulator state: proprio [32] and features [V, F]."""
-    encode = self.encoder
-    if encode is None:
+  def observe(self, encoder_params: Any) -> rollout.Observe:
+    """What a policy sees of one simulator state.
+
+    Args:
+      encoder_params: of the frozen encoder, where its features are what the actor reads.
+    """
+    if self.reads_images:
+
+      def see(state):
+        size = self.config.actor.image_size
+        drawn = {
+          camera: images_lib.resize_with_pad_on_device(picture, size)
+          for camera, picture in self.render(state).items()
+        }
+        return types.Sight(observation.observe(state).proprio, images=drawn)
+
+      return see
+    if self.encoder is None:
       return observation.observe
 
-    def observe(state):
-      proprio, _ = observation.observe(state)
-      return proprio, encode(_stack_cameras(self.render(state)))
+    def encode(state):
+      features = encoder_lib.encode_cameras(self.encoder, encoder_params, self.render(state))
+      return types.Sight(observation.observe(state).proprio, features)
 
-    return observe
+    return encode
 
-  def simulation(self, *, unseen: bool = False, disturb: bool = False, **human) -> rollout.Setup:
-    """A rollout's setup; `human` as in `rollout.Setup`."""
+  def simulation(
+    self, observe: rollout.Observe, *, unseen: bool = False, disturb: bool = False, **human
+  ) -> rollout.Setup:
+    """A rollout's setup; `observe` from `Experiment.observe`, `human` as in `rollout.Setup`."""
     sim = tabletop.Simulator(self.task, unseen=unseen, disturb=disturb)
-    return rollout.Setup(sim, self.observe, self.config.task.execute, **human)
+    return rollout.Setup(sim, observe, self.config.task.execute, **human)
 
   def architecture(self) -> dict[str, Any]:
     """All that decides the shapes of the parameters; kept in checkpoints."""
-    actor = self.config.actor
-    names = ('kind', 'width', 'expert_width', 'depth', 'steps_per_token', 'vocab_size')
+    actor, names = self.config.actor, ['kind', 'small', 'vocab_size']
+    if self.reads_images:
+      names = ['kind', 'vision', 'language', 'expert', 'vocab_size', 'action_size', 'image_size']
     critic_names = ('ensemble', 'size', 'language', 'width', 'depth', 'heads', 'mlp_ratio', 'bins')
     return {
-      'actor': {name: actor[name] for name in names},
+      'actor': json.loads(ml_collections.ConfigDict({n: actor[n] for n in names}).to_json()),
+      'action': self.config.task.action_size,
       'chunk': self.config.task.chunk,
-      'observation': self.config.sim.observation,
+      'observation': 'images' if self.reads_images else self.config.sim.observation,
       'critic': None
       if self.critic is None
       else {name: self.config.critic[name] for name in critic_names}
@@ -146,6 +224,7 @@ class Experiment:
     """Agent, networks and losses, in the units that the rewards are scaled to."""
     config = self.config
     settings = agent_lib.Settings(
+      action_size=config.task.action_size,
       samples=config.actor.samples,
       flow_steps=config.actor.flow_steps,
       target=config.critic.target,
@@ -156,6 +235,8 @@ class Experiment:
       reward_scale=reward_scale,
       ema=config.actor.ema,
       flow_time=config.actor.flow_time,
+      mask_padding=config.actor.mask_padding,
+      augment=config.actor.augment,
       language=config.critic.language,
       past_end=config.critic.past_end,
       value_bins=config.critic.bins,
@@ -170,38 +251,61 @@ class Experiment:
 
   def abstract_state(self) -> TrainState:
     """Shapes and types of a train state, for reading one back in the simulator."""
-    learner, example = self.learner(reward_scale=1.0), self.example()
-    return jax.eval_shape(lambda: learner.init(0, example))
+    learner = self.learner(reward_scale=1.0)
+    return self.layout.shapes(lambda: learner.init(0, self.example()))
 
-  def policy(self, state: TrainState) -> policy_lib.Policy:
-    """The policy that acts: the moving average of the actor, away from the learner's mesh."""
-    tokens, mask = self.tokenizer(self.prompt)
+  def policy(
+    self, state: TrainState, inputs: inputs_lib.Inputs, encoder_params: Any
+  ) -> policy_lib.Policy:
+    """The policy that acts: the moving average of the actor.
+
+    Args:
+      state: one global copy.
+      inputs: those that the actor was trained with.
+      encoder_params: of the critic's encoder, for choosing among `actor.best_of` chunks.
+    """
+    judge = None
+    if self.config.actor.best_of > 1:
+      judge = best_of.Judge(
+        params=state.critic,
+        encoder_params=encoder_params,
+        critic=self.critic,
+        encoder=self.encoder,
+        samples=self.config.actor.best_of,
+        language=self.config.critic.language,
+      )
     return policy_lib.Policy(
-      params=jax.tree.map(jax.numpy.asarray, jax.device_get(state.actor_ema)),
-      prompt_tokens=jax.numpy.asarray(tokens),
-      prompt_mask=jax.numpy.asarray(mask),
+      params=state.actor_ema,
+      judge=judge,
       actor=self.actor,
+      inputs=inputs,
+      prompt=self.prompt,
+      action_size=self.config.task.action_size,
       flow_steps=self.config.actor.flow_steps,
     )
 
   def feature_shape(self) -> tuple[int, ...]:
-    """(V, F) of what a policy sees in the simulator."""
-    state = jax.eval_shape(self.simulation().sim.reset, jax.random.key(0))
-    return jax.eval_shape(self.observe, state)[1].shape
+    """(V, F) of what the critic sees in the simulator."""
+    width = observation.FEATURE_SHAPE[1] if self.encoder is None else self.encoder.width
+    return len(types.CAMERAS), width
 
   def example(self) -> types.ActorBatch:
-    """A batch of one from the simulator, for the shapes of the parameters."""
-    tokens, mask = self.tokenizer(self.prompt)
-    chunk = self.config.task.chunk
-    observation = types.Observation(
+    """A batch of one, for the shapes of the parameters."""
+    chunk, actor = self.config.task.chunk, self.config.actor
+    images = None
+    if self.reads_images:
+      picture = np.zeros((1, actor.image_size, actor.image_size, 3), np.uint8)
+      images = dict.fromkeys(types.CAMERAS, picture)
+    shown = types.Observation(
       proprio=np.zeros((1, types.PROPRIO_SIZE), np.float32),
-      prompt_tokens=tokens[None],
-      prompt_mask=mask[None],
+      prompt_tokens=np.zeros((1, actor.prompt_length), np.int32),
+      prompt_mask=np.ones((1, actor.prompt_length), bool),
       features=np.zeros((1, *self.feature_shape()), np.float32),
+      images=images,
     )
     return types.ActorBatch(
-      observation=observation,
-      action=np.zeros((1, chunk, ACTION_SIZE), np.float32),
+      observation=shown,
+      action=np.zeros((1, chunk, self.config.task.action_size), np.float32),
       valid=np.ones((1, chunk), bool),
       ended=np.zeros(1, bool),
       returns=np.zeros(1, np.float32),
@@ -209,27 +313,45 @@ class Experiment:
       row=np.zeros(1, np.int32),
     )
 
-  def encode(self, images: dict[str, np.ndarray]) -> np.ndarray:
-    """Features [T, V, F] of the cameras' pictures {camera: [T, H, W, 3] uint8}."""
+  def encode(self, encoder_params: Any, images: dict[str, np.ndarray]) -> np.ndarray:
+    """Features [T, V, F] of pictures {camera: [T, H, W, 3] uint8} of the encoder's size."""
     total = len(images['head'])
     features = []
     for start in range(0, total, FRAMES):
       # The last call is filled up with the last frame, so that one program serves them all.
       frames = np.minimum(np.arange(start, start + FRAMES), total - 1)
       pictures = {camera: taken[frames] for camera, taken in images.items()}
-      features.append(np.asarray(_encode(self.encoder, _stack_cameras(pictures))))
+      features.append(np.asarray(_encode(self.encoder, encoder_params, pictures)))
     return np.concatenate(features)[:total]
 
-
-def _stack_cameras(images: dict[str, Any]) -> Any:
-  """[..., V, H, W, 3] in the order of the views: head, left wrist, right wrist."""
-  axis = -4
-  return jax.numpy.stack([images[camera] for camera in ('head', 'left_wrist', 'right_wrist')], axis)
+  def _make_encoder(self) -> encoder_lib.Encoder | None:
+    """The critic's encoder: the simulator's, that of a file, or the actor's own tower."""
+    config = self.config
+    if not self.reads_images:
+      return encoder_lib.RandomEncoder() if config.sim.observation == 'pixels' else None
+    if config.critic.encoder:
+      return encoder_lib.of_weights(big_vision.load(config.critic.encoder))
+    tower = siglip.SigLip(**config.actor.vision, dtype=jnp.dtype(config.actor.dtype))
+    return encoder_lib.TowerEncoder(tower, config.actor.image_size)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _encode(frozen: encoder.FrozenEncoder, images: jax.Array) -> jax.Array:
-  return frozen(images)
+def _encode(encoder: encoder_lib.Encoder, params: Any, images: dict[str, jax.Array]) -> jax.Array:
+  return encoder_lib.encode_cameras(encoder, params, images)
+
+
+def _make_actor(config: ml_collections.ConfigDict) -> nn.Module:
+  actor = config.actor
+  if actor.kind == 'pi05':
+    return pi05.make(
+      actor, horizon=config.task.chunk, dtype=jnp.dtype(actor.dtype), remat=actor.remat
+    )
+  return small.SmallActor(
+    horizon=config.task.chunk,
+    action_size=config.task.action_size,
+    vocab_size=actor.vocab_size,
+    **actor.small,
+  )
 
 
 def _make_critic(agent: agent_lib.Agent, config: ml_collections.ConfigDict):

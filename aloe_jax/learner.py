@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from aloe_jax import augment
 from aloe_jax import losses
 from aloe_jax import policy
 from aloe_jax import types
@@ -29,6 +30,7 @@ class Draw(enum.IntEnum):
   POLICY = 0
   FLOW_TIME = 1
   FLOW_NOISE = 2
+  AUGMENTATION = 3
 
 
 def advantage_weights(
@@ -83,12 +85,25 @@ class Learner:
   actor_optimizer: optax.GradientTransformation
   critic_optimizer: optax.GradientTransformation
 
-  def init(self, seed: int, example: types.ActorBatch) -> TrainState:
-    """A fresh state; `example` is a batch of any size B whose shapes the networks take."""
-    key_actor, key_critic = jax.random.split(jax.random.key(seed))
-    observation, action = example.observation, example.action
+  def init_actor(self, seed: int, example: types.ActorBatch) -> Any:
+    """Fresh parameters of the actor; `example` as in `init`."""
+    key, _ = jax.random.split(jax.random.key(seed))
+    action = _widened(example.action, self.networks.actor.action_size)
     time = jnp.zeros(action.shape[0])
-    actor = self.networks.actor.init(key_actor, observation, action, time)
+    return self.networks.actor.init(key, example.observation, action, time)
+
+  def init(self, seed: int, example: types.ActorBatch, actor: Any = None) -> TrainState:
+    """A fresh state.
+
+    Args:
+      seed: of the parameters and of all random numbers to come.
+      example: a batch of any size B whose shapes the networks take.
+      actor: parameters to start from; by default fresh ones.
+    """
+    if actor is None:
+      actor = self.init_actor(seed, example)
+    _, key_critic = jax.random.split(jax.random.key(seed))
+    observation, action = example.observation, example.action
     critic: Any = {}
     critic_optimizer: optax.OptState = ()
     if self.networks.critic is not None:
@@ -185,15 +200,27 @@ class Learner:
     self, state: TrainState, batch: types.ActorBatch, mean: Mean
   ) -> tuple[TrainState, agent_lib.Metrics]:
     """Lines 11-14 of Algorithm 1: weight (Eqs. 9-11), weighted flow matching (Eq. 15)."""
-    weight = self._weight(state, batch, mean)
-    eta = flow_time(_key(state, Draw.FLOW_TIME), batch.row, self.settings.flow_time)
+    actor, settings = self.networks.actor, self.settings
+    action = _widened(jnp.asarray(batch.action), actor.action_size)
+    eta = flow_time(_key(state, Draw.FLOW_TIME), batch.row, settings.flow_time)
     key_noise = _key(state, Draw.FLOW_NOISE)
-    noise = policy.row_noise(key_noise, batch.row, 1, batch.action.shape[1:])[:, 0]
-    noisy = losses.noised_action(batch.action, noise, eta)
+    noise = policy.row_noise(key_noise, batch.row, 1, action.shape[1:])[:, 0]
+    noisy = losses.noised_action(action, noise, eta)
+    observation = batch.observation
+    if settings.augment:
+      images = augment.augment(_key(state, Draw.AUGMENTATION), observation.images, batch.row)
+      observation = observation.replace(images=images)
+    counted, valid = slice(None), jnp.ones_like(batch.valid)
+    if settings.mask_padding:
+      counted, valid = slice(settings.action_size), jnp.asarray(batch.valid)
 
     def loss(params):
-      velocity = self.networks.actor.apply(params, batch.observation, noisy, 1 - eta)
-      error = losses.flow_matching_error(velocity, batch.action, noise, batch.valid)
+      cache = actor.apply(params, observation, method='prefix')
+      weight = self._weight(state, batch, params, cache, mean)
+      velocity: Any = actor.apply(params, cache, noisy, 1 - eta, method='velocity')
+      error = losses.flow_matching_error(
+        velocity[..., counted], action[..., counted], noise[..., counted], valid
+      )
       value = losses.weighted_mean(error, weight)
       return value, {'loss': value, 'error': error.mean(), 'weight': weight.mean()}
 
@@ -208,17 +235,27 @@ class Learner:
     )
     return state, metrics
 
-  def _weight(self, state: TrainState, batch: types.ActorBatch, mean: Mean) -> types.Array:
-    """[B] weights: those of the phase, those of this very step, or ones for imitation."""
+  def _weight(
+    self, state: TrainState, batch: types.ActorBatch, params, cache, mean: Mean
+  ) -> types.Array:
+    """[B] weights: those of the phase, those of this very step, or ones for imitation.
+
+    In the step, V is that of the policy being trained, and its samples reuse the prefix that the
+    loss needs anyway; no gradient flows through them.
+    """
     if self.agent.advantage is None:
       return jnp.ones(batch.action.shape[0])
     if batch.weight is not None:
       return batch.weight
-    bank_action = None
+    own_action = None
     if self.agent.samples_policy:
-      bank_action = self.sample(state, batch.observation, batch.row, self.settings.samples)
+      params, cache = jax.lax.stop_gradient((params, cache))
+      noise = self._policy_noise(state, batch.row, self.settings.samples)
+      own_action = policy.denoise(
+        self.networks.actor, params, cache, noise, self.settings.flow_steps
+      )[..., : self.settings.action_size]
     advantage = self.agent.advantage(
-      state.critic, batch, bank_action, critic=self.networks.critic, settings=self.settings
+      state.critic, batch, own_action, critic=self.networks.critic, settings=self.settings
     )
     return advantage_weights(advantage, self.settings, mean)
 
@@ -234,14 +271,24 @@ class Learner:
       samples: M.
 
     Returns:
-      [B, M, h, A].
+      [B, M, h, A], A the robot's.
     """
+    noise = self._policy_noise(state, row, samples)
+    actions = policy.sample_actions(
+      self.networks.actor, state.actor_ema, observation, noise, self.settings.flow_steps
+    )
+    return actions[..., : self.settings.action_size]
+
+  def _policy_noise(self, state: TrainState, row: types.Array, samples: int) -> jax.Array:
+    """[B, M, h, A] of the update at this state, A the network's."""
     actor = self.networks.actor
     chunk = (actor.horizon, actor.action_size)
-    noise = policy.row_noise(_key(state, Draw.POLICY), row, samples, chunk)
-    return policy.sample_actions(
-      actor, state.actor_ema, observation, noise, self.settings.flow_steps
-    )
+    return policy.row_noise(_key(state, Draw.POLICY), row, samples, chunk)
+
+
+def _widened(action: types.Array, size: int) -> jax.Array:
+  """Actions [B, h, A] padded with zeros to [B, h, size]."""
+  return jnp.pad(action, ((0, 0), (0, 0), (0, size - action.shape[-1])))
 
 
 def _key(state: TrainState, draw: Draw) -> jax.Array:

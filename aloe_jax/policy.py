@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aloe_jax import best_of
+from aloe_jax import inputs as inputs_lib
 from aloe_jax import types
 from aloe_jax.models import flow
 
@@ -35,49 +37,79 @@ def sample_actions(
   return flow.sample(actor, params, observation, noise.swapaxes(0, 1), flow_steps).swapaxes(0, 1)
 
 
+def denoise(actor: nn.Module, params, cache, noise: jax.Array, flow_steps: int) -> jax.Array:
+  """`sample_actions` from the cache of a prefix: noise [B, M, h, A] -> actions [B, M, h, A]."""
+  return flow.denoise(actor, params, cache, noise.swapaxes(0, 1), flow_steps).swapaxes(0, 1)
+
+
 @flax.struct.dataclass
 class Policy:
-  """A flow-matching actor with its parameters and all that turns them into actions.
+  """A flow-matching actor with its parameters and all that turns sights into actions.
 
   A pytree: passed to a compiled function, new parameters do not compile it again.
 
   Attributes:
     params: variables of the actor (the moving average, where it acts on a robot).
-    prompt_tokens: [L] int32 of the task's prompt.
-    prompt_mask: [L] bool.
+    judge: picks one of several chunks, or None to act on the first.
     actor: the module.
+    inputs: how states, actions and prompts are put to the network, the same as in training.
+    prompt: what the robot is asked to do.
+    action_size: A of the robot; the network's may be wider.
     flow_steps: Euler steps of the sampler.
   """
 
   params: Any
-  prompt_tokens: jax.Array
-  prompt_mask: jax.Array
-  actor: nn.Module = flax.struct.field(pytree_node=False)
-  flow_steps: int = flax.struct.field(pytree_node=False)
+  judge: best_of.Judge | None = None
+  actor: nn.Module = flax.struct.field(pytree_node=False, kw_only=True)
+  inputs: inputs_lib.Inputs = flax.struct.field(pytree_node=False, kw_only=True)
+  prompt: str = flax.struct.field(pytree_node=False, kw_only=True)
+  action_size: int = flax.struct.field(pytree_node=False, kw_only=True)
+  flow_steps: int = flax.struct.field(pytree_node=False, kw_only=True)
 
   @property
   def chunk_shape(self) -> tuple[int, int]:
-    """(h, A)."""
-    return self.actor.horizon, self.actor.action_size
+    """(h, A) of the robot."""
+    return self.actor.horizon, self.action_size
 
-  def observation(self, proprio: jax.Array, features: jax.Array) -> types.Observation:
-    """Adds the prompt to what the environments show: proprio [B, 32], features [B, V, F]."""
-    shape = (proprio.shape[0], *self.prompt_tokens.shape)
+  def noise(self, key: jax.Array, row: types.Array, samples: int) -> jax.Array:
+    """What `sample` starts from, [B, M, h, A of the network]; see `row_noise`."""
+    return row_noise(key, row, samples, (self.actor.horizon, self.actor.action_size))
+
+  def observe(self, sight: types.Sight) -> types.Observation:
+    """A batch of sights as the network takes them; may be compiled."""
+    proprio = self.inputs.proprio(sight.proprio)
+    batch = len(proprio)
+    if self.inputs.tokenizer.discrete_state:
+      length = self.inputs.tokenizer.max_length
+      shapes = [jax.ShapeDtypeStruct((batch, length), kind) for kind in (np.int32, np.bool_)]
+      prompts = [self.prompt] * batch
+      tokens, mask = jax.pure_callback(
+        lambda states: self.inputs.prompts(prompts, np.asarray(states)), shapes, proprio
+      )
+    else:
+      tokens, mask = (jnp.tile(x, (batch, 1)) for x in self.inputs.prompts([self.prompt], None))
     return types.Observation(
       proprio=proprio,
-      prompt_tokens=jnp.broadcast_to(self.prompt_tokens, shape),
-      prompt_mask=jnp.broadcast_to(self.prompt_mask, shape),
-      features=features,
+      prompt_tokens=tokens,
+      prompt_mask=mask,
+      features=sight.features,
+      images=sight.images,
+      image_masks=sight.image_masks,
     )
 
-  def act(self, observation: types.Observation, key: jax.Array) -> jax.Array:
-    """One chunk [B, h, A] per state; row b's noise depends on (key, b) only."""
-    rows = jnp.arange(observation.proprio.shape[0])
-    return self.sample(observation, row_noise(key, rows, 1, self.chunk_shape))[:, 0]
+  def act(self, sight: types.Sight, key: jax.Array) -> types.Array:
+    """One chunk [B, h, A] per sight, in the robot's units; row b's noise depends on (key, b)."""
+    observation = self.observe(sight)
+    samples = 1 if self.judge is None else self.judge.samples
+    noise = self.noise(key, jnp.arange(len(observation.proprio)), samples)
+    chunks = self.sample(observation, noise)
+    chunk = chunks[:, 0] if self.judge is None else self.judge.pick(observation, chunks)
+    return self.inputs.undo_chunk(chunk, sight.proprio)
 
   def sample(self, observation: types.Observation, noise: jax.Array) -> jax.Array:
-    """M chunks per state from given noise, [B, M, h, A] both."""
-    return sample_actions(self.actor, self.params, observation, noise, self.flow_steps)
+    """M normalised chunks [B, M, h, A] per state from given noise."""
+    chunks = sample_actions(self.actor, self.params, observation, noise, self.flow_steps)
+    return chunks[..., : self.action_size]
 
 
 def fingerprint(params) -> str:

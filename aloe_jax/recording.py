@@ -42,9 +42,10 @@ def to_episodes(
     steps = slice(0, lengths[index])
     end_reason = trajectories.end_reason[index, steps]
     success = bool(end_reason[-1] == types.EndReason.SUCCESS)
+    features = trajectories.features
     yield rlds.Episode(
       proprio=trajectories.proprio[index, steps],
-      features=trajectories.features[index, steps],
+      features=None if features is None else features[index, steps],
       images=frames.take(int(lengths[index])),
       action=trajectories.action[index, steps],
       source=trajectories.source[index, steps],

@@ -31,10 +31,10 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         'one RLDS dataset, holding dataset_info.json.'
       )
   checkpoint = config.actor.checkpoint
-  if checkpoint and not pathlib.Path(checkpoint).is_dir():
+  if checkpoint and '.npz' not in checkpoint and not pathlib.Path(checkpoint).is_dir():
     raise FileNotFoundError(
       f'config.actor.checkpoint names {checkpoint}, which does not exist; expected the '
-      'directory of a checkpoint.'
+      "directory of a checkpoint, of openpi's or of a run, or a PaliGemma .npz."
     )
   _check_devices(config)
   if workdir.exists() and not workdir.is_dir():
@@ -54,7 +54,12 @@ def _check_robot(config: ml_collections.ConfigDict) -> None:
   if not config.actor.checkpoint:
     missing.append(
       "a checkpoint for the actor to start from: π0.5's, or this project's last iteration\n"
-      '    --config.actor.checkpoint=path/to/checkpoint'
+      '    --config.actor.checkpoint=path/to/pi05_base'
+    )
+  if config.actor.kind == 'pi05' and not config.actor.tokenizer:
+    missing.append(
+      "PaliGemma's tokenizer, public at https://storage.googleapis.com/big_vision/"
+      'paligemma_tokenizer.model\n    --config.actor.tokenizer=path/to/paligemma_tokenizer.model'
     )
   if missing:
     raise ValueError(

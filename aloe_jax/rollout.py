@@ -25,7 +25,7 @@ from aloe_jax.policy import Policy
 
 SEGMENT = 24  # steps per compiled call: between calls, progress is shown and the end checked
 
-Observe = Callable[[Any], tuple[jax.Array, jax.Array]]  # state to proprio [32], features [V, F]
+Observe = Callable[[Any], types.Sight]  # of one state
 
 
 class Progress(Protocol):
@@ -60,7 +60,7 @@ class Trajectories:
 
   Attributes:
     proprio: [E, T, 32].
-    features: [E, T, V, F].
+    features: [E, T, V, F], or None where the policy reads images.
     action: [E, T, A].
     source: [E, T] int8, `types.Source`.
     end_reason: [E, T] int8, `types.EndReason`.
@@ -69,7 +69,7 @@ class Trajectories:
   """
 
   proprio: np.ndarray
-  features: np.ndarray
+  features: np.ndarray | None
   action: np.ndarray
   source: np.ndarray
   end_reason: np.ndarray
@@ -155,11 +155,11 @@ def _segment(
 
   def block(environments, key):
     key_policy, key_steps = jax.random.split(key)
-    proprio, features = jax.vmap(setup.observe)(environments.state)
+    sight = jax.vmap(setup.observe)(environments.state)
     if policy is None:
-      planned = jnp.zeros((setup.execute, len(proprio), tabletop.ACTION_SIZE))
+      planned = jnp.zeros((setup.execute, len(sight.proprio), tabletop.ACTION_SIZE))
     else:
-      chunk = policy.act(policy.observation(proprio, features), key_policy)
+      chunk = jnp.asarray(policy.act(sight, key_policy))
       planned = chunk[:, : setup.execute].swapaxes(0, 1)
 
     def steps(environments, inputs):
@@ -193,10 +193,10 @@ def _step(
     takes_over = by_policy & (failed | danger)
     helped = _choose(failed, human_lib.recover(state), state.replace(t=jnp.zeros_like(state.t)))
     state = _choose(takes_over, helped, state)
-  proprio, features = setup.observe(before)
+  sight = setup.observe(before)
   record = Trajectories(
-    proprio=proprio,
-    features=features,
+    proprio=sight.proprio,
+    features=sight.features,
     action=action,
     source=environment.source,
     end_reason=jnp.where(environment.finished, 0, end_reason).astype(jnp.int8),

@@ -13,6 +13,7 @@ import jax
 from jax.sharding import AxisType
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
+from jax.sharding import SingleDeviceSharding
 import numpy as np
 
 AXIS = 'replica'  # the name that a step averages over under pmap
@@ -27,8 +28,20 @@ class Layout(Protocol):
   def compile(self, step: Step) -> Step:
     """Compiles `step(state, *batches, axis_name=...)`; the state is donated."""
 
+  def create(self, function: Callable[..., Any], *donated: Any) -> Any:
+    """Compiles and runs what makes a state, or part of one; its arguments are used up.
+
+    The result is one global copy that no device holds more of than it has to.
+    """
+
+  def shapes(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What `create` would return, as `jax.ShapeDtypeStruct`s that say where the leaves lie."""
+
   def place_state(self, state: Any) -> Any:
     """Puts a state where a compiled step wants it."""
+
+  def place_rows(self, rows: Any) -> Any:
+    """Splits rows [B, ...] over the devices, for sampling with parameters from `fetch`."""
 
   def place_batches(self, batches: Any) -> Any:
     """Splits batches [n, B, ...] over the devices along B."""
@@ -51,8 +64,19 @@ class Pmap:
     step = functools.partial(step, axis_name=AXIS)
     return jax.pmap(step, axis_name=AXIS, devices=self._devices, donate_argnums=0)
 
+  def create(self, function: Callable[..., Any], *donated: Any) -> Any:
+    return _create(function, donated, self.shapes(function, *donated))
+
+  def shapes(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    sharding = SingleDeviceSharding(self._devices[0])
+    shapes = jax.eval_shape(function, *arguments)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
+
   def place_state(self, state: Any) -> Any:
     return jax_utils.replicate(state, self._devices)
+
+  def place_rows(self, rows: Any) -> Any:
+    return rows
 
   def place_batches(self, batches: Any) -> Any:
     count = len(self._devices)
@@ -100,8 +124,22 @@ class Fsdp:
 
     return run
 
+  def create(self, function: Callable[..., Any], *donated: Any) -> Any:
+    return _create(function, donated, self.shapes(function, *donated))
+
+  def shapes(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    shapes = jax.eval_shape(function, *arguments)
+    return jax.tree.map(
+      lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+      shapes,
+      self._state_sharding(shapes),
+    )
+
   def place_state(self, state: Any) -> Any:
     return jax.device_put(state, self._state_sharding(state))
+
+  def place_rows(self, rows: Any) -> Any:
+    return jax.device_put(rows, NamedSharding(self._mesh, PartitionSpec(('data', 'fsdp'))))
 
   def place_batches(self, batches: Any) -> Any:
     sharding = NamedSharding(self._mesh, PartitionSpec(None, ('data', 'fsdp')))
@@ -115,6 +153,12 @@ class Fsdp:
   def _state_sharding(self, state: Any) -> Any:
     size = self._mesh.shape['fsdp']
     return jax.tree.map(lambda x: NamedSharding(self._mesh, shard_rule(np.shape(x), size)), state)
+
+
+def _create(function: Callable[..., Any], donated: Sequence[Any], shapes: Any) -> Any:
+  shardings = jax.tree.map(lambda x: x.sharding, shapes)
+  compiled = jax.jit(function, out_shardings=shardings, donate_argnums=tuple(range(len(donated))))
+  return compiled(*donated)
 
 
 def shard_rule(shape: Sequence[int], count: int) -> PartitionSpec:

@@ -21,16 +21,20 @@ from aloe_jax import datasets
 from aloe_jax import evaluation
 from aloe_jax import experiment as experiment_lib
 from aloe_jax import metrics as metrics_lib
+from aloe_jax import normalize
+from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax import recording
 from aloe_jax import requirements
 from aloe_jax import results
 from aloe_jax import rollout
+from aloe_jax import start as start_lib
 from aloe_jax import types
 from aloe_jax import weights as weights_lib
 from aloe_jax.data import fragments
 from aloe_jax.data import replay
 from aloe_jax.data import rlds
+from aloe_jax.data import statistics
 from aloe_jax.train_state import TrainState
 
 # Streams of randomness, all derived from config.seed: what each number is added to or folded in.
@@ -53,14 +57,12 @@ class Run:
     self._workdir = workdir
     self._checkpoints = checkpoints.Checkpoints(workdir / 'checkpoints')
     self._results = results.Results(workdir / 'evaluations.json')
-    self._datasets = datasets.Datasets(experiment)
     self._bank: bank_lib.Bank | None = None
     self._placed: Any = None  # the train state, where the layout wants it
 
   def run(self) -> None:
     """Lines 1-17 of Algorithm 1."""
-    with config_lib.user_errors():
-      self._datasets.read(self._given())
+    self.begin()
     if self._config.sim.task:
       self.demonstrate()
     self.open()
@@ -75,25 +77,51 @@ class Run:
       name, prompt = self._config.agent, self._config.task.prompt
       self._results.report(self._workdir / 'curves.png', name, prompt)
 
+  def begin(self) -> None:
+    """Finds what to start from, the actor and the frozen encoder; reads the data given."""
+    experiment = self._experiment
+    self._done = self._checkpoints.latest()
+    path = self._config.actor.checkpoint
+    if self._done is not None:
+      path = str(self._checkpoints.path(self._done))
+    with config_lib.user_errors():
+      self._start = start_lib.find(path)
+      start_lib.check(self._start, experiment)
+      self._actor: Any = None  # parameters to start from; None where a whole state is
+      if self._start.kind != 'run':
+        self._actor = start_lib.actor_params(self._start, experiment)
+      self._encoder = start_lib.encoder_params(self._start, experiment, self._actor)
+      self._observe = experiment.observe(self._encoder)
+      self._datasets = datasets.Datasets(experiment, self._encoder)
+      self._datasets.read(self._given())
+
   def open(self) -> None:
-    """Reads what there is on disk: data, then the newest checkpoint or a fresh state."""
+    """Reads what there is on disk: data, its statistics, and the state to go on from."""
+    experiment = self._experiment
     with config_lib.user_errors():
       episodes = self._datasets.read(self._directories(0))
       self._fail_cost = datasets.cost_of_failure(self._config, episodes)
+      self._stats = self._find_stats(episodes)
+      self._inputs = experiment.inputs(self._stats)
       # Building the buffer checks the data before anything is written.
-      buffer = replay.Replay(episodes, self._experiment.tokenizer, self._chunking())
-    self._learner = self._experiment.learner(self._chunking().reward_scale)
-    self._step = self._experiment.layout.compile(self._learner.train_step)
-    example = buffer.actor_batch(buffer.starts[:1])
-    state = jax.jit(self._learner.init, static_argnums=0)(self._config.seed, example)
-    self._done = self._checkpoints.latest()
-    start = self._config.actor.checkpoint
-    if self._done is not None:
-      start = self._checkpoints.path(self._done)
-    if start:
+      buffer = replay.Replay(episodes, self._inputs, self._chunking())
+    self._learner = experiment.learner(self._chunking().reward_scale)
+    self._step = experiment.layout.compile(self._learner.train_step)
+    example = buffer.actor_batch(buffer.starts[:1], images=experiment.reads_images)
+
+    def create(actor=None):
+      return self._learner.init(self._config.seed, example, actor)
+
+    if self._start.kind == 'run':
       with config_lib.user_errors():
-        state = checkpoints.restore(pathlib.Path(start), state, self._experiment.architecture())
-      progress.CONSOLE.print(f'Going on from {start}, after {int(state.step)} updates.')
+        like = experiment.layout.shapes(create)
+        path = pathlib.Path(self._start.path)
+        state = checkpoints.restore(path, like, experiment.architecture())
+    else:
+      state = experiment.layout.create(create, self._actor)
+      self._actor = None
+    if self._start.path:
+      progress.CONSOLE.print(f'Going on from {self._start.path}, after {int(state.step)} updates.')
     self._set_state(state)
     self._keep_config()
     resume_step = None if self._done is None else int(state.step) + 1
@@ -107,7 +135,7 @@ class Run:
     if directory.exists():
       return
     wanted, attempts = self._config.task.demonstrations, self._config.sim.attempts
-    setup = self._experiment.simulation(human='demonstrating')
+    setup = self._experiment.simulation(self._observe, human='demonstrating')
     rounds: list[tuple[rollout.Trajectories, np.ndarray]] = []
     lengths = np.zeros(0, int)  # of the demonstrations kept so far
     with progress.bar('Demonstrations', wanted, 'successes') as advance:
@@ -135,9 +163,12 @@ class Run:
     rlds.write(directory, kept, name=self._config.sim.task)
 
   def warm_start(self) -> None:
-    """Line 1: imitates the demonstrations (Eq. 16), and evaluates the result."""
+    """Line 1: imitates the demonstrations (Eq. 16), and evaluates the result.
+
+    A run that starts from another run's checkpoint has done so before.
+    """
     updates = self._config.actor.warm_start_updates
-    if self._done is None and not self._config.actor.checkpoint:
+    if self._done is None and self._start.kind != 'run' and updates:
       buffer = self._replay(0)
       rows = buffer.starts[buffer.source[buffer.starts] == types.Source.DEMO]
       self._restart_actor(updates, self._config.actor.warm_start_lr)
@@ -151,8 +182,8 @@ class Run:
     if not self._config.sim.task or self._directory(iteration).exists():
       return
     episodes = self._config.sim.rollouts
-    setup = self._experiment.simulation(human='watching')
-    policy = self._experiment.policy(self._state())
+    setup = self._experiment.simulation(self._observe, human='watching')
+    policy = self._policy()
     with progress.bar(f'Collect {iteration}', episodes, 'episodes') as advance:
       trajectories = rollout.run(
         setup,
@@ -183,7 +214,9 @@ class Run:
 
     def batches(first: int, count: int):
       action = None if bank is None else bank.action
-      return buffer.critic_batches(seed, first, count, config.batch_size, action), None
+      images = bank is None and self._experiment.reads_images
+      size = config.batch_size
+      return buffer.critic_batches(seed, first, count, size, action, images=images), None
 
     self._update(f'Critic {iteration}', 'critic', updates, batches)
     self._save(number, 'critic', iteration)
@@ -221,8 +254,8 @@ class Run:
     config = self._config.evaluation
     with progress.bar(f'Evaluate {iteration}', config.episodes, 'episodes') as advance:
       result = evaluation.evaluate(
-        self._experiment.simulation(),
-        self._experiment.policy(self._state()),
+        self._experiment.simulation(self._observe),
+        self._policy(),
         episodes=config.episodes,
         seed=config.seed,
         control_hz=self._config.task.control_hz,
@@ -244,19 +277,21 @@ class Run:
 
   @property
   def _iterations(self) -> int:
-    return self._config.iterations if self._config.sim.task else 1
+    iterations = self._config.iterations
+    return iterations if self._config.sim.task else min(iterations, 1)
 
   def _train_actor(self, what, iteration, updates, buffer, rows, weight) -> None:
     seed, size = self._seed(ACTOR_ROWS, iteration), self._config.actor.batch_size
 
     def batches(first: int, count: int):
-      return None, buffer.actor_batches(seed, first, count, size, rows, weight)
+      images = self._experiment.reads_images
+      return None, buffer.actor_batches(seed, first, count, size, rows, weight, images=images)
 
     self._update(what, 'actor', updates, batches)
 
   def _update(self, what: str, phase: str, updates: int, batches) -> None:
     """Runs a phase's updates, a compiled call at a time; metrics are read one call late."""
-    layout, size = self._experiment.layout, self._config.train.updates_per_call
+    layout, size = self._experiment.layout, self._config.train[f'{phase}_updates_per_call']
     pending = None
     step = self._step_count()
     with progress.bar(what, updates, 'updates') as advance:
@@ -286,17 +321,22 @@ class Run:
     config = self._config.actor
     if not (self._learner.agent.samples_policy and config.bank):
       return None
-    policy = self._experiment.policy(self._state())
+    policy = self._policy()
     key = bank_lib.make_key(
       policy,
       seed=self._seed(BANK, iteration),
       samples=config.samples,
       rows=len(buffer),
     )
+
+    def observe(rows: np.ndarray):
+      shown = buffer.observation(rows, images=self._experiment.reads_images)
+      return self._experiment.layout.place_rows(shown)
+
     if self._bank is None:
       with progress.bar(f'Bank {iteration}', len(buffer), 'states') as advance:
         self._bank = bank_lib.draw(
-          policy, buffer.observation, key, batch_size=config.batch_size, progress=advance
+          policy, observe, key, batch_size=config.batch_size, progress=advance
         )
     self._bank.check(key)
     return self._bank
@@ -330,7 +370,22 @@ class Run:
 
   def _replay(self, iteration: int) -> replay.Replay:
     episodes = self._datasets.read(self._directories(iteration))
-    return replay.Replay(episodes, self._experiment.tokenizer, self._chunking())
+    return replay.Replay(episodes, self._inputs, self._chunking())
+
+  def _find_stats(self, episodes: list[rlds.Episode]) -> dict[str, normalize.Stats] | None:
+    """What states and actions are normalised by; None where they are not."""
+    if self._config.data.normalization == 'none':
+      return None
+    found = start_lib.stats(self._start, self._experiment)
+    if found is None:
+      with progress.bar('Statistics', sum(map(len, episodes)), 'steps') as advance:
+        inputs, chunking = self._experiment.inputs(None), self._chunking()
+        found = statistics.compute(episodes, inputs, chunking, progress=advance)
+    return found
+
+  def _policy(self) -> policy_lib.Policy:
+    """The policy that acts now."""
+    return self._experiment.policy(self._state(), self._inputs, self._encoder)
 
   def _chunking(self) -> replay.Chunking:
     return self._experiment.chunking(self._fail_cost)
@@ -348,9 +403,10 @@ class Run:
       'agent': self._config.agent,
       'fail_cost': self._fail_cost,
       'architecture': self._experiment.architecture(),
+      **({} if self._stats is None else normalize.to_json(self._stats)),
       'config': json.loads(self._config.to_json()),
     }
-    self._checkpoints.save(number, self._state(), meta)
+    self._checkpoints.save(number, self._state(), self._encoder, meta)
     self._done = number
 
   def _restart_actor(self, updates: int, lr: float) -> None:
@@ -383,8 +439,8 @@ def main() -> None:
   with config_lib.user_errors():
     requirements.check(config, workdir)
     experiment = experiment_lib.Experiment(config)
-    if config.actor.checkpoint:
-      checkpoints.check(pathlib.Path(config.actor.checkpoint), experiment.architecture())
+    experiment.inputs(None)  # builds the tokenizer
+    start_lib.check(start_lib.find(config.actor.checkpoint), experiment)
   Run(experiment, workdir).run()
 
 

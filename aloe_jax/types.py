@@ -37,14 +37,32 @@ class EndReason(enum.IntEnum):
 
 
 @flax.struct.dataclass
-class Observation:
-  """What actor and critic see at one step; any leading batch axes.
-
-  Exactly one of `images` and `features` is set: features are what a frozen encoder made of
-  the images, or, in the simulator, the low-dimensional object blocks that stand in for one.
+class Sight:
+  """What a robot shows at one step, in its own units; any leading batch axes.
 
   Attributes:
     proprio: [..., 32] float32, joint angles and gripper openings, zero padded.
+    features: [..., V, F] float, where they stand in for images.
+    images: {camera: [..., H, W, 3] uint8}.
+    image_masks: {camera: [...] bool}, False where a camera is missing; None if none is.
+  """
+
+  proprio: Array
+  features: Array | None = None
+  images: dict[str, Array] | None = None
+  image_masks: dict[str, Array] | None = None
+
+
+@flax.struct.dataclass
+class Observation:
+  """What actor and critic see at one step, normalised; any leading batch axes.
+
+  The critic reads `features`: what a frozen encoder made of the images, or, in the simulator,
+  the low-dimensional object blocks that stand in for one. So does the small actor; π0.5 reads
+  `images`. Who needs neither is given None.
+
+  Attributes:
+    proprio: [..., 32] float32, the normalised state, zero padded.
     prompt_tokens: [..., L] int32.
     prompt_mask: [..., L] bool, False on padding.
     features: [..., V, F] float, one pooled vector per camera.

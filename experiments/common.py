@@ -3,10 +3,12 @@
 import ml_collections
 
 VARIANTS = {
-  '': 'the robot: needs episodes and a checkpoint',
+  '': 'the robot and π0.5: needs episodes and a checkpoint',
+  'pi05_small': 'the robot and a π0.5 that a laptop can run',
+  'debug': 'a π0.5 of the smallest size, in the simulator: every stage, for tests',
   'sim': 'the embedded simulator, low-dimensional object blocks in place of a vision tower',
   'pixels': 'the embedded simulator, its cameras through a frozen encoder',
-  'debug': 'the simulator at the smallest size that runs every stage, for tests',
+  'sim_debug': 'sim at the smallest size that runs every stage, for tests',
 }
 
 
@@ -43,10 +45,14 @@ def apply_variant(config: ml_collections.ConfigDict, variant: str, *, sim_task: 
   if variant not in VARIANTS:
     known = '; '.join(f"'{name}' ({what})" for name, what in VARIANTS.items())
     raise ValueError(f'unknown variant {variant!r} of the experiment; expected one of {known}.')
-  if variant:
+  if variant == 'pi05_small':
+    config.actor.update(PI05_SMALL, dtype='float32', remat='none', batch_size=8)
+  elif variant:
     _laptop(config, sim_task, 'pixels' if variant == 'pixels' else 'objects')
-  if variant == 'debug':
+  if variant in ('debug', 'sim_debug'):
     _debug(config)
+  if variant == 'debug':
+    _debug_pi05(config)
   return config
 
 
@@ -58,8 +64,19 @@ def paper() -> ml_collections.ConfigDict:
   config.iterations = 3  # T of Algorithm 1
   config.discount = 0.99  # gamma, per environment step
 
-  # Tables I-III. `chunk` is h, `execute` is e <= h, steps.
-  config.task = dict(prompt='', max_steps=0, chunk=50, execute=5, control_hz=30.0, demonstrations=0)
+  # Tables I-III.
+  config.task = dict(
+    prompt='',
+    action_size=14,  # A: two arms of 6 joints and a gripper
+    proprio_size=32,  # numbers of the robot's state, the first A in the order of the action
+    cameras=('head', 'left_wrist', 'right_wrist'),  # those that this robot has
+    delta=(6, -1, 6, -1),  # joints relative to the state at the chunk's start, grippers absolute
+    chunk=50,  # h, steps
+    execute=5,  # e <= h, steps
+    max_steps=0,  # of an episode
+    control_hz=30.0,  # steps per second
+    demonstrations=0,  # episodes of a human before the first iteration
+  )
 
   # The embedded simulator; no task means that the data come from a robot.
   config.sim = dict(
@@ -70,8 +87,13 @@ def paper() -> ml_collections.ConfigDict:
     attempts=0,  # demonstrations tried at a time; those that succeed are kept
   )
 
-  # RLDS directories, and what their ends mean (see aloe_jax/rewards.py).
-  config.data = dict(episodes=(), timeout='failure', takeover='failure')
+  config.data = dict(
+    episodes=(),  # RLDS directories
+    timeout='failure',  # what their ends mean, see aloe_jax/rewards.py
+    takeover='failure',
+    normalization='quantile',  # of state and actions: quantile (π0.5), zscore or none
+    norm_stats='',  # a norm_stats.json, an asset of the checkpoint, 'compute'; '': checkpoint's own
+  )
 
   # C_fail: `cost` in steps if above 0, else `lengths` times the mean length of the successful
   # demonstrations (1 in the paper), frozen at the first iteration.
@@ -97,12 +119,20 @@ def paper() -> ml_collections.ConfigDict:
     warmup=100,  # updates
     final_lr=0.1,  # over the peak
     weight_decay=1e-10,
-    width=64,  # of the small actor: prefix tower,
-    expert_width=128,  # action expert,
-    depth=2,  # layers of both
-    steps_per_token=1,  # actions that share a token
-    vocab_size=256,
-    prompt_length=32,  # tokens
+    mask_padding=True,  # leave padded steps and dimensions out of the loss; openpi counts them
+    augment=True,  # random crops, rotations and colours of the training images
+    best_of=1,  # chunks among which the critic chooses when the policy acts
+    tokenizer='',  # paligemma_tokenizer.model, SentencePiece; or 'words', which hashes them
+    dtype='bfloat16',  # of the computation
+    param_dtype='float32',
+    remat='full',  # kept for the backward pass: none recomputes nothing, full all, dots some
+    small=dict(  # sizes of kind='small'
+      width=64,  # of the prefix tower
+      expert_width=128,  # of the action expert
+      depth=2,  # layers of both
+      steps_per_token=1,  # actions that share a token
+    ),
+    **PI05,  # sizes of kind='pi05'
   )
   config.critic = dict(
     ensemble='readouts',  # readouts: K tokens on one Transformer; full: K Transformers
@@ -115,6 +145,7 @@ def paper() -> ml_collections.ConfigDict:
     heads=8,
     mlp_ratio=4,  # hidden width of the MLPs over the width
     bins=256,  # of AWR's value distribution
+    encoder='',  # an image tower's .npz:img, frozen; '': the actor's own as it was loaded
     target='mean',  # how Eq. 7 reads the target ensemble: mean, min or independent
     polyak=0.005,
     batch_size=256,
@@ -126,7 +157,8 @@ def paper() -> ml_collections.ConfigDict:
   )
   config.parallel = dict(mode='fsdp', fsdp=0)  # pmap, or fsdp over that many devices (0: all)
   config.evaluation = dict(episodes=100, seed=1_000_000)
-  config.train = dict(updates_per_call=100, wandb=False)
+  # Updates per compiled call: an actor that reads images needs the memory of their pictures.
+  config.train = dict(critic_updates_per_call=100, actor_updates_per_call=1, wandb=False)
   return config
 
 
@@ -135,9 +167,16 @@ def _laptop(config: ml_collections.ConfigDict, sim_task: str, observation: str) 
   config.sim.update(
     task=sim_task, observation=observation, image_size=32, rollouts=192, attempts=128
   )
-  config.task.update(chunk=8, execute=2, demonstrations=50)
+  config.task.update(chunk=8, execute=2, demonstrations=50, delta=())
+  config.data.update(normalization='none')
   config.actor.update(
     kind='small',
+    augment=False,
+    tokenizer='words',
+    vocab_size=256,
+    prompt_length=32,
+    dtype='float32',
+    remat='none',
     flow_steps=5,
     flow_time='uniform',
     ema=0.995,
@@ -147,8 +186,8 @@ def _laptop(config: ml_collections.ConfigDict, sim_task: str, observation: str) 
     warm_start_lr=1e-3,
     lr=5e-4,
     weight_decay=1e-4,
-    steps_per_token=8,
   )
+  config.actor.small.update(steps_per_token=8)
   config.critic.update(
     width=64,
     depth=2,
@@ -160,6 +199,7 @@ def _laptop(config: ml_collections.ConfigDict, sim_task: str, observation: str) 
     lr=1e-3,
   )
   config.evaluation.update(episodes=512)
+  config.train.update(actor_updates_per_call=100)
 
 
 def _debug(config: ml_collections.ConfigDict) -> None:
@@ -167,9 +207,27 @@ def _debug(config: ml_collections.ConfigDict) -> None:
   config.iterations = 1
   config.sim.update(rollouts=8, attempts=32, image_size=32)
   config.task.update(demonstrations=4)
-  config.actor.update(
-    width=16, expert_width=16, depth=1, samples=2, warm_start_updates=20, updates=20, batch_size=32
-  )
+  config.actor.update(samples=2, warm_start_updates=20, updates=20, batch_size=32)
+  config.actor.small.update(width=16, expert_width=16, depth=1)
   config.critic.update(width=16, depth=1, heads=2, first_updates=20, updates=20, batch_size=32)
   config.evaluation.update(episodes=16)
-  config.train.update(updates_per_call=10)
+  config.train.update(actor_updates_per_call=10, critic_updates_per_call=10)
+
+
+def _debug_pi05(config: ml_collections.ConfigDict) -> None:
+  """All that the robot's configs use, on dimensions for tests."""
+  config.task.update(delta=(6, -1, 6, -1), proprio_size=14)
+  config.data.update(normalization='quantile')
+  config.sim.update(image_size=PI05_DEBUG['image_size'])
+  config.actor.update(
+    PI05_DEBUG,
+    kind='pi05',
+    augment=True,
+    flow_steps=2,
+    flow_time='beta',
+    warm_start_updates=4,
+    updates=4,
+    batch_size=8,
+    remat='full',
+  )
+  config.train.update(actor_updates_per_call=2)

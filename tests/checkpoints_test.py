@@ -10,6 +10,7 @@ import tiny
 from aloe_jax import checkpoints
 
 ARCHITECTURE = {'actor': {'width': 16, 'depth': 1}, 'critic': {'size': 2}, 'chunk': 8}
+ENCODER = {'filters': np.float32([[1, 2], [3, 4]])}
 META = {'architecture': ARCHITECTURE, 'fail_cost': 0.1 + 0.2, 'phase': 'critic'}
 
 
@@ -19,11 +20,11 @@ def saved(tmp_path_factory):
   kept = checkpoints.Checkpoints(tmp_path_factory.mktemp('run') / 'checkpoints')
   assert kept.latest() is None
   learner = tiny.make_learner()
-  kept.save(0, tiny.make_state(learner, seed=1), META)
+  kept.save(0, tiny.make_state(learner, seed=1), {}, META)
   state = tiny.make_state(learner, seed=7)
   params = jax.tree.map(lambda x: np.nextafter(x, np.float32(1)), state.critic)
   state = state.replace(critic=params, step=np.int32(41))
-  kept.save(2, state, META)
+  kept.save(2, state, ENCODER, META)
   return kept, state
 
 
@@ -37,6 +38,12 @@ def test_what_is_saved_is_restored_bit_for_bit(saved):
   for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(state), strict=True):
     assert (a.dtype, np.shape(a)) == (np.asarray(b).dtype, np.shape(b))
     assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def test_the_frozen_encoder_comes_back_with_its_checkpoint(saved):
+  like = {'filters': jax.ShapeDtypeStruct((2, 2), np.float32)}
+  found = checkpoints.restore_encoder(saved[0].path(2), like)
+  np.testing.assert_array_equal(found['filters'], ENCODER['filters'])
 
 
 def test_the_newest_is_the_one_of_the_highest_number_and_all_are_kept(saved):
@@ -67,7 +74,7 @@ def test_another_architecture_is_refused_with_every_field_that_differs(saved):
 
 def test_tuples_and_lists_are_the_same_architecture(tmp_path, saved):
   kept = checkpoints.Checkpoints(tmp_path / 'checkpoints')
-  kept.save(0, saved[1], {'architecture': {'sizes': [1, 2]}})
+  kept.save(0, saved[1], {}, {'architecture': {'sizes': [1, 2]}})
   checkpoints.check(kept.path(0), {'sizes': (1, 2)})
 
 

@@ -9,7 +9,7 @@ import pytest
 from aloe_jax import config as config_lib
 from experiments import laundry
 
-CONFIG = '--config=experiments/laundry.py:debug'
+CONFIG = '--config=experiments/laundry.py:sim_debug'
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,15 @@ def test_a_command_without_a_working_directory_has_nowhere_to_write():
     ('discount', 1.0, 'config.discount is 1.0; expected between 0 and 1'),
     ('critic.horizon', 9, r'critic.horizon is 9; expected 0 \(the whole chunk\) to 8 steps'),
     ('critic.heads', 3, 'config.critic.heads is 3, which does not divide the width of 16'),
-    ('actor.steps_per_token', 3, 'steps_per_token is 3, which does not divide the chunk of 8'),
+    (
+      'actor.small.steps_per_token',
+      3,
+      'steps_per_token is 3, which does not divide the chunk of 8',
+    ),
   ],
 )
 def test_values_that_cannot_be_are_refused_by_name(field, value, message):
-  config = laundry.get_config('debug')
+  config = laundry.get_config('sim_debug')
   config_lib.validate(config)
   config.update_from_flattened_dict({field: value})
   with pytest.raises(ValueError, match=message):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from aloe_jax import datasets
-from aloe_jax import experiment
 from aloe_jax import types
 from aloe_jax.data import rlds
 from aloe_jax.models import encoder
+from experiments import laundry
 
 
 def make_episode(index, length=4, **changes):
@@ -23,7 +23,7 @@ def make_episode(index, length=4, **changes):
     proprio=np.zeros((length, types.PROPRIO_SIZE), np.float32),
     features=np.full((length, 3, 2), index, np.float32),
     images=dict.fromkeys(rlds.CAMERAS, frames),
-    action=np.zeros((length, experiment.ACTION_SIZE), np.float32),
+    action=np.zeros((length, 14), np.float32),
     source=np.zeros(length, np.int8),
     end_reason=end_reason,
     language_instruction='fold it',
@@ -40,16 +40,18 @@ def write(directory, *episodes):
 class Encoding:
   """An experiment whose encoder says how bright the head camera's frames are, and counts them."""
 
+  config = laundry.get_config('pixels')
+
   def __init__(self, seed=0):
-    self.encoder = encoder.FrozenEncoder(seed)
+    self.encoder = encoder.RandomEncoder(seed)
     self.encoded = 0
 
-  def encode(self, images):
+  def encode(self, params, images):
     self.encoded += len(images['head'])
     return images['head'].mean((1, 2, 3))[:, None, None].astype(np.float32)
 
 
-NO_ENCODER = python_types.SimpleNamespace(encoder=None)
+NO_ENCODER = python_types.SimpleNamespace(encoder=None, config=laundry.get_config('sim'))
 
 
 def test_directories_are_read_in_order_and_once(tmp_path, monkeypatch):
@@ -57,7 +59,7 @@ def test_directories_are_read_in_order_and_once(tmp_path, monkeypatch):
   second = write(tmp_path / 'two', make_episode(2))
   read, calls = rlds.read, []
   monkeypatch.setattr(rlds, 'read', lambda directory: calls.append(directory) or read(directory))
-  kept = datasets.Datasets(NO_ENCODER)
+  kept = datasets.Datasets(NO_ENCODER, {})
   kept.read([first])
   found = kept.read([second, first])
   assert [episode.features[0, 0, 0] for episode in found] == [2, 0, 1]
@@ -68,13 +70,13 @@ def test_frames_are_encoded_once_and_kept_beside_their_episodes(tmp_path):
   episodes = [make_episode(index, length=2 + index) for index in range(3)]
   directory = write(tmp_path / 'one', *episodes)
   encoding = Encoding()
-  found = datasets.Datasets(encoding).read([directory])
+  found = datasets.Datasets(encoding, {}).read([directory])
   assert encoding.encoded == 2 + 3 + 4
   (cache,) = tmp_path.glob('one.features-*.npz')
   before = cache.stat().st_mtime_ns
   again = Encoding()
   for a, b, episode in zip(
-    found, datasets.Datasets(again).read([directory]), episodes, strict=True
+    found, datasets.Datasets(again, {}).read([directory]), episodes, strict=True
   ):
     np.testing.assert_array_equal(a.features, b.features)
     brightness = episode.images['head'][:, 0, 0, 0]
@@ -85,9 +87,9 @@ def test_frames_are_encoded_once_and_kept_beside_their_episodes(tmp_path):
 
 def test_another_encoder_does_not_read_the_features_of_the_first(tmp_path):
   directory = write(tmp_path / 'one', make_episode(0))
-  datasets.Datasets(Encoding()).read([directory])
+  datasets.Datasets(Encoding(), {}).read([directory])
   other = Encoding(seed=1)
-  datasets.Datasets(other).read([directory])
+  datasets.Datasets(other, {}).read([directory])
   assert other.encoded == 4
   assert len(list(tmp_path.glob('one.features-*.npz'))) == 2
 
@@ -95,20 +97,24 @@ def test_another_encoder_does_not_read_the_features_of_the_first(tmp_path):
 def test_episodes_without_features_name_the_variant_that_encodes(tmp_path):
   directory = write(tmp_path / 'one', make_episode(0, features=None))
   with pytest.raises(ValueError, match=r'one has no steps/observation/features.* such as :pixels'):
-    datasets.Datasets(NO_ENCODER).read([directory])
+    datasets.Datasets(NO_ENCODER, {}).read([directory])
 
 
 def test_episodes_without_images_cannot_be_encoded(tmp_path):
   directory = write(tmp_path / 'one', make_episode(0, images=None))
-  with pytest.raises(ValueError, match='one has no images to encode'):
-    datasets.Datasets(Encoding()).read([directory])
+  with pytest.raises(
+    ValueError, match="one, episode 0: there are no pictures of the camera 'head' or 'left_wrist'"
+  ):
+    datasets.Datasets(Encoding(), {}).read([directory])
   assert [path.name for path in tmp_path.iterdir()] == ['one']
 
 
 def test_actions_of_another_robot_are_refused(tmp_path):
   directory = write(tmp_path / 'one', make_episode(0, action=np.zeros((4, 7), np.float32)))
-  with pytest.raises(ValueError, match='one: steps/action: found 7 numbers a step, expected 14'):
-    datasets.Datasets(NO_ENCODER).read([directory])
+  with pytest.raises(
+    ValueError, match='one: steps/action: found 7 numbers a step, expected config.task.action'
+  ):
+    datasets.Datasets(NO_ENCODER, {}).read([directory])
 
 
 def test_features_of_another_size_than_before_are_refused(tmp_path):
@@ -117,9 +123,9 @@ def test_features_of_another_size_than_before_are_refused(tmp_path):
     write(tmp_path / 'two', make_episode(1, features=np.zeros((4, 3, 5), np.float32))),
   ]
   with pytest.raises(ValueError, match=r'two: features: found \[3, 5\] a step, expected \[3, 2\]'):
-    datasets.Datasets(NO_ENCODER).read(directories)
+    datasets.Datasets(NO_ENCODER, {}).read(directories)
 
 
 def test_a_missing_directory_is_named(tmp_path):
   with pytest.raises(FileNotFoundError, match='nowhere: there is no such directory'):
-    datasets.Datasets(NO_ENCODER).read([tmp_path / 'nowhere'])
+    datasets.Datasets(NO_ENCODER, {}).read([tmp_path / 'nowhere'])

@@ -10,7 +10,7 @@ from experiments import laundry
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 
-ENCODE = jax.jit(lambda encode, images: encode(images), static_argnums=0)
+ENCODE = jax.jit(lambda encode, images: encode.apply(encode.init(), images), static_argnums=0)
 FILTERS = encoder.FILTERS
 
 
@@ -29,7 +29,7 @@ def assert_nearly_all_close(found, expected):
 
 def test_coordinates_move_with_what_moves():
   images = np.stack([blob(9, 9), blob(9, 21), blob(21, 9), blob(21, 21)])
-  features = np.asarray(ENCODE(encoder.FrozenEncoder(), images))
+  features = np.asarray(ENCODE(encoder.RandomEncoder(), images))
   row, column, strength = np.split(features, 3, axis=1)
   moved = 12 / 2 * 2 / 15  # 12 pixels are 6 of the 15 steps from -1 to 1
   for left, right in ((0, 1), (2, 3)):
@@ -42,7 +42,7 @@ def test_coordinates_move_with_what_moves():
 
 
 def test_coordinates_are_near_the_thing_itself():
-  features = np.asarray(ENCODE(encoder.FrozenEncoder(), blob(9, 21)[None]))[0]
+  features = np.asarray(ENCODE(encoder.RandomEncoder(), blob(9, 21)[None]))[0]
   row, column, _ = np.split(features, 3)
   assert np.median(row) == pytest.approx(9 / 15.5 - 1, abs=0.1)
   assert np.median(column) == pytest.approx(21 / 15.5 - 1, abs=0.1)
@@ -50,9 +50,9 @@ def test_coordinates_are_near_the_thing_itself():
 
 def test_features_are_frozen_and_belong_to_the_seed():
   images = blob(9, 21)[None]
-  first = ENCODE(encoder.FrozenEncoder(), images)
-  np.testing.assert_array_equal(first, ENCODE(encoder.FrozenEncoder(), images))
-  other = np.asarray(ENCODE(encoder.FrozenEncoder(seed=1), images))
+  first = ENCODE(encoder.RandomEncoder(), images)
+  np.testing.assert_array_equal(first, ENCODE(encoder.RandomEncoder(), images))
+  other = np.asarray(ENCODE(encoder.RandomEncoder(seed=1), images))
   assert np.abs(other - first).max() > 0.1
   assert first.shape == (1, 3 * FILTERS)
 
@@ -64,9 +64,11 @@ def test_a_recording_is_encoded_frame_by_frame_whatever_its_length():
   length = experiment.FRAMES + 3
   cameras = ('head', 'left_wrist', 'right_wrist')
   images = {camera: rng.integers(0, 256, (length, 32, 32, 3), dtype=np.uint8) for camera in cameras}
-  features = pixels.encode(images)
+  features = pixels.encode(pixels.encoder.init(), images)
   assert features.shape == (length, 3, 3 * FILTERS)
   for t in (0, experiment.FRAMES - 1, experiment.FRAMES, length - 1):
     frames = np.stack([images[camera][t] for camera in cameras])
     np.testing.assert_allclose(features[t], ENCODE(pixels.encoder, frames), atol=1e-4)
-  np.testing.assert_array_equal(pixels.encode({c: x[:5] for c, x in images.items()}), features[:5])
+  np.testing.assert_array_equal(
+    pixels.encode(pixels.encoder.init(), {c: x[:5] for c, x in images.items()}), features[:5]
+  )

@@ -18,14 +18,14 @@ from experiments import laundry
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 
-DEBUG = '--config=experiments/laundry.py:debug'
+DEBUG = '--config=experiments/laundry.py:sim_debug'
 
 
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory):
   """A run whose two checkpoints hold different random policies."""
   path = tmp_path_factory.mktemp('runs') / 'laundry'
-  built = experiment.Experiment(laundry.get_config('debug'))
+  built = experiment.Experiment(laundry.get_config('sim_debug'))
   kept = checkpoints.Checkpoints(path / 'checkpoints')
   for number in (0, 2):
     rng = np.random.default_rng(number)
@@ -33,14 +33,14 @@ def workdir(tmp_path_factory):
       lambda leaf, rng=rng: (0.2 * tiny.normal(rng, *leaf.shape)).astype(leaf.dtype),
       built.abstract_state(),
     )
-    kept.save(number, state, {'architecture': built.architecture()})
+    kept.save(number, state, {}, {'architecture': built.architecture()})
   return path
 
 
 @pytest.fixture
 def run(workdir, monkeypatch, capsys):
   """Runs the command in this process; returns what it kept and what it printed."""
-  monkeypatch.setattr(config_lib, 'get', lambda: laundry.get_config('debug'))
+  monkeypatch.setattr(config_lib, 'get', lambda: laundry.get_config('sim_debug'))
   flags.FLAGS.mark_as_parsed()
 
   def command(**arguments):
@@ -104,6 +104,8 @@ def test_without_a_simulator_there_is_nothing_to_evaluate_in(workdir):
 
 
 def test_a_checkpoint_of_another_size_is_refused(workdir):
-  result = command_line.run('evaluate', DEBUG, f'--workdir={workdir}', '--config.actor.depth=2')
+  result = command_line.run(
+    'evaluate', DEBUG, f'--workdir={workdir}', '--config.actor.small.depth=2'
+  )
   command_line.assert_refused(result, f'{workdir}/checkpoints/2 is a checkpoint of another arch')
-  assert '  actor.depth: 1, expected 2' in result[2].splitlines()
+  assert '  actor.small.depth: 1, expected 2' in result[2].splitlines()

@@ -31,7 +31,7 @@ FLOORS = (
     'types',
   ),
   ('models/*', 'data/*', 'pretrained/*'),
-  ('agents/*', 'bank', 'checkpoints', 'learner', 'policy', 'train_state', 'weights'),
+  ('agents/*', 'bank', 'best_of', 'checkpoints', 'learner', 'policy', 'train_state', 'weights'),
   (
     'envs/*',
     'serving/*',
@@ -44,8 +44,9 @@ FLOORS = (
     'requirements',
     'results',
     'rollout',
+    'start',
   ),
-  ('collect', 'evaluate', 'report', 'serve', 'train', 'data/__main__'),
+  ('collect', 'evaluate', 'export', 'report', 'serve', 'train', 'data/__main__'),
 )
 
 

@@ -14,7 +14,6 @@ import tiny
 from aloe_jax import bank as bank_lib
 from aloe_jax import learner as learner_lib
 from aloe_jax import policy as policy_lib
-from aloe_jax import tokenizer
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
 from aloe_jax.agents import aloe
@@ -175,12 +174,10 @@ def test_with_and_without_a_bank_equal_noise_gives_equal_targets():
   state = tiny.make_state(learner)
   rng = np.random.default_rng(0)
   ends = [types.EndReason.NONE] * 9 + [types.EndReason.SUCCESS]
-  encode = tokenizer.HashTokenizer(tiny.VOCABULARY, tiny.PROMPT)
   chunking = replay.Chunking(tiny.HORIZON, tiny.HORIZON, 0.9, 5.0)
-  buffer = replay.Replay([tiny.make_episode(rng, ends)], encode, chunking)
-  tokens, mask = encode('put it there')
-  policy = policy_lib.Policy(
-    state.actor_ema, tokens, mask, learner.networks.actor, SETTINGS['flow_steps']
+  buffer = replay.Replay([tiny.make_episode(rng, ends)], tiny.INPUTS, chunking)
+  policy = tiny.make_policy(
+    params=state.actor_ema, actor=learner.networks.actor, flow_steps=SETTINGS['flow_steps']
   )
   # Noise is keyed by a row and by a draw. The rows are made the same here, those of the buffer,
   # and so is the draw: that of the bank and that of the step go to one key.
@@ -288,7 +285,9 @@ def test_weights_computed_in_the_step_are_those_computed_for_the_phase_from_the_
 
   @jax.jit
   def weigh(state, batch):
-    drawn = learner.sample(state, batch.observation, batch.row, SETTINGS['samples'])
+    # In the step V is that of the policy being trained; for a phase, that of its average.
+    entered = dataclasses.replace(state, actor_ema=state.actor)
+    drawn = learner.sample(entered, batch.observation, batch.row, SETTINGS['samples'])
     advantage = learner.agent.advantage(
       state.critic, batch, drawn, critic=learner.networks.critic, settings=learner.settings
     )

@@ -18,7 +18,8 @@ from aloe_jax.models import pi05
 from experiments import common
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
-CAMERAS = dict(zip(types.CAMERAS, ('base_0_rgb', 'left_wrist_0_rgb', 'right_wrist_0_rgb')))
+THEIRS = ('base_0_rgb', 'left_wrist_0_rgb', 'right_wrist_0_rgb')
+CAMERAS = dict(zip(types.CAMERAS, THEIRS, strict=True))
 TOLERANCE = dict(atol=2e-4, rtol=1e-3)
 
 
@@ -159,7 +160,10 @@ def test_velocity_and_loss_are_the_recorded_ones(case):
 @pytest.mark.parametrize('remat', ['none', 'full', 'dots'])
 def test_gradients_are_the_recorded_ones_whatever_is_recomputed(case, remat):
   actor = make_actor(case, remat=remat)
-  loss = lambda params: error(case, actor, params)[0].mean()
+
+  def loss(params):
+    return error(case, actor, params)[0].mean()
+
   gradients = traverse_util.flatten_dict(
     jax.jit(jax.grad(loss))(make_params(case))['params'], sep='/'
   )

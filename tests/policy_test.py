@@ -7,6 +7,7 @@ import pytest
 import tiny
 
 from aloe_jax import policy as policy_lib
+from aloe_jax import types
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 
@@ -14,7 +15,12 @@ CHUNK = (tiny.HORIZON, tiny.ACTION)
 
 
 sample = jax.jit(lambda policy, observation, noise: policy.sample(observation, noise))
-act = jax.jit(lambda policy, observation, key: policy.act(observation, key))
+act = jax.jit(lambda policy, sight, key: policy.act(sight, key))
+
+
+def make_sight(batch):
+  shown = tiny.make_observation(np.random.default_rng(1), batch)
+  return types.Sight(shown.proprio, shown.features)
 
 
 def test_the_noise_of_a_row_does_not_depend_on_its_neighbours():
@@ -44,20 +50,21 @@ def test_a_state_gets_the_same_actions_in_any_batch():
 
 def test_acting_takes_the_prompt_of_the_policy_and_one_sample_of_each_rows_noise():
   policy, key = tiny.make_policy(), jax.random.key(5)
-  shown = tiny.make_observation(np.random.default_rng(1), 3)
-  observation = policy.observation(shown.proprio, shown.features)
-  np.testing.assert_array_equal(observation.prompt_tokens, np.tile([1, 2, 0], (3, 1)))
-  np.testing.assert_array_equal(observation.prompt_mask, np.tile([True, True, False], (3, 1)))
+  sight = make_sight(3)
+  observation = policy.observe(sight)
+  tokens, mask = tiny.INPUTS.tokenizer('put it')
+  np.testing.assert_array_equal(observation.prompt_tokens, np.tile(tokens, (3, 1)))
+  np.testing.assert_array_equal(observation.prompt_mask, np.tile(mask, (3, 1)))
+  assert mask.tolist() == [True, True, False]
   noise = policy_lib.row_noise(key, np.arange(3), 1, CHUNK)
   np.testing.assert_allclose(
-    act(policy, observation, key), sample(policy, observation, noise)[:, 0], atol=1e-6
+    act(policy, sight, key), sample(policy, observation, noise)[:, 0], atol=1e-6
   )
 
 
 def test_new_parameters_give_new_actions_without_another_compilation():
-  observation = tiny.make_observation(np.random.default_rng(1), 2)
   compilations = act._cache_size()
-  actions = [act(tiny.make_policy(seed), observation, jax.random.key(0)) for seed in (0, 1)]
+  actions = [act(tiny.make_policy(seed), make_sight(2), jax.random.key(0)) for seed in (0, 1)]
   assert np.abs(actions[0] - actions[1]).max() > 1e-3
   assert act._cache_size() == compilations + 1
 

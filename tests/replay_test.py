@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tiny
 
-from aloe_jax import tokenizer
 from aloe_jax import types
 from aloe_jax.data import replay
 
@@ -33,12 +32,12 @@ def episodes():
   return made
 
 
-ENCODE = tokenizer.HashTokenizer(tiny.VOCABULARY, tiny.PROMPT)
+ENCODE = tiny.INPUTS.tokenizer
 
 
 def make_replay(episodes, critic_horizon=2):
   chunking = replay.Chunking(tiny.HORIZON, critic_horizon, DISCOUNT, FAIL_COST)
-  return replay.Replay(episodes, ENCODE, chunking)
+  return replay.Replay(episodes, tiny.INPUTS, chunking)
 
 
 def place(episodes, row):

@@ -18,10 +18,10 @@ from aloe_jax.data import rlds
 from aloe_jax.data import tfds_directory
 from experiments import laundry
 
-DEBUG = '--config=experiments/laundry.py:debug'
+DEBUG = '--config=experiments/laundry.py:sim_debug'
 
 
-def make_config(variant='debug', **changes):
+def make_config(variant='sim_debug', **changes):
   config = laundry.get_config(variant)
   config.update_from_flattened_dict({name.replace('__', '.'): x for name, x in changes.items()})
   return config
@@ -32,7 +32,7 @@ def checkpoint(tmp_path_factory):
   """A checkpoint whose architecture is that of the debug variant."""
   kept = checkpoints.Checkpoints(tmp_path_factory.mktemp('old') / 'checkpoints')
   meta = {'architecture': experiment.Experiment(make_config()).architecture(), 'fail_cost': 9.0}
-  kept.save(2, tiny.make_state(tiny.make_learner()), meta)
+  kept.save(2, tiny.make_state(tiny.make_learner()), {}, meta)
   return kept.path(2)
 
 
@@ -55,7 +55,7 @@ def train_on(episodes, checkpoint, tmp_path, *overrides):
 def make_episode(length):
   end_reason = [types.EndReason.NONE] * (length - 1) + [types.EndReason.SUCCESS]
   episode = tiny.make_episode(np.random.default_rng(0), end_reason)
-  action = np.zeros((length, experiment.ACTION_SIZE), np.float32)
+  action = np.zeros((length, 14), np.float32)
   return dataclasses.replace(episode, action=action)
 
 
@@ -67,7 +67,8 @@ def test_the_robots_experiment_says_which_data_and_checkpoint_it_needs_and_how_t
   command_line.assert_refused(result, 'this experiment runs on data of a real robot, and needs')
   for words in (
     '--config.data.episodes="(\'path/to/dataset/1.0.0\',)"',
-    '--config.actor.checkpoint=path/to/checkpoint',
+    '--config.actor.checkpoint=path/to/pi05_base',
+    '--config.actor.tokenizer=path/to/paligemma_tokenizer.model',
     '--config=experiments/laundry.py:sim',
   ):
     assert words in result[2]
@@ -123,7 +124,7 @@ def test_a_run_of_another_config_is_not_gone_on_with(tmp_path):
 
 def test_a_run_may_grow_and_move_to_other_devices(tmp_path):
   config_lib.keep(make_config(), tmp_path / 'config.json')
-  grown = make_config(iterations=9, train__updates_per_call=2, parallel__mode='pmap')
+  grown = make_config(iterations=9, train__actor_updates_per_call=2, parallel__mode='pmap')
   requirements.check(grown, tmp_path)
 
 
@@ -136,12 +137,12 @@ def test_a_checkpoint_of_another_architecture_is_refused_with_all_that_differs(
     DEBUG,
     f'--workdir={workdir}',
     f'--config.actor.checkpoint={checkpoint}',
-    '--config.actor.width=32',
+    '--config.actor.small.width=32',
     '--config.critic.depth=3',
   )
   command_line.assert_refused(result, f'{checkpoint} is a checkpoint of another architecture')
   lines = result[2].splitlines()
-  assert lines[1:3] == ['  actor.width: 16, expected 32', '  critic.depth: 1, expected 3']
+  assert lines[1:3] == ['  actor.small.width: 16, expected 32', '  critic.depth: 1, expected 3']
   assert not workdir.exists()
 
 

@@ -30,11 +30,8 @@ class Scripted:
   chunk: jax.Array
   follow: float = 0.0
 
-  def observation(self, proprio, features):
-    return proprio
-
-  def act(self, proprio, key):
-    return self.chunk.at[:, :, 3].add(self.follow * proprio[:, None, 0])
+  def act(self, sight, key):
+    return self.chunk.at[:, :, 3].add(self.follow * sight.proprio[:, None, 0])
 
 
 def setup(**settings):
@@ -154,9 +151,9 @@ def test_every_state_follows_from_the_one_before_and_its_action():
 
 def test_observations_are_of_the_state_that_the_action_was_chosen_in():
   trajectories, _ = watched()
-  proprio, features = jax.jit(jax.vmap(jax.vmap(observation.observe)))(trajectories.state)
-  np.testing.assert_allclose(trajectories.proprio, proprio, atol=1e-6)
-  np.testing.assert_allclose(trajectories.features, features, atol=1e-5)
+  seen = jax.jit(jax.vmap(jax.vmap(observation.observe)))(trajectories.state)
+  np.testing.assert_allclose(trajectories.proprio, seen.proprio, atol=1e-6)
+  np.testing.assert_allclose(trajectories.features, seen.features, atol=1e-5)
 
 
 @pytest.mark.parametrize('execute', [3, 8])

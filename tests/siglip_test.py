@@ -69,7 +69,7 @@ def test_a_paligemma_tower_projects_every_patch_and_pools_before_that():
   case, sizes = read('paligemma_case_a.npz')
   params = big_vision.load(f'{GOLDEN}/paligemma_case_a.npz:img')
   tower = make_tower(sizes['img'], 'none', sizes['img']['head'])
-  tokens, out, blocks = run(tower, params, case['inputs/image'])
+  tokens, out, _ = run(tower, params, case['inputs/image'])
   np.testing.assert_allclose(tokens, case['outputs/image_tokens'], atol=2e-5)
   np.testing.assert_allclose(out['pooled'], out['tokens'].mean(axis=1), atol=1e-6)
   projected = out['tokens'] @ params['head']['kernel'] + params['head']['bias']

@@ -314,7 +314,8 @@ class ObservationTest(absltest.TestCase):
       item=jnp.float32([[0.40, -0.16, 0.2], [-0.42, -0.1, 0.0]]),
       tolerance_scale=jnp.float32(1.0),
     )
-    proprio, features = sim.observe(state)
+    sight = sim.observe(state)
+    proprio, features = sight.proprio, sight.features
     np.testing.assert_allclose(proprio[:6], [-0.7, -0.7, 1.0, 0, 0, 1], atol=1e-6)
     np.testing.assert_allclose(proprio[6:12], [0.74, -0.2, -0.5, 0, 0, 1], atol=1e-6)
     np.testing.assert_array_equal(proprio[12:], 0.0)
@@ -334,14 +335,14 @@ class ObservationTest(absltest.TestCase):
       grasp_tilt=jnp.float32([0.0, -0.35]),
       grasp_offset=jnp.float32([[0, 0, 0], [0.012, 0, 0]]),
     )
-    right = simulator('pack_phone').observe(state)[1][1]
+    right = simulator('pack_phone').observe(state).features[1]
     np.testing.assert_allclose(right[0], (-0.03 - 0.012) / 0.3, atol=1e-5)
     np.testing.assert_allclose(right[9:12], [1.0, -0.35, 0.25], atol=1e-6)
 
   def test_an_arm_with_nothing_left_to_do_sees_nothing(self):
     state = fresh('pack_phone')
     state = dataclasses.replace(state, placed=jnp.array([True, False]))
-    features = simulator('pack_phone').observe(state)[1]
+    features = simulator('pack_phone').observe(state).features
     np.testing.assert_array_equal(features[1], 0.0)
     self.assertEqual(features[0, 12], 1.0)  # the lid's turn has come
     np.testing.assert_allclose(features[2, :5], [1, 0, 0, 0, 0.5])

@@ -8,8 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from aloe_jax import inputs
 from aloe_jax import learner
+from aloe_jax import normalize
 from aloe_jax import policy
+from aloe_jax import tokenizer
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
 from aloe_jax.agents import agent
@@ -20,6 +23,7 @@ from aloe_jax.models import small
 HORIZON, ACTION, VIEWS, FEATURE, PROMPT, VOCABULARY = 3, 2, 2, 4, 3, 16
 
 SETTINGS = dict(
+  action_size=ACTION,
   samples=3,
   flow_steps=2,
   target='mean',
@@ -118,16 +122,24 @@ def make_params(module, *inputs, seed=0):
   return jax.tree.map(lambda leaf: 0.3 * normal(rng, *leaf.shape), shapes)
 
 
-def make_policy(seed=0):
-  rng = np.random.default_rng(0)
-  action, time = normal(rng, 1, HORIZON, ACTION), np.ones(1, np.float32)
-  return policy.Policy(
-    params=make_params(make_actor(), make_observation(rng, 1), action, time, seed=seed),
-    prompt_tokens=np.int32([1, 2, 0]),
-    prompt_mask=np.array([True, True, False]),
-    actor=make_actor(),
-    flow_steps=2,
-  )
+# States and actions as they are, and the prompt in words: what the small actor takes.
+INPUTS = inputs.Inputs(
+  tokenizer=tokenizer.PromptTokenizer(tokenizer.Words(VOCABULARY), PROMPT, discrete_state=False),
+  state=normalize.Identity(),
+  action=normalize.Identity(),
+  state_size=types.PROPRIO_SIZE,
+)
+
+
+def make_policy(seed=0, params=None, actor=None, **changes):
+  """A policy of random parameters, unless others are given."""
+  actor = actor or make_actor()
+  if params is None:
+    rng = np.random.default_rng(0)
+    action, time = normal(rng, 1, HORIZON, ACTION), np.ones(1, np.float32)
+    params = make_params(actor, make_observation(rng, 1), action, time, seed=seed)
+  fields = dict(inputs=INPUTS, prompt='put it', action_size=ACTION, flow_steps=2) | changes
+  return policy.Policy(params=params, actor=actor, **fields)
 
 
 def make_observation(rng, *batch):

@@ -20,7 +20,7 @@ from experiments import laundry
 
 
 def make_config(**changes):
-  config = laundry.get_config('debug')
+  config = laundry.get_config('sim_debug')
   config.update_from_flattened_dict({name.replace('__', '.'): x for name, x in changes.items()})
   return config
 
@@ -46,7 +46,7 @@ def finished(compiled_once, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('runs') / 'laundry'
   status, printed, errors = command_line.run(
     'train',
-    '--config=experiments/laundry.py:debug',
+    '--config=experiments/laundry.py:sim_debug',
     f'--workdir={workdir}',
     JAX_DISABLE_MOST_OPTIMIZATIONS='true',
     JAX_COMPILATION_CACHE_DIR=compiled_once,

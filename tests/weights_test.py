@@ -17,10 +17,6 @@ pytestmark = pytest.mark.usefixtures('quick_compilation')
 NONE, SUCCESS, FAILURE = types.EndReason.NONE, types.EndReason.SUCCESS, types.EndReason.FAILURE
 
 
-def tokenizer(prompt):
-  return np.int32([1, 2, 0]), np.array([True, True, False])
-
-
 def make_buffer():
   rng = np.random.default_rng(0)
   chunking = replay.Chunking(tiny.HORIZON, tiny.HORIZON, discount=0.9, fail_cost=5.0)
@@ -28,7 +24,7 @@ def make_buffer():
     tiny.make_episode(rng, [NONE] * 6 + [SUCCESS]),
     tiny.make_episode(rng, [NONE] * 3 + [FAILURE], source=types.Source.POLICY),
   ]
-  return replay.Replay(episodes, tokenizer, chunking)
+  return replay.Replay(episodes, tiny.INPUTS, chunking)
 
 
 def make_bank(rows):

@@ -41,6 +41,7 @@ class Settings:
   """Numbers that losses take; the reasons for the defaults are in `experiments/common.py`.
 
   Attributes:
+    action_size: A of the robot; the actor's network may be wider (π0.5's is 32).
     samples: M, actions of the policy per state for V (Eq. 10).
     flow_steps: Euler steps of the policy's sampler.
     target: 'mean', 'min' or 'independent': how Eq. (7) reads the target ensemble.
@@ -52,11 +53,15 @@ class Settings:
     reward_scale: what rewards were multiplied by; undone for `beta_unit` 'raw'.
     ema: decay of the actor's moving average.
     flow_time: 'uniform' (Eq. 15) or 'beta' (π0.5's own training distribution).
+    mask_padding: whether padded steps and dimensions are left out of the actor's loss; openpi's
+      loss counts both.
+    augment: whether the actor trains on augmented images.
     language: whether the critic sees the prompt.
     past_end: 'policy' or 'mask', see `aloe.past_the_end`.
     value_min, value_max, value_bins: support of AWR's value distribution, in scaled rewards.
   """
 
+  action_size: int
   samples: int
   flow_steps: int
   target: str
@@ -67,6 +72,8 @@ class Settings:
   reward_scale: float
   ema: float
   flow_time: str
+  mask_padding: bool = True
+  augment: bool = False
   language: bool = False
   past_end: str = 'policy'
   value_min: float = -1.0

@@ -28,7 +28,7 @@ def decoded(frames: Frames) -> np.ndarray:
   """The frames as uint8 [T, H, W, 3]; grey ones become RGB."""
   if not _are_encoded(frames):
     return np.asarray(frames)
-  return np.stack([_decode(frame) for frame in frames])
+  return np.stack([decode(frame) for frame in frames])
 
 
 def common_format(frames: Frames) -> tuple[str, int, int]:
@@ -67,7 +67,8 @@ def _format(frame: bytes) -> tuple[str, int, int]:
   return 'jpeg', height, width
 
 
-def _decode(frame: bytes) -> np.ndarray:
+def decode(frame: bytes) -> np.ndarray:
+  """One frame as uint8 [H, W, 3]; a grey one becomes RGB."""
   if not frame.startswith(_PNG_SIGNATURE):
     return simplejpeg.decode_jpeg(frame)
   with Image.open(io.BytesIO(frame)) as image:

@@ -3,18 +3,22 @@
 Legend of shapes: N rows (steps of all episodes laid end to end), n batches, B batch, h horizon.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from concurrent import futures
 import dataclasses
+import functools
+import os
 
 import jax
 import numpy as np
 
+from aloe_jax import images as images_lib
+from aloe_jax import inputs as inputs_lib
 from aloe_jax import rewards
 from aloe_jax import types
 from aloe_jax.data import fragments as fragments_lib
+from aloe_jax.data import image_codec
 from aloe_jax.data import rlds
-
-Tokenizer = Callable[[str], tuple[np.ndarray, np.ndarray]]
 
 
 def sample_rows(rows: np.ndarray, seed: int, first: int, count: int) -> np.ndarray:
@@ -73,25 +77,35 @@ class Replay:
 
   Args:
     episodes: as read from disk; at least one.
-    tokenizer: prompt to tokens [L] and mask [L].
+    inputs: how states, actions and prompts are put to the networks.
     chunking: how to cut and label them.
   """
 
-  def __init__(self, episodes: Sequence[rlds.Episode], tokenizer: Tokenizer, chunking: Chunking):
+  def __init__(
+    self, episodes: Sequence[rlds.Episode], inputs: inputs_lib.Inputs, chunking: Chunking
+  ):
     lengths = np.array([len(episode) for episode in episodes])
     self.chunking = chunking
     self.source = np.concatenate([episode.source for episode in episodes])
     self.end_reason = np.concatenate([episode.end_reason for episode in episodes])
-    self._proprio = np.concatenate([episode.proprio for episode in episodes])
-    self._features = np.concatenate([episode.features for episode in episodes])
+    self._inputs = inputs
+    self._raw_proprio = np.concatenate([episode.proprio for episode in episodes])
+    self._proprio = inputs.proprio(self._raw_proprio)
+    self._features = None
+    if episodes[0].features is not None:
+      self._features = np.concatenate([episode.features for episode in episodes])
+    self._frames = {
+      camera: [frame for episode in episodes for frame in _frames(episode, camera)]
+      for camera in types.CAMERAS
+    }
     self._action = np.concatenate([episode.action for episode in episodes])
-    prompts = sorted({episode.language_instruction for episode in episodes})
-    tokens = [tokenizer(prompt) for prompt in prompts]
-    self._tokens = np.stack([token for token, _ in tokens])
-    self._token_mask = np.stack([mask for _, mask in tokens])
+    self._prompts = sorted({episode.language_instruction for episode in episodes})
     self._prompt = np.repeat(
-      [prompts.index(episode.language_instruction) for episode in episodes], lengths
+      [self._prompts.index(episode.language_instruction) for episode in episodes], lengths
     )
+    self._tokens = None
+    if not inputs.tokenizer.discrete_state:
+      self._tokens = inputs.prompts(self._prompts, None)
     is_first = np.zeros(lengths.sum(), bool)
     is_first[np.cumsum(lengths) - lengths] = True
     rules = dict(timeout=chunking.timeout, takeover=chunking.takeover)
@@ -108,18 +122,45 @@ class Replay:
     """N, rows."""
     return len(self.source)
 
-  def observation(self, rows: np.ndarray) -> types.Observation:
-    """What was seen at rows of any shape [...]."""
-    prompt = self._prompt[rows]
+  def observation(self, rows: np.ndarray, *, images: bool = False) -> types.Observation:
+    """What was seen at rows [B], with its decoded pictures if they are wanted."""
+    proprio = self._proprio[rows]
+    if self._tokens is None:
+      prompts = [self._prompts[number] for number in self._prompt[rows]]
+      tokens, mask = self._inputs.prompts(prompts, proprio)
+    else:
+      tokens, mask = (x[self._prompt[rows]] for x in self._tokens)
+    pictures, present = self._pictures(rows) if images else (None, None)
     return types.Observation(
-      proprio=self._proprio[rows],
-      prompt_tokens=self._tokens[prompt],
-      prompt_mask=self._token_mask[prompt],
-      features=self._features[rows],
+      proprio=proprio,
+      prompt_tokens=tokens,
+      prompt_mask=mask,
+      features=None if self._features is None else self._features[rows],
+      images=pictures,
+      image_masks=present,
     )
 
+  def _pictures(self, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """{camera: [B, H, W, 3] uint8} and {camera: [B] bool}; zeros where a camera is missing."""
+    size = self._inputs.image_size
+    pictures, present = {}, {}
+    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+      read = functools.partial(_picture, size=size)
+      for camera, frames in self._frames.items():
+        wanted = [frames[row] for row in rows]
+        pictures[camera] = np.stack(list(pool.map(read, wanted)))
+        present[camera] = np.array([frame is not None for frame in wanted])
+    return pictures, present
+
   def critic_batches(
-    self, seed: int, step: int, count: int, size: int, bank: np.ndarray | None
+    self,
+    seed: int,
+    step: int,
+    count: int,
+    size: int,
+    bank: np.ndarray | None,
+    *,
+    images: bool = False,
   ) -> types.CriticBatch:
     """Batches `step` .. `step + count` - 1 of the critic's stream over all chunks.
 
@@ -133,6 +174,7 @@ class Replay:
       size: B.
       bank: [N, M, h, A] actions of the policy, of which one is taken per next state, or None
         to have them sampled inside the train step.
+      images: give the pictures too, for sampling inside the step.
 
     Returns:
       Leaves [n, B, ...].
@@ -149,13 +191,13 @@ class Replay:
       next_action = bank[chunk.next_row, member][:, None]
       own_action = bank[rows, member]
     batch = types.CriticBatch(
-      observation=self.observation(rows),
-      action=self._action[chunk.action_row],
+      observation=self.observation(rows, images=images),
+      action=self._chunks(rows, chunk),
       valid=chunk.valid,
       reward=chunk.reward,
       discount=chunk.discount,
       returns=self._returns[rows],
-      next_observation=self.observation(chunk.next_row),
+      next_observation=self.observation(chunk.next_row, images=images),
       ended=chunk.discount == 0,
       next_action=next_action,
       own_action=own_action,
@@ -171,6 +213,8 @@ class Replay:
     size: int,
     rows: np.ndarray,
     weight: np.ndarray | None,
+    *,
+    images: bool = False,
   ) -> types.ActorBatch:
     """Batches `step` .. `step + count` - 1 of the actor's stream.
 
@@ -181,29 +225,55 @@ class Replay:
       size: B.
       rows: [R] rows of `starts` that the actor learns from.
       weight: [N] weight of each row's chunk, or None.
+      images: give the pictures too, for an actor that reads them.
 
     Returns:
       Leaves [n, B, ...].
     """
     sampled = sample_rows(rows, seed, step * size, count * size)
-    batch = self.actor_batch(sampled, weight)
+    batch = self.actor_batch(sampled, weight, images=images)
     batch = dataclasses.replace(batch, row=np.tile(np.arange(size, dtype=np.int32), count))
     return _stack(batch, count, size)
 
-  def actor_batch(self, rows: np.ndarray, weight: np.ndarray | None = None) -> types.ActorBatch:
+  def actor_batch(
+    self, rows: np.ndarray, weight: np.ndarray | None = None, *, images: bool = False
+  ) -> types.ActorBatch:
     """The chunks [B, h, A] that start at some rows [B] of `starts`."""
     chunk = fragments_lib.chunk(
       self._fragments, rows, self.chunking.horizon, self._reward, self.chunking.discount
     )
     return types.ActorBatch(
-      observation=self.observation(rows),
-      action=self._action[chunk.action_row],
+      observation=self.observation(rows, images=images),
+      action=self._chunks(rows, chunk),
       valid=chunk.valid,
       ended=chunk.discount == 0,
       returns=self._returns[rows],
       weight=None if weight is None else weight[rows],
       row=np.arange(len(rows), dtype=np.int32),
     )
+
+  def chunks(self, rows: np.ndarray) -> tuple[types.Array, np.ndarray]:
+    """Normalised actions [B, h, A] and validity [B, h] of the chunks that start at rows [B]."""
+    chunk = fragments_lib.chunk(
+      self._fragments, rows, self.chunking.horizon, self._reward, self.chunking.discount
+    )
+    return self._chunks(rows, chunk), chunk.valid
+
+  def _chunks(self, rows: np.ndarray, chunk: fragments_lib.Chunks) -> types.Array:
+    return self._inputs.chunk(self._action[chunk.action_row], self._raw_proprio[rows])
+
+
+def _frames(episode: rlds.Episode, camera: str) -> Iterable[bytes | np.ndarray | None]:
+  """One picture a step, as it is kept; None where the camera is missing."""
+  return (episode.images or {}).get(camera, [None] * len(episode))
+
+
+def _picture(frame: bytes | np.ndarray | None, size: int) -> np.ndarray:
+  """One picture as the actor sees it, [size, size, 3] uint8."""
+  if frame is None:
+    return np.zeros((size, size, 3), np.uint8)
+  picture = image_codec.decode(frame) if isinstance(frame, bytes) else frame
+  return images_lib.resize_with_pad(picture, size)
 
 
 def _stack(batch, count: int, size: int):

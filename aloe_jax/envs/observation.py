@@ -14,8 +14,8 @@ from aloe_jax.envs import world
 FEATURE_SHAPE = (3, 16)
 
 
-def observe(state: world.State) -> tuple[jax.Array, jax.Array]:
-  """Proprio [32] and features [3, 16], all of order one, zero padded."""
+def observe(state: world.State) -> types.Sight:
+  """Proprio [32] and features [3, 16], all of order one, zero padded; no images."""
   arms = jnp.concatenate(
     [
       state.position[:, :2] / 0.5,
@@ -31,7 +31,7 @@ def observe(state: world.State) -> tuple[jax.Array, jax.Array]:
   )
   proprio = jnp.zeros(types.PROPRIO_SIZE).at[: arms.size].set(arms)
   views = jnp.zeros(FEATURE_SHAPE).at[:2].set(_arm_features(state))
-  return proprio, views.at[2, : task.size].set(task)
+  return types.Sight(proprio, views.at[2, : task.size].set(task))
 
 
 def _arm_features(state: world.State) -> jax.Array:

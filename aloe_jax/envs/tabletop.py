@@ -112,8 +112,8 @@ class Simulator:
     state = _end(state)
     return jax.tree.map(lambda new, old: jnp.where(before.done, old, new), state, before)
 
-  def observe(self, state: world.State) -> tuple[jax.Array, jax.Array]:
-    """What a policy sees: proprio [32] and features [3, 16]; see `observation.observe`."""
+  def observe(self, state: world.State) -> types.Sight:
+    """What a policy sees; see `observation.observe`."""
     return observation.observe(state)
 
 

@@ -1,25 +1,110 @@
-"""A frozen image encoder for the simulator's cameras: random filters and where they fire.
+"""Frozen image encoders: one vector a picture, which the critic reads.
 
-It stands in for a pre-trained tower where none can be had: weights are fixed by a seed and never
-trained, so that features of a frame can be computed once and kept. Spatial soft-argmax turns each
-filter's response into the place of its strongest match, which is what manipulation needs to know.
+They are never trained, so that the features of a frame can be computed once and kept.
 """
 
+from collections.abc import Mapping
 import dataclasses
+import math
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+
+from aloe_jax import images as images_lib
+from aloe_jax import types
+from aloe_jax.models import siglip
 
 FILTERS = 48
 SHARPNESS = 12.0  # of the soft-argmax, over responses of unit variance
 
 
-@dataclasses.dataclass(frozen=True)
-class FrozenEncoder:
-  """Maps images [..., H, W, 3] uint8 to features [..., 3 * 48] float32.
+class Encoder(Protocol):
+  """The door of both encoders.
 
   Attributes:
-    seed: of the filters; part of the key of anything cached.
+    image_size: edge in pixels of the pictures it takes; 0 for any.
+    width: F.
+  """
+
+  @property
+  def image_size(self) -> int: ...
+
+  @property
+  def width(self) -> int: ...
+
+  def apply(self, params: Any, images: jax.Array) -> jax.Array:
+    """Maps images [..., H, W, 3] uint8 to features [..., F] float32."""
+
+
+def encode_cameras(
+  encoder: Encoder,
+  params: Any,
+  images: Mapping[str, types.Array],
+  masks: Mapping[str, types.Array] | None = None,
+) -> jax.Array:
+  """What the critic sees of all cameras.
+
+  Args:
+    encoder: of single pictures.
+    params: of the encoder.
+    images: {camera: [..., H, W, 3] uint8}.
+    masks: {camera: [...] bool}, False where a camera is missing; None if none is.
+
+  Returns:
+    [..., V, F] in the order of the views; zeros where a camera is missing.
+  """
+  features = encoder.apply(params, jnp.stack([images[name] for name in types.CAMERAS], axis=-4))
+  if masks is None:
+    return features
+  present = jnp.stack([masks[name] for name in types.CAMERAS], axis=-1)
+  return jnp.where(present[..., None], features, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class TowerEncoder:
+  """A pre-trained image tower, pooled: by its MAP head where it has one, else the mean.
+
+  Attributes:
+    tower: its module; the parameters are the tower's.
+    image_size: edge in pixels that it was trained at.
+  """
+
+  tower: siglip.SigLip
+  image_size: int
+
+  @property
+  def width(self) -> int:
+    return self.tower.width
+
+  def apply(self, params: Any, images: jax.Array) -> jax.Array:
+    pictures = images_lib.to_model_range(images).reshape(-1, *images.shape[-3:])
+    _, out = self.tower.apply({'params': params}, pictures)
+    return out['pooled'].reshape(*images.shape[:-3], -1)
+
+
+def of_weights(params: Mapping[str, Any]) -> TowerEncoder:
+  """The encoder that a tower's weights belong to: their shapes say all but its computation."""
+  depth, heads, _, _ = params['Transformer']['encoderblock']['MultiHeadDotProductAttention_0'][
+    'out'
+  ]['kernel'].shape
+  patch, _, _, width = params['embedding']['kernel'].shape
+  mlp_dim = params['Transformer']['encoderblock']['MlpBlock_0']['Dense_0']['bias'].shape[1]
+  edge = math.isqrt(params['pos_embedding'].shape[1])
+  pool = 'map' if 'MAPHead_0' in params else 'none'
+  tower = siglip.SigLip(width, depth, mlp_dim, heads, patch, pool)
+  return TowerEncoder(tower, edge * patch)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomEncoder:
+  """Random filters and where they fire: it stands in where no pre-trained tower can be had.
+
+  Spatial soft-argmax turns each filter's response into the place of its strongest match, which
+  is what manipulation needs to know.
+
+  Attributes:
+    seed: of the filters.
     size: width and height of the filters in pixels.
     stride: of the convolution.
   """
@@ -28,14 +113,25 @@ class FrozenEncoder:
   size: int = 5
   stride: int = 2
 
-  def __call__(self, images: jax.Array) -> jax.Array:
+  @property
+  def image_size(self) -> int:
+    return 0
+
+  @property
+  def width(self) -> int:
+    return 3 * FILTERS
+
+  def init(self) -> jax.Array:
+    """The filters, [size, size, 3, 48]."""
+    shape = (self.size, self.size, 3, FILTERS)
+    return jax.random.normal(jax.random.key(self.seed), shape) / jnp.sqrt(shape[0] * shape[1])
+
+  def apply(self, params: Any, images: jax.Array) -> jax.Array:
     """For each filter: x and y of its strongest response in [-1, 1], and that response."""
     batch = images.shape[:-3]
     x = images.reshape(-1, *images.shape[-3:]).astype(jnp.float32) / 127.5 - 1
-    shape = (self.size, self.size, 3, FILTERS)
-    filters = jax.random.normal(jax.random.key(self.seed), shape) / jnp.sqrt(shape[0] * shape[1])
     y = jax.lax.conv_general_dilated(
-      x, filters, (self.stride, self.stride), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+      x, params, (self.stride, self.stride), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
     )
     y = (y - y.mean((1, 2), keepdims=True)) / (y.std((1, 2), keepdims=True) + 1e-3)
     where = jax.nn.softmax(SHARPNESS * y.reshape(len(y), -1, FILTERS), axis=1)

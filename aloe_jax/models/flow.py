@@ -45,6 +45,11 @@ def sample(
     [M, B, h, A] actions; equal noise gives equal actions.
   """
   cache = actor.apply(params, observation, method='prefix')
+  return denoise(actor, params, cache, noise, num_steps)
+
+
+def denoise(actor: nn.Module, params, cache, noise: jax.Array, num_steps: int) -> jax.Array:
+  """`sample` from the cache that the prefix of some observation left; noise [M, B, h, A]."""
 
   def velocity(x, time):
     return actor.apply(params, cache, x, time, method='velocity')

@@ -178,8 +178,8 @@ class Attention(nn.Module):
         continue
       shape = (expert.heads, expert.width, expert.head_dim)
       queries.append(Einsum(shape, (1,), name=_name('q_einsum', i))('BTD,NDH->BTNH', x))
-      shape = (2, expert.kv_heads, expert.width, expert.head_dim)
-      key, value = Einsum(shape, (2,), name=_name('kv_einsum', i))('BSD,CKDH->CBSKH', x)
+      pair = (2, expert.kv_heads, expert.width, expert.head_dim)
+      key, value = Einsum(pair, (2,), name=_name('kv_einsum', i))('BSD,CKDH->CBSKH', x)
       keys.append(key)
       values.append(value)
     head_dim = self.experts[0].head_dim

@@ -172,8 +172,8 @@ class Pi05(nn.Module):
     tokens, valid = self.embed_prefix(observation)
     mask = gemma.attention_mask(valid, jnp.zeros(valid.shape[1], bool))
     positions = jnp.cumsum(valid, axis=1) - 1
-    (out, _), layers = self.PaliGemma.llm((tokens, None), positions, mask)
-    return out, Cache(layers, valid)
+    outputs, layers = self.PaliGemma.llm((tokens, None), positions, mask)
+    return jnp.asarray(outputs[0]), Cache(layers, valid)
 
   def prefix(self, observation: types.Observation) -> Cache:
     """Runs tower and language model once; `observation.images` set, B any batch."""

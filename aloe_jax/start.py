@@ -1,0 +1,159 @@
+"""Where a run's parameters and statistics come from: nothing, published weights, or another run."""
+
+from collections.abc import Mapping
+import dataclasses
+import pathlib
+from typing import Any
+
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aloe_jax import checkpoints
+from aloe_jax import experiment as experiment_lib
+from aloe_jax import normalize
+from aloe_jax.pretrained import big_vision
+from aloe_jax.pretrained import openpi
+from aloe_jax.pretrained import trees
+
+# What a PaliGemma file leaves to be initialised: the action expert and its projections.
+NOT_IN_PALIGEMMA = (r'PaliGemma/llm/.*_1/.*', r'action_.*', r'time_mlp_.*')
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+  """What `actor.checkpoint` names.
+
+  Attributes:
+    kind: 'scratch', 'run' (a checkpoint of ours), 'openpi' or 'paligemma' (an .npz).
+    path: as it was given; '' for 'scratch'.
+  """
+
+  kind: str
+  path: str = ''
+
+
+def find(path: str) -> Start:
+  """Tells the kinds of checkpoint apart by what lies at `path`."""
+  if not path:
+    return Start('scratch')
+  if '.npz' in path:
+    return Start('paligemma', path)
+  return Start('run' if checkpoints.is_one(pathlib.Path(path)) else 'openpi', path)
+
+
+def check(start: Start, experiment: experiment_lib.Experiment) -> None:
+  """Compares a checkpoint with the networks wanted before any of its parameters is read.
+
+  Raises:
+    FileNotFoundError: there is no checkpoint.
+    ValueError: it does not fit; lists all that differs.
+  """
+  if start.kind == 'run':
+    checkpoints.check(pathlib.Path(start.path), experiment.architecture())
+  elif start.kind != 'scratch' and not experiment.reads_images:
+    raise ValueError(
+      f"config.actor.checkpoint names {start.path}, which holds π0.5's weights, but "
+      "config.actor.kind is 'small'; use a config of π0.5."
+    )
+  if start.kind == 'openpi':
+    found = traverse_util.flatten_dict(openpi.shapes(pathlib.Path(start.path)), sep='/')
+    wanted = traverse_util.flatten_dict(_shapes(experiment)['params'], sep='/')
+    trees.check(found, wanted, where=start.path)
+
+
+def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
+  """The actor's parameters, where the layout wants them; not of another run, which has a state."""
+  shapes = _shapes(experiment)
+  if start.kind == 'openpi':
+    return {'params': openpi.restore(pathlib.Path(start.path), shapes['params'])}
+  learner = experiment.learner(reward_scale=1.0)
+  seed, example = experiment.config.seed, experiment.example()
+  fresh = experiment.layout.create(lambda: _typed(learner.init_actor(seed, example), experiment))
+  if start.kind == 'scratch':
+    return fresh
+  return _with_paligemma(fresh, start.path)
+
+
+def encoder_params(start: Start, experiment: experiment_lib.Experiment, actor: Any) -> Any:
+  """Parameters of the critic's frozen encoder; {} where it has none.
+
+  Args:
+    start: of the run.
+    experiment: of the run.
+    actor: the parameters that the run starts from; None where `start` is another run.
+  """
+  if experiment.encoder is None:
+    return {}
+  if not experiment.reads_images:
+    return experiment.encoder.init()
+  if start.kind == 'run':
+    own = _shapes(experiment)['params']['PaliGemma']['img']
+    if experiment.config.critic.encoder:
+      own = _shapes_of(big_vision.load(experiment.config.critic.encoder))
+    return checkpoints.restore_encoder(pathlib.Path(start.path), own)
+  if experiment.config.critic.encoder:
+    return jax.tree.map(jnp.asarray, big_vision.load(experiment.config.critic.encoder))
+  return jax.tree.map(jnp.copy, actor['params']['PaliGemma']['img'])
+
+
+def stats(start: Start, experiment: experiment_lib.Experiment) -> dict[str, normalize.Stats] | None:
+  """Statistics to normalise with, or None if they are to be computed from the episodes.
+
+  `data.norm_stats` is a file, the name of one of the checkpoint's assets, 'compute', or '': then
+  those of the checkpoint, if it has one set of them. Another run always goes on with its own.
+
+  Raises:
+    ValueError: the checkpoint has several; names them.
+  """
+  if start.kind == 'run':
+    path = pathlib.Path(start.path)
+    return normalize.from_json(checkpoints.read_meta(path), str(path))
+  wanted = experiment.config.data.norm_stats
+  if wanted == 'compute':
+    return None
+  assets = openpi.assets(pathlib.Path(start.path)) if start.kind == 'openpi' else {}
+  if wanted:
+    return normalize.read(assets.get(wanted, wanted))
+  if len(assets) > 1:
+    raise ValueError(
+      f'{start.path} has statistics of several robots: {", ".join(assets)}; name one with '
+      "config.data.norm_stats, or 'compute' to take them from the episodes."
+    )
+  return normalize.read(*assets.values()) if assets else None
+
+
+def _shapes(experiment: experiment_lib.Experiment) -> Any:
+  """Of the actor's parameters: shapes, the types wanted, and where they are to lie."""
+  learner, example = experiment.learner(reward_scale=1.0), experiment.example()
+  return experiment.layout.shapes(lambda: _typed(learner.init_actor(0, example), experiment))
+
+
+def _typed(params: Any, experiment: experiment_lib.Experiment) -> Any:
+  dtype = jnp.dtype(experiment.config.actor.param_dtype)
+  return jax.tree.map(lambda x: x.astype(dtype), params)
+
+
+def _shapes_of(params: Any) -> Any:
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+
+
+def _with_paligemma(fresh: Any, path: str) -> Any:
+  """Fresh parameters of the actor with PaliGemma's in their place, types and places kept."""
+  found = traverse_util.flatten_dict({'PaliGemma': big_vision.load(path)}, sep='/')
+  wanted = traverse_util.flatten_dict(fresh['params'], sep='/')
+  _resample_positions(found, wanted)
+  trees.check(found, wanted, where=path, may_miss=NOT_IN_PALIGEMMA)
+  placed = {
+    name: jax.device_put(np.asarray(x).astype(wanted[name].dtype), wanted[name].sharding)
+    for name, x in found.items()
+  }
+  return {'params': traverse_util.unflatten_dict(wanted | placed, sep='/')}
+
+
+def _resample_positions(found: dict[str, Any], wanted: Mapping[str, Any]) -> None:
+  """Fits position embeddings to pictures of another size."""
+  name = 'PaliGemma/img/pos_embedding'
+  if name in found and found[name].shape != wanted[name].shape:
+    found[name] = big_vision.resample_positions(found[name], wanted[name].shape[1])
