@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from aloe_jax import checkpoints
+from aloe_jax import config as config_lib
 from aloe_jax import experiment as experiment_lib
 from aloe_jax import normalize
+from aloe_jax.models import pi05
 from aloe_jax.pretrained import big_vision
 from aloe_jax.pretrained import openpi
 from aloe_jax.pretrained import trees
@@ -60,7 +62,25 @@ def check(start: Start, experiment: experiment_lib.Experiment) -> None:
   if start.kind == 'openpi':
     found = traverse_util.flatten_dict(openpi.shapes(pathlib.Path(start.path)), sep='/')
     wanted = traverse_util.flatten_dict(_shapes(experiment)['params'], sep='/')
-    trees.check(found, wanted, where=start.path)
+    try:
+      trees.check(found, wanted, where=start.path)
+    except ValueError as error:
+      raise ValueError(f'{error}{_advice(start, experiment)}') from error
+
+
+def _advice(start: Start, experiment: experiment_lib.Experiment) -> str:
+  """Which fields of the config build the network that an openpi checkpoint belongs to."""
+  try:
+    sizes = pi05.sizes_of(openpi.shapes(pathlib.Path(start.path)))
+  except KeyError:  # leaves are missing; the list above tells which
+    return ''
+  found = traverse_util.flatten_dict(sizes, sep='.')
+  flags = [
+    f'--config.actor.{field}={size}'
+    for field, size in found.items()
+    if config_lib.lookup(experiment.config.actor, field) != size
+  ]
+  return f'\nThe network it belongs to: {" ".join(flags)}' if flags else ''
 
 
 def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:

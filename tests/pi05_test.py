@@ -251,3 +251,8 @@ def test_samples_share_one_copy_of_the_prefix(case):
   cached = 'x'.join(map(str, case['outputs/kv_cache/k'].shape[1:]))
   assert f'<3x{cached}xf32>' in text
   assert f'8x{cached}x' not in text and f'<8x3x{cached}x' not in text
+
+
+def test_the_sizes_of_a_checkpoint_are_read_from_its_shapes(case):
+  sizes = pi05.sizes_of(make_params(case)['params'])
+  assert pi05.make(sizes, horizon=10) == make_actor(case)

@@ -5,7 +5,6 @@ They are never trained, so that the features of a frame can be computed once and
 
 from collections.abc import Mapping
 import dataclasses
-import math
 from typing import Any, Protocol
 
 import jax
@@ -85,15 +84,9 @@ class TowerEncoder:
 
 def of_weights(params: Mapping[str, Any]) -> TowerEncoder:
   """The encoder that a tower's weights belong to: their shapes say all but its computation."""
-  depth, heads, _, _ = params['Transformer']['encoderblock']['MultiHeadDotProductAttention_0'][
-    'out'
-  ]['kernel'].shape
-  patch, _, _, width = params['embedding']['kernel'].shape
-  mlp_dim = params['Transformer']['encoderblock']['MlpBlock_0']['Dense_0']['bias'].shape[1]
-  edge = math.isqrt(params['pos_embedding'].shape[1])
   pool = 'map' if 'MAPHead_0' in params else 'none'
-  tower = siglip.SigLip(width, depth, mlp_dim, heads, patch, pool)
-  return TowerEncoder(tower, edge * patch)
+  tower = siglip.SigLip(**siglip.sizes_of(params), pool=pool)
+  return TowerEncoder(tower, siglip.image_size_of(params))
 
 
 @dataclasses.dataclass(frozen=True)

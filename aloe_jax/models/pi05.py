@@ -79,6 +79,31 @@ def make(
   )
 
 
+def sizes_of(params: Mapping[str, Any]) -> dict[str, Any]:
+  """The sizes that parameters, or their shapes, belong to: what `make` takes."""
+  tower, language = params['PaliGemma']['img'], params['PaliGemma']['llm']
+  layers = language['layers']
+  depth, heads, width, head_dim = layers['attn']['q_einsum']['w'].shape
+  return dict(
+    vision=siglip.sizes_of(tower),
+    language=dict(
+      width=width,
+      depth=depth,
+      mlp_dim=layers['mlp']['linear'].shape[1],
+      heads=heads,
+      kv_heads=layers['attn']['kv_einsum']['w'].shape[2],
+      head_dim=head_dim,
+    ),
+    expert=dict(
+      width=layers['attn']['q_einsum_1']['w'].shape[2],
+      mlp_dim=layers['mlp_1']['linear'].shape[1],
+    ),
+    vocab_size=language['embedder']['input_embedding'].shape[0],
+    action_size=params['action_in_proj']['kernel'].shape[0],
+    image_size=siglip.image_size_of(tower),
+  )
+
+
 class PaliGemma(nn.Module):
   """Image tower `img` and language model `llm`, the action expert beside the latter's layers."""
 

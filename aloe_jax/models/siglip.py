@@ -6,6 +6,8 @@ Blocks are stacked along axis 0 of their parameters and scanned.
 Legend: B batch, T patches, D width.
 """
 
+from collections.abc import Mapping
+import math
 from typing import Any
 
 from flax import linen as nn
@@ -13,6 +15,24 @@ import jax
 import jax.numpy as jnp
 
 from aloe_jax.models import remat as remat_lib
+
+
+def sizes_of(params: Mapping[str, Any]) -> dict[str, int]:
+  """What shapes of a tower's scanned parameters say: width, depth, mlp_dim, heads and patch."""
+  block = params['Transformer']['encoderblock']
+  depth, heads, _, width = block['MultiHeadDotProductAttention_0']['out']['kernel'].shape
+  return dict(
+    width=width,
+    depth=depth,
+    mlp_dim=block['MlpBlock_0']['Dense_0']['bias'].shape[1],
+    heads=heads,
+    patch=params['embedding']['kernel'].shape[0],
+  )
+
+
+def image_size_of(params: Mapping[str, Any]) -> int:
+  """Edge in pixels of the square pictures that a tower's positions are for."""
+  return math.isqrt(params['pos_embedding'].shape[1]) * params['embedding']['kernel'].shape[0]
 
 
 class MlpBlock(nn.Module):
