@@ -227,6 +227,7 @@ def _debug_pi05(config: ml_collections.ConfigDict) -> None:
     flow_time='beta',
     warm_start_updates=4,
     updates=4,
+    warmup=1,
     batch_size=8,
     remat='full',
   )

@@ -1,4 +1,9 @@
-"""Packing a smart phone: Table I of the paper, and the same task in the embedded simulator."""
+"""Packing a smart phone: Table I of the paper, and the same task in the embedded simulator.
+
+The phone goes into its container and the lid onto it; both are moved by up to 3 cm in x and y
+between episodes, and a person resets the scene. A failure is a drop, an insertion that misses or
+does damage, or no time left. The paper's BC succeeds in 5 % (Table IV).
+"""
 
 from experiments import common
 
@@ -6,7 +11,9 @@ from experiments import common
 def get_config(variant: str = ''):
   """The experiment; see `common.VARIANTS` for what may follow the colon.
 
-  python -m aloe_jax.train --config=experiments/pack_phone.py:sim --workdir=runs/phone
+  On the robot as in `laundry`. In the simulator, on a laptop:
+
+    python -m aloe_jax.train --config=experiments/pack_phone.py:sim --workdir=runs/phone
   """
   config = common.paper()
   config.task.update(

@@ -1,4 +1,10 @@
-"""Sorting products: Table III of the paper, and the same task in the embedded simulator."""
+"""Sorting products: Table III of the paper, and the same task in the embedded simulator.
+
+Two bins are emptied onto the conveyor belt in front, each by the arm of its side; the objects lie
+in them at random, and a person resets the scene. A failure is a gripper in the wrong place, an
+empty grasp, squeezing or hitting another object, hitting the bin, letting go in the air, a
+collision while placing, or no time left. The paper's BC succeeds in 5 % (Table IV).
+"""
 
 from experiments import common
 
@@ -6,7 +12,9 @@ from experiments import common
 def get_config(variant: str = ''):
   """The experiment; see `common.VARIANTS` for what may follow the colon.
 
-  python -m aloe_jax.train --config=experiments/sort_products.py:sim --workdir=runs/sort
+  On the robot as in `laundry`. In the simulator, on a laptop:
+
+    python -m aloe_jax.train --config=experiments/sort_products.py:sim --workdir=runs/sort
   """
   config = common.paper()
   config.task.update(
