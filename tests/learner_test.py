@@ -299,6 +299,64 @@ def test_weights_computed_in_the_step_are_those_computed_for_the_phase_from_the_
   assert_trees_close(step(learner, state, None, batches), step(learner, state, None, given))
 
 
+class SeeingActor(tiny.DenseActor):
+  """Hands out the pictures that each pass of the prefix is given."""
+
+  def prefix(self, observation):
+    jax.debug.callback(SEEN.append, observation.images['head'])
+    return super().prefix(observation) + observation.images['head'].mean((1, 2))[:, :1]
+
+
+class SeeingCritic(tiny.DenseCritic):
+  """Hands out the features that each pass is given."""
+
+  def __call__(self, features, *inputs):
+    jax.debug.callback(SEEN.append, features)
+    return super().__call__(features, *inputs)
+
+
+SEEN = []
+
+
+def look(learner, state, batches):
+  """What `SeeingActor` and `SeeingCritic` were given in one step."""
+  SEEN.clear()
+  step(learner, state, None, batches)
+  jax.effects_barrier()
+  return [np.asarray(seen) for seen in SEEN]
+
+
+def with_pictures(batches, rows=slice(None)):
+  """Some rows of the batches, with pictures of coloured noise, each row its own."""
+  pictures = np.random.default_rng(0).integers(0, 256, (1, BATCH, 12, 12, 3), np.uint8)
+  observation = dataclasses.replace(batches.observation, images={'head': pictures})
+  return jax.tree.map(lambda x: x[:, rows], dataclasses.replace(batches, observation=observation))
+
+
+def test_a_row_is_augmented_by_the_key_of_the_update_and_alike_in_any_batch():
+  learner = tiny.make_learner('bc', SeeingActor(), augment=True)
+  state, batches = tiny.make_state(tiny.make_learner('bc')), actor_batches(weighted=False)
+  plain = with_pictures(batches).observation.images['head'][0] / 127.5 - 1
+  (whole,) = look(learner, state, with_pictures(batches))
+  assert (np.abs(whole - plain).max((1, 2, 3)) > 0.1).all()
+  (part,) = look(learner, state, with_pictures(batches, slice(1, 3)))
+  np.testing.assert_allclose(part, whole[1:3], atol=1e-5)
+  (later,) = look(learner, dataclasses.replace(state, step=np.int32(1)), with_pictures(batches))
+  assert (np.abs(later - whole).max((1, 2, 3)) > 0.1).all()
+
+
+def test_weights_in_the_step_take_one_prefix_and_judge_by_what_was_recorded():
+  learner = tiny.make_learner('aloe', SeeingActor(), SeeingCritic(), augment=True)
+  state, batches = tiny.make_state(LEARNER), with_pictures(actor_batches(weighted=False))
+  seen = look(learner, state, batches)
+  pictures = [x for x in seen if x.ndim == 4]
+  features = [x for x in seen if x.ndim == 3]
+  assert len(pictures) == 1 and pictures[0].shape == (BATCH, 12, 12, 3)
+  assert len(features) == 2  # Q of the data, then of all samples
+  for judged in features:
+    np.testing.assert_array_equal(judged, batches.observation.features[0])
+
+
 @pytest.mark.parametrize(
   'changes, exponents',
   [
