@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 import tiny
 
+from aloe_jax import inputs as inputs_lib
+from aloe_jax import normalize
 from aloe_jax import policy as policy_lib
+from aloe_jax import tokenizer
 from aloe_jax import types
+from aloe_jax.models import flow
+from aloe_jax.models import pi05
+from experiments import common
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 
@@ -67,6 +73,53 @@ def test_new_parameters_give_new_actions_without_another_compilation():
   actions = [act(tiny.make_policy(seed), make_sight(2), jax.random.key(0)) for seed in (0, 1)]
   assert np.abs(actions[0] - actions[1]).max() > 1e-3
   assert act._cache_size() == compilations + 1
+
+
+def test_a_small_pi05_acts_as_states_prompts_samples_and_actions_do_one_after_the_other():
+  rng, batch, width = np.random.default_rng(0), 3, 14
+  low, high = rng.uniform(-3, 0, (2, width)), rng.uniform(1, 4, (2, width))
+  state, action = (normalize.Stats(a, b, a, b) for a, b in zip(low, high, strict=True))
+  inputs = inputs_lib.Inputs(
+    tokenizer=tokenizer.PromptTokenizer(tokenizer.Words(1024), 64, discrete_state=True),
+    state=normalize.Quantile(state, 'state'),
+    action=normalize.Quantile(action, 'actions'),
+    state_size=width,
+    delta=(6, -1, 6, -1),
+    image_size=28,
+  )
+  raw = np.zeros((batch, types.PROPRIO_SIZE), np.float32)
+  raw[:, :width] = rng.uniform(low[0], high[0], (batch, width))
+  pictures = {name: rng.integers(0, 256, (batch, 28, 28, 3), np.uint8) for name in types.CAMERAS}
+  present = {name: np.arange(batch) != view for view, name in enumerate(types.CAMERAS)}
+  sight, key = types.Sight(raw, images=pictures, image_masks=present), jax.random.key(8)
+
+  # By hand, up to the network.
+  shown = np.zeros_like(raw)
+  shown[:, :width] = (raw[:, :width] - low[0]) / (high[0] - low[0] + 1e-6) * 2 - 1
+  bins = np.floor((shown[:, :width] + 1) * 128).astype(int)
+  words = [f'Task: put it, State: {" ".join(map(str, row))}' for row in bins]
+  encoded = [tokenizer.Words(1024).encode(f'{text};\nAction: ', bos=True) for text in words]
+  tokens = np.stack([np.pad(ids, (0, 64 - len(ids))) for ids in encoded])
+  assert len(np.unique(tokens, axis=0)) == batch
+  expected = types.Observation(shown, tokens, tokens > 0, None, pictures, present)
+  actor = pi05.make(common.PI05_DEBUG, horizon=tiny.HORIZON)
+  noise = policy_lib.row_noise(key, np.arange(batch), 1, (tiny.HORIZON, 32))
+  first = jax.tree.map(lambda x: x[:1], expected)
+  params = tiny.make_params(actor, first, noise[:1, 0], np.ones(1, np.float32))
+  integrate = jax.jit(flow.sample, static_argnums=(0, 4))
+  chunk = integrate(actor, params, expected, noise[:, 0][None], 2)[0]
+
+  # And after it.
+  robot = (chunk[..., :width] + 1) / 2 * (high[1] - low[1] + 1e-6) + low[1]
+  relative = np.repeat([True, False, True, False], [6, 1, 6, 1])
+  robot = robot + relative * raw[:, None, :width]
+  policy = tiny.make_policy(params=params, actor=actor, inputs=inputs, action_size=width)
+  assert policy.chunk_shape == (tiny.HORIZON, width)
+  observation = jax.jit(policy.observe)(sight)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), observation, expected)
+  found = act(policy, sight, key)
+  assert found.shape == (batch, tiny.HORIZON, width)
+  np.testing.assert_allclose(found, robot, rtol=1e-4, atol=1e-4)
 
 
 def test_the_fingerprint_changes_with_any_number_name_shape_or_type():

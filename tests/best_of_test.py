@@ -1,0 +1,117 @@
+"""Best-of-N takes what brute force over chunks and critics takes, and acts in the robot's units."""
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from aloe_jax import best_of
+from aloe_jax import inputs
+from aloe_jax import normalize
+from aloe_jax import types
+from aloe_jax.models import encoder as encoder_lib
+
+pytestmark = pytest.mark.usefixtures('quick_compilation')
+
+BATCH, SAMPLES = 6, 5
+ENCODER = encoder_lib.RandomEncoder()
+
+pick = jax.jit(lambda judge, observation, chunks: judge.pick(observation, chunks))
+act = jax.jit(lambda policy, sight, key: policy.act(sight, key))
+
+
+def make_judge(samples=SAMPLES, encoder=None):
+  width = tiny.FEATURE if encoder is None else encoder.width
+  chunk = np.zeros((1, tiny.HORIZON, tiny.ACTION), np.float32)
+  example = np.zeros((1, 3, width), np.float32), np.zeros((1, types.PROPRIO_SIZE), np.float32)
+  valid = np.ones(chunk.shape[:2], bool)
+  return best_of.Judge(
+    params=tiny.make_params(tiny.DenseCritic(), *example, chunk, valid, seed=4),
+    encoder_params=None if encoder is None else encoder.init(),
+    critic=tiny.DenseCritic(),
+    encoder=encoder,
+    samples=samples,
+    language=False,
+  )
+
+
+def values(judge, features, proprio, chunks):
+  """Q of one chunk after the other, [K, B, N]."""
+  batch, samples = chunks.shape[:2]
+  valid = np.ones((1, tiny.HORIZON), bool)
+  q = np.zeros((2, batch, samples))
+  value = jax.jit(judge.critic.apply)
+  for b in range(batch):
+    for n in range(samples):
+      chunk = chunks[b, n][None]
+      q[:, b, n] = value(judge.params, features[b][None], proprio[b][None], chunk, valid)[:, 0]
+  return q
+
+
+def assert_best(found, q, chunks):
+  """`found` [B, h, A] are the chunks of the highest minimum, and no other rule's."""
+  best = q.min(axis=0).argmax(axis=1)
+  for other in (q.mean(axis=0), q[0], q[1], -q.min(axis=0)):
+    assert (other.argmax(axis=1) != best).any()
+  np.testing.assert_array_equal(found, chunks[np.arange(len(best)), best])
+
+
+def make_chunks(rng):
+  return 2 * tiny.normal(rng, BATCH, SAMPLES, tiny.HORIZON, tiny.ACTION)
+
+
+def test_the_chunk_of_the_highest_pessimistic_value_is_picked():
+  rng = np.random.default_rng(0)
+  observation, chunks = tiny.make_observation(rng, BATCH), make_chunks(rng)
+  judge = make_judge()
+  q = values(judge, observation.features, observation.proprio, chunks)
+  assert_best(pick(judge, observation, chunks), q, chunks)
+
+
+def test_without_features_the_critic_judges_by_the_pictures_of_the_cameras_that_are_there():
+  rng = np.random.default_rng(1)
+  images = {name: rng.integers(0, 256, (BATCH, 8, 8, 3), np.uint8) for name in types.CAMERAS}
+  masks = {name: np.arange(BATCH) % 3 != missing for missing, name in enumerate(types.CAMERAS)}
+  seen = tiny.make_observation(rng, BATCH)
+  seen = seen.replace(features=None, images=images, image_masks=masks)
+  judge, chunks = make_judge(encoder=ENCODER), make_chunks(rng)
+  encode = jax.jit(ENCODER.apply)
+  encoded = np.stack([encode(judge.encoder_params, images[name]) for name in types.CAMERAS], axis=1)
+  features = encoded.copy()
+  features[np.arange(BATCH), np.arange(BATCH) % 3] = 0
+  q = values(judge, features, seen.proprio, chunks)
+  assert_best(pick(judge, seen, chunks), q, chunks)
+  unmasked = values(judge, encoded, seen.proprio, chunks)
+  assert (unmasked.min(axis=0).argmax(axis=1) != q.min(axis=0).argmax(axis=1)).any()
+
+
+STATE = normalize.ZScore(normalize.Stats(np.array([1.0, 2, 3]), np.array([2.0, 4, 8])), 'state')
+ACTION = normalize.ZScore(normalize.Stats(np.array([10.0, 20]), np.array([2.0, 5])), 'actions')
+ROBOT = inputs.Inputs(tiny.INPUTS.tokenizer, STATE, ACTION, state_size=3, delta=(-1, 1))
+
+
+def make_sight():
+  seen = tiny.make_observation(np.random.default_rng(2), BATCH)
+  return types.Sight(np.pad(seen.proprio[:, :3], [(0, 0), (0, 29)]), seen.features)
+
+
+def test_a_policy_acts_on_the_best_of_its_chunks_in_the_robots_units():
+  judge, sight, key = make_judge(), make_sight(), jax.random.key(3)
+  policy = tiny.make_policy(inputs=ROBOT, judge=judge)
+  noise = policy.noise(key, np.arange(BATCH), SAMPLES)
+  shown = np.zeros_like(sight.proprio)
+  shown[:, :3] = (sight.proprio[:, :3] - [1, 2, 3]) / [2, 4, 8]
+  observation = policy.observe(sight)
+  np.testing.assert_allclose(observation.proprio, shown, atol=1e-5)
+  chunks = np.asarray(jax.jit(policy.sample)(observation, noise))
+  best = values(judge, sight.features, shown, chunks).min(axis=0).argmax(axis=1)
+  assert len(set(best)) > 1
+  expected = chunks[np.arange(BATCH), best] * [2, 5] + [10, 20]
+  expected[..., 1] += sight.proprio[:, 1:2]  # relative to the state, the first is not
+  np.testing.assert_allclose(act(policy, sight, key), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_best_of_one_is_what_a_policy_without_a_judge_does():
+  sight, key = make_sight(), jax.random.key(3)
+  alone, judged = (tiny.make_policy(inputs=ROBOT, judge=j) for j in (None, make_judge(samples=1)))
+  np.testing.assert_allclose(act(judged, sight, key), act(alone, sight, key), rtol=1e-5)
