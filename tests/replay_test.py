@@ -1,10 +1,18 @@
 """The replay's streams and batches against the episodes they were cut from."""
 
+import dataclasses
+import io
+import os
+
 import jax
 import numpy as np
+from PIL import Image
 import pytest
+import simplejpeg
 import tiny
 
+from aloe_jax import normalize
+from aloe_jax import tokenizer
 from aloe_jax import types
 from aloe_jax.data import replay
 
@@ -35,9 +43,9 @@ def episodes():
 ENCODE = tiny.INPUTS.tokenizer
 
 
-def make_replay(episodes, critic_horizon=2):
+def make_replay(episodes, critic_horizon=2, **changes):
   chunking = replay.Chunking(tiny.HORIZON, critic_horizon, DISCOUNT, FAIL_COST)
-  return replay.Replay(episodes, tiny.INPUTS, chunking)
+  return replay.Replay(episodes, dataclasses.replace(tiny.INPUTS, **changes), chunking)
 
 
 def place(episodes, row):
@@ -208,3 +216,126 @@ def test_a_horizon_longer_than_every_fragment_is_refused():
   rng = np.random.default_rng(0)
   with pytest.raises(ValueError, match='longest of 2 fragments has 2 steps, but a chunk has 3'):
     make_replay([tiny.make_episode(rng, [NONE, TAKEOVER, NONE, SUCCESS])])
+
+
+# Pictures, and the units and words of a robot
+
+
+def colour(number, camera, step):
+  """A colour of its own for every step of every camera of every episode."""
+  return np.array([60 * number + 20, 50 * camera + 40, 30 * step + 30], np.uint8)
+
+
+def flat(number, camera, length, height, width):
+  """Pictures of those colours, [T, H, W, 3]."""
+  colours = np.stack([colour(number, camera, step) for step in range(length)])
+  return np.tile(colours[:, None, None], (1, height, width, 1))
+
+
+def png(picture):
+  stream = io.BytesIO()
+  Image.fromarray(picture).save(stream, 'png')
+  return stream.getvalue()
+
+
+@pytest.fixture(scope='module')
+def filmed(episodes):
+  """Episodes of 6, 5 and 4 steps: in bytes, with a camera missing; as arrays; not filmed."""
+  jpegs = [simplejpeg.encode_jpeg(x, quality=95) for x in flat(0, 0, 6, 16, 16)]
+  pngs = [png(x) for x in flat(0, 1, 6, 4, 16)]
+  arrays = {camera: flat(1, view, 5, 16, 8) for view, camera in enumerate(types.CAMERAS)}
+  images = ({'head': jpegs, 'left_wrist': pngs}, arrays, None)
+  return [
+    dataclasses.replace(episode, images=shown)
+    for episode, shown in zip(episodes, images, strict=True)
+  ]
+
+
+# On a square of 8: rows and columns that hold the picture, the rest is black.
+INSIDE = {
+  (0, 'head'): np.s_[:, :],
+  (0, 'left_wrist'): np.s_[3:5, :],  # 4 x 16 becomes 2 x 8
+  (1, 'head'): np.s_[:, 2:6],  # 16 x 8 becomes 8 x 4
+  (1, 'left_wrist'): np.s_[:, 2:6],
+  (1, 'right_wrist'): np.s_[:, 2:6],
+}
+
+
+def test_pictures_are_those_of_their_row_and_camera_fitted_into_the_networks_square(filmed):
+  buffer = make_replay(filmed, image_size=8)
+  rows = np.array([8, 3, 12, 0, 5, 10])
+  observation = buffer.observation(rows, images=True)
+  for b, row in enumerate(rows):
+    number, t = (0, row) if row < 6 else (1, row - 6) if row < 11 else (2, row - 11)
+    for view, camera in enumerate(types.CAMERAS):
+      expected = np.zeros((8, 8, 3), np.uint8)
+      there = (number, camera) in INSIDE
+      if there:
+        expected[INSIDE[number, camera]] = colour(number, view, t)
+      assert observation.image_masks[camera][b] == there
+      found = observation.images[camera][b]
+      assert found.dtype == np.uint8
+      lossy = (number, camera) == (0, 'head')  # a JPEG
+      np.testing.assert_allclose(found.astype(int), expected, atol=3 if lossy else 0)
+  assert buffer.observation(rows).images is None
+
+
+def test_batches_hold_the_pictures_of_now_and_next_where_they_are_asked_for(filmed):
+  buffer = make_replay(filmed, image_size=8)
+  batch = at(buffer.critic_batches(0, 0, 1, 6, None, images=True), 0)
+  for shown in (batch.observation, batch.next_observation):
+    expected = buffer.observation(np.array(find(filmed, shown)), images=True)
+    jax.tree.map(np.testing.assert_array_equal, shown, expected)
+  batch = at(buffer.actor_batches(0, 0, 1, 6, buffer.starts, None, images=True), 0)
+  expected = buffer.observation(np.array(find(filmed, batch.observation)), images=True)
+  jax.tree.map(np.testing.assert_array_equal, batch.observation, expected)
+  assert buffer.actor_batches(0, 0, 1, 6, buffer.starts, None).observation.images is None
+
+
+@pytest.mark.parametrize('threads', [1, 2, 16])
+def test_the_number_of_threads_changes_nothing(filmed, threads, monkeypatch):
+  buffer, rows = make_replay(filmed, image_size=8), np.array([8, 3, 12, 0, 5, 10, 10, 1])
+  expected = buffer.observation(rows, images=True)
+  monkeypatch.setattr(os, 'cpu_count', lambda: threads)
+  jax.tree.map(np.testing.assert_array_equal, buffer.observation(rows, images=True), expected)
+
+
+def test_chunks_count_from_the_state_they_start_in_and_are_then_normalised(episodes):
+  state = np.zeros((4, types.PROPRIO_SIZE), np.float32)
+  state[:, :2] = [[1, 9], [2, 9], [4, 9], [8, 9]]
+  action = np.float32([[3, 10], [5, 14], [9, 18], [17, 22]])
+  short = dataclasses.replace(episodes[2], proprio=state, action=action)  # its end is a cut
+  stats = normalize.Stats(np.array([1.0, 10]), np.array([2.0, 4]))
+  score, plain = normalize.ZScore(stats, 'actions'), normalize.Identity()
+  buffer = make_replay([short], action=score, state=plain, state_size=2, delta=(1, -1))
+  np.testing.assert_array_equal(buffer.starts, [0, 1, 2])
+  # The first number is relative: 3 - 1, 5 - 1, 9 - 1 from the first state; then (x - 1) / 2.
+  # The second is (x - 10) / 4. Past the end the last action is repeated.
+  expected = [
+    [[0.5, 0], [1.5, 1], [3.5, 2]],
+    [[1, 1], [3, 2], [3, 2]],
+    [[2, 2], [2, 2], [2, 2]],
+  ]
+  chunk, valid = buffer.chunks(buffer.starts)
+  np.testing.assert_allclose(chunk, expected, atol=1e-5)
+  np.testing.assert_array_equal(valid, [[1, 1, 1], [1, 1, 0], [1, 0, 0]])
+  np.testing.assert_array_equal(buffer.actor_batch(buffer.starts).action, chunk)
+  critics = at(buffer.critic_batches(0, 0, 1, 3, None), 0)
+  rows = find([short], critics.observation)
+  np.testing.assert_array_equal(critics.action, chunk[rows, :2])
+
+
+def test_the_prompt_of_a_row_tells_its_normalised_state(episodes):
+  encode = tokenizer.PromptTokenizer(tokenizer.Words(50_000), 20, discrete_state=True)
+  score = normalize.ZScore(normalize.Stats(np.full(3, 0.25), np.full(3, 4.0)), 'state')
+  buffer = make_replay(episodes, tokenizer=encode, state=score, state_size=3)
+  rows = np.array([7, 0, 13, 5])
+  observation = buffer.observation(rows)
+  for b, row in enumerate(rows):
+    episode, t = place(episodes, row)
+    state = (episode.proprio[t, :3] - 0.25) / 4
+    np.testing.assert_allclose(observation.proprio[b], np.pad(state, (0, 29)), atol=1e-5)
+    tokens, mask = encode(episode.language_instruction, state)
+    np.testing.assert_array_equal(observation.prompt_tokens[b], tokens)
+    np.testing.assert_array_equal(observation.prompt_mask[b], mask)
+  assert len(np.unique(observation.prompt_tokens, axis=0)) == 4
