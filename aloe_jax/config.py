@@ -7,6 +7,7 @@ got wrong is answered with one message, before any work.
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import difflib
+import logging as python_logging
 import pathlib
 import re
 import sys
@@ -55,6 +56,8 @@ POSITIVE = (
 def run(main: Callable[[], None]) -> None:
   """Runs a command; the flags above are parsed and checked when `main` is called."""
   logging.set_verbosity(logging.WARNING)  # libraries' notes on their own work help nobody
+  formatter = python_logging.Formatter('%(levelname)s: %(message)s')
+  logging.get_absl_handler().setFormatter(formatter)  # without the place in the code
   app.run(lambda _: main(), flags_parser=_parse)
 
 

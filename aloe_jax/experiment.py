@@ -109,7 +109,7 @@ class Experiment:
         made per run: compiled programs are kept by it.
 
     Raises:
-      ValueError: the statistics are of another robot.
+      ValueError: the statistics are of another robot, or the prompt is too long.
     """
     config = self.config
     normalizers: dict[str, normalize.Normalizer] = dict.fromkeys(
@@ -117,16 +117,18 @@ class Experiment:
     )
     if stats is not None:
       kind = NORMALIZERS[config.data.normalization]
-      widths = {'state': config.task.proprio_size, 'actions': config.task.action_size}
-      for key, width in widths.items():
+      fields = {'state': 'proprio_size', 'actions': 'action_size'}
+      for key, field in fields.items():
+        width = config.task[field]
         if key not in stats or stats[key].mean.size < width:
           found = stats[key].mean.size if key in stats else 'no'
           raise ValueError(
-            f'the statistics of {key!r} are of {found} numbers, expected {width}; give those of '
-            "this robot with config.data.norm_stats, or 'compute' to take them from the episodes."
+            f'the statistics of {key!r} are of {found} numbers, expected config.task.{field} = '
+            f'{width}; give those of this robot with config.data.norm_stats, or '
+            "'compute' to take them from the episodes."
           )
-      normalizers = {key: kind(stats[key], key) for key in widths}
-    return inputs_lib.Inputs(
+      normalizers = {key: kind(stats[key], key) for key in fields}
+    inputs = inputs_lib.Inputs(
       tokenizer=self.tokenizer,
       state=normalizers['state'],
       action=normalizers['actions'],
@@ -134,6 +136,8 @@ class Experiment:
       delta=tuple(config.task.delta),
       image_size=config.actor.image_size if self.reads_images else 0,
     )
+    inputs.check_prompts([self.prompt])
+    return inputs
 
   @functools.cached_property
   def render(self):

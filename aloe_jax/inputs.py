@@ -27,7 +27,7 @@ class Inputs:
     delta: which numbers of an action are relative to the state at the chunk's beginning, in
       openpi's runs: (6, -1) are 6 relative ones and an absolute one; those past its end are
       absolute, and so are all of ().
-    image_size: edge in pixels of the images the actor sees; 0 leaves them as recorded.
+    image_size: edge in pixels of the images the actor sees; 0 where it sees none.
   """
 
   tokenizer: tokenizer.PromptTokenizer
@@ -77,6 +77,11 @@ class Inputs:
     encoded = [self.tokenizer(*pair) for pair in zip(prompt, states, strict=True)]
     tokens, masks = zip(*encoded, strict=True)
     return np.stack(tokens), np.stack(masks)
+
+  def check_prompts(self, prompt: Sequence[str]) -> None:
+    """Raises ValueError for a prompt that is too long beside some state of the robot."""
+    beyond = np.full((len(prompt), types.PROPRIO_SIZE), 2.0)  # told as 255s, the longest text
+    self.prompts(prompt, beyond)
 
   @property
   def _relative(self) -> np.ndarray:

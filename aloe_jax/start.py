@@ -125,6 +125,7 @@ def stats(start: Start, experiment: experiment_lib.Experiment) -> dict[str, norm
   those of the checkpoint, if it has one set of them. Another run always goes on with its own.
 
   Raises:
+    FileNotFoundError: there are none of that name; names those that there are.
     ValueError: the checkpoint has several; names them.
   """
   if start.kind == 'run':
@@ -135,7 +136,13 @@ def stats(start: Start, experiment: experiment_lib.Experiment) -> dict[str, norm
     return None
   assets = openpi.assets(pathlib.Path(start.path)) if start.kind == 'openpi' else {}
   if wanted:
-    return normalize.read(assets.get(wanted, wanted))
+    path = assets.get(wanted, pathlib.Path(wanted))
+    if not path.is_file():
+      raise FileNotFoundError(
+        f'config.data.norm_stats names {wanted}, which is neither a file nor an asset of '
+        f'{start.path or "a checkpoint"}; its assets are: {", ".join(assets) or "none"}.'
+      )
+    return normalize.read(path)
   if len(assets) > 1:
     raise ValueError(
       f'{start.path} has statistics of several robots: {", ".join(assets)}; name one with '

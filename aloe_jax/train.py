@@ -78,7 +78,10 @@ class Run:
       self._results.report(self._workdir / 'curves.png', name, prompt)
 
   def begin(self) -> None:
-    """Finds what to start from, the actor and the frozen encoder; reads the data given."""
+    """Finds what to start from, the actor and the frozen encoder; reads the data given.
+
+    What can be wrong is looked at in the order of what it costs.
+    """
     experiment = self._experiment
     self._done = self._checkpoints.latest()
     path = self._config.actor.checkpoint
@@ -87,6 +90,10 @@ class Run:
     with config_lib.user_errors():
       self._start = start_lib.find(path)
       start_lib.check(self._start, experiment)
+      self._stats: dict[str, normalize.Stats] | None = None
+      if self._config.data.normalization != 'none':
+        self._stats = start_lib.stats(self._start, experiment)
+      self._inputs = experiment.inputs(self._stats)
       self._actor: Any = None  # parameters to start from; None where a whole state is
       if self._start.kind != 'run':
         self._actor = start_lib.actor_params(self._start, experiment)
@@ -101,8 +108,9 @@ class Run:
     with config_lib.user_errors():
       episodes = self._datasets.read(self._directories(0))
       self._fail_cost = datasets.cost_of_failure(self._config, episodes)
-      self._stats = self._find_stats(episodes)
-      self._inputs = experiment.inputs(self._stats)
+      if self._stats is None and self._config.data.normalization != 'none':
+        self._stats = self._compute_stats(episodes)
+        self._inputs = experiment.inputs(self._stats)
       # Building the buffer checks the data before anything is written.
       buffer = replay.Replay(episodes, self._inputs, self._chunking())
     self._learner = experiment.learner(self._chunking().reward_scale)
@@ -372,16 +380,10 @@ class Run:
     episodes = self._datasets.read(self._directories(iteration))
     return replay.Replay(episodes, self._inputs, self._chunking())
 
-  def _find_stats(self, episodes: list[rlds.Episode]) -> dict[str, normalize.Stats] | None:
-    """What states and actions are normalised by; None where they are not."""
-    if self._config.data.normalization == 'none':
-      return None
-    found = start_lib.stats(self._start, self._experiment)
-    if found is None:
-      with progress.bar('Statistics', sum(map(len, episodes)), 'steps') as advance:
-        inputs, chunking = self._experiment.inputs(None), self._chunking()
-        found = statistics.compute(episodes, inputs, chunking, progress=advance)
-    return found
+  def _compute_stats(self, episodes: list[rlds.Episode]) -> dict[str, normalize.Stats]:
+    """What states and actions are normalised by, where nothing that a run starts from says it."""
+    with progress.bar('Statistics', sum(map(len, episodes)), 'steps') as advance:
+      return statistics.compute(episodes, self._inputs, self._chunking(), progress=advance)
 
   def _policy(self) -> policy_lib.Policy:
     """The policy that acts now."""

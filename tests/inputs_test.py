@@ -129,3 +129,21 @@ def test_a_delta_longer_than_the_state_or_the_action_is_refused():
 def test_a_state_that_proprio_cannot_hold_is_refused(size):
   with pytest.raises(ValueError, match=f'the state has {size} numbers, expected 1 to 32'):
     make(state_size=size)
+
+
+class Letters:
+  """A token a letter."""
+
+  vocab_size = 256
+
+  def encode(self, text, bos):
+    return list(text.encode())
+
+
+def test_a_prompt_is_too_long_if_some_state_makes_it_so():
+  inputs = make(tokenizer=tokenizer.PromptTokenizer(Letters(), 40, discrete_state=True))
+  lowest = inputs.proprio(padded(0, -2, 10))  # 'Task: fold, State: 0 0 0;\nAction: '
+  inputs.prompts(['fold it up'], lowest[None])
+  inputs.check_prompts(['f', 'fold'])  # 'Task: fold, State: 255 255 255;\nAction: ' has 40 letters
+  with pytest.raises(ValueError, match="prompt 'folds' has 41 tokens, more than the 40 that"):
+    inputs.check_prompts(['f', 'folds'])

@@ -103,6 +103,7 @@ class Replay:
     self._prompt = np.repeat(
       [self._prompts.index(episode.language_instruction) for episode in episodes], lengths
     )
+    inputs.check_prompts(self._prompts)
     self._tokens = None
     if not inputs.tokenizer.discrete_state:
       self._tokens = inputs.prompts(self._prompts, None)
