@@ -72,11 +72,51 @@ def check_messages():
     raise AssertionError('a mesh of 8 / 3 was made')
 
 
+def check_creation(learner):
+  """States are made where they are to lie, out of parameters that are used up, by every mode."""
+  example = jax.tree.map(lambda x: x[0], tiny.make_actor_batches(np.random.default_rng(0), 1, 1))
+  expected = jax.jit(lambda: learner.init(3, example))()
+  for mode, make in MODES.items():
+    layout = make()
+
+    def create(actor):
+      return learner.init(3, example, actor)
+
+    actor = layout.create(lambda: learner.init_actor(3, example))
+    shapes = layout.shapes(create, actor)
+    state = layout.create(create, actor)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(actor)), mode
+    count = {'pmap': 1, 'fsdp 8': 8, 'data 2 x fsdp 4': 4}[mode]
+    split = 0
+    for leaf, like, value in zip(*map(jax.tree.leaves, (state, shapes, expected)), strict=True):
+      assert (leaf.shape, leaf.dtype, leaf.sharding) == (like.shape, like.dtype, like.sharding)
+      assert len(leaf.sharding.device_set) == (1 if mode == 'pmap' else 8)
+      rule = sharding.shard_rule(leaf.shape, count)
+      share = leaf.size // (count if any(rule) else 1)
+      assert {shard.data.size for shard in leaf.addressable_shards} == {share}, (mode, leaf.shape)
+      split += any(rule)
+      np.testing.assert_allclose(leaf, value, rtol=1e-5, atol=1e-6)
+    assert split == 0 if mode == 'pmap' else split >= 2, mode
+
+
+def check_rows():
+  """Rows that a policy samples for are split over all devices of a mesh, in their order."""
+  rows = np.arange(48.0).reshape(16, 3)
+  for fsdp in (4, 8):
+    placed = sharding.Fsdp(fsdp).place_rows({'x': rows})['x']
+    found = sorted((shard.index[0].start, shard.data) for shard in placed.addressable_shards)
+    assert [start for start, _ in found] == list(range(0, 16, 2))
+    np.testing.assert_array_equal(np.concatenate([data for _, data in found]), rows)
+  assert sharding.Pmap().place_rows(rows) is rows  # parameters from `fetch` are on one device
+
+
 if __name__ == '__main__':
   assert len(jax.devices()) == 8
   sharding.MIN_SHARDED_SIZE = 32  # so that a tiny network has something to shard
   check_messages()
+  check_rows()
   aloe = tiny.make_learner('aloe', optimizer=ADAMW)
+  check_creation(aloe)
   check_agreement('aloe with a bank', aloe, make_batches(aloe, samples=1, weighted=True))
   check_agreement('aloe without', aloe, make_batches(aloe, samples=None, weighted=False))
   bc = tiny.make_learner('bc', optimizer=ADAMW)
