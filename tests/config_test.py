@@ -89,6 +89,73 @@ def test_values_that_cannot_be_are_refused_by_name(field, value, message):
     config_lib.validate(config)
 
 
+@pytest.mark.parametrize(
+  'variant, changes, message',
+  [
+    (
+      'sim_debug',
+      {'agent': 'bc', 'actor.best_of': 2},
+      "config.actor.best_of is 2, but 'bc' has no critic of actions to choose by; expected 1",
+    ),
+    ('sim_debug', {'agent': 'awr', 'actor.best_of': 2}, "but 'awr' has no critic of actions"),
+    ('sim_debug', {'actor.best_of': 0}, 'config.actor.best_of is 0; expected more than 0'),
+    (
+      'sim_debug',
+      {'actor.augment': True},
+      'config.actor.augment is True, but the small actor sees no images',
+    ),
+    (
+      'debug',
+      {'task.cameras': ('head', 'chest')},
+      r"config.task.cameras is \('head', 'chest'\); expected some of \('head', 'left_wrist', 'r",
+    ),
+    ('debug', {'task.cameras': ()}, r'config.task.cameras is \(\); expected some of'),
+    (
+      'debug',
+      {'actor.image_size': 30},
+      'config.actor.image_size is 30 pixels; expected a multiple of the patch of 14',
+    ),
+    (
+      'debug',
+      {'task.action_size': 33},
+      'config.task.action_size is 33, more than the 32 that config.actor.action_size has room for',
+    ),
+    (
+      'debug',
+      {'actor.vision.heads': 3},
+      'actor.vision.heads is 3, which does not divide 32',
+    ),
+    (
+      'debug',
+      {'actor.language.kv_heads': 3},
+      'config.actor.language.kv_heads is 3, which does not divide 4',
+    ),
+    (
+      'debug',
+      {'actor.language.kv_heads': 4},
+      'config.actor.language has 4 heads and as many kv_heads; published weights of that kind',
+    ),
+    ('debug', {'actor.kind': 'pi0'}, "config.actor.kind is 'pi0'; expected one of 'small', 'pi05'"),
+    (
+      'debug',
+      {'actor.remat': 'all'},
+      "remat is 'all'; expected one of 'none', 'full', 'dots'",
+    ),
+    (
+      'debug',
+      {'data.normalization': 'minmax'},
+      "config.data.normalization is 'minmax'; expected one of 'quantile', 'zscore', 'none'",
+    ),
+  ],
+)
+def test_values_that_do_not_go_together_are_refused_by_name(variant, changes, message):
+  config = laundry.get_config(variant)
+  config_lib.validate(config)
+  config.update_from_flattened_dict(changes)
+  with pytest.raises(ValueError, match=message):
+    config_lib.validate(config)
+
+
 def test_every_choice_and_bound_is_of_a_field_that_exists():
   config = laundry.get_config()
   for field in (*config_lib.CHOICES, *config_lib.POSITIVE):
