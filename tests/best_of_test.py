@@ -1,18 +1,23 @@
 """Best-of-N takes what brute force over chunks and critics takes, and acts in the robot's units."""
 
+import pathlib
+
 import jax
 import numpy as np
 import pytest
 import tiny
 
 from aloe_jax import best_of
+from aloe_jax import images as images_lib
 from aloe_jax import inputs
 from aloe_jax import normalize
 from aloe_jax import types
 from aloe_jax.models import encoder as encoder_lib
+from aloe_jax.pretrained import big_vision
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 
+GOLDEN = pathlib.Path(__file__).parent / 'golden'
 BATCH, SAMPLES = 6, 5
 ENCODER = encoder_lib.RandomEncoder()
 
@@ -20,14 +25,14 @@ pick = jax.jit(lambda judge, observation, chunks: judge.pick(observation, chunks
 act = jax.jit(lambda policy, sight, key: policy.act(sight, key))
 
 
-def make_judge(samples=SAMPLES, encoder=None):
+def make_judge(samples=SAMPLES, encoder=None, params=None):
   width = tiny.FEATURE if encoder is None else encoder.width
   chunk = np.zeros((1, tiny.HORIZON, tiny.ACTION), np.float32)
   example = np.zeros((1, 3, width), np.float32), np.zeros((1, types.PROPRIO_SIZE), np.float32)
   valid = np.ones(chunk.shape[:2], bool)
   return best_of.Judge(
     params=tiny.make_params(tiny.DenseCritic(), *example, chunk, valid, seed=4),
-    encoder_params=None if encoder is None else encoder.init(),
+    encoder_params=params,
     critic=tiny.DenseCritic(),
     encoder=encoder,
     samples=samples,
@@ -74,7 +79,7 @@ def test_without_features_the_critic_judges_by_the_pictures_of_the_cameras_that_
   masks = {name: np.arange(BATCH) % 3 != missing for missing, name in enumerate(types.CAMERAS)}
   seen = tiny.make_observation(rng, BATCH)
   seen = seen.replace(features=None, images=images, image_masks=masks)
-  judge, chunks = make_judge(encoder=ENCODER), make_chunks(rng)
+  judge, chunks = make_judge(encoder=ENCODER, params=ENCODER.init()), make_chunks(rng)
   encode = jax.jit(ENCODER.apply)
   encoded = np.stack([encode(judge.encoder_params, images[name]) for name in types.CAMERAS], axis=1)
   features = encoded.copy()
@@ -83,6 +88,19 @@ def test_without_features_the_critic_judges_by_the_pictures_of_the_cameras_that_
   assert_best(pick(judge, seen, chunks), q, chunks)
   unmasked = values(judge, encoded, seen.proprio, chunks)
   assert (unmasked.min(axis=0).argmax(axis=1) != q.min(axis=0).argmax(axis=1)).any()
+
+
+def test_an_encoder_of_other_pictures_than_the_actors_has_them_resized():
+  weights = big_vision.load(f'{GOLDEN}/siglip_case_a.npz:img')
+  tower = encoder_lib.of_weights(weights)  # of 16 pixels
+  rng = np.random.default_rng(1)
+  images = {name: rng.integers(0, 256, (BATCH, 8, 8, 3), np.uint8) for name in types.CAMERAS}
+  seen = tiny.make_observation(rng, BATCH).replace(features=None, images=images)
+  judge, chunks = make_judge(encoder=tower, params=weights), make_chunks(rng)
+  larger = {name: images_lib.resize_with_pad_on_device(x, 16) for name, x in images.items()}
+  encode = jax.jit(lambda pictures: encoder_lib.encode_cameras(tower, weights, pictures))
+  q = values(judge, encode(larger), seen.proprio, chunks)
+  assert_best(pick(judge, seen, chunks), q, chunks)
 
 
 STATE = normalize.ZScore(normalize.Stats(np.array([1.0, 2, 3]), np.array([2.0, 4, 8])), 'state')

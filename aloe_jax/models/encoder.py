@@ -22,7 +22,7 @@ class Encoder(Protocol):
   """The door of both encoders.
 
   Attributes:
-    image_size: edge in pixels of the pictures it takes; 0 for any.
+    image_size: edge in pixels that it fits pictures to; 0 where it leaves them as they are.
     width: F.
   """
 
@@ -77,7 +77,8 @@ class TowerEncoder:
     return self.tower.width
 
   def apply(self, params: Any, images: jax.Array) -> jax.Array:
-    pictures = images_lib.to_model_range(images).reshape(-1, *images.shape[-3:])
+    fitted = images_lib.resize_with_pad_on_device(images, self.image_size)
+    pictures = images_lib.to_model_range(fitted).reshape(-1, *fitted.shape[-3:])
     _, out = self.tower.apply({'params': params}, pictures)
     return out['pooled'].reshape(*images.shape[:-3], -1)
 
