@@ -16,6 +16,7 @@ import numpy as np
 
 from aloe_jax import bank as bank_lib
 from aloe_jax import checkpoints
+from aloe_jax import collection
 from aloe_jax import config as config_lib
 from aloe_jax import datasets
 from aloe_jax import evaluation
@@ -24,14 +25,11 @@ from aloe_jax import metrics as metrics_lib
 from aloe_jax import normalize
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
-from aloe_jax import recording
 from aloe_jax import requirements
 from aloe_jax import results
-from aloe_jax import rollout
 from aloe_jax import start as start_lib
 from aloe_jax import types
 from aloe_jax import weights as weights_lib
-from aloe_jax.data import fragments
 from aloe_jax.data import replay
 from aloe_jax.data import rlds
 from aloe_jax.data import statistics
@@ -40,7 +38,6 @@ from aloe_jax.train_state import TrainState
 # Streams of randomness, all derived from config.seed: what each number is added to or folded in.
 DEMONSTRATIONS, COLLECT, BANK, CRITIC_ROWS, ACTOR_ROWS = 1, 2, 3, 4, 5
 SWEEP_BATCH = 1024  # chunks per call of the sweep that weighs them
-MAX_ROUNDS = 20  # of demonstrations, before giving up on a task that nobody succeeds at
 
 
 class Run:
@@ -99,6 +96,7 @@ class Run:
         self._actor = start_lib.actor_params(self._start, experiment)
       self._encoder = start_lib.encoder_params(self._start, experiment, self._actor)
       self._observe = experiment.observe(self._encoder)
+      self._collector = collection.Collector(experiment, self._observe)
       self._datasets = datasets.Datasets(experiment, self._encoder)
       self._datasets.read(self._given())
 
@@ -113,6 +111,11 @@ class Run:
         self._inputs = experiment.inputs(self._stats)
       # Building the buffer checks the data before anything is written.
       buffer = replay.Replay(episodes, self._inputs, self._chunking())
+      if self._warms_up and not (buffer.source[buffer.starts] == types.Source.DEMO).any():
+        raise ValueError(
+          'there is no demonstration in the episodes, which the actor imitates first; give some, '
+          'or --config.actor.warm_start_updates=0 for a checkpoint that has done so.'
+        )
     self._learner = experiment.learner(self._chunking().reward_scale)
     self._step = experiment.layout.compile(self._learner.train_step)
     example = buffer.actor_batch(buffer.starts[:1], images=experiment.reads_images)
@@ -142,41 +145,15 @@ class Run:
     directory = self._directories(0)[0]
     if directory.exists():
       return
-    wanted, attempts = self._config.task.demonstrations, self._config.sim.attempts
-    setup = self._experiment.simulation(self._observe, human='demonstrating')
-    rounds: list[tuple[rollout.Trajectories, np.ndarray]] = []
-    lengths = np.zeros(0, int)  # of the demonstrations kept so far
-    with progress.bar('Demonstrations', wanted, 'successes') as advance:
-      while len(lengths) < wanted:
-        if len(rounds) == MAX_ROUNDS:
-          raise SystemExit(
-            f'error: {MAX_ROUNDS * attempts} demonstrations gave {len(lengths)} successes, '
-            f'expected {wanted}; raise config.sim.attempts.'
-          )
-        key = self._key(DEMONSTRATIONS, len(rounds))
-        trajectories = rollout.run(setup, None, key=key, episodes=attempts)
-        success = trajectories.first_end == types.EndReason.SUCCESS
-        keep = success & (np.cumsum(success) <= wanted - len(lengths))
-        lengths = np.append(lengths, trajectories.lengths[keep])
-        rounds.append((trajectories, keep))
-        advance(len(lengths), attempted=len(rounds) * attempts)
     with config_lib.user_errors():
-      fragments.check_horizon(lengths, self._config.task.chunk)
-    kept = [
-      episode
-      for trajectories, keep in rounds
-      for episode in self._record(trajectories, keep, iteration=0)
-    ]
+      episodes = self._collector.demonstrate(lambda number: self._key(DEMONSTRATIONS, number))
     self._keep_config()
-    rlds.write(directory, kept, name=self._config.sim.task)
+    rlds.write(directory, episodes, name=self._config.sim.task)
 
   def warm_start(self) -> None:
-    """Line 1: imitates the demonstrations (Eq. 16), and evaluates the result.
-
-    A run that starts from another run's checkpoint has done so before.
-    """
-    updates = self._config.actor.warm_start_updates
-    if self._done is None and self._start.kind != 'run' and updates:
+    """Line 1: imitates the demonstrations (Eq. 16), and evaluates the result."""
+    if self._warms_up:
+      updates = self._config.actor.warm_start_updates
       buffer = self._replay(0)
       rows = buffer.starts[buffer.source[buffer.starts] == types.Source.DEMO]
       self._restart_actor(updates, self._config.actor.warm_start_lr)
@@ -189,21 +166,9 @@ class Run:
     """Line 3: rolls the policy out under a watching human; writes every fragment."""
     if not self._config.sim.task or self._directory(iteration).exists():
       return
-    episodes = self._config.sim.rollouts
-    setup = self._experiment.simulation(self._observe, human='watching')
-    policy = self._policy()
-    with progress.bar(f'Collect {iteration}', episodes, 'episodes') as advance:
-      trajectories = rollout.run(
-        setup,
-        policy,
-        key=self._key(COLLECT, iteration),
-        episodes=episodes,
-        progress=lambda finished, total, steps: advance(finished, steps=steps),
-      )
-    recorded = self._record(trajectories, np.ones(episodes, bool), iteration)
-    rlds.write(self._directory(iteration), recorded, name=self._config.sim.task)
-    ends = [types.EndReason(reason).name.lower() for reason in trajectories.first_end]
-    shares = {reason: ends.count(reason) / episodes for reason in sorted(set(ends))}
+    key = self._key(COLLECT, iteration)
+    episodes, shares = self._collector.collect(self._policy(), key, iteration)
+    rlds.write(self._directory(iteration), episodes, name=self._config.sim.task)
     self._metrics.write(self._step_count(), shares, phase='collect')
 
   def train_critic(self, iteration: int) -> None:
@@ -284,6 +249,11 @@ class Run:
     )
 
   @property
+  def _warms_up(self) -> bool:
+    """Whether there is imitation to be done: the checkpoint of another run has done it."""
+    return self._start.kind != 'run' and self._config.actor.warm_start_updates > 0
+
+  @property
   def _iterations(self) -> int:
     iterations = self._config.iterations
     return iterations if self._config.sim.task else min(iterations, 1)
@@ -348,20 +318,6 @@ class Run:
         )
     self._bank.check(key)
     return self._bank
-
-  def _record(self, trajectories, keep: np.ndarray, iteration: int) -> list[rlds.Episode]:
-    """The kept episodes, with what the cameras saw."""
-    steps = int(trajectories.lengths[keep].sum())
-    with progress.bar(f'Draw {self._directory(iteration).name}', steps, 'steps') as advance:
-      episodes = recording.to_episodes(
-        trajectories,
-        prompt=self._experiment.prompt,
-        keep=keep,
-        render=self._experiment.render,
-        metadata={'task': self._config.sim.task, 'iteration': iteration},
-        progress=advance,
-      )
-      return list(episodes)
 
   def _directory(self, iteration: int) -> pathlib.Path:
     name = f'iteration_{iteration}' if iteration else 'demonstrations'

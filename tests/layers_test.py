@@ -33,6 +33,7 @@ FLOORS = (
   ('models/*', 'data/*', 'pretrained/*'),
   ('agents/*', 'bank', 'best_of', 'checkpoints', 'learner', 'policy', 'train_state', 'weights'),
   (
+    'collection',
     'envs/*',
     'serving/*',
     'diagnostics',

@@ -1,0 +1,102 @@
+"""Episodes from the simulator: demonstrations of its human, and rollouts that the human watches."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from aloe_jax import experiment as experiment_lib
+from aloe_jax import policy as policy_lib
+from aloe_jax import progress
+from aloe_jax import recording
+from aloe_jax import rollout
+from aloe_jax import types
+from aloe_jax.data import fragments
+from aloe_jax.data import rlds
+
+MAX_ROUNDS = 20  # of demonstrations, before giving up on a task that nobody succeeds at
+
+
+class Collector:
+  """Plays the task of a config.
+
+  Args:
+    experiment: with a simulator.
+    observe: what a policy sees of it, from `Experiment.observe`.
+  """
+
+  def __init__(self, experiment: experiment_lib.Experiment, observe: rollout.Observe):
+    self._experiment = experiment
+    self._observe = observe
+
+  def demonstrate(self, key: Callable[[int], jax.Array]) -> list[rlds.Episode]:
+    """Has the human demonstrate until enough episodes succeed; those alone are kept.
+
+    Args:
+      key: of each round of attempts.
+
+    Raises:
+      ValueError: the task is hardly ever done, or sooner than a chunk is long.
+    """
+    config = self._experiment.config
+    wanted, attempts = config.task.demonstrations, config.sim.attempts
+    setup = self._experiment.simulation(self._observe, human='demonstrating')
+    rounds: list[tuple[rollout.Trajectories, np.ndarray]] = []
+    lengths = np.zeros(0, int)  # of the demonstrations kept so far
+    with progress.bar('Demonstrations', wanted, 'successes') as advance:
+      while len(lengths) < wanted:
+        if len(rounds) == MAX_ROUNDS:
+          raise ValueError(
+            f'{MAX_ROUNDS * attempts} demonstrations gave {len(lengths)} successes, expected '
+            f'{wanted}; raise config.sim.attempts.'
+          )
+        trajectories = rollout.run(setup, None, key=key(len(rounds)), episodes=attempts)
+        success = trajectories.first_end == types.EndReason.SUCCESS
+        keep = success & (np.cumsum(success) <= wanted - len(lengths))
+        lengths = np.append(lengths, trajectories.lengths[keep])
+        rounds.append((trajectories, keep))
+        advance(len(lengths), attempted=len(rounds) * attempts)
+    fragments.check_horizon(lengths, config.task.chunk)
+    return [
+      episode
+      for trajectories, keep in rounds
+      for episode in self._record(trajectories, keep, iteration=0)
+    ]
+
+  def collect(
+    self, policy: policy_lib.Policy, key: jax.Array, iteration: int
+  ) -> tuple[list[rlds.Episode], dict[str, float]]:
+    """Rolls a policy out under a watching human.
+
+    Returns:
+      Every episode, and the share of each end reason among the policy's own fragments.
+    """
+    episodes = self._experiment.config.sim.rollouts
+    setup = self._experiment.simulation(self._observe, human='watching')
+    with progress.bar(f'Collect {iteration}', episodes, 'episodes') as advance:
+      trajectories = rollout.run(
+        setup,
+        policy,
+        key=key,
+        episodes=episodes,
+        progress=lambda finished, total, steps: advance(finished, steps=steps),
+      )
+    ends = [types.EndReason(reason).name.lower() for reason in trajectories.first_end]
+    shares = {reason: ends.count(reason) / episodes for reason in sorted(set(ends))}
+    return self._record(trajectories, np.ones(episodes, bool), iteration), shares
+
+  def _record(
+    self, trajectories: rollout.Trajectories, keep: np.ndarray, iteration: int
+  ) -> list[rlds.Episode]:
+    """The kept episodes, with what the cameras saw."""
+    steps = int(trajectories.lengths[keep].sum())
+    with progress.bar(f'Draw pictures {iteration}', steps, 'steps') as advance:
+      episodes = recording.to_episodes(
+        trajectories,
+        prompt=self._experiment.prompt,
+        keep=keep,
+        render=self._experiment.render,
+        metadata={'task': self._experiment.config.sim.task, 'iteration': iteration},
+        progress=advance,
+      )
+      return list(episodes)
