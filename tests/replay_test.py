@@ -306,8 +306,8 @@ def test_chunks_count_from_the_state_they_start_in_and_are_then_normalised(episo
   action = np.float32([[3, 10], [5, 14], [9, 18], [17, 22]])
   short = dataclasses.replace(episodes[2], proprio=state, action=action)  # its end is a cut
   stats = normalize.Stats(np.array([1.0, 10]), np.array([2.0, 4]))
-  score, plain = normalize.ZScore(stats, 'actions'), normalize.Identity()
-  buffer = make_replay([short], action=score, state=plain, state_size=2, delta=(1, -1))
+  score, other = normalize.ZScore(stats, 'actions'), normalize.ZScore(stats, 'state')
+  buffer = make_replay([short], action=score, state=other, state_size=2, delta=(1, -1))
   np.testing.assert_array_equal(buffer.starts, [0, 1, 2])
   # The first number is relative: 3 - 1, 5 - 1, 9 - 1 from the first state; then (x - 1) / 2.
   # The second is (x - 10) / 4. Past the end the last action is repeated.
@@ -321,7 +321,8 @@ def test_chunks_count_from_the_state_they_start_in_and_are_then_normalised(episo
   np.testing.assert_array_equal(valid, [[1, 1, 1], [1, 1, 0], [1, 0, 0]])
   np.testing.assert_array_equal(buffer.actor_batch(buffer.starts).action, chunk)
   critics = at(buffer.critic_batches(0, 0, 1, 3, None), 0)
-  rows = find([short], critics.observation)
+  shown = buffer.observation(buffer.starts).proprio
+  rows = (critics.observation.proprio[:, None] == shown).all(-1).argmax(-1)
   np.testing.assert_array_equal(critics.action, chunk[rows, :2])
 
 
