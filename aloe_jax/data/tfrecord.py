@@ -16,6 +16,7 @@ import google_crc32c
 _HEADER = struct.Struct('<QI')  # length, its checksum
 _FOOTER = struct.Struct('<I')  # checksum of the payload
 _MASK_DELTA = 0xA282EAD8
+_BLOCK = 1 << 18  # bytes copied at a time to be summed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,9 @@ def walk(path: str | os.PathLike) -> Iterator[Record]:
 
 def masked_checksum(data: memoryview | bytes) -> int:
   """CRC-32C, rotated and shifted so that checksums of checksums stay good ones."""
-  checksum = google_crc32c.value(bytes(data))
+  checksum = 0
+  for start in range(0, len(data), _BLOCK):
+    checksum = google_crc32c.extend(checksum, bytes(data[start : start + _BLOCK]))
   return ((checksum >> 15 | checksum << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 

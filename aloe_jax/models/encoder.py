@@ -48,7 +48,7 @@ def encode_cameras(
     encoder: of single pictures.
     params: of the encoder.
     images: {camera: [..., H, W, 3] uint8}.
-    masks: {camera: [...] bool}, False where a camera is missing; None if none is.
+    masks: {camera: [...] bool}, False where a camera is missing; those not named are there.
 
   Returns:
     [..., V, F] in the order of the views; zeros where a camera is missing.
@@ -56,7 +56,8 @@ def encode_cameras(
   features = encoder.apply(params, jnp.stack([images[name] for name in types.CAMERAS], axis=-4))
   if masks is None:
     return features
-  present = jnp.stack([masks[name] for name in types.CAMERAS], axis=-1)
+  all_there = jnp.ones(features.shape[:-2], bool)
+  present = jnp.stack([masks.get(name, all_there) for name in types.CAMERAS], axis=-1)
   return jnp.where(present[..., None], features, 0.0)
 
 
