@@ -2,9 +2,11 @@ import setuptools
 
 INSTALL = [
   'absl-py>=2.5',
+  'array-record>=0.8.6; sys_platform == "linux"',
   'augmax>=0.4.1',
   'chex>=0.1.92',
   'flax>=0.12.8',
+  'google-crc32c>=1.9',
   'jax>=0.10',
   'matplotlib>=3.11',
   'ml-collections>=1.1',
