@@ -8,6 +8,7 @@ save of its training loop. `pi05_case_a.npz` holds the same numbers.
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+import tensorstore
 
 from aloe_jax import normalize
 from aloe_jax.pretrained import openpi
@@ -298,12 +300,45 @@ def test_metadata_of_another_checkpoint_is_refused(golden, tmp_path):
     openpi.shapes(one)
 
 
+def test_arrays_that_were_cut_short_or_are_missing_are_found_before_any_is_read(copy, golden):
+  file = max((copy / 'params').rglob('d/*'), key=lambda file: file.stat().st_size)
+  name = str(file.relative_to(copy / 'params'))
+  os.truncate(file, 1000)
+  with pytest.raises(ValueError, match=f'{name} has 1000 bytes, expected .* or more') as error:
+    openpi.shapes(copy)
+  end = int(re.search(r'expected (\d+) or', str(error.value))[1])
+  shutil.copy(RELEASED / 'params' / name, file)
+  os.truncate(file, end - 1)
+  with pytest.raises(ValueError, match='pi05/params was cut short or is damaged; copy it again'):
+    openpi.shapes(copy)
+  shutil.copy(RELEASED / 'params' / name, file)
+  os.truncate(file, end)  # what follows is no array
+  assert_same(flat(openpi.restore(copy, like(copy))), golden)
+  file.unlink()
+  with pytest.raises(ValueError, match=f'{name} has 0 bytes, expected {end} or more'):
+    openpi.shapes(copy)
+
+
+def test_a_deep_index_is_searched_to_its_leaves(copy):
+  shutil.rmtree(copy / 'params')
+  base = {'driver': 'file', 'path': f'{copy}/params/'}
+  config = {'max_decoded_node_bytes': 300}
+  store = tensorstore.KvStore.open({'driver': 'ocdbt', 'base': base, 'config': config}).result()
+  for i in range(40):
+    store.write(f'params.{i}', bytes(2000)).result()
+  (copy / 'params' / '_METADATA').write_text('{}')
+  (first, *_) = sorted((copy / 'params' / 'd').iterdir(), key=lambda file: file.stat().st_mtime_ns)
+  first.unlink()
+  with pytest.raises(ValueError, match=f'damaged; copy it again. d/{first.name} has 0 bytes'):
+    openpi.shapes(copy)
+
+
 @pytest.mark.parametrize('on_device', [False, True])
-@pytest.mark.parametrize('broken', [lambda file: os.truncate(file, 1000), pathlib.Path.unlink])
-def test_an_array_that_was_cut_short_or_is_missing_is_named(broken, on_device, golden, tmp_path):
+def test_an_array_whose_bytes_are_damaged_is_named(on_device, golden, tmp_path):
   # With one array: Orbax drops other reads in flight, and Python warns of these.
   directory = export(tmp_path / 'pi05', {'time_mlp_in/kernel': golden['time_mlp_in/kernel']})
-  broken(max((directory / 'params').rglob('d/*'), key=lambda file: file.stat().st_size))
+  largest = max((directory / 'params').rglob('d/*'), key=lambda file: file.stat().st_size)
+  largest.write_bytes(bytes(largest.stat().st_size))
   place = jax.sharding.SingleDeviceSharding(jax.devices()[0]) if on_device else None
   wanted = like(directory, sharding=place)  # the metadata is whole
   with pytest.raises(ValueError, match='pi05: an array cannot be read.*time_mlp_in.k') as error:

@@ -75,7 +75,7 @@ def test_a_checkpoint_that_was_cut_short_is_told_to_be_copied_again(place, tmp_p
   os.truncate(largest, largest.stat().st_size // 2)
   result = command(place, tmp_path, actor__checkpoint=checkpoint)
   command_line.assert_refused(
-    result, f'{checkpoint}: an array cannot be read; copy it again if it was cut short.'
+    result, f'{checkpoint}/params was cut short or is damaged; copy it again. '
   )
   assert len(result[2].strip().splitlines()) == 1
 

@@ -6,12 +6,13 @@ and all its paths end in an extra 'value'. Paths here, such as 'action_in_proj/k
 below the item's one top key 'params' and have no such ending.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import json
 import pathlib
 import re
 import tempfile
 from typing import Any
+import urllib.parse
 
 from flax import traverse_util
 import jax
@@ -188,15 +189,38 @@ def _check_layout(directory: pathlib.Path) -> None:
 
 
 def _read_index(item: pathlib.Path) -> None:
-  """Reads all that says where the arrays lie.
+  """Reads all that says where the arrays lie, and looks whether the files reach that far.
 
   Orbax reads this once an array, all at once, and would bury one error under as many.
   """
   for name in ('_METADATA', '_sharding'):
     if (item / name).exists():
       json.loads((item / name).read_text())
-  base = {'driver': 'file', 'path': f'{item}/'}
-  tensorstore.KvStore.open({'driver': 'ocdbt', 'base': base}).result().list().result()
+  base = tensorstore.KvStore.open({'driver': 'file', 'path': f'{item}/'}).result()
+  root = tensorstore.ocdbt.dump(base).result()['versions'][-1]['root']
+  ends: dict[str, int] = {}
+  for name, end in _extents(base, root['location']):
+    ends[name] = max(end, ends.get(name, 0))
+  for name, end in ends.items():
+    size = (item / name).stat().st_size if (item / name).exists() else 0
+    if size < end:
+      raise ValueError(f'{name} has {size} bytes, expected {end} or more.')
+
+
+def _extents(base: tensorstore.KvStore, location: str) -> Iterator[tuple[str, int]]:
+  """File, relative to the item, and end in it of each array, below a node of the index.
+
+  Args:
+    base: of the item.
+    location: 'btreenode:DIRECTORY:FILE:OFFSET:LENGTH', or 'value:...' of an array's bytes.
+  """
+  kind, directory, file, offset, length = location.split(':')
+  yield urllib.parse.unquote(directory + file), int(offset) + int(length)
+  if kind == 'btreenode':
+    for entry in tensorstore.ocdbt.dump(base, location).result()['entries']:
+      below = entry.get('location') or entry.get('indirect_value')
+      if below:  # else the array is so small that it lies in the index
+        yield from _extents(base, below)
 
 
 def _in_short(error: BaseException) -> str:

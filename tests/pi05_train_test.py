@@ -1,0 +1,289 @@
+"""A π0.5 from openpi's directory through training and back: whose bits go where, to the last."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import command_line
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+import robot
+
+from aloe_jax import checkpoints
+from aloe_jax import datasets
+from aloe_jax import experiment
+from aloe_jax import images
+from aloe_jax import normalize
+from aloe_jax import sharding
+from aloe_jax import train
+from aloe_jax import types
+from aloe_jax.data import image_codec
+from aloe_jax.pretrained import openpi
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope='module', autouse=True)
+def environment(quick_compilation, tmp_path_factory):
+  """What lets runs share what they compile, across processes too."""
+  directory = str(tmp_path_factory.mktemp('compiled'))
+  jax.config.update('jax_compilation_cache_dir', directory)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+  yield {
+    'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
+    'JAX_COMPILATION_CACHE_DIR': directory,
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.1',
+  }
+  jax.config.update('jax_compilation_cache_dir', None)
+
+
+@pytest.fixture(scope='module')
+def given(tmp_path_factory):
+  """What a team brings: config fields that name episodes and a checkpoint of openpi."""
+  place = tmp_path_factory.mktemp('given')
+  episodes = robot.write_episodes(place / 'episodes')
+  pi05 = robot.write_checkpoint(place / 'pi05', stats=robot.make_stats(scale=2.0))
+  return dict(data__episodes=(str(episodes),), actor__checkpoint=str(pi05))
+
+
+@pytest.fixture(scope='module')
+def finished(given, environment, tmp_path_factory):
+  """The working directory of one whole iteration."""
+  workdir = tmp_path_factory.mktemp('runs') / 'laundry'
+  status, _, errors = command_line.run(
+    'train', *robot.make_flags(**given), f'--workdir={workdir}', **environment
+  )
+  assert (status, errors) == (0, '')
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def exported(finished):
+  """What `export` makes of it."""
+  directory = finished.parent / 'exported'
+  status, _, errors = command_line.run(
+    'export', *robot.make_flags(), f'--workdir={finished}', f'--to={directory}', '--asset=table'
+  )
+  assert (status, errors) == (0, '')
+  return directory
+
+
+def make_run(workdir, **changes):
+  """What the command does, but for a new process."""
+  return train.Run(experiment.Experiment(robot.make_config(**changes)), workdir)
+
+
+def read_state(workdir, number=2):
+  described = experiment.Experiment(robot.make_config())
+  path = workdir / 'checkpoints' / str(number)
+  return checkpoints.restore(path, described.abstract_state(), described.architecture())
+
+
+def read_metrics(workdir):
+  lines = (workdir / 'metrics' / 'metrics.jsonl').read_text().splitlines()
+  return [{k: x for k, x in json.loads(line).items() if k != 'time'} for line in lines]
+
+
+def read_as_openpi(directory):
+  """The calls with which openpi's server and trainer read a checkpoint."""
+  item = directory / 'params'
+  with ocp.PyTreeCheckpointer() as checkpointer:
+    stored = {'params': checkpointer.metadata(item).item_metadata.tree['params']}
+    place = jax.tree.map(lambda _: ocp.ArrayRestoreArgs(restore_type=np.ndarray), stored)
+    arguments = ocp.args.PyTreeRestore(item=stored, restore_args=place)
+    return checkpointer.restore(item, arguments)['params']
+
+
+def tower_of(params):
+  return params['PaliGemma']['img']
+
+
+def numbers_of_checkpoints(workdir):
+  return sorted(int(path.name) for path in (workdir / 'checkpoints').iterdir())
+
+
+def assert_same_bits(found, expected):
+  found, expected = (traverse_util.flatten_dict(tree, sep='/') for tree in (found, expected))
+  assert sorted(found) == sorted(expected)
+  for path, array in expected.items():
+    assert found[path].dtype == array.dtype, path
+    np.testing.assert_array_equal(found[path], array, err_msg=path)
+
+
+def test_one_command_leaves_a_checkpoint_of_every_phase(finished):
+  assert sorted(path.name for path in finished.iterdir()) == [
+    'checkpoints',
+    'config.json',
+    'metrics',
+  ]
+  assert numbers_of_checkpoints(finished) == [0, 1, 2]
+  phases = [(line['phase'], line['step']) for line in read_metrics(finished)]
+  assert phases == [
+    ('actor', 2),
+    ('actor', 4),
+    ('critic', 14),
+    ('critic', 24),
+    ('weights', 25),
+    ('actor', 26),
+    ('actor', 28),
+  ]
+
+
+def test_training_begins_with_the_published_bits(given, tmp_path, monkeypatch):
+  place, placed = sharding.Fsdp.place_state, []
+
+  def record(self, state):
+    placed.append(state)
+    return place(self, state)
+
+  def stop(self):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(sharding.Fsdp, 'place_state', record)
+  monkeypatch.setattr(train.Run, 'warm_start', stop)
+  with pytest.raises(KeyboardInterrupt):
+    make_run(tmp_path, **given).run()
+  (state,) = placed
+  published = robot.make_params(robot.make_config())
+  assert_same_bits(state.actor['params'], published)
+  assert_same_bits(state.actor_ema['params'], published)
+
+
+def test_the_critics_encoder_stays_the_published_tower_while_the_actors_own_moves(finished):
+  published = tower_of(robot.make_params(robot.make_config()))
+  shapes = tower_of(experiment.Experiment(robot.make_config()).abstract_state().actor['params'])
+  for number in range(3):
+    path = finished / 'checkpoints' / str(number)
+    assert_same_bits(checkpoints.restore_encoder(path, shapes), published)
+  moved = tower_of(read_state(finished).actor['params'])
+  different = jax.tree.map(lambda a, b: bool((a != b).any()), moved, published)
+  assert all(jax.tree.leaves(different))
+
+
+def test_the_statistics_are_those_of_the_checkpoints_asset(finished):
+  expected = normalize.to_json(robot.make_stats(scale=2.0))['norm_stats']
+  for number in range(3):
+    meta = checkpoints.read_meta(finished / 'checkpoints' / str(number))
+    assert meta['norm_stats'] == expected
+
+
+def test_the_features_beside_the_episodes_are_the_towers_pooled_output(finished, given):
+  (directory,) = map(pathlib.Path, given['data__episodes'])
+  (cache,) = directory.parent.glob('episodes.features-*.npz')
+  before = cache.stat().st_mtime_ns
+  described = experiment.Experiment(robot.make_config())
+  params = tower_of(robot.make_params(robot.make_config()))
+  episode = datasets.Datasets(described, params).read([directory])[1]
+  assert cache.stat().st_mtime_ns == before  # these came from the cache
+  assert episode.features.dtype == jnp.bfloat16
+  assert episode.features.shape == (robot.LENGTH, 3, 32)
+  for view, camera in enumerate(types.CAMERAS):
+    frames = image_codec.decoded(episode.images[camera][:2])
+    pictures = np.stack([images.resize_with_pad(frame, 28) for frame in frames])
+    _, out = described.encoder.tower.apply({'params': params}, pictures / 127.5 - 1)
+    expected = out['tokens'].mean(axis=1)
+    np.testing.assert_allclose(
+      np.float32(episode.features[:2, view]), expected, rtol=2**-7, atol=1e-3
+    )
+
+
+def test_a_run_stopped_after_the_critic_ends_bit_for_bit_as_the_unbroken_one(
+  finished, given, tmp_path
+):
+  workdir = tmp_path / 'run'
+  shutil.copytree(finished, workdir)
+  shutil.rmtree(workdir / 'checkpoints' / '2')
+  make_run(workdir, **given).run()
+  found, expected = read_state(workdir), read_state(finished)
+  jax.tree.map(np.testing.assert_array_equal, found, expected)
+  assert read_metrics(workdir) == read_metrics(finished)
+
+
+def test_the_next_iteration_keeps_encoder_statistics_and_the_cost_of_failure(
+  finished, given, tmp_path
+):
+  last = finished / 'checkpoints' / '2'
+  make_run(tmp_path, **given | dict(actor__checkpoint=str(last))).run()
+  assert numbers_of_checkpoints(tmp_path) == [1, 2]
+  assert int(read_state(tmp_path).step) == 28 + 20 + 4
+  published = tower_of(robot.make_params(robot.make_config()))
+  path = tmp_path / 'checkpoints' / '2'
+  assert_same_bits(checkpoints.restore_encoder(path, published), published)
+  before, after = checkpoints.read_meta(last), checkpoints.read_meta(path)
+  for kept in ('norm_stats', 'fail_cost', 'architecture'):
+    assert after[kept] == before[kept]
+  assert len(list(pathlib.Path(given['data__episodes'][0]).parent.glob('*.npz'))) == 1
+
+
+def test_algorithm_1_to_the_letter_runs(finished, given, tmp_path):
+  changes = dict(actor__bank=False, actor__weights='per_step')
+  shutil.copytree(finished / 'checkpoints' / '0', tmp_path / 'checkpoints' / '0')
+  make_run(tmp_path, **given | changes).run()
+  assert numbers_of_checkpoints(tmp_path) == [0, 1, 2]
+  phases = [(line['phase'], line['step']) for line in read_metrics(tmp_path)]
+  assert phases == [('critic', 14), ('critic', 24), ('actor', 26), ('actor', 28)]
+
+
+def test_openpi_reads_the_moving_average_of_what_was_trained(finished, exported):
+  found, ema = read_as_openpi(exported), read_state(finished).actor_ema['params']
+  assert_same_bits(found, ema)
+  published = robot.make_params(robot.make_config())
+  moved = jax.tree.map(lambda a, b: bool((a != b).any()), found, published)
+  assert np.mean(jax.tree.leaves(moved)) > 0.9
+
+
+def test_the_statistics_are_exported_under_their_name(exported):
+  assert sorted(path.name for path in exported.iterdir()) == ['assets', 'params']
+  found = normalize.read(openpi.assets(exported)['table'])
+  expected = robot.make_stats(scale=2.0)
+  assert normalize.to_json(found) == normalize.to_json(expected)
+
+
+def test_an_export_overwrites_nothing(finished, exported):
+  result = command_line.run(
+    'export', *robot.make_flags(), f'--workdir={finished}', f'--to={exported}'
+  )
+  command_line.assert_refused(result, f'{exported} exists; give a directory that does not.')
+
+
+def test_only_a_pi05_can_be_exported(finished, tmp_path):
+  result = command_line.run(
+    'export',
+    '--config=experiments/laundry.py:sim_debug',
+    f'--workdir={finished}',
+    f'--to={tmp_path / "exported"}',
+  )
+  command_line.assert_refused(result, "config.actor.kind is 'small'; only a π0.5 can be exported")
+  assert not list(tmp_path.iterdir())
+
+
+def test_eight_devices_train_what_one_does(finished, given, environment, tmp_path):
+  variables = (
+    os.environ
+    | environment
+    | {
+      'JAX_PLATFORMS': 'cpu',
+      'JAX_NUM_CPU_DEVICES': '8',
+      'PYTHONPATH': os.pathsep.join([str(ROOT), str(ROOT / 'tests')]),
+    }
+  )
+  script = ROOT / 'tests' / 'pi05_parallel_check.py'
+  done = subprocess.run(
+    [sys.executable, '-W', 'error', script, json.dumps(given), tmp_path],
+    env=variables,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stdout + done.stderr
+  expected = read_metrics(finished)[0]
+  for mode in ('fsdp', 'pmap'):
+    found = read_metrics(tmp_path / mode)[0]
+    assert found['step'] == 2
+    np.testing.assert_allclose(found['loss'], expected['loss'], rtol=1e-4)
