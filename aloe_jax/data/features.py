@@ -1,0 +1,163 @@
+"""What a dataset on disk holds, from its two JSON files: the fields, and the shards of a split.
+
+TFDS keeps every field of an episode in one `tf.train.Example` under its path. A field of
+`steps` is one list over all T steps, and it is stored by its kind:
+
+    image                 one byte string a step, JPEG or PNG
+    text                  one byte string a step, UTF-8
+    tensor, float         float32 numbers, T times the shape; float64 was cut to float32
+    tensor, int or bool   integers, T times the shape, raw pixels too
+    tensor, encoded       one byte string a step, little endian, zipped if `zlib`
+
+Lists of varying length inside a step are stored otherwise, and are not read.
+"""
+
+from collections.abc import Iterator, Mapping
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+_DEFAULT_TEMPLATE = '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}'
+_CONTAINERS = ('tfrecord', 'array_record')
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+  """One field of the records.
+
+  Attributes:
+    kind: 'image', 'text', 'tensor', 'label', or what else TFDS calls it; 'ragged' for lists of
+      varying length.
+    dtype: its name, such as 'float32'; that of the decoded value.
+    shape: of one step, or of the episode if it is not per step; -1 where it varies.
+    encoding: 'jpeg' or 'png' of an image; 'none', 'bytes' or 'zlib' of a tensor.
+    per_step: there is one value a step.
+  """
+
+  kind: str
+  dtype: str
+  shape: tuple[int, ...]
+  encoding: str
+  per_step: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """One file of a split.
+
+  Attributes:
+    path: of the file.
+    num_records: it should hold.
+  """
+
+  path: pathlib.Path
+  num_records: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """What a dataset directory says of itself.
+
+  Attributes:
+    container: 'tfrecord' or 'array_record'.
+    splits: {name: its shards, in order}.
+    leaves: {path, such as 'steps/observation/image': field}.
+  """
+
+  container: str
+  splits: dict[str, list[Shard]]
+  leaves: dict[str, Leaf]
+
+
+def read(directory: str | os.PathLike) -> Layout:
+  """Reads `features.json` and `dataset_info.json`.
+
+  Raises:
+    FileNotFoundError: if there is no such directory.
+    ValueError: if it holds no episodes, or in a container that cannot be read.
+  """
+  directory = pathlib.Path(directory)
+  _check_is_dataset(directory)
+  info = _json(directory / 'dataset_info.json')
+  container = info.get('fileFormat', 'tfrecord')
+  if container not in _CONTAINERS:
+    raise ValueError(
+      f'{directory}: found the file format {container}, expected one of {list(_CONTAINERS)}; '
+      'convert it with `tfds convert_format`.'
+    )
+  splits = {
+    split['name']: _shards(directory, info.get('name', ''), container, split)
+    for split in info.get('splits', [])
+  }
+  leaves = dict(_leaves(_json(directory / 'features.json'), '', False, False))
+  if not any(leaf.per_step for leaf in leaves.values()):
+    raise ValueError(
+      f'{directory}/features.json: found no field of `steps`, expected an RLDS dataset; the '
+      f'fields are {", ".join(sorted(leaves))}.'
+    )
+  return Layout(container, splits, leaves)
+
+
+def _check_is_dataset(directory: pathlib.Path) -> None:
+  if not directory.is_dir():
+    raise FileNotFoundError(f'{directory}: there is no such directory; expected an RLDS dataset.')
+  for name in ('features.json', 'dataset_info.json'):
+    if not (directory / name).is_file():
+      below = sorted(str(path.parent) for path in directory.glob('**/features.json'))
+      hint = f'pass {" or ".join(below)}' if below else 'pass the folder that holds both'
+      raise ValueError(
+        f'{directory} is not a TFDS dataset: {name} is missing beside the shards; {hint}.'
+      )
+
+
+def _json(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    return json.loads(path.read_text())
+  except ValueError as error:
+    raise ValueError(f'{path}: found no JSON ({error}); copy it again from its source.') from error
+
+
+def _shards(
+  directory: pathlib.Path, dataset: str, container: str, split: Mapping[str, Any]
+) -> list[Shard]:
+  lengths = [int(length) for length in split.get('shardLengths', [])]
+  template = split.get('filepathTemplate') or _DEFAULT_TEMPLATE
+  of = f'{len(lengths):05d}'
+  shards = []
+  for number, length in enumerate(lengths):
+    name = template.format(
+      DATASET=dataset,
+      SPLIT=split['name'],
+      FILEFORMAT=container,
+      SHARD_INDEX=f'{number:05d}',
+      NUM_SHARDS=of,
+      SHARD_X_OF_Y=f'{number:05d}-of-{of}',
+    )
+    shards.append(Shard(directory / name, length))
+  return shards
+
+
+def _leaves(
+  feature: Mapping[str, Any], path: str, per_step: bool, ragged: bool
+) -> Iterator[tuple[str, Leaf]]:
+  """Yields the path and the field of every leaf below a node of `features.json`."""
+  if 'featuresDict' in feature:
+    for name, child in feature['featuresDict'].get('features', {}).items():
+      yield from _leaves(child, f'{path}/{name}'.lstrip('/'), per_step, ragged)
+    return
+  if 'sequence' in feature:
+    of_steps = path == 'steps'
+    inner = feature['sequence']['feature']
+    yield from _leaves(inner, path, per_step or of_steps, ragged or not of_steps)
+    return
+  kind = next((key for key in feature if key != 'pythonClassName'), 'unknown')
+  content = feature.get(kind, {})
+  kind = {'classLabel': 'label'}.get(kind, kind)
+  dtype = content.get('dtype', {'text': 'string', 'label': 'int64'}.get(kind, 'unknown'))
+  if kind == 'tensor' and dtype in ('string', 'object'):
+    kind, dtype = 'text', 'string'
+  shape = tuple(int(size) for size in content.get('shape', {}).get('dimensions', ()))
+  encoding = content.get('encodingFormat', content.get('encoding', 'none')) or 'none'
+  yield path, Leaf('ragged' if ragged else kind, dtype, shape, encoding, per_step)

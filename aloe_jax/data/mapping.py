@@ -1,0 +1,322 @@
+"""Which fields of a dataset feed which key of the model, whatever a laboratory calls them.
+
+A mapping is a plain dictionary, such as
+
+    images        {'head': 'observation/image', 'left_wrist': ['observation/wrist_image',
+                  'observation/hand_image'], 'right_wrist': None}; of several, the first that exists
+    state         ['observation/joint_position', 'observation/gripper_position'], concatenated
+    action        ['action']; likewise
+    language      ['language_instruction', 'episode_metadata/task']: the first that is not empty
+    success, source                  of the episode; source may be of every step
+    intervention, end_reason, reward of every step
+
+A path without `steps/` is looked for among the steps first, then in the episode. An empty
+string, or a key left out, proposes a field by the names in use; None means there is none.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import difflib
+import math
+from typing import Any
+
+from aloe_jax import types
+from aloe_jax.data import features
+
+# Names in use (Open X-Embodiment, DROID, LIBERO and others), the best first.
+_IMAGES = {
+  'head': (
+    'image head_image image_primary image_0 front_image static_image rgb_static image_1 rgb '
+    'exterior_image_1_left top_image agentview_rgb cam_high agentview_image front_rgb'
+  ),
+  'left_wrist': (
+    'left_wrist_image wrist_image_left cam_left_wrist wrist_image image_wrist hand_image '
+    'eye_in_hand_rgb eye_in_hand_image rgb_gripper wrist_rgb hand_color_image wristcam'
+  ),
+  'right_wrist': 'right_wrist_image cam_right_wrist',
+}
+_STATES = (  # each concatenated
+  ('observation/state',),
+  ('observation/proprio',),
+  ('observation/joint_position', 'observation/gripper_position'),
+  ('observation/joint_state', 'observation/gripper_state'),
+  ('observation/EEF_state', 'observation/gripper_state'),
+  ('observation/joint_state',),
+  ('observation/EEF_state',),
+  ('observation/robot_obs',),
+  ('observation/robot_state',),
+  ('observation/joint_position',),
+  ('observation',),
+)
+_ACTIONS = (
+  ('action',),
+  ('actions',),
+  ('action_dict/joint_position', 'action_dict/gripper_position'),
+  ('action/world_vector', 'action/rotation_delta', 'action/gripper_closedness_action'),
+  ('action/world_vector', 'action/rotation_delta', 'action/open_gripper'),
+  ('action/joint_position', 'action/gripper_position'),
+)
+_INSTRUCTIONS = (
+  'language_instruction',
+  'language_instruction_2',
+  'language_instruction_3',
+  'natural_language_instruction',
+  'instruction',
+  'task_description',
+  'language_text',
+)
+_LANGUAGE = (
+  *(f'steps/{name}' for name in _INSTRUCTIONS),
+  *(f'steps/observation/{name}' for name in _INSTRUCTIONS),
+  *(f'episode_metadata/{name}' for name in (*_INSTRUCTIONS, 'task')),
+  *(*_INSTRUCTIONS, 'task'),
+)
+_SUCCESS = ('episode_metadata/success', 'success')
+_SOURCE = ('steps/source', 'episode_metadata/source', 'source')
+_INTERVENTION = (
+  'steps/intervention',
+  'steps/is_intervention',
+  'steps/human_intervention',
+  'steps/observation/intervention',
+)
+_END_REASON = ('steps/end_reason',)
+_FEATURES = 'steps/observation/features'
+
+KEYS = (
+  'images',
+  'state',
+  'action',
+  'language',
+  'success',
+  'source',
+  'intervention',
+  'end_reason',
+  'reward',
+)
+
+_Leaves = Mapping[str, features.Leaf]
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+  """Full paths of the fields that are read, or None where there is none.
+
+  Attributes:
+    images: {camera: an image, or pixels as a uint8 tensor}.
+    state: numbers of every step, to be concatenated; at most 32 in all.
+    action: likewise.
+    language: texts, the first that is not empty counts.
+    success: a number of the episode.
+    source: a text, of the episode or of every step.
+    intervention: a number of every step, nonzero where a human acts.
+    end_reason: a text of every step.
+    reward: a number of every step.
+    features: [V, F] numbers of every step that stand in for images.
+  """
+
+  images: dict[str, str | None]
+  state: tuple[str, ...]
+  action: tuple[str, ...]
+  language: tuple[str, ...]
+  success: str | None
+  source: str | None
+  intervention: str | None
+  end_reason: str | None
+  reward: str | None
+  features: str | None
+
+
+def propose(leaves: _Leaves) -> dict[str, Any]:
+  """The mapping that the names in use suggest; what none of them fits is None or empty."""
+  return {
+    'images': {
+      camera: _first(leaves, [f'steps/observation/{name}' for name in names.split()], _is_image)
+      for camera, names in _IMAGES.items()
+    },
+    'state': _first_group(leaves, _STATES),
+    'action': _first_group(leaves, _ACTIONS),
+    'language': [path for path in _LANGUAGE if path in leaves and _is_text(leaves[path])],
+    'success': _first(leaves, _SUCCESS, _is_episode_number),
+    'source': _first(leaves, _SOURCE, _is_text),
+    'intervention': _first(leaves, _INTERVENTION, _is_step_number),
+    'end_reason': _first(leaves, _END_REASON, _is_step_text),
+    'reward': None,  # rewards in use differ: only who knows them can trust them
+  }
+
+
+def resolve(leaves: _Leaves, mapping: Mapping[str, Any]) -> Resolved:
+  """Finds and checks the fields that a mapping names; `{}` leaves all to the names in use.
+
+  Raises:
+    ValueError: naming the key and the path that is wrong, and the nearest that exist.
+  """
+  _check_keys(mapping, KEYS, 'the mapping')
+  images = mapping.get('images', {})
+  if images is None:
+    images = dict.fromkeys(types.CAMERAS)
+  _check_keys(images, types.CAMERAS, 'images')
+  proposed = propose(leaves)
+  return Resolved(
+    images={
+      camera: _one_of(
+        leaves, f'images.{camera}', images.get(camera, ''), proposed['images'][camera], _is_image
+      )
+      for camera in types.CAMERAS
+    },
+    state=_numbers(leaves, 'state', mapping, proposed, types.PROPRIO_SIZE),
+    action=_numbers(leaves, 'action', mapping, proposed, None),
+    language=_texts(leaves, mapping.get('language', ''), proposed['language']),
+    features=_FEATURES if _FEATURES in leaves and len(leaves[_FEATURES].shape) == 2 else None,
+    **{
+      key: _one_of(leaves, key, mapping.get(key, ''), proposed[key], fits)
+      for key, fits in (
+        ('success', _is_episode_number),
+        ('source', _is_text),
+        ('intervention', _is_step_number),
+        ('end_reason', _is_step_text),
+        ('reward', _is_step_number),
+      )
+    },
+  )
+
+
+def width(leaves: _Leaves, paths: Sequence[str]) -> int:
+  """Numbers a step in the fields together."""
+  return sum(math.prod(leaves[path].shape) for path in paths)
+
+
+# What a key may be fed from
+
+
+def _is_image(leaf: features.Leaf) -> bool:
+  of_pixels = leaf.kind == 'tensor' and leaf.shape[2:] == (3,) and min(leaf.shape) > 0
+  return leaf.per_step and (leaf.kind == 'image' or of_pixels) and leaf.dtype == 'uint8'
+
+
+def _is_vector(leaf: features.Leaf) -> bool:
+  return leaf.per_step and leaf.kind == 'tensor' and all(size > 0 for size in leaf.shape)
+
+
+def _is_text(leaf: features.Leaf) -> bool:
+  return leaf.kind == 'text' and not leaf.shape
+
+
+def _is_step_text(leaf: features.Leaf) -> bool:
+  return leaf.per_step and _is_text(leaf)
+
+
+def _is_step_number(leaf: features.Leaf) -> bool:
+  return _is_vector(leaf) and math.prod(leaf.shape) == 1
+
+
+def _is_episode_number(leaf: features.Leaf) -> bool:
+  return not leaf.per_step and leaf.kind == 'tensor' and leaf.shape in ((), (1,))
+
+
+_WANTED = {
+  _is_image: 'images, or uint8 pixels [H, W, 3], at every step',
+  _is_vector: 'numbers of one shape at every step',
+  _is_text: 'texts',
+  _is_step_text: 'a text at every step',
+  _is_step_number: 'one number at every step',
+  _is_episode_number: 'one number an episode',
+}
+
+
+# Finding
+
+
+def _check_keys(found: Mapping[str, Any], expected: Sequence[str], what: str) -> None:
+  for key in found:
+    if key not in expected:
+      raise ValueError(f'{what}: found the key {key!r}, expected some of {list(expected)}.')
+
+
+def _first(leaves: _Leaves, paths: Sequence[str], fits) -> str | None:
+  return next((path for path in paths if path in leaves and fits(leaves[path])), None)
+
+
+def _first_group(leaves: _Leaves, groups) -> list[str]:
+  """The first group of which every field exists, as full paths."""
+  for group in groups:
+    paths = [f'steps/{name}' for name in group]
+    if all(path in leaves and _is_vector(leaves[path]) for path in paths):
+      return paths
+  return []
+
+
+def _one_of(leaves: _Leaves, key: str, wanted, proposed: str | None, fits) -> str | None:
+  """The first path that exists, of one or several."""
+  if wanted is None:
+    return None
+  if not wanted:
+    return proposed
+  names = [wanted] if isinstance(wanted, str) else list(wanted)
+  paths = [path for name in names if (path := _find(leaves, name))]
+  if not paths:
+    raise ValueError(_missing(leaves, key, names[0]))
+  return _checked(leaves, key, paths[0], fits)
+
+
+def _numbers(
+  leaves: _Leaves, key: str, mapping: Mapping[str, Any], proposed, most: int | None
+) -> tuple[str, ...]:
+  """Paths of numbers to concatenate; all of them must exist."""
+  wanted = mapping.get(key, '')
+  names = [wanted] if wanted and isinstance(wanted, str) else list(wanted or proposed[key])
+  if not names:
+    candidates = [path for path, leaf in leaves.items() if _is_vector(leaf) and leaf.shape]
+    raise ValueError(
+      f'{key}: found no field with a name in use; choose from '
+      f'{", ".join(sorted(candidates)) or "none: no field has numbers at every step"}.'
+    )
+  paths = []
+  for name in names:
+    path = _find(leaves, name)
+    if path is None:
+      raise ValueError(_missing(leaves, key, name))
+    paths.append(_checked(leaves, key, path, _is_vector))
+  size = width(leaves, paths)
+  if most is not None and size > most:
+    raise ValueError(
+      f'{key}: found {size} numbers a step in {", ".join(paths)}, expected at most {most}; keep '
+      'joint angles and gripper openings only.'
+    )
+  return tuple(paths)
+
+
+def _texts(leaves: _Leaves, wanted, proposed: Sequence[str]) -> tuple[str, ...]:
+  """Paths of texts; those that do not exist are left out, as long as one does."""
+  if wanted is None:
+    return ()
+  names = [wanted] if wanted and isinstance(wanted, str) else list(wanted or proposed)
+  paths = [path for name in names if (path := _find(leaves, name))]
+  if names and not paths:
+    raise ValueError(_missing(leaves, 'language', names[0]))
+  return tuple(_checked(leaves, 'language', path, _is_text) for path in paths)
+
+
+def _find(leaves: _Leaves, name: str) -> str | None:
+  return next((path for path in (f'steps/{name}', name) if path in leaves), None)
+
+
+def _checked(leaves: _Leaves, key: str, path: str, fits) -> str:
+  leaf = leaves[path]
+  if not fits(leaf):
+    where = 'every step' if leaf.per_step else 'the episode'
+    raise ValueError(
+      f'{key}: {path}: found {leaf.kind} {leaf.dtype} {list(leaf.shape)} of {where}, expected '
+      f'{_WANTED[fits]}.'
+    )
+  return path
+
+
+def _missing(leaves: _Leaves, key: str, name: str) -> str:
+  word = name.rpartition('/')[-1]
+  nearest = [path for path in leaves if word in path]
+  by_name = difflib.get_close_matches(name, [p.removeprefix('steps/') for p in leaves], 4, 0.0)
+  nearest += [path for found in by_name if (path := _find(leaves, found))]
+  return (
+    f'{key}: {name} is missing; the nearest fields are '
+    f'{", ".join(list(dict.fromkeys(nearest))[:4])}.'
+  )

@@ -1,0 +1,130 @@
+"""What a dataset says of itself is read as TFDS reads it, without TensorFlow."""
+
+import json
+import pathlib
+import shutil
+
+import foreign
+import numpy as np
+import pytest
+
+from aloe_jax.data import features
+from aloe_jax.data import tfds_directory
+
+GOLDEN = pathlib.Path(__file__).parent / 'golden/rlds_oxe_like/aloe_oxe_like/0.1.0'
+
+
+@pytest.fixture
+def copy(tmp_path):
+  """Both JSON files of the golden dataset, to be changed."""
+  for name in ('features.json', 'dataset_info.json'):
+    shutil.copy(GOLDEN / name, tmp_path / name)
+  return tmp_path
+
+
+def edit(path, change):
+  content = json.loads(path.read_text())
+  change(content)
+  path.write_text(json.dumps(content))
+
+
+def test_the_golden_dataset_is_described_as_it_was_built():
+  layout = features.read(GOLDEN)
+  assert layout.container == 'tfrecord'
+  assert [(shard.path.name, shard.num_records) for shard in layout.splits['train']] == [
+    ('aloe_oxe_like-train.tfrecord-00000-of-00002', 3),
+    ('aloe_oxe_like-train.tfrecord-00001-of-00002', 3),
+  ]
+  assert [shard.num_records for shard in layout.splits['val']] == [1, 1]
+  image = features.Leaf('image', 'uint8', (96, 96, 3), 'jpeg', per_step=True)
+  text = features.Leaf('text', 'string', (), 'none', per_step=True)
+  success = features.Leaf('tensor', 'bool', (), 'none', per_step=False)
+  position = features.Leaf('tensor', 'float64', (12,), 'none', per_step=True)
+  assert layout.leaves['steps/observation/right_wrist_image'] == image
+  assert layout.leaves['steps/language_instruction'] == text
+  assert layout.leaves['episode_metadata/success'] == success
+  assert layout.leaves['steps/action_dict/joint_position'] == position
+  assert len(layout.leaves) == 19
+
+
+@pytest.mark.parametrize('container', ['tfrecord', 'array_record'])
+def test_fields_and_shards_are_those_that_tfds_finds(container, tmp_path):
+  _, tfds = tfds_directory.load_tensorflow()
+  of = tfds.features
+  step = {
+    'label': of.ClassLabel(names=['open', 'shut']),
+    'scalar': of.Scalar(np.uint8),
+    'word': of.Tensor(shape=(), dtype=np.str_),
+    'zipped': of.Tensor(shape=(2,), dtype=np.float32, encoding='zlib'),
+    'list': of.Sequence(np.float32),
+    'nested': {'flag': np.bool_, 'picture': of.Image(shape=(2, 3, 3), encoding_format='png')},
+  }
+  nothing = {
+    'label': 0,
+    'scalar': 1,
+    'word': 'x',
+    'zipped': np.zeros(2, np.float32),
+    'list': [1.0],
+    'nested': {'flag': True, 'picture': np.zeros((2, 3, 3), np.uint8)},
+  }
+  foreign.simple(
+    tmp_path / 'data', step, lambda e, t: nothing, container=container, episode={'id': np.int64},
+    metadata=lambda e: {'id': e},
+  )  # fmt: skip
+  builder = tfds.builder_from_directory(tmp_path / 'data')
+  layout = features.read(tmp_path / 'data')
+  assert layout.container == container
+  split = builder.info.splits['train']
+  assert [str(shard.path) for shard in layout.splits['train']] == [str(p) for p in split.filepaths]
+  assert [shard.num_records for shard in layout.splits['train']] == split.shard_lengths == [2, 1]
+  assert all(shard.path.exists() for shard in layout.splits['train'])
+  kinds = {path.removeprefix('steps/'): leaf.kind for path, leaf in layout.leaves.items()}
+  assert kinds == {
+    'action': 'tensor',
+    'observation/state': 'tensor',
+    'label': 'label',
+    'scalar': 'tensor',
+    'word': 'text',
+    'zipped': 'tensor',
+    'list': 'ragged',
+    'nested/flag': 'tensor',
+    'nested/picture': 'image',
+    'id': 'tensor',
+  }
+  assert layout.leaves['steps/zipped'].encoding == 'zlib'
+  assert layout.leaves['steps/nested/picture'].encoding == 'png'
+  assert not layout.leaves['id'].per_step
+
+
+def test_other_file_names_are_read_from_their_template(copy):
+  def change(info):
+    info['splits'][0]['filepathTemplate'] = '{SPLIT}/{DATASET}.{FILEFORMAT}-{SHARD_INDEX}'
+    del info['splits'][1]['filepathTemplate']
+    del info['fileFormat']
+
+  edit(copy / 'dataset_info.json', change)
+  splits = features.read(copy).splits
+  assert splits['train'][1].path == copy / 'train/aloe_oxe_like.tfrecord-00001'
+  assert splits['val'][0].path == copy / 'aloe_oxe_like-val.tfrecord-00000-of-00002'
+
+
+def test_an_unknown_container_is_refused_by_name(copy):
+  edit(copy / 'dataset_info.json', lambda info: info.update(fileFormat='riegeli'))
+  with pytest.raises(ValueError, match='found the file format riegeli.*tfds convert_format'):
+    features.read(copy)
+
+
+def test_a_dataset_without_steps_is_refused_with_its_fields(copy):
+  edit(copy / 'features.json', lambda tree: tree['featuresDict']['features'].pop('steps'))
+  with pytest.raises(ValueError, match='no field of `steps`.*episode_metadata/file_path'):
+    features.read(copy)
+
+
+def test_what_is_no_dataset_is_refused(copy):
+  with pytest.raises(FileNotFoundError, match='no such directory'):
+    features.read(copy / 'nowhere')
+  with pytest.raises(ValueError, match=f'features.json is missing.*pass {GOLDEN}'):
+    features.read(GOLDEN.parent)
+  (copy / 'features.json').write_text('{')
+  with pytest.raises(ValueError, match='features.json: found no JSON'):
+    features.read(copy)

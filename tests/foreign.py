@@ -1,0 +1,93 @@
+"""Datasets as other laboratories write them: any features, in any container, by TFDS itself."""
+
+import io
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from aloe_jax.data import tfds_directory
+
+LENGTHS = (4, 1, 3)
+
+
+def tfds_features():
+  return tfds_directory.load_tensorflow()[1].features
+
+
+def write(directory, steps, episodes, *, episode=None, container='tfrecord', per_shard=2):
+  """Writes a split `train`.
+
+  Args:
+    directory: a path that does not exist yet.
+    steps: {name: feature} of the steps, nested.
+    episodes: as TFDS takes them: {'steps': list of nested dictionaries, ...}.
+    episode: {name: feature} beside the steps.
+    container: 'tfrecord' or 'array_record'.
+    per_shard: records.
+  """
+  _, tfds = tfds_directory.load_tensorflow()
+  pathlib.Path(directory).mkdir(parents=True)
+  features = {'steps': tfds.features.Dataset(steps), **(episode or {})}
+  identity = tfds.core.DatasetIdentity(
+    name='foreign', version='1.0.0', data_dir=str(directory), module_name='elsewhere'
+  )
+  info = tfds.core.DatasetInfo(builder=identity, features=tfds.features.FeaturesDict(features))
+  writer = tfds.core.SequentialWriter(info, max_examples_per_shard=per_shard, file_format=container)
+  writer.initialize_splits(['train'])
+  for example in episodes:
+    writer.add_examples({'train': [example]})
+  writer.close_all()
+
+
+def numbers(episode, length, width, offset=0):
+  """[T, width] whose value tells episode, step and column: e + t / 8 + column / 64 + offset."""
+  step, column = np.arange(length)[:, None], np.arange(width)
+  return (episode + step / 8 + column / 64 + offset).astype(np.float32)
+
+
+def pixels(episode, step):
+  """uint8 [2, 3, 3] that tells its episode and step."""
+  return np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * (step + 1) + 100 * episode % 256
+
+
+def png(array):
+  stream = io.BytesIO()
+  Image.fromarray(array).save(stream, 'PNG')
+  return stream.getvalue()
+
+
+def simple(directory, step=None, values=None, *, episode=None, metadata=None, **options):
+  """Episodes of LENGTHS with `observation/state` [3] and `action` [2], and whatever is added.
+
+  Args:
+    directory: a path that does not exist yet.
+    step: {name: feature} of the steps; 'observation' and 'action' replace those above.
+    values: (episode, step) -> {name: value} for these features.
+    episode: {name: feature} beside the steps.
+    metadata: episode -> {name: value} for these features.
+    **options: of `write`.
+  """
+  features = tfds_features()
+  steps = {
+    'observation': {'state': features.Tensor(shape=(3,), dtype=np.float32)},
+    'action': features.Tensor(shape=(2,), dtype=np.float32),
+  } | (step or {})
+
+  def default(e, t, length):
+    found = {
+      'observation': {'state': numbers(e, length, 3)[t]},
+      'action': numbers(e, length, 2, offset=100)[t],
+    }
+    return found | (values(e, t) if values else {})
+
+  write(
+    directory,
+    steps,
+    [
+      {'steps': [default(e, t, length) for t in range(length)], **(metadata(e) if metadata else {})}
+      for e, length in enumerate(LENGTHS)
+    ],
+    episode=episode,
+    **options,
+  )
