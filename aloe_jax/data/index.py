@@ -1,0 +1,254 @@
+"""A split of an RLDS dataset opened for random access, however large it is.
+
+Opening it for the first time reads every record once, checks it, and writes an index beside
+the dataset (`index_writer` says what is in it). From then on any step is read in the same
+time, in little private memory, from the original files: episodes are neither copied nor kept.
+
+The index belongs to these files, this mapping and this version of the format: when one of
+them changes another index is built. It appears whole or not at all.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+import contextlib
+import dataclasses
+import errno
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from aloe_jax.data import features
+from aloe_jax.data import index_writer
+from aloe_jax.data import mapping as mappings
+
+_VERSION = 1
+_OPEN_FILES = 128  # at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Episode:
+  """Where an episode lies.
+
+  Attributes:
+    start: its first row.
+    stop: the row after its last one.
+    file: name of its shard.
+    record: number in the shard.
+    metadata: {name: bool, int, float or str}.
+  """
+
+  start: int
+  stop: int
+  file: str
+  record: int
+  metadata: dict[str, bool | int | float | str]
+
+
+class Index:
+  """Columns over the N steps of a split, mapped from the disk, and images by camera and row.
+
+  Attributes:
+    state: [N, n] float32.
+    action: [N, A] float32.
+    source: [N] int8, `types.Source`.
+    end_reason: [N] int8, `types.EndReason`.
+    prompt: [N] int32, positions in `prompts`.
+    reward: [N] float32, or None unless the mapping trusts one.
+    features: [N, V, F] float32, or None.
+    boundaries: [E + 1] int64; episode e has the rows from `boundaries[e]` to the next.
+    prompts: the texts.
+    cameras: that the mapping found; the others are missing at every step.
+    skipped: one message for each record left out.
+  """
+
+  def __init__(self, directory: pathlib.Path, dataset: pathlib.Path):
+    """Opens a finished index.
+
+    Args:
+      directory: of the index.
+      dataset: directory of the shards.
+    """
+    index = json.loads((directory / 'index.json').read_text(encoding='utf-8'))
+    self._directory = directory
+    self._paths = [dataset / name for name in index['files']]
+    self._shapes = index['cameras']
+    self._places = {camera: self._array(f'image_{camera}') for camera in self._shapes}
+    self.state = self._array('state')
+    self.action = self._array('action')
+    self.source = self._array('source')
+    self.end_reason = self._array('end_reason')
+    self.prompt = self._array('prompt')
+    self.reward = self._array('reward') if (directory / 'reward.npy').exists() else None
+    self.features = self._array('features') if (directory / 'features.npy').exists() else None
+    self.boundaries = self._array('boundaries')
+    self.prompts: list[str] = index['prompts']
+    self.cameras: tuple[str, ...] = tuple(self._shapes)
+    self.skipped: list[str] = index['skipped']
+    self._file = functools.lru_cache(_OPEN_FILES)(self._opened)
+
+  def __len__(self) -> int:
+    return len(self.action)
+
+  def image(self, camera: str, row: int) -> bytes | np.ndarray | None:
+    """An encoded image, or uint8 [H, W, 3] where pixels are stored, or None if it is missing.
+
+    Any number of threads may ask at once.
+
+    Raises:
+      OSError: if the file has changed since it was indexed.
+    """
+    if camera not in self._places:
+      return None
+    file, offset, length = self._places[camera][row].item()
+    if length == 0:
+      return None
+    data = self._file(file).read(offset, length)
+    shape = self._shapes[camera]
+    return data if shape is None else np.frombuffer(data, np.uint8).reshape(shape)
+
+  def episodes(self) -> Iterator[Episode]:
+    """Yields the episodes in the order of their rows."""
+    with (self._directory / 'episodes.jsonl').open(encoding='utf-8') as lines:
+      for number, line in enumerate(lines):
+        start, stop = self.boundaries[number : number + 2].tolist()
+        yield Episode(start, stop, **json.loads(line))
+
+  def _array(self, name: str) -> np.ndarray:
+    return np.load(self._directory / f'{name}.npy', mmap_mode='r').view(np.ndarray)
+
+  def _opened(self, file: int) -> '_File':
+    own = file == index_writer.OWN_FILE
+    return _File(self._directory / 'images.bin' if own else self._paths[file])
+
+
+def load(
+  directory: str | os.PathLike,
+  mapping: Mapping[str, Any],
+  *,
+  split: str = 'train',
+  cache: str | os.PathLike | None = None,
+  on_error: str = 'raise',
+  progress: Callable[[int], None] = lambda steps: None,
+) -> Index:
+  """Opens a split, after indexing it if that has not been done.
+
+  Args:
+    directory: of one dataset: it holds `features.json` and `dataset_info.json`.
+    mapping: which fields feed which key; see `mapping`. `{}` leaves all to the names in use.
+    split: its name.
+    cache: the directory that holds indices; by default the one the dataset lies in.
+    on_error: 'raise' on an episode that is corrupt or not finite, or 'skip' it and list it.
+    progress: called with the steps indexed so far.
+
+  Raises:
+    FileNotFoundError: if the directory or one of its shards is missing.
+    ValueError: naming the file, record, episode, step and field that is wrong.
+  """
+  if on_error not in ('raise', 'skip'):
+    raise ValueError(f'on_error: found {on_error!r}, expected raise or skip.')
+  directory = pathlib.Path(directory).absolute()
+  layout = features.read(directory)
+  if split not in layout.splits:
+    raise ValueError(f'{directory}: split {split!r}: expected one of {sorted(layout.splits)}.')
+  try:
+    paths = mappings.resolve(layout.leaves, mapping)
+  except ValueError as error:
+    raise ValueError(f'{directory}: {error}') from error
+  shards = layout.splits[split]
+  key = _key(directory, shards, split, paths, on_error)
+  parent = directory.parent if cache is None else pathlib.Path(cache).absolute()
+  target = parent / f'{directory.name}.index-{key}'
+  if not _is_finished(target):
+    with _scratch(parent, target.name) as partial:
+      index_writer.write(partial, shards, layout, paths, on_error=on_error, progress=progress)
+      _publish(partial, target)
+  return Index(target, directory)
+
+
+def _key(
+  directory: pathlib.Path,
+  shards: list[features.Shard],
+  split: str,
+  paths: mappings.Resolved,
+  on_error: str,
+) -> str:
+  """Changes with everything that the index depends on."""
+  files = []
+  for shard in shards:
+    if not shard.path.exists():
+      raise FileNotFoundError(f'{shard.path}: the shard is missing; copy the whole dataset again.')
+    status = shard.path.stat()
+    files.append([shard.path.name, shard.num_records, status.st_size, status.st_mtime_ns])
+  parts = [_VERSION, split, on_error, files, dataclasses.asdict(paths)]
+  digest = hashlib.sha256(json.dumps(parts).encode())
+  digest.update((directory / 'features.json').read_bytes())
+  return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _scratch(parent: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
+  """An empty directory that is removed in the end, unless it has been renamed."""
+  try:
+    parent.mkdir(parents=True, exist_ok=True)
+    scratch = tempfile.TemporaryDirectory(dir=parent, prefix=f'.{name}.')
+  except OSError as error:
+    raise OSError(
+      f'{parent}: the index of the dataset cannot be written here ({error.strerror}); choose '
+      'a cache directory that can be written.'
+    ) from error
+  with scratch:
+    partial = pathlib.Path(scratch.name) / name
+    partial.mkdir()  # with the permissions that others expect, unlike the one around it
+    yield partial
+
+
+def _publish(partial: pathlib.Path, target: pathlib.Path) -> None:
+  """Gives a finished index its name; that of another process that was faster is as good."""
+  _sync(partial)
+  if target.exists() and not _is_finished(target):
+    shutil.rmtree(target)
+  try:
+    partial.rename(target)
+  except OSError as error:
+    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _is_finished(target):
+      raise
+  _sync(target.parent)
+
+
+def _is_finished(target: pathlib.Path) -> bool:
+  return (target / 'index.json').is_file()
+
+
+def _sync(directory: pathlib.Path) -> None:
+  descriptor = os.open(directory, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+class _File:
+  """An open file, closed when the last thread has let go of it."""
+
+  def __init__(self, path: pathlib.Path):
+    self._path = path
+    self._descriptor = os.open(path, os.O_RDONLY)
+
+  def __del__(self):
+    if hasattr(self, '_descriptor'):
+      os.close(self._descriptor)
+
+  def read(self, offset: int, length: int) -> bytes:
+    data = os.pread(self._descriptor, length, offset)
+    if len(data) != length:
+      raise OSError(
+        f'{self._path}: found {len(data)} bytes from byte {offset}, expected {length}: the file '
+        'has changed since it was indexed.'
+      )
+    return data

@@ -1,0 +1,189 @@
+"""Writes the index of a split: small columns are copied, encoded images stay where they are.
+
+A directory holds, with N steps in E episodes:
+
+    state.npy [N, n], action.npy [N, A], reward.npy [N], features.npy [N, V, F]    float32
+    source.npy, end_reason.npy [N]                   int8
+    prompt.npy [N]                                   int32, a row of `prompts`
+    boundaries.npy [E + 1]                           int64, the first row of every episode
+    image_<camera>.npy [N]                           `IMAGE`: where the image lies
+    images.bin                                       images that have no place of their own
+    episodes.jsonl                                   file, record and metadata of every episode
+    index.json                                       prompts, files, cameras, skipped records
+
+Memory does not grow with the dataset, only with its longest episode.
+"""
+
+from collections.abc import Callable
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from aloe_jax.data import array_record
+from aloe_jax.data import columns
+from aloe_jax.data import features
+from aloe_jax.data import growing_array
+from aloe_jax.data import mapping
+from aloe_jax.data import tfrecord
+
+IMAGE = np.dtype([('file', '<i2'), ('offset', '<i8'), ('length', '<i4')])
+OWN_FILE = -1  # `file` of images in images.bin; the others count the shards
+
+_WALKS = {'tfrecord': tfrecord.walk, 'array_record': array_record.walk}
+
+
+def write(
+  directory: pathlib.Path,
+  shards: list[features.Shard],
+  layout: features.Layout,
+  paths: mapping.Resolved,
+  *,
+  on_error: str,
+  progress: Callable[[int], None],
+) -> None:
+  """Reads every record of the shards once and writes the files of an index.
+
+  Args:
+    directory: empty.
+    shards: of the split, in order.
+    layout: of the dataset.
+    paths: of the fields to read.
+    on_error: 'raise', or 'skip' to leave bad episodes out and list them.
+    progress: called with the steps done.
+
+  Raises:
+    ValueError: naming the file, the record and what is wrong with it.
+  """
+  writer = _Writer(directory, layout, paths)
+  skipped: list[str] = []
+
+  def report(problem: str) -> None:
+    if on_error == 'raise':
+      raise ValueError(problem)
+    skipped.append(problem)
+
+  episode = 0
+  try:
+    for number, shard in enumerate(shards):
+      found = 0
+      for record in _WALKS[layout.container](shard.path):
+        where = f'{shard.path}, record {record.number}, episode {episode}'
+        found, episode = found + 1, episode + 1
+        if record.problem:
+          report(record.problem)
+          continue
+        try:
+          read = columns.read(record.payload, layout.leaves, paths, where)
+        except ValueError as error:
+          report(str(error))
+          continue
+        writer.append(read, number, record, shard.path.name)
+        progress(writer.rows)
+      if found != shard.num_records:
+        report(
+          f'{shard.path}: found {found} records, expected {shard.num_records} as in '
+          'dataset_info.json; copy it again from its source.'
+        )
+    if not writer.rows:
+      raise ValueError('\n'.join([f'{shards[0].path.parent}: there is no episode.', *skipped]))
+    writer.finish([shard.path.name for shard in shards], skipped)
+  finally:
+    writer.close()
+
+
+class _Writer:
+  """The open files of an index."""
+
+  def __init__(self, directory: pathlib.Path, layout: features.Layout, paths: mapping.Resolved):
+    self.rows = 0
+    self._directory = directory
+    self._prompts: dict[str, int] = {}
+    self._in_place = layout.container == 'tfrecord'
+    self._cameras = {  # camera: [H, W, 3] where pixels are stored, None where images are encoded
+      camera: layout.leaves[path].shape if layout.leaves[path].kind == 'tensor' else None
+      for camera, path in paths.images.items()
+      if path
+    }
+    rows: dict[str, tuple[tuple[int, ...], Any]] = {
+      'state': ((mapping.width(layout.leaves, paths.state),), np.float32),
+      'action': ((mapping.width(layout.leaves, paths.action),), np.float32),
+      'source': ((), np.int8),
+      'end_reason': ((), np.int8),
+      'prompt': ((), np.int32),
+      'boundaries': ((), np.int64),
+    }
+    if paths.reward:
+      rows['reward'] = ((), np.float32)
+    if paths.features:
+      rows['features'] = (layout.leaves[paths.features].shape, np.float32)
+    for camera in self._cameras:
+      rows[f'image_{camera}'] = ((), IMAGE)
+    self._arrays = {
+      name: growing_array.GrowingArray(directory / f'{name}.npy', shape, dtype)
+      for name, (shape, dtype) in rows.items()
+    }
+    self._images = (directory / 'images.bin').open('wb')
+    self._episodes = (directory / 'episodes.jsonl').open('w', encoding='utf-8')
+    self._arrays['boundaries'].append(np.zeros(1, np.int64))
+
+  def append(self, read: columns.Columns, number: int, record: tfrecord.Record, file: str) -> None:
+    """Adds an episode from a record of the shard with this number and file name."""
+    for name in ('state', 'action', 'source', 'end_reason', 'reward', 'features'):
+      if name in self._arrays:
+        self._arrays[name].append(getattr(read, name))
+    prompt = [self._prompts.setdefault(text, len(self._prompts)) for text in read.prompt]
+    self._arrays['prompt'].append(np.array(prompt, np.int32))
+    for camera, images in read.images.items():
+      self._arrays[f'image_{camera}'].append(self._place(images, number, record))
+    self.rows += len(read)
+    self._arrays['boundaries'].append(np.array([self.rows]))
+    entry = {'file': file, 'record': record.number, 'metadata': read.metadata}
+    self._episodes.write(json.dumps(entry, ensure_ascii=False) + '\n')
+
+  def finish(self, files: list[str], skipped: list[str]) -> None:
+    """Writes what ties the files together."""
+    index = {
+      'prompts': list(self._prompts),
+      'files': files,
+      'cameras': self._cameras,
+      'skipped': skipped,
+    }
+    with (self._directory / 'index.json').open('w', encoding='utf-8') as file:
+      json.dump(index, file, ensure_ascii=False, indent=1)
+      file.flush()
+      os.fsync(file.fileno())
+
+  def close(self) -> None:
+    """Waits until everything is on the disk."""
+    for array in self._arrays.values():
+      array.close()
+    for file in (self._images, self._episodes):
+      file.flush()
+      os.fsync(file.fileno())
+      file.close()
+
+  def _place(
+    self, images: columns.Spans | np.ndarray, number: int, record: tfrecord.Record
+  ) -> np.ndarray:
+    """[T] of `IMAGE`, once those without a place of their own have one."""
+    places = np.zeros(len(images), IMAGE)
+    if isinstance(images, np.ndarray):
+      places['file'] = OWN_FILE
+      places['length'] = images[0].size
+      places['offset'] = self._images.tell() + np.arange(len(images)) * images[0].size
+      self._images.write(np.ascontiguousarray(images).data)
+      return places
+    spans = np.array(images, np.int64)
+    places['length'] = spans[:, 1]
+    if self._in_place:
+      places['file'] = number
+      places['offset'] = record.offset + spans[:, 0]
+      return places
+    places['file'] = OWN_FILE
+    places['offset'] = self._images.tell() + np.cumsum(spans[:, 1]) - spans[:, 1]
+    for offset, length in images:
+      self._images.write(record.payload[offset : offset + length])
+    return places
