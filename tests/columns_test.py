@@ -165,7 +165,7 @@ def test_what_every_step_tells_comes_before_what_the_episode_tells():
     ([1, 1, 1], [HUMAN] * 3, [NONE, NONE, SUCCESS]),
   ],
 )
-@pytest.mark.parametrize('text', ['rollout', None])
+@pytest.mark.parametrize('text', ['rollout', 'intervention', None])
 def test_a_human_who_intervenes_ends_a_fragment_of_the_policy(text, human, sources, ends):
   leaves = {'steps/is_intervention': FLAG, 'success': EPISODE_FLAG}
   fields = {'steps/is_intervention': human, 'success': [1]}

@@ -364,6 +364,14 @@ def test_an_episode_that_is_not_finite_is_named_or_left_out(tmp_path):
   assert len(found.skipped) == 1
 
 
+def test_a_split_without_shards_is_refused(small):
+  info = json.loads((small / 'dataset_info.json').read_text())
+  del info['splits'][0]['shardLengths']
+  (small / 'dataset_info.json').write_text(json.dumps(info))
+  with pytest.raises(ValueError, match="found no shardLengths of the split 'train'"):
+    index.load(small, {})
+
+
 def test_a_dataset_with_nothing_left_is_refused(small):
   for number in (0, 1):
     flip(shard(small, number), 3)
@@ -393,6 +401,16 @@ def test_a_file_that_shrank_after_it_was_indexed_is_named(small):
 
 
 # When it is built
+
+
+def test_tensorflow_is_not_needed(small, tmp_path):
+  foreign.simple(tmp_path / 'other', container='array_record')
+  code = (
+    'import sys; from aloe_jax.data import index;'
+    '[index.load(path, {}) for path in sys.argv[1:]];'
+    'assert not any(name in sys.modules for name in ("tensorflow", "tensorflow_datasets"))'
+  )
+  subprocess.run([sys.executable, '-c', code, str(small), str(tmp_path / 'other')], check=True)
 
 
 def test_an_index_is_built_once_and_beside_the_dataset(small):

@@ -113,6 +113,11 @@ def test_fields_at_the_top_are_found_too():
   assert (found.success, found.source, found.language) == ('success', 'source', ('task',))
 
 
+def test_an_observation_that_is_one_vector_is_the_state():
+  leaves = {'steps/observation': vector(9), 'steps/action': vector(3)}
+  assert mapping.resolve(leaves, {}).state == ('steps/observation',)
+
+
 def test_what_is_proposed_resolves_to_what_was_proposed():
   for leaves in (DROID, BRIDGE, RT1, features.read(GOLDEN).leaves):
     assert mapping.resolve(leaves, mapping.propose(leaves)) == mapping.resolve(leaves, {})

@@ -6,8 +6,8 @@ human), else a demonstration; and the episode ends by its success, else by a cut
 never guessed. `is_last` and `is_terminal` are not read, since many datasets never set them:
 the end of the record is the end of the episode.
 
-Where the dataset says of every step of a rollout whether a human acts, the step before the
-human takes over ends a fragment with a takeover.
+Where the dataset says of every step whether a human acts, and the episode is no demonstration,
+the other steps are the policy's, and the last one before the human takes over ends a fragment.
 """
 
 from collections.abc import Mapping, Sequence
@@ -222,13 +222,13 @@ def _features(record: _Record, path: str | None, length: int) -> np.ndarray | No
 def _source(
   record: _Record, paths: mapping.Resolved, length: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-  """[T] int8, and [T] bool where a human acts if the dataset tells so of a rollout's steps."""
+  """[T] int8, and [T] bool where a human acts if the dataset tells that of every step."""
   source = np.full(length, types.Source.DEMO, np.int8)
   if paths.source:
     source = _enumerated(record, paths.source, SOURCES, length)
   of_steps = paths.source is not None and record.leaves[paths.source].per_step
-  of_rollout = paths.source is None or source[0] == types.Source.POLICY
-  if paths.intervention is None or of_steps or not of_rollout:
+  of_demo = paths.source is not None and source[0] == types.Source.DEMO
+  if paths.intervention is None or of_steps or of_demo:
     return source, None
   human = record.numbers(paths.intervention, length)[:, 0] != 0
   return np.where(human, types.Source.HUMAN, types.Source.POLICY).astype(np.int8), human

@@ -152,7 +152,7 @@ def load(
   """
   if on_error not in ('raise', 'skip'):
     raise ValueError(f'on_error: found {on_error!r}, expected raise or skip.')
-  directory = pathlib.Path(directory).absolute()
+  directory = pathlib.Path(os.path.abspath(directory))
   layout = features.read(directory)
   if split not in layout.splits:
     raise ValueError(f'{directory}: split {split!r}: expected one of {sorted(layout.splits)}.')
@@ -161,6 +161,11 @@ def load(
   except ValueError as error:
     raise ValueError(f'{directory}: {error}') from error
   shards = layout.splits[split]
+  if not shards:
+    raise ValueError(
+      f'{directory}/dataset_info.json: found no shardLengths of the split {split!r}, expected the '
+      'number of records in every shard; write the dataset with a current TFDS.'
+    )
   key = _key(directory, shards, split, paths, on_error)
   parent = directory.parent if cache is None else pathlib.Path(cache).absolute()
   target = parent / f'{directory.name}.index-{key}'

@@ -88,7 +88,7 @@ def write(
           'dataset_info.json; copy it again from its source.'
         )
     if not writer.rows:
-      raise ValueError('\n'.join([f'{shards[0].path.parent}: there is no episode.', *skipped]))
+      raise ValueError('\n'.join([f'{shards[0].path.parent}: there is no episode.', *skipped[:5]]))
     writer.finish([shard.path.name for shard in shards], skipped)
   finally:
     writer.close()
