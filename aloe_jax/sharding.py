@@ -73,7 +73,10 @@ class Pmap:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
 
   def place_state(self, state: Any) -> Any:
-    return jax_utils.replicate(state, self._devices)
+    # By pmap itself: what it returns lies as the step's own results do, so that the step is
+    # compiled once, and no device ever holds the copies of the others.
+    copy = functools.partial(jax.pmap, axis_name=AXIS, devices=self._devices, in_axes=(0, None))
+    return copy(lambda _, state: state)(np.arange(len(self._devices)), state)
 
   def place_rows(self, rows: Any) -> Any:
     return rows

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from jax.sharding import PartitionSpec
+import numpy as np
 import pytest
 
 from aloe_jax import sharding
@@ -48,3 +49,19 @@ def test_the_largest_axis_that_divides_is_split(shape, count, expected):
 def test_an_unknown_mode_is_refused_by_name():
   with pytest.raises(ValueError, match="parallel.mode is 'tensor'; expected 'pmap' or 'fsdp'"):
     sharding.make_layout('tensor')
+
+
+def test_replicas_compile_a_step_once():
+  traced, layout = [], sharding.Pmap()
+
+  def step(state, batch, axis_name):
+    traced.append(axis_name)
+    return state + batch.mean(), batch.sum()
+
+  compiled = layout.compile(step)
+  state = layout.place_state(np.float32([1, 2]))
+  for _ in range(3):
+    state, total = compiled(state, layout.place_batches(np.ones((1, 4), np.float32)))
+  assert traced == ['replica']
+  np.testing.assert_array_equal(layout.fetch(state), [4, 5])
+  assert layout.fetch(total) == 4
