@@ -89,11 +89,13 @@ def test_a_prompt_that_no_state_leaves_room_for_is_refused_before_anything_is_re
   )
 
 
-def test_a_state_that_is_no_number_is_named_by_episode_and_step(place, tmp_path, monkeypatch):
-  monkeypatch.setattr(rlds, '_check', lambda episode, where: None)
-  episodes = robot.write_episodes(tmp_path / 'nan', robot.make_episode(0), with_nan(1, step=5))
-  result = command(place, tmp_path, data__episodes=(str(episodes),))
-  command_line.assert_refused(result, f'{episodes}, episode 1, step 5: state: found NaN or infin')
+def test_a_state_that_is_no_number_is_named_by_episode_and_step(refusal, tmp_path):
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(rlds, '_check', lambda episode, where: None)
+    episodes = robot.write_episodes(tmp_path / 'nan', robot.make_episode(0), with_nan(1, step=5))
+  assert refusal(episodes=episodes).startswith(
+    f'error: {episodes}, episode 1, step 5: state: found NaN or infinity'
+  )
 
 
 def test_a_prompt_of_the_episodes_that_is_too_long_is_refused_before_training(refusal, tmp_path):
