@@ -131,8 +131,10 @@ class Run:
     else:
       state = experiment.layout.create(create, self._actor)
       self._actor = None
-    if self._start.path:
+    if self._start.kind == 'run':
       progress.CONSOLE.print(f'Going on from {self._start.path}, after {int(state.step)} updates.')
+    elif self._start.path:
+      progress.CONSOLE.print(f'Starting from the weights of {self._start.path}.')
     self._set_state(state)
     self._keep_config()
     resume_step = None if self._done is None else int(state.step) + 1
