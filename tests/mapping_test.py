@@ -118,6 +118,11 @@ def test_an_observation_that_is_one_vector_is_the_state():
   assert mapping.resolve(leaves, {}).state == ('steps/observation',)
 
 
+def test_of_numbers_to_concatenate_all_must_exist():
+  leaves = {'steps/observation/EEF_state': vector(6), 'steps/action': vector(7)}
+  assert mapping.resolve(leaves, {}).state == ('steps/observation/EEF_state',)
+
+
 def test_what_is_proposed_resolves_to_what_was_proposed():
   for leaves in (DROID, BRIDGE, RT1, features.read(GOLDEN).leaves):
     assert mapping.resolve(leaves, mapping.propose(leaves)) == mapping.resolve(leaves, {})

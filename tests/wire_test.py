@@ -107,6 +107,7 @@ def test_fields_of_later_versions_are_stepped_over():
   [
     (b'\x0a', 'an integer at byte 1 of the record is cut off'),
     (b'\x0a\x05abc', 'ends at 7, after 5'),
+    (b'\x0a\x04abc', 'ends at 6, after 5'),
     (b'\x0b\x00', 'wire type 3 at byte 1'),
     (b'\x02\x00', 'field 0'),
     (b'\xff' * 11, 'an integer at byte 10'),

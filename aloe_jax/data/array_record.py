@@ -22,10 +22,7 @@ def walk(path: str | os.PathLike) -> Iterator[tfrecord.Record]:
   """
   from array_record.python import array_record_module  # not made for every platform
 
-  def opened():
-    return array_record_module.ArrayRecordReader(os.fspath(path), _ONE_AT_A_TIME)
-
-  reader = opened()
+  reader = array_record_module.ArrayRecordReader(os.fspath(path), _ONE_AT_A_TIME)
   if not reader.ok():
     yield tfrecord.Record(0, -1, memoryview(b''), _problem(path, 0, _reason(reader)))
     return
@@ -34,7 +31,6 @@ def walk(path: str | os.PathLike) -> Iterator[tfrecord.Record]:
       payload, problem = reader.read([number])[0], ''
     except RuntimeError as error:
       payload, problem = b'', _problem(path, number, str(error))
-      reader = opened()  # one that has failed reads nothing more
     yield tfrecord.Record(number, -1, memoryview(payload), problem)
   reader.close()
 
