@@ -42,6 +42,6 @@ def compute(
     rows = buffer.starts[start : start + ROWS]
     chunk, valid = buffer.chunks(rows)
     actions.update(chunk[valid])
-    progress(int(rows[-1]) + 1)
-  progress(len(buffer))
+    last = start + ROWS >= len(buffer.starts)
+    progress(len(buffer) if last else int(rows[-1]) + 1)
   return {'state': state.stats(), 'actions': actions.stats()}
