@@ -68,7 +68,7 @@ def test_no_chunk_reaches_into_another_fragment_or_past_a_cut(monkeypatch):
   np.testing.assert_allclose(stats['actions'].std, np.std(actions, axis=0), atol=1e-6)
   states = np.concatenate([episode.proprio[:, :2] for episode in episodes])
   np.testing.assert_allclose(stats['state'].mean, states.mean(axis=0), atol=1e-6)
-  assert told == [4, 8, 13, 13]
+  assert told == [4, 8, 13]
 
 
 def test_what_is_normalised_by_them_has_mean_zero_and_deviation_one():
