@@ -96,6 +96,34 @@ def index(source, end_reason, is_first, *, timeout='failure', takeover='failure'
   return Fragments(first, last, terminal[last], successor[last])
 
 
+def lost_ends(source, end_reason, is_last):
+  """Finds the steps that should have ended a fragment.
+
+  Args:
+    source: [N] int, `types.Source`.
+    end_reason: [N] int, `types.EndReason`.
+    is_last: [N] bool, True on the last step of each episode.
+
+  Yields:
+    The row, and what is wrong with it as the end of a sentence that names it; those that end
+    an episode first.
+  """
+  open_end = end_reason == types.EndReason.NONE
+  unended = (
+    'is the last of its episode but has end_reason NONE; expected the reason the episode '
+    'ended, or CUT if that is not known.'
+  )
+  for row in np.flatnonzero(is_last & open_end):
+    yield row, unended
+  unmarked = (
+    'is the last of the policy before a human acts, but has end_reason NONE; expected '
+    'TAKEOVER, which must be written when the human takes over.'
+  )
+  hands = (source[:-1] == types.Source.POLICY) & (source[1:] == types.Source.HUMAN)
+  for row in np.flatnonzero(hands & open_end[:-1] & ~is_last[:-1]):
+    yield row, unmarked
+
+
 def starts(fragments):
   """Rows that can start a chunk: all but the last row before an unseen state.
 
@@ -175,21 +203,8 @@ def _check_ends(source, end_reason, is_first, is_last):
   """Raises ValueError on the first episode that has lost an end, naming it and its step."""
   if not len(is_first) or not is_first[0]:
     raise ValueError('the buffer does not begin with the first step of an episode.')
-  open_end = end_reason == types.EndReason.NONE
-  unended = np.flatnonzero(is_last & open_end)
-  if len(unended):
-    raise ValueError(
-      f'{_name_step(unended[0], is_first)} is the last of its episode but has end_reason '
-      'NONE; expected the reason the episode ended, or CUT if that is not known.'
-    )
-  hands = (source[:-1] == types.Source.POLICY) & (source[1:] == types.Source.HUMAN)
-  unmarked = np.flatnonzero(hands & open_end[:-1] & ~is_last[:-1])
-  if len(unmarked):
-    raise ValueError(
-      f'{_name_step(unmarked[0], is_first)} is the last of the policy before a human acts, '
-      'but has end_reason NONE; expected TAKEOVER, which must be written when the human '
-      'takes over.'
-    )
+  for row, problem in lost_ends(source, end_reason, is_last):
+    raise ValueError(f'{_name_step(row, is_first)} {problem}')
 
 
 def _name_step(row, is_first):

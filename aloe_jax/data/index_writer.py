@@ -22,17 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from aloe_jax.data import array_record
 from aloe_jax.data import columns
 from aloe_jax.data import features
 from aloe_jax.data import growing_array
 from aloe_jax.data import mapping
+from aloe_jax.data import records
 from aloe_jax.data import tfrecord
 
 IMAGE = np.dtype([('file', '<i2'), ('offset', '<i8'), ('length', '<i4')])
 OWN_FILE = -1  # `file` of images in images.bin; the others count the shards
-
-_WALKS = {'tfrecord': tfrecord.walk, 'array_record': array_record.walk}
 
 
 def write(
@@ -60,33 +58,15 @@ def write(
   writer = _Writer(directory, layout, paths)
   skipped: list[str] = []
 
-  def report(problem: str) -> None:
-    if on_error == 'raise':
-      raise ValueError(problem)
-    skipped.append(problem)
-
-  episode = 0
   try:
-    for number, shard in enumerate(shards):
-      found = 0
-      for record in _WALKS[layout.container](shard.path):
-        where = f'{shard.path}, record {record.number}, episode {episode}'
-        found, episode = found + 1, episode + 1
-        if record.problem:
-          report(record.problem)
-          continue
-        try:
-          read = columns.read(record.payload, layout.leaves, paths, where)
-        except ValueError as error:
-          report(str(error))
-          continue
-        writer.append(read, number, record, shard.path.name)
+    for read in records.read(layout, shards, paths):
+      if read.problem and on_error == 'raise':
+        raise ValueError(read.problem)
+      if read.problem:
+        skipped.append(read.problem)
+      if read.columns is not None and read.record is not None:
+        writer.append(read.columns, read.shard, read.record, read.path.name)
         progress(writer.rows)
-      if found != shard.num_records:
-        report(
-          f'{shard.path}: found {found} records, expected {shard.num_records} as in '
-          'dataset_info.json; copy it again from its source.'
-        )
     if not writer.rows:
       raise ValueError('\n'.join([f'{shards[0].path.parent}: there is no episode.', *skipped[:5]]))
     writer.finish([shard.path.name for shard in shards], skipped)
