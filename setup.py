@@ -14,6 +14,7 @@ INSTALL = [
   'optax>=0.2.8',
   'orbax-checkpoint>=0.12',
   'pillow>=13',
+  'pyarrow>=26',
   'rich>=15',
   'scipy>=1.17',
   'sentencepiece>=0.2.3',
@@ -30,7 +31,9 @@ EXTRAS = {
   'cuda': ['jax[cuda12]'],
   'tpu': ['jax[tpu]'],
   'wandb': ['wandb'],
+  'import': ['av>=18.1'],  # videos of LeRobot datasets
   'test': [
+    'av>=18.1',
     'hypothesis>=6.170',
     'mypy>=2.4',
     'pytest>=9.2',

@@ -1,0 +1,134 @@
+"""The command `import`: recordings in other formats become one RLDS dataset.
+
+python -m aloe_jax.data import --from lerobot SRC --to DIR --name fold_laundry --end-reason success
+"""
+
+import argparse
+import collections
+from collections.abc import Iterator
+import pathlib
+import sys
+import time
+
+from aloe_jax import progress
+from aloe_jax import types
+from aloe_jax.data import rlds
+from aloe_jax.data import tfds_directory
+from aloe_jax.data.importers import lerobot
+from aloe_jax.data.importers import plain
+from aloe_jax.data.importers import settings as settings_lib
+
+_FORMATS = {'plain': plain.Folder, 'lerobot': lerobot.Dataset}
+_END_REASONS = {text: reason for text, reason in rlds.END_REASON_TEXT.items() if reason}
+
+
+def add(subparsers) -> None:
+  """Registers the command with what `argparse.ArgumentParser.add_subparsers` returned.
+
+  The parsed arguments hold `run`, which takes them.
+  """
+  parser = subparsers.add_parser(
+    'import',
+    help='recordings in other formats become one RLDS dataset',
+    description='Copies recordings into a new RLDS dataset, one episode in memory at a time.',
+  )
+  parser.add_argument('recordings', metavar='SRC', type=pathlib.Path, help='folder to import')
+  parser.add_argument(
+    '--from',
+    dest='format',
+    required=True,
+    choices=sorted(_FORMATS),
+    help='format of the recordings: LeRobot 2.0, 2.1 or 3.0, or plain folders',
+  )
+  parser.add_argument(
+    '--to', metavar='DIR', required=True, type=pathlib.Path, help='directory to make'
+  )
+  parser.add_argument('--name', required=True, help='of the dataset, such as fold_laundry')
+  parser.add_argument(
+    '--source',
+    choices=list(rlds.SOURCE_TEXT),
+    default='demo',
+    help='who acted, where the recordings do not say it (default: %(default)s)',
+  )
+  parser.add_argument(
+    '--end-reason',
+    choices=list(_END_REASONS),
+    default='cut',
+    help='why episodes ended, where the recordings do not say it (default: %(default)s)',
+  )
+  parser.add_argument('--prompt', help='of all episodes, instead of the recorded ones')
+  parser.add_argument(
+    '--camera',
+    metavar='CAMERA=NAME',
+    action='append',
+    type=_camera,
+    help=f'import these cameras only: {", ".join(types.CAMERAS)}; by default those with names '
+    'in use',
+  )
+  parser.add_argument('--state', metavar='NAME', help='of the state, unless it is a name in use')
+  parser.add_argument('--action', metavar='NAME', help='of the action, unless it is a name in use')
+  parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+  """Imports, and prints what there is now; an error is one message."""
+  try:
+    _import(arguments)
+  except (ModuleNotFoundError, OSError, ValueError) as error:
+    sys.exit(f'error: {error}')
+
+
+def _import(arguments: argparse.Namespace) -> None:
+  tfds_directory.check_is_new(arguments.to)
+  settings = settings_lib.Settings(
+    source=rlds.SOURCE_TEXT[arguments.source],
+    end_reason=_END_REASONS[arguments.end_reason],
+    prompt=arguments.prompt,
+    cameras=dict(arguments.camera) if arguments.camera else None,
+    state=arguments.state,
+    action=arguments.action,
+  )
+  recordings = _FORMATS[arguments.format](arguments.recordings, settings)
+  counts: dict[str, collections.Counter[str]] = {
+    kind: collections.Counter() for kind in ('camera', 'source', 'end_reason')
+  }
+  rlds.write(arguments.to, _counted(recordings, counts), name=arguments.name)
+  steps = counts['source'].total()
+  lines = [
+    f'{arguments.to}: {len(recordings)} episodes, {steps} steps',
+    f'steps by source: {_listed(counts["source"])}',
+    f'end reasons: {_listed(counts["end_reason"])}',
+    f'cameras: {", ".join(counts["camera"]) or "none"}',
+  ]
+  if recordings.left_out:
+    lines.append(f'images left out: {", ".join(recordings.left_out)}')
+  progress.CONSOLE.print('\n'.join(lines), highlight=False, soft_wrap=True)
+
+
+def _counted(recordings, counts: dict[str, collections.Counter[str]]) -> Iterator[rlds.Episode]:
+  """Passes episodes on while it counts their steps and shows how far it has come."""
+  sources = {value: text for text, value in rlds.SOURCE_TEXT.items()}
+  reasons = {value: text for text, value in _END_REASONS.items()}
+  start = time.monotonic()
+  with progress.bar('import', len(recordings), 'episodes') as advance:
+    for done, episode in enumerate(recordings, start=1):
+      yield episode
+      counts['source'].update(sources[source] for source in episode.source.tolist())
+      counts['end_reason'].update(reasons[end] for end in episode.end_reason.tolist() if end)
+      counts['camera'].update(list(episode.images or {}))
+      steps = counts['source'].total()
+      frames = steps * max(len(episode.images or {}), 1)
+      advance(done, **{'frames/s': frames / (time.monotonic() - start)})
+
+
+def _listed(counter: collections.Counter[str]) -> str:
+  return ', '.join(f'{name} {count}' for name, count in counter.most_common())
+
+
+def _camera(text: str) -> tuple[str, str]:
+  camera, _, name = text.partition('=')
+  if camera not in types.CAMERAS or not name:
+    raise argparse.ArgumentTypeError(
+      f'found {text!r}, expected one of {", ".join(types.CAMERAS)}, then = and a name.'
+    )
+  return camera, name

@@ -1,0 +1,221 @@
+"""LeRobot datasets of the versions 2.0, 2.1 and 3.0.
+
+    meta/info.json                      version, features, frames a second, places of videos
+    meta/episodes.jsonl, tasks.jsonl    in version 3 episodes/*/*.parquet and tasks.parquet
+    data/*/*.parquet                    the steps, with images where there is no video
+    videos/...                          in version 3 several episodes a file
+
+Rows are found by their `episode_index`, in whichever data file they lie. An episode ends in
+success or failure where `next.success` says so at its last step, in success where rewards of
+0 and 1 end with a 1, and otherwise as the settings say: a reward of 0 throughout is what
+recorders write that know nothing of rewards.
+"""
+
+from collections.abc import Iterator, Sequence
+import itertools
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+
+from aloe_jax import types
+from aloe_jax.data import image_codec
+from aloe_jax.data import rlds
+from aloe_jax.data.importers import lerobot_meta
+from aloe_jax.data.importers import settings as settings_lib
+from aloe_jax.data.importers import video
+
+_ROWS = 256  # decoded at a time: images in columns take much memory
+_STATE = ('observation.state', 'state')
+_ACTION = ('action', 'actions')
+_END = ('next.success', 'next.done', 'next.reward')
+_CAMERAS = {  # names in use, the best first, without `observation.images.`
+  'head': (
+    'head cam_head head_camera cam_high high top cam_top overhead front cam_front base image '
+    'agentview ego_view'
+  ),
+  'left_wrist': (
+    'left_wrist cam_left_wrist wrist_left left_wrist_camera wrist cam_wrist wrist_image '
+    'wrist_camera gripper'
+  ),
+  'right_wrist': 'right_wrist cam_right_wrist wrist_right right_wrist_camera',
+}
+
+
+class Dataset:
+  """The episodes of a LeRobot dataset, read one at a time.
+
+  Attributes:
+    left_out: features with images that are not imported.
+  """
+
+  def __init__(self, directory: pathlib.Path, settings: settings_lib.Settings):
+    """Reads what there is.
+
+    Raises:
+      FileNotFoundError: if a file of `meta/` is missing.
+      ValueError: naming the file and what is wrong in it.
+    """
+    self._directory = directory
+    self._settings = settings
+    self._meta = lerobot_meta.read(directory)
+    self._state = self._numbers('state', settings.state, _STATE)
+    self._action = self._numbers('action', settings.action, _ACTION)
+    self._cameras, self.left_out = self._find_cameras()
+
+  def __len__(self) -> int:
+    return len(self._meta.recordings)
+
+  def __iter__(self) -> Iterator[rlds.Episode]:
+    """Yields the episodes in the order they have in the data files.
+
+    Raises:
+      FileNotFoundError: if a file is missing.
+      ValueError: naming the file, the episode and the field that is wrong.
+    """
+    missing = dict(self._meta.recordings)
+    for number, path, rows in self._runs():
+      where = f'{path}, episode {number}'
+      if number not in missing:
+        raise ValueError(f'{where}: found rows of an episode that meta/ does not hold, or again.')
+      recording = missing.pop(number)
+      if len(rows) != recording.length:
+        raise ValueError(
+          f'{where}: found {len(rows)} rows, expected {recording.length} as in meta/.'
+        )
+      yield self._episode(number, recording, rows, where)
+    if missing:
+      raise ValueError(
+        f'{self._directory}/data: found no rows of episode {min(missing)}, which meta/ holds; copy '
+        'the whole dataset again.'
+      )
+
+  # Features
+
+  def _numbers(self, what: str, wanted: str | None, names: Sequence[str]) -> str:
+    """The feature that holds the state or the action."""
+    for name in (wanted,) if wanted else names:
+      if name in self._meta.features:
+        return name
+    raise ValueError(
+      f'{self._meta.path}: features: found {", ".join(sorted(self._meta.features))}, expected '
+      f'{wanted or " or ".join(names)}; choose one by --{what}.'
+    )
+
+  def _find_cameras(self) -> tuple[dict[str, str], list[str]]:
+    """{camera: feature}, and the features with images that belong to none."""
+    seen = sorted(
+      name
+      for name, feature in self._meta.features.items()
+      if feature['dtype'] in ('image', 'video')
+    )
+    cameras = dict(self._settings.cameras or {})
+    for name in cameras.values():
+      if name not in seen:
+        raise ValueError(
+          f'{self._meta.path}: features: {name}: found no such images, expected one of '
+          f'{", ".join(seen) or "none: the dataset has no images"}.'
+        )
+    if not cameras:
+      short = {name.removeprefix('observation.').removeprefix('images.'): name for name in seen}
+      for camera, names in _CAMERAS.items():
+        found = [short[name] for name in names.split() if name in short]
+        if found:
+          cameras[camera] = found[0]
+    if seen and not cameras:
+      raise ValueError(
+        f'{self._meta.path}: features: found the images {", ".join(seen)}, expected a name in use; '
+        f'choose, such as --camera head={seen[0]}.'
+      )
+    return cameras, [name for name in seen if name not in cameras.values()]
+
+  # Rows
+
+  def _runs(self) -> Iterator[tuple[int, pathlib.Path, pa.Table]]:
+    """Yields number, first file and rows of one episode after the other."""
+    columns = ['episode_index', 'task_index', self._state, self._action]
+    columns += [
+      name for name in self._cameras.values() if self._meta.features[name]['dtype'] == 'image'
+    ]
+    held: list[pa.RecordBatch] = []
+    number, first = -1, self._directory
+    for path in lerobot_meta.parquet_files(self._directory / 'data'):
+      for batch in lerobot_meta.batches(path, columns, also=_END, rows=_ROWS):
+        index = batch.column('episode_index').to_numpy()
+        cuts = [0, *(np.flatnonzero(np.diff(index)) + 1).tolist(), len(index)]
+        for start, stop in itertools.pairwise(cuts):
+          if held and index[start] != number:
+            yield number, first, pa.Table.from_batches(held)
+            held = []
+          if not held:
+            number, first = int(index[start]), path
+          held.append(batch.slice(start, stop - start))
+    if held:
+      yield number, first, pa.Table.from_batches(held)
+
+  def _episode(
+    self, number: int, recording: lerobot_meta.Recording, rows: pa.Table, where: str
+  ) -> rlds.Episode:
+    return settings_lib.make_episode(
+      where,
+      state=_array(rows, self._state, where),
+      action=_array(rows, self._action, where),
+      images={
+        camera: self._frames(recording, rows, feature, where)
+        for camera, feature in self._cameras.items()
+      },
+      source=self._settings.source,
+      end_reason=_end_reason(rows, self._settings.end_reason),
+      prompt=self._prompt(rows, where),
+      metadata={'file_path': f'{self._directory.name}/episode_{number:06d}'},
+    )
+
+  def _frames(
+    self, recording: lerobot_meta.Recording, rows: pa.Table, feature: str, where: str
+  ) -> image_codec.Frames:
+    if feature in recording.videos:
+      path, start = recording.videos[feature]
+      return video.read(path, start=start, count=len(rows), fps=self._meta.fps)
+    frames = [image['bytes'] for image in rows[feature].to_pylist()]
+    if None in frames:
+      raise ValueError(
+        f'{where}, step {frames.index(None)}: {feature}: found no bytes, expected the image in '
+        'the file; save the dataset again with its images embedded.'
+      )
+    return frames
+
+  def _prompt(self, rows: pa.Table, where: str) -> str:
+    if self._settings.prompt is not None:
+      return self._settings.prompt
+    tasks = rows['task_index'].unique().to_pylist()
+    if len(tasks) != 1:
+      raise ValueError(
+        f'{where}: task_index: found {tasks}, expected one task an episode; pass --prompt for all.'
+      )
+    if not self._meta.tasks.get(tasks[0]):
+      raise ValueError(
+        f'{where}: task_index: found {tasks[0]}, for which meta/ holds no text; pass --prompt.'
+      )
+    return self._meta.tasks[tasks[0]]
+
+
+def _end_reason(rows: pa.Table, default: types.EndReason) -> types.EndReason:
+  """Why an episode ended, as far as its rows tell."""
+  columns = {name: np.ravel(rows[name].to_pylist()) for name in _END if name in rows.column_names}
+  last = {name: column[-1] for name, column in columns.items()}
+  if 'next.success' in last:
+    if last['next.success']:
+      return types.EndReason.SUCCESS
+    return types.EndReason.FAILURE if last.get('next.done', True) else types.EndReason.CUT
+  if last.get('next.reward') == 1 and np.isin(columns['next.reward'], (0, 1)).all():
+    return types.EndReason.SUCCESS
+  return default
+
+
+def _array(rows: pa.Table, name: str, where: str) -> np.ndarray:
+  """[T, n] from lists of numbers, or from one number a step."""
+  try:
+    array = np.array(rows[name].to_pylist(), np.float32)
+  except (TypeError, ValueError) as error:
+    raise ValueError(f'{where}: {name}: found no numbers, or not as many at every step.') from error
+  return array[:, None] if array.ndim == 1 else array

@@ -1,0 +1,196 @@
+"""What `meta/` says of a LeRobot dataset of version 2.0, 2.1 or 3.0, and its parquet files."""
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_VERSIONS = ('v2.0', 'v2.1', 'v3.0')
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+  """Where an episode lies.
+
+  Attributes:
+    length: in steps.
+    videos: {feature: path of its video, time of the first frame in seconds}.
+  """
+
+  length: int
+  videos: dict[str, tuple[pathlib.Path, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Meta:
+  """What is known before a row is read.
+
+  Attributes:
+    path: of `info.json`.
+    features: {name: its dtype and shape, among others}.
+    fps: steps and frames per second.
+    tasks: {task_index: text}.
+    recordings: {episode_index: where it lies}.
+  """
+
+  path: pathlib.Path
+  features: Mapping[str, Mapping[str, Any]]
+  fps: float
+  tasks: dict[int, str]
+  recordings: dict[int, Recording]
+
+
+def read(directory: pathlib.Path) -> Meta:
+  """Reads all but the statistics.
+
+  Raises:
+    FileNotFoundError: if a file is missing.
+    ValueError: naming the file and what is wrong in it.
+  """
+  path = directory / 'meta/info.json'
+  if not path.is_file():
+    raise FileNotFoundError(f'{path}: the file is missing; expected a LeRobot dataset.')
+  (info,) = _parsed(path, [path.read_text(encoding='utf-8')])
+  _check_fields(path, info, ['codebase_version', 'features', 'fps'])
+  if info['codebase_version'] not in _VERSIONS:
+    raise ValueError(
+      f'{path}: codebase_version: found {info["codebase_version"]!r}, expected one of '
+      f'{", ".join(_VERSIONS)}; convert it with the scripts of LeRobot.'
+    )
+  videos = [name for name, feature in info['features'].items() if feature['dtype'] == 'video']
+  if videos:
+    _check_fields(path, info, ['video_path'])
+  if info['codebase_version'].startswith('v3'):
+    tasks = _tasks_v3(directory)
+    recordings = _recordings_v3(directory, videos, info)
+  else:
+    _check_fields(path, info, ['chunks_size'])
+    lines = _lines(directory / 'meta/tasks.jsonl', ['task_index', 'task'])
+    tasks = {line['task_index']: line['task'] for line in lines}
+    recordings = _recordings_v2(directory, videos, info)
+  return Meta(path, info['features'], info['fps'], tasks, recordings)
+
+
+def _recordings_v2(directory: pathlib.Path, videos: list[str], info) -> dict[int, Recording]:
+  """One video an episode and camera."""
+  recordings = {}
+  for line in _lines(directory / 'meta/episodes.jsonl', ['episode_index', 'length']):
+    number = line['episode_index']
+    paths = {
+      feature: info['video_path'].format(
+        video_key=feature, episode_index=number, episode_chunk=number // info['chunks_size']
+      )
+      for feature in videos
+    }
+    recordings[number] = Recording(
+      line['length'], {feature: (directory / path, 0.0) for feature, path in paths.items()}
+    )
+  return recordings
+
+
+def _recordings_v3(directory: pathlib.Path, videos: list[str], info) -> dict[int, Recording]:
+  """Several episodes a video, one after the other."""
+  places = ('chunk_index', 'file_index', 'from_timestamp')
+  columns = ['episode_index', 'length']
+  columns += [f'videos/{feature}/{place}' for feature in videos for place in places]
+  recordings = {}
+  for path in parquet_files(directory / 'meta/episodes'):
+    for batch in batches(path, columns):
+      for row in batch.to_pylist():
+        found = {}
+        for feature in videos:
+          chunk, file, start = (row[f'videos/{feature}/{place}'] for place in places)
+          name = info['video_path'].format(video_key=feature, chunk_index=chunk, file_index=file)
+          found[feature] = (directory / name, start)
+        recordings[row['episode_index']] = Recording(row['length'], found)
+  return recordings
+
+
+def _tasks_v3(directory: pathlib.Path) -> dict[int, str]:
+  """The texts are the index of a table, which goes by several names in files."""
+  path = directory / 'meta/tasks.parquet'
+  tasks: dict[int, str] = {}
+  for batch in batches(path, ['task_index'], also=('task', '__index_level_0__')):
+    if batch.num_columns < 2:
+      raise ValueError(f'{path}: column task is missing; found only task_index.')
+    tasks |= dict(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True))
+  return tasks
+
+
+# Files
+
+
+def parquet_files(directory: pathlib.Path) -> list[pathlib.Path]:
+  """The files of all chunks, in order."""
+  paths = sorted(directory.glob('*/*.parquet'))
+  if not paths:
+    raise FileNotFoundError(f'{directory}: found no parquet files; copy the whole dataset again.')
+  return paths
+
+
+def batches(
+  path: pathlib.Path, columns: Sequence[str], *, also: Sequence[str] = (), rows: int = 4096
+) -> Iterator[pa.RecordBatch]:
+  """Yields rows of a file.
+
+  Args:
+    path: of the file.
+    columns: that it must have.
+    also: columns that are read where it has them, after the others.
+    rows: at most so many at a time.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: if it is corrupt or lacks a column.
+  """
+  with _corrupt_is_named(path):
+    file = pq.ParquetFile(path)
+  names = file.schema_arrow.names
+  _check_fields(path, names, columns)
+  wanted = [*columns, *(name for name in also if name in names)]
+  iterator = file.iter_batches(rows, columns=wanted)
+  while True:
+    with _corrupt_is_named(path):
+      batch = next(iterator, None)
+    if batch is None:
+      return
+    yield batch.select(wanted)
+
+
+@contextlib.contextmanager
+def _corrupt_is_named(path: pathlib.Path) -> Iterator[None]:
+  try:
+    yield
+  except FileNotFoundError as error:
+    raise FileNotFoundError(
+      f'{path}: the file is missing; copy the whole dataset again.'
+    ) from error
+  except (pa.ArrowException, OSError) as error:
+    raise ValueError(f'{path}: the file is corrupt ({error}); copy it again.') from error
+
+
+def _lines(path: pathlib.Path, fields: Sequence[str]) -> list[Mapping[str, Any]]:
+  if not path.is_file():
+    raise FileNotFoundError(f'{path}: the file is missing; copy the whole dataset again.')
+  lines = _parsed(path, path.read_text(encoding='utf-8').splitlines())
+  for line in lines:
+    _check_fields(path, line, fields)
+  return lines
+
+
+def _parsed(path: pathlib.Path, texts: Sequence[str]) -> list[Mapping[str, Any]]:
+  try:
+    return [json.loads(text) for text in texts if text.strip()]
+  except ValueError as error:
+    raise ValueError(f'{path}: found no valid JSON: {error}.') from error
+
+
+def _check_fields(path: pathlib.Path, found, expected: Sequence[str]) -> None:
+  for name in expected:
+    if name not in found:
+      raise ValueError(f'{path}: {name} is missing; found {", ".join(sorted(found))}.')

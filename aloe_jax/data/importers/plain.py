@@ -1,0 +1,217 @@
+"""Plain folders, the format to write when a recorder has none of its own.
+
+    DIR/<episode>/            one folder an episode, T steps; read in the order of their names
+      episode.json            {"prompt": "fold the t-shirt", "end_reason": "success"}
+      state.npy               [T, n] numbers, n at most 32: joint angles and gripper openings
+      action.npy              [T, A] numbers
+      head/000000.jpg ...     T JPEGs or PNGs numbered without a gap; or head.npy, uint8
+                              [T, H, W, 3]; likewise left_wrist and right_wrist
+      source.npy              optional, [T] text: demo, policy or human
+      end_reason.npy          optional, [T] text: '' except where a fragment ends
+
+The arrays may lie together in an `episode.npz` instead. `episode.json` may hold
+
+    prompt        what the robot was asked to do
+    end_reason    success, failure, timeout, takeover or cut; or
+    success       true or false: a success or a failure
+    source        of every step: demo, policy or human
+    metadata      {name: bool, int, float or str}, the same names in every episode
+
+What it leaves out is taken from the command line.
+"""
+
+from collections.abc import Iterator, Mapping
+import itertools
+import json
+import pathlib
+from typing import Any
+import zipfile
+
+import numpy as np
+
+from aloe_jax import types
+from aloe_jax.data import rlds
+from aloe_jax.data.importers import settings as settings_lib
+
+_JSON = 'episode.json'
+_NPZ = 'episode.npz'
+_FIELDS = {  # of episode.json
+  'prompt': str,
+  'end_reason': str,
+  'success': bool,
+  'source': str,
+  'metadata': dict,
+}
+_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+
+
+class Folder:
+  """The episodes of a folder of plain recordings, read one at a time.
+
+  Attributes:
+    left_out: always empty: what is neither imported nor expected is refused.
+  """
+
+  def __init__(self, directory: pathlib.Path, settings: settings_lib.Settings):
+    """Finds the episodes.
+
+    Raises:
+      FileNotFoundError: if the folder does not exist or holds none.
+    """
+    if not directory.is_dir():
+      raise FileNotFoundError(f'{directory}: there is no such folder; expected plain episodes.')
+    self._settings = settings
+    self._folders = sorted(
+      path for path in directory.iterdir() if path.is_dir() and not path.name.startswith('.')
+    )
+    if not self._folders:
+      raise FileNotFoundError(f'{directory}: found no folders in it, expected one an episode.')
+    self.left_out: list[str] = []
+
+  def __len__(self) -> int:
+    return len(self._folders)
+
+  def __iter__(self) -> Iterator[rlds.Episode]:
+    """Yields the episodes.
+
+    Raises:
+      ValueError: naming the folder, the file and the field that is wrong.
+    """
+    for folder in self._folders:
+      yield _episode(folder, self._settings)
+
+
+def _episode(folder: pathlib.Path, settings: settings_lib.Settings) -> rlds.Episode:
+  told = _told(folder / _JSON)
+  arrays = _arrays(folder)
+  state, action = settings.state or 'state', settings.action or 'action'
+  folders = {path.name for path in folder.iterdir() if path.is_dir()}
+  cameras = settings.cameras or {
+    camera: camera for camera in types.CAMERAS if camera in arrays or camera in folders
+  }
+  known = {state, action, 'source', 'end_reason', *(settings.cameras or types.CAMERAS)}
+  if not settings.cameras:
+    _check_known(folder, arrays.keys() | folders, known)
+  for name in (state, action):
+    if name not in arrays:
+      raise ValueError(f'{folder}: {name} is missing, expected {name}.npy, or {name} in {_NPZ}.')
+  prompt = told.get('prompt') if settings.prompt is None else settings.prompt
+  if not prompt:
+    raise ValueError(
+      f'{folder / _JSON}: prompt: found none, expected what the robot was asked to do; write it '
+      'there or pass --prompt.'
+    )
+  return settings_lib.make_episode(
+    str(folder),
+    state=arrays[state],
+    action=arrays[action],
+    images={
+      camera: arrays[name] if name in arrays else _pictures(folder / name)
+      for camera, name in cameras.items()
+    },
+    source=_source(folder, told, arrays, settings.source),
+    end_reason=_end_reason(folder, told, arrays, settings.end_reason),
+    prompt=prompt,
+    metadata={'file_path': f'{folder.parent.name}/{folder.name}'} | told.get('metadata', {}),
+  )
+
+
+def _told(path: pathlib.Path) -> dict[str, Any]:
+  """What episode.json says, once every field of it is known."""
+  if not path.exists():
+    return {}
+  try:
+    told = json.loads(path.read_text(encoding='utf-8'))
+  except ValueError as error:
+    raise ValueError(f'{path}: found no valid JSON: {error}.') from error
+  if not isinstance(told, dict):
+    raise ValueError(f'{path}: found a {type(told).__name__}, expected an object in braces.')
+  _check_known(path, told.keys(), _FIELDS.keys())
+  for field, value in told.items():
+    if not isinstance(value, _FIELDS[field]):
+      raise ValueError(f'{path}: {field}: found {value!r}, expected a {_FIELDS[field].__name__}.')
+  return told
+
+
+def _arrays(folder: pathlib.Path) -> dict[str, np.ndarray]:
+  """{name: array} of the .npy files and of episode.npz; large ones stay on disk."""
+  arrays: dict[str, np.ndarray] = {}
+  for path in sorted(folder.glob('*.np[yz]')):
+    try:
+      loaded = np.load(path, mmap_mode='r' if path.suffix == '.npy' else None)
+      found = {path.stem: loaded} if path.suffix == '.npy' else dict(loaded)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+      raise ValueError(f'{path}: found no arrays that can be read: {error}.') from error
+    for name in found.keys() & arrays.keys():
+      raise ValueError(f'{folder}: {name}: found both {name}.npy and {name} in {_NPZ}; remove one.')
+    arrays |= found
+  return arrays
+
+
+def _check_known(where: pathlib.Path, found, known) -> None:
+  for name in sorted(set(found) - set(known)):
+    raise ValueError(f'{where}: found {name!r}, expected only {", ".join(sorted(known))}.')
+
+
+def _pictures(folder: pathlib.Path) -> list[bytes]:
+  """The image files of a camera in the order of their numbers."""
+  if not folder.is_dir():
+    raise ValueError(f'{folder}: there are no such images, expected a folder or {folder.name}.npy.')
+  paths: dict[int, pathlib.Path] = {}
+  for path in folder.iterdir():
+    if path.suffix.lower() in _IMAGE_SUFFIXES:
+      if not path.stem.isdecimal():
+        raise ValueError(f'{path}: found the name {path.stem!r}, expected a number as in 000000.')
+      if int(path.stem) in paths:
+        raise ValueError(f'{path}: found {paths[int(path.stem)].name} too; remove one.')
+      paths[int(path.stem)] = path
+  numbers = sorted(paths)
+  for before, number in itertools.pairwise(numbers):
+    if number != before + 1:
+      raise ValueError(f'{folder}: found {paths[number].name} after {paths[before].name}.')
+  return [paths[number].read_bytes() for number in numbers]
+
+
+def _source(folder: pathlib.Path, told, arrays, default: types.Source) -> np.ndarray | types.Source:
+  """Of every step, else of the episode."""
+  if 'source' in arrays:
+    return _enumerated(arrays['source'], f'{folder}: source', rlds.SOURCE_TEXT)
+  if 'source' in told:
+    return _value(told['source'], f'{folder / _JSON}: source', rlds.SOURCE_TEXT)
+  return default
+
+
+def _end_reason(
+  folder: pathlib.Path, told, arrays, default: types.EndReason
+) -> np.ndarray | types.EndReason:
+  """Of every step, else of the last one."""
+  if 'end_reason' in arrays:
+    end_reason = _enumerated(arrays['end_reason'], f'{folder}: end_reason', rlds.END_REASON_TEXT)
+    if not end_reason[-1:].all():
+      raise ValueError(
+        f"{folder}: end_reason: found '' at the last step, expected why the episode ended; cut "
+        'if only the recording did.'
+      )
+    return end_reason
+  if 'end_reason' in told and 'success' in told:
+    raise ValueError(f'{folder / _JSON}: found both end_reason and success, expected one of them.')
+  if 'success' in told:
+    return types.EndReason.SUCCESS if told['success'] else types.EndReason.FAILURE
+  if 'end_reason' in told:
+    ends = {text: reason for text, reason in rlds.END_REASON_TEXT.items() if reason}
+    return _value(told['end_reason'], f'{folder / _JSON}: end_reason', ends)
+  return default
+
+
+def _enumerated(texts: np.ndarray, what: str, values: Mapping[str, int]) -> np.ndarray:
+  """[T] int8 from [T] text."""
+  if texts.ndim != 1 or texts.dtype.kind != 'U':
+    raise ValueError(f'{what}: found {texts.dtype} {list(texts.shape)}, expected text [T].')
+  numbers = [_value(text, f'{what}, step {t}', values) for t, text in enumerate(texts.tolist())]
+  return np.array(numbers, np.int8)
+
+
+def _value(text: str, what: str, values: Mapping[str, Any]) -> Any:
+  if text not in values:
+    raise ValueError(f'{what}: found {text!r}, expected one of {list(values)}.')
+  return values[text]
