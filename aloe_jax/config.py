@@ -32,6 +32,7 @@ CHOICES = {
   'sim.observation': ('objects', 'pixels'),
   'data.timeout': ('failure', 'bootstrap'),
   'data.takeover': ('failure', 'continue'),
+  'data.on_error': ('raise', 'skip'),
   'data.normalization': ('quantile', 'zscore', 'none'),
   'actor.kind': ('small', 'pi05'),
   'actor.dtype': ('float32', 'bfloat16'),

@@ -317,15 +317,25 @@ class Experiment:
       row=np.zeros(1, np.int32),
     )
 
-  def encode(self, encoder_params: Any, images: dict[str, np.ndarray]) -> np.ndarray:
-    """Features [T, V, F] of pictures {camera: [T, H, W, 3] uint8} of the encoder's size."""
+  def encode(
+    self,
+    encoder_params: Any,
+    images: dict[str, np.ndarray],
+    masks: dict[str, np.ndarray] | None = None,
+  ) -> np.ndarray:
+    """Features [T, V, F] of pictures {camera: [T, H, W, 3] uint8} of the encoder's size.
+
+    `masks` {camera: [T] bool} are False where a camera is missing; its features are zeros.
+    """
+    masks = masks or {camera: np.ones(len(taken), bool) for camera, taken in images.items()}
     total = len(images['head'])
     features = []
     for start in range(0, total, FRAMES):
       # The last call is filled up with the last frame, so that one program serves them all.
       frames = np.minimum(np.arange(start, start + FRAMES), total - 1)
       pictures = {camera: taken[frames] for camera, taken in images.items()}
-      features.append(np.asarray(_encode(self.encoder, encoder_params, pictures)))
+      present = {camera: mask[frames] for camera, mask in masks.items()}
+      features.append(np.asarray(_encode(self.encoder, encoder_params, pictures, present)))
     return np.concatenate(features)[:total]
 
   def _make_encoder(self) -> encoder_lib.Encoder | None:
@@ -340,8 +350,13 @@ class Experiment:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _encode(encoder: encoder_lib.Encoder, params: Any, images: dict[str, jax.Array]) -> jax.Array:
-  return encoder_lib.encode_cameras(encoder, params, images)
+def _encode(
+  encoder: encoder_lib.Encoder,
+  params: Any,
+  images: dict[str, jax.Array],
+  masks: dict[str, jax.Array],
+) -> jax.Array:
+  return encoder_lib.encode_cameras(encoder, params, images, masks)
 
 
 def _make_actor(config: ml_collections.ConfigDict) -> nn.Module:

@@ -16,12 +16,12 @@ Advance = Callable[..., None]  # advance(done, **numbers to show)
 
 
 @contextlib.contextmanager
-def bar(what: str, total: int, unit: str) -> Iterator[Advance]:
+def bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
   """Shows how far something has come, its rate and the time left.
 
   Args:
     what: is going on.
-    total: units of all of it.
+    total: units of all of it; None if that is not known.
     unit: in the plural, such as 'updates'.
 
   Yields:
@@ -33,7 +33,8 @@ def bar(what: str, total: int, unit: str) -> Iterator[Advance]:
   def line(done: int, numbers: dict[str, float]) -> str:
     rate = done / max(time.monotonic() - start, 1e-6)
     shown = ''.join(f'  {name} {value:.4g}' for name, value in numbers.items())
-    return f'{what}: {done}/{total} {unit}, {rate:.1f}/s{shown}'
+    of_all = '' if total is None else f'/{total}'
+    return f'{what}: {done}{of_all} {unit}, {rate:.1f}/s{shown}'
 
   if CONSOLE.is_terminal:
     columns = (
@@ -61,11 +62,11 @@ def bar(what: str, total: int, unit: str) -> Iterator[Advance]:
   def advance_lines(done: int, **numbers: float) -> None:
     nonlocal shown_at, done_last
     done_last = done
-    if done < total and time.monotonic() - shown_at < LINE_SECONDS:
+    if (total is None or done < total) and time.monotonic() - shown_at < LINE_SECONDS:
       return
     shown_at = time.monotonic()
     CONSOLE.print(line(done, numbers), highlight=False)
 
   yield advance_lines
-  if done_last < total:
+  if total is not None and done_last < total:
     CONSOLE.print(line(done_last, {}), highlight=False)

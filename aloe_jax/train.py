@@ -33,6 +33,7 @@ from aloe_jax import weights as weights_lib
 from aloe_jax.data import replay
 from aloe_jax.data import rlds
 from aloe_jax.data import statistics
+from aloe_jax.data import steps as steps_lib
 from aloe_jax.train_state import TrainState
 
 # Streams of randomness, all derived from config.seed: what each number is added to or folded in.
@@ -98,19 +99,19 @@ class Run:
       self._observe = experiment.observe(self._encoder)
       self._collector = collection.Collector(experiment, self._observe)
       self._datasets = datasets.Datasets(experiment, self._encoder)
-      self._datasets.read(self._given())
+      self._datasets.open(self._given())
 
   def open(self) -> None:
     """Reads what there is on disk: data, its statistics, and the state to go on from."""
     experiment = self._experiment
     with config_lib.user_errors():
-      episodes = self._datasets.read(self._directories(0))
-      self._fail_cost = datasets.cost_of_failure(self._config, episodes)
+      steps = self._datasets.read(self._directories(0))
+      self._fail_cost = datasets.cost_of_failure(self._config, steps)
       if self._stats is None and self._config.data.normalization != 'none':
-        self._stats = self._compute_stats(episodes)
+        self._stats = self._compute_stats(steps)
         self._inputs = experiment.inputs(self._stats)
       # Building the buffer checks the data before anything is written.
-      buffer = replay.Replay(episodes, self._inputs, self._chunking())
+      buffer = replay.Replay(steps, self._inputs, self._chunking())
       if self._warms_up and not (buffer.source[buffer.starts] == types.Source.DEMO).any():
         raise ValueError(
           'there is no demonstration in the episodes, which the actor imitates first; give some, '
@@ -335,13 +336,13 @@ class Run:
     return [pathlib.Path(path) for path in self._config.data.episodes]
 
   def _replay(self, iteration: int) -> replay.Replay:
-    episodes = self._datasets.read(self._directories(iteration))
-    return replay.Replay(episodes, self._inputs, self._chunking())
+    steps = self._datasets.read(self._directories(iteration))
+    return replay.Replay(steps, self._inputs, self._chunking())
 
-  def _compute_stats(self, episodes: list[rlds.Episode]) -> dict[str, normalize.Stats]:
+  def _compute_stats(self, steps: steps_lib.Steps) -> dict[str, normalize.Stats]:
     """What states and actions are normalised by, where nothing that a run starts from says it."""
-    with progress.bar('Statistics', sum(map(len, episodes)), 'steps') as advance:
-      return statistics.compute(episodes, self._inputs, self._chunking(), progress=advance)
+    with progress.bar('Statistics', len(steps), 'steps') as advance:
+      return statistics.compute(steps, self._inputs, self._chunking(), progress=advance)
 
   def _policy(self) -> policy_lib.Policy:
     """The policy that acts now."""

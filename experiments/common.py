@@ -89,6 +89,24 @@ def paper() -> ml_collections.ConfigDict:
 
   config.data = dict(
     episodes=(),  # RLDS directories
+    split='train',
+    cache='',  # where indices and features are kept; '': beside the episodes
+    on_error='raise',  # or skip an episode that is corrupt, and say so
+    # Fields of the datasets: '' finds them by the names in use, 'none' is none, commas join several
+    # (state, action) or give the next choice (others). A reward that is named is trusted.
+    mapping=dict(
+      head='',
+      left_wrist='',
+      right_wrist='',
+      state='',
+      action='',
+      language='',
+      success='',
+      source='',
+      intervention='',
+      end_reason='',
+      reward='none',
+    ),
     timeout='failure',  # what their ends mean, see aloe_jax/rewards.py
     takeover='failure',
     normalization='quantile',  # of state and actions: quantile (π0.5), zscore or none

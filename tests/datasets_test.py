@@ -1,27 +1,35 @@
 """Each directory is read once, each frame encoded once, and what does not fit is named."""
 
 import dataclasses
+import pathlib
+import shutil
+import subprocess
+import sys
 import types as python_types
 
 import numpy as np
 import pytest
+import tiny
 
 from aloe_jax import datasets
 from aloe_jax import types
+from aloe_jax.data import index
 from aloe_jax.data import rlds
 from aloe_jax.models import encoder
 from experiments import laundry
 
+ROOT = pathlib.Path(__file__).parents[1]
 
-def make_episode(index, length=4, **changes):
-  rng = np.random.default_rng(index)
+
+def make_episode(number, length=4, **changes):
+  rng = np.random.default_rng(number)
   end_reason = np.zeros(length, np.int8)
   end_reason[-1] = types.EndReason.SUCCESS
   brightness = rng.integers(0, 256, (length, 1, 1, 1), dtype=np.uint8)
   frames = np.broadcast_to(brightness, (length, 16, 16, 3))
   episode = rlds.Episode(
     proprio=np.zeros((length, types.PROPRIO_SIZE), np.float32),
-    features=np.full((length, 3, 2), index, np.float32),
+    features=np.full((length, 3, 2), number, np.float32),
     images=dict.fromkeys(rlds.CAMERAS, frames),
     action=np.zeros((length, 14), np.float32),
     source=np.zeros(length, np.int8),
@@ -40,81 +48,132 @@ def write(directory, *episodes):
 class Encoding:
   """An experiment whose encoder says how bright the head camera's frames are, and counts them."""
 
-  config = laundry.get_config('pixels')
-
-  def __init__(self, seed=0):
+  def __init__(self, seed=0, **changes):
+    self.config = laundry.get_config('pixels')
+    self.config.sim.image_size = 16
+    self.config.data.update(changes)
     self.encoder = encoder.RandomEncoder(seed)
     self.encoded = 0
 
-  def encode(self, params, images):
+  def encode(self, params, images, masks):
     self.encoded += len(images['head'])
-    return images['head'].mean((1, 2, 3))[:, None, None].astype(np.float32)
+    bright = images['head'].mean((1, 2, 3))[:, None, None]
+    return np.broadcast_to(bright, (len(bright), 3, self.encoder.width)).astype(np.float32)
 
 
-NO_ENCODER = python_types.SimpleNamespace(encoder=None, config=laundry.get_config('sim'))
+def no_encoder(**changes):
+  config = laundry.get_config('sim')
+  config.data.update(changes)
+  return python_types.SimpleNamespace(encoder=None, config=config)
 
 
-def test_directories_are_read_in_order_and_once(tmp_path, monkeypatch):
+def test_directories_are_read_in_order_and_opened_once(tmp_path, monkeypatch):
   first = write(tmp_path / 'one', make_episode(0), make_episode(1))
   second = write(tmp_path / 'two', make_episode(2))
-  read, calls = rlds.read, []
-  monkeypatch.setattr(rlds, 'read', lambda directory: calls.append(directory) or read(directory))
-  kept = datasets.Datasets(NO_ENCODER, {})
-  kept.read([first])
-  found = kept.read([second, first])
-  assert [episode.features[0, 0, 0] for episode in found] == [2, 0, 1]
+  load, calls = index.load, []
+  monkeypatch.setattr(index, 'load', lambda d, m, **k: calls.append(d) or load(d, m, **k))
+  kept = datasets.Datasets(no_encoder(), {})
+  kept.open([first])
+  steps = kept.read([second, first])
+  assert steps.features(np.array([0, 4, 8]))[:, 0, 0].tolist() == [2, 0, 1]
   assert calls == [first, second]
 
 
 def test_frames_are_encoded_once_and_kept_beside_their_episodes(tmp_path):
-  episodes = [make_episode(index, length=2 + index) for index in range(3)]
+  episodes = [make_episode(number, length=2 + number) for number in range(3)]
   directory = write(tmp_path / 'one', *episodes)
   encoding = Encoding()
   found = datasets.Datasets(encoding, {}).read([directory])
   assert encoding.encoded == 2 + 3 + 4
-  (cache,) = tmp_path.glob('one.features-*.npz')
+  (cache,) = tmp_path.glob('one.features-*.npy')
   before = cache.stat().st_mtime_ns
   again = Encoding()
-  for a, b, episode in zip(
-    found, datasets.Datasets(again, {}).read([directory]), episodes, strict=True
-  ):
-    np.testing.assert_array_equal(a.features, b.features)
-    brightness = episode.images['head'][:, 0, 0, 0]
-    np.testing.assert_allclose(a.features[:, 0, 0], brightness, atol=2)
+  rows = np.arange(9)
+  np.testing.assert_array_equal(
+    datasets.Datasets(again, {}).read([directory]).features(rows), found.features(rows)
+  )
+  brightness = np.concatenate([episode.images['head'][:, 0, 0, 0] for episode in episodes])
+  # bfloat16 holds eight bits
+  np.testing.assert_allclose(np.float32(found.features(rows)[:, 0, 0]), brightness, rtol=0.02)
   assert again.encoded == 0
   assert cache.stat().st_mtime_ns == before
 
 
-def test_another_encoder_does_not_read_the_features_of_the_first(tmp_path):
+def test_other_encoders_and_other_episodes_have_features_of_their_own(tmp_path):
   directory = write(tmp_path / 'one', make_episode(0))
   datasets.Datasets(Encoding(), {}).read([directory])
   other = Encoding(seed=1)
   datasets.Datasets(other, {}).read([directory])
   assert other.encoded == 4
-  assert len(list(tmp_path.glob('one.features-*.npz'))) == 2
+  shutil.rmtree(directory)
+  write(directory, make_episode(1, length=4))
+  changed = Encoding()
+  datasets.Datasets(changed, {}).read([directory])
+  assert changed.encoded == 4
+  assert len(list(tmp_path.glob('one.features-*.npy'))) == 3
+
+
+def test_indices_and_features_may_be_kept_elsewhere(tmp_path):
+  directory = write(tmp_path / 'data' / 'one', make_episode(0))
+  datasets.Datasets(Encoding(cache=str(tmp_path / 'cache')), {}).read([directory])
+  assert [path.name for path in directory.parent.iterdir()] == ['one']
+  names = sorted(path.name.partition('-')[0] for path in (tmp_path / 'cache').iterdir())
+  assert names == ['one.features', 'one.index']
 
 
 def test_episodes_without_features_name_the_variant_that_encodes(tmp_path):
   directory = write(tmp_path / 'one', make_episode(0, features=None))
   with pytest.raises(ValueError, match=r'one has no steps/observation/features.* such as :pixels'):
-    datasets.Datasets(NO_ENCODER, {}).read([directory])
+    datasets.Datasets(no_encoder(), {}).read([directory])
 
 
-def test_episodes_without_images_cannot_be_encoded(tmp_path):
-  directory = write(tmp_path / 'one', make_episode(0, images=None))
-  with pytest.raises(
-    ValueError, match="one, episode 0: there are no pictures of the camera 'head' or 'left_wrist'"
-  ):
-    datasets.Datasets(Encoding(), {}).read([directory])
-  assert [path.name for path in tmp_path.iterdir()] == ['one']
+def test_a_camera_that_is_missing_is_named_before_anything_is_encoded(tmp_path):
+  first = write(tmp_path / 'one', make_episode(0))
+  images = {'head': make_episode(0).images['head']}
+  second = write(tmp_path / 'two', make_episode(0, images=images))
+  encoding = Encoding()
+  with pytest.raises(ValueError, match="two: .* of the camera 'left_wrist' or 'right_wrist'; name"):
+    datasets.Datasets(encoding, {}).read([first, second])
+  assert encoding.encoded == 0
+
+
+def test_a_mapping_names_fields_that_have_other_names(tmp_path):
+  directory = write(tmp_path / 'one', make_episode(0))
+  encoding = Encoding()
+  encoding.config.data.mapping.update(head='observation/left_wrist_image', left_wrist='none')
+  with pytest.raises(ValueError, match="no pictures of the camera 'left_wrist'; name their field"):
+    datasets.Datasets(encoding, {}).read([directory])
+  encoding.config.data.mapping.update(left_wrist='observation/imag')
+  with pytest.raises(ValueError, match='observation/imag.*observation/image'):
+    datasets.Datasets(encoding, {}).read([directory])
+
+
+def test_a_reward_that_is_mapped_is_trusted(tmp_path):
+  directory = write(tmp_path / 'one', make_episode(0))
+  experiment = no_encoder()
+  assert datasets.Datasets(experiment, {}).read([directory]).reward is None
+  experiment.config.data.mapping.reward = 'reward'
+  trusted = datasets.Datasets(experiment, {}).read([directory]).reward
+  assert trusted.tolist() == [0, 0, 0, 1]  # what a success is written with
+
+
+def test_a_corrupt_episode_stops_or_is_skipped_and_counted(tmp_path, capsys):
+  directory = write(tmp_path / 'one', make_episode(0), make_episode(1))
+  (shard,) = directory.glob('*.tfrecord*')
+  content = bytearray(shard.read_bytes())
+  content[len(content) // 4] ^= 1
+  shard.write_bytes(content)
+  with pytest.raises(ValueError, match=r'one/table-train.tfrecord.*record 0'):
+    datasets.Datasets(no_encoder(), {}).read([directory])
+  steps = datasets.Datasets(no_encoder(on_error='skip'), {}).read([directory])
+  assert len(steps) == 4
+  assert '1 episodes were skipped' in capsys.readouterr().out
 
 
 def test_actions_of_another_robot_are_refused(tmp_path):
   directory = write(tmp_path / 'one', make_episode(0, action=np.zeros((4, 7), np.float32)))
-  with pytest.raises(
-    ValueError, match='one: steps/action: found 7 numbers a step, expected config.task.action'
-  ):
-    datasets.Datasets(NO_ENCODER, {}).read([directory])
+  with pytest.raises(ValueError, match='one: action: found 7 numbers a step, expected config.task'):
+    datasets.Datasets(no_encoder(), {}).read([directory])
 
 
 def test_features_of_another_size_than_before_are_refused(tmp_path):
@@ -123,9 +182,41 @@ def test_features_of_another_size_than_before_are_refused(tmp_path):
     write(tmp_path / 'two', make_episode(1, features=np.zeros((4, 3, 5), np.float32))),
   ]
   with pytest.raises(ValueError, match=r'two: features: found \[3, 5\] a step, expected \[3, 2\]'):
-    datasets.Datasets(NO_ENCODER, {}).read(directories)
+    datasets.Datasets(no_encoder(), {}).read(directories)
 
 
 def test_a_missing_directory_is_named(tmp_path):
   with pytest.raises(FileNotFoundError, match='nowhere: there is no such directory'):
-    datasets.Datasets(NO_ENCODER, {}).read([tmp_path / 'nowhere'])
+    datasets.Datasets(no_encoder(), {}).read([tmp_path / 'nowhere'])
+
+
+@pytest.mark.parametrize('others, expected', [((), 5.0), ((7,), 6.0)])
+def test_the_cost_of_failure_is_the_mean_length_of_successful_demonstrations(others, expected):
+  episodes = [make_episode(number, length=length) for number, length in enumerate((5, *others))]
+  failed = make_episode(8, length=30)
+  failed.end_reason[-1] = types.EndReason.FAILURE
+  helped = make_episode(9, length=20)
+  helped.source[10:] = types.Source.HUMAN
+  steps = tiny.make_steps([failed, *episodes, helped])
+  config = laundry.get_config('sim')
+  assert datasets.cost_of_failure(config, steps) == expected
+  config.fail.lengths = 2.0
+  assert datasets.cost_of_failure(config, steps) == 2 * expected
+  config.fail.cost = 11.0
+  assert datasets.cost_of_failure(config, steps) == 11
+  config.fail.cost = 0.0
+  with pytest.raises(ValueError, match='hold no demonstration; give config.fail.cost'):
+    datasets.cost_of_failure(config, tiny.make_steps([helped]))
+
+
+def test_training_on_given_episodes_leaves_tensorflow_alone(tmp_path):
+  directory = write(tmp_path / 'one', make_episode(0))
+  program = (
+    'import sys, pathlib, types\n'
+    'from aloe_jax import datasets, train\n'
+    'from experiments import laundry\n'
+    "experiment = types.SimpleNamespace(encoder=None, config=laundry.get_config('sim'))\n"
+    f"steps = datasets.Datasets(experiment, {{}}).read([pathlib.Path('{directory}')])\n"
+    "assert len(steps) == 4 and 'tensorflow' not in sys.modules\n"
+  )
+  subprocess.run([sys.executable, '-c', program], check=True, cwd=ROOT)

@@ -175,7 +175,7 @@ def test_with_and_without_a_bank_equal_noise_gives_equal_targets():
   rng = np.random.default_rng(0)
   ends = [types.EndReason.NONE] * 9 + [types.EndReason.SUCCESS]
   chunking = replay.Chunking(tiny.HORIZON, tiny.HORIZON, 0.9, 5.0)
-  buffer = replay.Replay([tiny.make_episode(rng, ends)], tiny.INPUTS, chunking)
+  buffer = replay.Replay(tiny.make_steps([tiny.make_episode(rng, ends)]), tiny.INPUTS, chunking)
   policy = tiny.make_policy(
     params=state.actor_ema, actor=learner.networks.actor, flow_steps=SETTINGS['flow_steps']
   )

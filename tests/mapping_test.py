@@ -199,3 +199,20 @@ def test_lists_of_varying_length_and_wide_states_are_refused():
     mapping.resolve(MINIMAL | {'steps/list': ragged}, {'action': 'list'})
   with pytest.raises(ValueError, match='found 40 numbers a step .* expected at most 32'):
     mapping.resolve(MINIMAL | {'steps/wide': vector(33)}, {'state': ['wide', 'action']})
+
+
+def test_a_flat_table_of_texts_is_a_mapping():
+  fields = {
+    'head': 'observation/image',
+    'left_wrist': 'none',
+    'right_wrist': '',
+    'state': 'observation/a, observation/b',
+    'success': '',
+    'reward': 'none',
+  }
+  assert mapping.parse(fields) == {
+    'images': {'head': 'observation/image', 'left_wrist': None, 'right_wrist': ''},
+    'state': ['observation/a', 'observation/b'],
+    'success': '',
+    'reward': None,
+  }

@@ -45,7 +45,9 @@ ENCODE = tiny.INPUTS.tokenizer
 
 def make_replay(episodes, critic_horizon=2, **changes):
   chunking = replay.Chunking(tiny.HORIZON, critic_horizon, DISCOUNT, FAIL_COST)
-  return replay.Replay(episodes, dataclasses.replace(tiny.INPUTS, **changes), chunking)
+  return replay.Replay(
+    tiny.make_steps(episodes), dataclasses.replace(tiny.INPUTS, **changes), chunking
+  )
 
 
 def place(episodes, row):

@@ -159,7 +159,7 @@ def test_episodes_without_actions_are_refused_by_that_field(checkpoint, tmp_path
     features=tfds.features.FeaturesDict({'steps': steps}),
   )
   result = train_on(tmp_path / 'data', checkpoint, tmp_path)
-  command_line.assert_refused(result, f'{tmp_path}/data: steps/action is missing; the nearest')
+  command_line.assert_refused(result, f'{tmp_path}/data: action: found no field with a name')
 
 
 def test_a_chunk_longer_than_every_episode_is_refused(checkpoint, tmp_path):

@@ -93,9 +93,9 @@ def test_a_state_that_is_no_number_is_named_by_episode_and_step(refusal, tmp_pat
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(rlds, '_check', lambda episode, where: None)
     episodes = robot.write_episodes(tmp_path / 'nan', robot.make_episode(0), with_nan(1, step=5))
-  assert refusal(episodes=episodes).startswith(
-    f'error: {episodes}, episode 1, step 5: state: found NaN or infinity'
-  )
+  told = refusal(episodes=episodes)
+  assert told.startswith(f'error: {episodes}/')
+  assert 'record 1, episode 1, step 5: steps/observation/state: found NaN or infinity' in told
 
 
 def test_a_prompt_of_the_episodes_that_is_too_long_is_refused_before_training(refusal, tmp_path):
@@ -120,8 +120,8 @@ def test_episodes_without_a_camera_name_it(refusal, tmp_path):
   images = {camera: x for camera, x in episode.images.items() if camera != 'left_wrist'}
   episodes = robot.write_episodes(tmp_path / 'one', dataclasses.replace(episode, images=images))
   assert refusal(episodes=episodes).startswith(
-    f"error: {episodes}, episode 0: there are no pictures of the camera 'left_wrist' "
-    '(steps/observation/left_wrist_image)'
+    f"error: {episodes}: there are no pictures of the camera 'left_wrist'; name their field with "
+    'config.data.mapping.left_wrist, or leave'
   )
 
 

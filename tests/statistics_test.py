@@ -39,7 +39,7 @@ def test_a_short_episodes_statistics_are_those_worked_out_by_hand():
   episode = make_episode(
     [NONE, NONE, SUCCESS], [[1, 5], [3, 5], [4, 8]], [[2, 10], [3, 20], [7, 60]]
   )
-  stats = statistics.compute([episode], INPUTS, CHUNKING)
+  stats = statistics.compute(tiny.make_steps([episode]), INPUTS, CHUNKING)
   # Chunks of 3, 2 and 1 steps; the first number is relative to the state that each starts from.
   relative = [2 - 1, 3 - 1, 7 - 1, 3 - 3, 7 - 3, 7 - 4]
   absolute = [10, 20, 60, 20, 60, 60]
@@ -63,7 +63,7 @@ def test_no_chunk_reaches_into_another_fragment_or_past_a_cut(monkeypatch):
     for first, last in spans:
       for t in range(first, last):
         actions += [action[k] - [state[t, 0], 0] for k in range(t, min(t + 3, last))]
-  stats = statistics.compute(episodes, INPUTS, CHUNKING, told.append)
+  stats = statistics.compute(tiny.make_steps(episodes), INPUTS, CHUNKING, told.append)
   np.testing.assert_allclose(stats['actions'].mean, np.mean(actions, axis=0), atol=1e-6)
   np.testing.assert_allclose(stats['actions'].std, np.std(actions, axis=0), atol=1e-6)
   states = np.concatenate([episode.proprio[:, :2] for episode in episodes])
@@ -75,10 +75,10 @@ def test_what_is_normalised_by_them_has_mean_zero_and_deviation_one():
   rng = np.random.default_rng(2)
   state, action = 5 + 3 * rng.normal(size=(40, 2)), -2 + 7 * rng.normal(size=(40, 2))
   episodes = [make_episode([NONE] * 39 + [SUCCESS], state, action)]
-  stats = statistics.compute(episodes, INPUTS, CHUNKING)
+  stats = statistics.compute(tiny.make_steps(episodes), INPUTS, CHUNKING)
   scores = [normalize.ZScore(stats[key], key) for key in ('state', 'actions')]
   inputs = dataclasses.replace(INPUTS, state=scores[0], action=scores[1])
-  buffer = replay.Replay(episodes, inputs, CHUNKING)
+  buffer = replay.Replay(tiny.make_steps(episodes), inputs, CHUNKING)
   shown = buffer.observation(np.arange(40)).proprio
   chunk, valid = buffer.chunks(buffer.starts)
   for x in (shown[:, :2], chunk[valid]):

@@ -17,6 +17,7 @@ from aloe_jax import types
 from aloe_jax.agents import AGENTS
 from aloe_jax.agents import agent
 from aloe_jax.data import rlds
+from aloe_jax.data import steps
 from aloe_jax.models import critic
 from aloe_jax.models import small
 
@@ -186,6 +187,38 @@ def make_actor_batches(rng, count, size, weighted=True):
     weight=rng.random(batch).astype(np.float32) if weighted else None,
     row=np.tile(np.arange(size, dtype=np.int32), (count, 1)),
   )
+
+
+class Recorded:
+  """Episodes in memory, as `steps.Recording` has those of a dataset."""
+
+  def __init__(self, episodes):
+    lengths = [len(episode) for episode in episodes]
+    self.boundaries = np.cumsum([0, *lengths])
+    self.state = np.concatenate([episode.proprio for episode in episodes])
+    self.action = np.concatenate([episode.action for episode in episodes])
+    self.source = np.concatenate([episode.source for episode in episodes])
+    self.end_reason = np.concatenate([episode.end_reason for episode in episodes])
+    self.prompts = [episode.language_instruction for episode in episodes]
+    self.prompt = np.repeat(np.arange(len(episodes), dtype=np.int32), lengths)
+    self.reward = None
+    self.features = None
+    if episodes[0].features is not None:
+      self.features = np.concatenate([episode.features for episode in episodes])
+    self._episodes = episodes
+
+  def __len__(self):
+    return len(self.action)
+
+  def image(self, camera, row):
+    number = int(np.searchsorted(self.boundaries, row, side='right')) - 1
+    frames = (self._episodes[number].images or {}).get(camera)
+    return None if frames is None else frames[row - self.boundaries[number]]
+
+
+def make_steps(episodes):
+  """The steps of episodes, as the replay takes them."""
+  return steps.Steps([Recorded(episodes)])
 
 
 def make_episode(rng, end_reason, source=types.Source.DEMO, prompt='put it there'):

@@ -24,7 +24,7 @@ def make_buffer():
     tiny.make_episode(rng, [NONE] * 6 + [SUCCESS]),
     tiny.make_episode(rng, [NONE] * 3 + [FAILURE], source=types.Source.POLICY),
   ]
-  return replay.Replay(episodes, tiny.INPUTS, chunking)
+  return replay.Replay(tiny.make_steps(episodes), tiny.INPUTS, chunking)
 
 
 def make_bank(rows):

@@ -45,7 +45,7 @@ def common_format(frames: Frames) -> tuple[str, int, int]:
   formats = []
   for step, frame in enumerate(frames):
     try:
-      formats.append(_format(frame))
+      formats.append(frame_format(frame))
     except ValueError as error:
       raise ValueError(f'step {step}: found neither JPEG nor PNG ({error}).') from error
     if formats[-1] != formats[0]:
@@ -60,7 +60,8 @@ def _are_encoded(frames: Frames) -> bool:
   return isinstance(frames[0], bytes)
 
 
-def _format(frame: bytes) -> tuple[str, int, int]:
+def frame_format(frame: bytes) -> tuple[str, int, int]:
+  """Format, height and width of an encoded frame, from its header."""
   if frame.startswith(_PNG_SIGNATURE):
     return 'png', int.from_bytes(frame[20:24]), int.from_bytes(frame[16:20])
   height, width, *_ = simplejpeg.decode_jpeg_header(frame)

@@ -95,6 +95,11 @@ class Index:
   def __len__(self) -> int:
     return len(self.action)
 
+  @property
+  def key(self) -> str:
+    """Another one whenever the files or the mapping are others."""
+    return self._directory.name.rpartition('-')[2]
+
   def image(self, camera: str, row: int) -> bytes | np.ndarray | None:
     """An encoded image, or uint8 [H, W, 3] where pixels are stored, or None if it is missing.
 

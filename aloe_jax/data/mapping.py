@@ -144,6 +144,24 @@ def propose(leaves: _Leaves) -> dict[str, Any]:
   }
 
 
+def parse(fields: Mapping[str, str]) -> dict[str, Any]:
+  """The mapping that a flat table of texts stands for, such as a config's.
+
+  Args:
+    fields: {key or camera: a path, several with commas between, 'none', or ''}.
+  """
+
+  def value(text: str) -> Any:
+    if text == 'none':
+      return None
+    return [part.strip() for part in text.split(',')] if ',' in text else text
+
+  parsed: dict[str, Any] = {
+    key: value(text) for key, text in fields.items() if key not in types.CAMERAS
+  }
+  return parsed | {'images': {key: value(fields[key]) for key in types.CAMERAS if key in fields}}
+
+
 def resolve(leaves: _Leaves, mapping: Mapping[str, Any]) -> Resolved:
   """Finds and checks the fields that a mapping names; `{}` leaves all to the names in use.
 

@@ -3,22 +3,18 @@
 Legend of shapes: N rows (steps of all episodes laid end to end), n batches, B batch, h horizon.
 """
 
-from collections.abc import Iterable, Sequence
-from concurrent import futures
 import dataclasses
 import functools
-import os
 
 import jax
 import numpy as np
 
-from aloe_jax import images as images_lib
 from aloe_jax import inputs as inputs_lib
 from aloe_jax import rewards
 from aloe_jax import types
 from aloe_jax.data import fragments as fragments_lib
-from aloe_jax.data import image_codec
-from aloe_jax.data import rlds
+from aloe_jax.data import pictures as pictures_lib
+from aloe_jax.data import steps as steps_lib
 
 
 def sample_rows(rows: np.ndarray, seed: int, first: int, count: int) -> np.ndarray:
@@ -39,11 +35,15 @@ def sample_rows(rows: np.ndarray, seed: int, first: int, count: int) -> np.ndarr
   if not len(rows):
     raise ValueError('there is no row to sample: no chunk of the buffer is of the wanted kind.')
   passes = range(first // len(rows), -(-(first + count) // len(rows)))
-  orders = [
-    np.random.Generator(np.random.Philox(key=[seed, number])).permutation(rows) for number in passes
-  ]
+  orders = np.concatenate([_order(seed, number, len(rows)) for number in passes])
   start = first - passes.start * len(rows)
-  return np.concatenate(orders)[start : start + count]
+  return rows[orders[start : start + count]]
+
+
+@functools.lru_cache(4)
+def _order(seed: int, number: int, size: int) -> np.ndarray:
+  """The order of one pass over `size` rows, kept for the calls that share it."""
+  return np.random.Generator(np.random.Philox(key=[seed, number])).permutation(size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,43 +76,28 @@ class Replay:
   """All steps collected so far, D_i of Algorithm 1.
 
   Args:
-    episodes: as read from disk; at least one.
+    steps: of all datasets.
     inputs: how states, actions and prompts are put to the networks.
     chunking: how to cut and label them.
   """
 
-  def __init__(
-    self, episodes: Sequence[rlds.Episode], inputs: inputs_lib.Inputs, chunking: Chunking
-  ):
-    lengths = np.array([len(episode) for episode in episodes])
+  def __init__(self, steps: steps_lib.Steps, inputs: inputs_lib.Inputs, chunking: Chunking):
     self.chunking = chunking
-    self.source = np.concatenate([episode.source for episode in episodes])
-    self.end_reason = np.concatenate([episode.end_reason for episode in episodes])
+    self.source = steps.source
+    self.end_reason = steps.end_reason
+    self._steps = steps
     self._inputs = inputs
-    self._raw_proprio = np.concatenate([episode.proprio for episode in episodes])
-    self._proprio = inputs.proprio(self._raw_proprio)
-    self._features = None
-    if episodes[0].features is not None:
-      self._features = np.concatenate([episode.features for episode in episodes])
-    self._frames = {
-      camera: [frame for episode in episodes for frame in _frames(episode, camera)]
-      for camera in types.CAMERAS
-    }
-    self._action = np.concatenate([episode.action for episode in episodes])
-    self._prompts = sorted({episode.language_instruction for episode in episodes})
-    self._prompt = np.repeat(
-      [self._prompts.index(episode.language_instruction) for episode in episodes], lengths
-    )
-    inputs.check_prompts(self._prompts)
+    self._pictures = pictures_lib.Pictures(steps, inputs.image_size)
+    inputs.check_prompts(steps.prompts)
     self._tokens = None
     if not inputs.tokenizer.discrete_state:
-      self._tokens = inputs.prompts(self._prompts, None)
-    is_first = np.zeros(lengths.sum(), bool)
-    is_first[np.cumsum(lengths) - lengths] = True
+      self._tokens = inputs.prompts(steps.prompts, None)
     rules = dict(timeout=chunking.timeout, takeover=chunking.takeover)
-    self._fragments = fragments_lib.index(self.source, self.end_reason, is_first, **rules)
+    self._fragments = fragments_lib.index(self.source, self.end_reason, steps.is_first, **rules)
     fragments_lib.check_horizon(self._fragments.lengths, chunking.horizon)
-    reward = rewards.step_rewards(self.end_reason, fail_cost=chunking.fail_cost, **rules)
+    reward = steps.reward
+    if reward is None:
+      reward = rewards.step_rewards(self.end_reason, fail_cost=chunking.fail_cost, **rules)
     self._reward = reward * np.float32(chunking.reward_scale)
     self._returns = rewards.monte_carlo_returns(
       self._reward, self._fragments.last, chunking.discount
@@ -125,33 +110,21 @@ class Replay:
 
   def observation(self, rows: np.ndarray, *, images: bool = False) -> types.Observation:
     """What was seen at rows [B], with its decoded pictures if they are wanted."""
-    proprio = self._proprio[rows]
+    proprio = self._inputs.proprio(self._steps.proprio(rows))
+    prompt = self._steps.prompt[rows]
     if self._tokens is None:
-      prompts = [self._prompts[number] for number in self._prompt[rows]]
-      tokens, mask = self._inputs.prompts(prompts, proprio)
+      tokens, mask = self._inputs.prompts([self._steps.prompts[n] for n in prompt], proprio)
     else:
-      tokens, mask = (x[self._prompt[rows]] for x in self._tokens)
-    pictures, present = self._pictures(rows) if images else (None, None)
+      tokens, mask = (x[prompt] for x in self._tokens)
+    pictures, present = self._pictures.read(rows) if images else (None, None)
     return types.Observation(
       proprio=proprio,
       prompt_tokens=tokens,
       prompt_mask=mask,
-      features=None if self._features is None else self._features[rows],
+      features=self._steps.features(rows) if self._steps.has_features else None,
       images=pictures,
       image_masks=present,
     )
-
-  def _pictures(self, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """{camera: [B, H, W, 3] uint8} and {camera: [B] bool}; zeros where a camera is missing."""
-    size = self._inputs.image_size
-    pictures, present = {}, {}
-    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-      read = functools.partial(_picture, size=size)
-      for camera, frames in self._frames.items():
-        wanted = [frames[row] for row in rows]
-        pictures[camera] = np.stack(list(pool.map(read, wanted)))
-        present[camera] = np.array([frame is not None for frame in wanted])
-    return pictures, present
 
   def critic_batches(
     self,
@@ -261,20 +234,7 @@ class Replay:
     return self._chunks(rows, chunk), chunk.valid
 
   def _chunks(self, rows: np.ndarray, chunk: fragments_lib.Chunks) -> types.Array:
-    return self._inputs.chunk(self._action[chunk.action_row], self._raw_proprio[rows])
-
-
-def _frames(episode: rlds.Episode, camera: str) -> Iterable[bytes | np.ndarray | None]:
-  """One picture a step, as it is kept; None where the camera is missing."""
-  return (episode.images or {}).get(camera, [None] * len(episode))
-
-
-def _picture(frame: bytes | np.ndarray | None, size: int) -> np.ndarray:
-  """One picture as the actor sees it, [size, size, 3] uint8."""
-  if frame is None:
-    return np.zeros((size, size, 3), np.uint8)
-  picture = image_codec.decode(frame) if isinstance(frame, bytes) else frame
-  return images_lib.resize_with_pad(picture, size)
+    return self._inputs.chunk(self._steps.action(chunk.action_row), self._steps.proprio(rows))
 
 
 def _stack(batch, count: int, size: int):

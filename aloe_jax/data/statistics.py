@@ -1,18 +1,20 @@
 """Statistics of states and normalised chunks, as a robot's episodes have them (openpi's)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 import dataclasses
+
+import numpy as np
 
 from aloe_jax import inputs as inputs_lib
 from aloe_jax import normalize
 from aloe_jax.data import replay as replay_lib
-from aloe_jax.data import rlds
+from aloe_jax.data import steps as steps_lib
 
 ROWS = 1024  # chunks per update of the running statistics
 
 
 def compute(
-  episodes: Sequence[rlds.Episode],
+  steps: steps_lib.Steps,
   inputs: inputs_lib.Inputs,
   chunking: replay_lib.Chunking,
   progress: Callable[[int], None] = lambda steps: None,
@@ -23,7 +25,7 @@ def compute(
   past the end of a fragment do not count.
 
   Args:
-    episodes: as read from disk.
+    steps: of all datasets.
     inputs: of the robot; their normalisers are left out.
     chunking: how episodes are cut.
     progress: told the steps gone over.
@@ -33,11 +35,12 @@ def compute(
   """
   plain = normalize.Identity()
   inputs = dataclasses.replace(inputs, state=plain, action=plain)
-  buffer = replay_lib.Replay(episodes, inputs, chunking)
+  buffer = replay_lib.Replay(steps, inputs, chunking)
   state = normalize.RunningStats(inputs.state_size)
-  actions = normalize.RunningStats(episodes[0].action.shape[1])
-  for episode in episodes:
-    state.update(episode.proprio[:, : inputs.state_size])
+  actions = normalize.RunningStats(steps.action(np.arange(1)).shape[1])
+  for start in range(0, len(steps), ROWS):
+    rows = np.arange(start, min(start + ROWS, len(steps)))
+    state.update(steps.proprio(rows)[:, : inputs.state_size])
   for start in range(0, len(buffer.starts), ROWS):
     rows = buffer.starts[start : start + ROWS]
     chunk, valid = buffer.chunks(rows)

@@ -1,0 +1,125 @@
+"""The steps of several datasets laid end to end, read row by row from where they lie on disk."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from aloe_jax import types
+
+
+class Recording(Protocol):
+  """What is asked of one dataset of n steps; `index.Index` is one.
+
+  Attributes:
+    state: [n, S] float32.
+    action: [n, A] float32.
+    source: [n] int8, `types.Source`.
+    end_reason: [n] int8, `types.EndReason`.
+    prompt: [n] int32, positions in `prompts`.
+    prompts: the texts.
+    boundaries: [E + 1] int64; episode e has the rows from `boundaries[e]` to the next.
+    reward: [n] float32 as recorded, or None unless it is to be trusted.
+    features: [n, V, F], or None.
+  """
+
+  state: np.ndarray
+  action: np.ndarray
+  source: np.ndarray
+  end_reason: np.ndarray
+  prompt: np.ndarray
+  prompts: list[str]
+  boundaries: np.ndarray
+  reward: np.ndarray | None
+  features: np.ndarray | None
+
+  def __len__(self) -> int: ...
+
+  def image(self, camera: str, row: int) -> bytes | np.ndarray | None:
+    """An encoded picture, or uint8 [H, W, 3], or None if it is missing."""
+
+
+class Steps:
+  """D_i of Algorithm 1: N steps of all datasets together.
+
+  Small columns are held in memory; states, actions, features and pictures are read when asked
+  for, however large the datasets are.
+
+  Args:
+    recordings: the datasets, in order; at least one.
+    features: [n, V, F] of each, where a frozen encoder made them; by default those recorded.
+
+  Attributes:
+    source: [N] int8, `types.Source`.
+    end_reason: [N] int8, `types.EndReason`.
+    is_first: [N] bool, True on the first step of each episode.
+    prompts: all texts.
+    prompt: [N] int32, positions in `prompts`.
+    reward: [N] float32, or None unless every dataset's are to be trusted.
+  """
+
+  def __init__(
+    self, recordings: Sequence[Recording], features: Sequence[np.ndarray | None] | None = None
+  ):
+    self._recordings = list(recordings)
+    self._features = [r.features for r in recordings] if features is None else list(features)
+    self._offsets = np.cumsum([0] + [len(recording) for recording in recordings])
+    self.source = np.concatenate([recording.source for recording in recordings])
+    self.end_reason = np.concatenate([recording.end_reason for recording in recordings])
+    self.is_first = np.zeros(len(self), bool)
+    for recording, offset in zip(recordings, self._offsets[:-1], strict=True):
+      self.is_first[offset + recording.boundaries[:-1]] = True
+    self.prompts = sorted({prompt for recording in recordings for prompt in recording.prompts})
+    self.prompt = np.concatenate(
+      [
+        np.array([self.prompts.index(text) for text in recording.prompts], np.int32)[
+          recording.prompt
+        ]
+        for recording in recordings
+      ]
+    )
+    rewards = [recording.reward for recording in recordings]
+    trusted = [reward for reward in rewards if reward is not None]
+    self.reward = np.concatenate(trusted) if len(trusted) == len(rewards) else None
+
+  def __len__(self) -> int:
+    return int(self._offsets[-1])
+
+  @property
+  def has_features(self) -> bool:
+    """Whether every dataset has features."""
+    return all(features is not None for features in self._features)
+
+  def proprio(self, rows: np.ndarray) -> np.ndarray:
+    """[..., 32] float32 of rows [...], in the robot's units, zero padded."""
+    proprio = np.zeros((*rows.shape, types.PROPRIO_SIZE), np.float32)
+    for recording, here, own in self._parts(rows):
+      state = self._recordings[recording].state
+      proprio[here, : state.shape[1]] = state[own]
+    return proprio
+
+  def action(self, rows: np.ndarray) -> np.ndarray:
+    """[..., A] float32 of rows [...]."""
+    return self._gathered([recording.action for recording in self._recordings], rows)
+
+  def features(self, rows: np.ndarray) -> np.ndarray:
+    """[..., V, F] of rows [...]."""
+    return self._gathered(self._features, rows)
+
+  def image(self, camera: str, row: int) -> bytes | np.ndarray | None:
+    """A picture as it is kept, or None if it is missing; any number of threads may ask at once."""
+    recording = int(np.searchsorted(self._offsets, row, side='right')) - 1
+    return self._recordings[recording].image(camera, int(row - self._offsets[recording]))
+
+  def _parts(self, rows: np.ndarray):
+    """(recording, which of the rows [...] lie in it, their rows in it) of those with any."""
+    recording = np.searchsorted(self._offsets, rows, side='right') - 1
+    for number in np.unique(recording):
+      here = recording == number
+      yield number, here, rows[here] - self._offsets[number]
+
+  def _gathered(self, arrays, rows: np.ndarray) -> np.ndarray:
+    gathered = np.empty((*rows.shape, *arrays[0].shape[1:]), arrays[0].dtype)
+    for recording, here, own in self._parts(rows):
+      gathered[here] = arrays[recording][own]
+    return gathered

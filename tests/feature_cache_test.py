@@ -1,0 +1,55 @@
+"""Features on disk: computed once, and gone on with where a run was stopped."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aloe_jax.data import feature_cache
+
+SHAPE = (10, 2, 3)
+FEATURES = np.arange(60, dtype=np.float32).reshape(SHAPE)
+
+
+class Encoder:
+  """Gives the rows of FEATURES, and fails when asked for one row too many."""
+
+  def __init__(self, fails_at=None):
+    self.asked = []
+    self._fails_at = fails_at
+
+  def __call__(self, rows):
+    if self._fails_at in rows:
+      raise KeyboardInterrupt
+    self.asked += rows.tolist()
+    return FEATURES[rows]
+
+
+def build(path, encode, told=None):
+  progress = (told if told is not None else []).append
+  return feature_cache.build(path, SHAPE, encode, batch_size=4, progress=progress)
+
+
+def test_features_are_computed_in_batches_and_read_from_the_disk_afterwards(tmp_path):
+  encode, told = Encoder(), []
+  found = build(tmp_path / 'features.npy', encode, told)
+  assert found.dtype == jnp.bfloat16
+  np.testing.assert_array_equal(np.float32(found), FEATURES)
+  assert encode.asked == list(range(10))
+  assert told == [4, 8, 10]
+  again = Encoder()
+  np.testing.assert_array_equal(build(tmp_path / 'features.npy', again), found)
+  assert again.asked == []
+  assert [path.name for path in tmp_path.iterdir()] == ['features.npy']
+
+
+def test_a_stopped_computation_goes_on_after_its_last_whole_row(tmp_path):
+  path = tmp_path / 'features.npy'
+  with pytest.raises(KeyboardInterrupt):
+    build(path, Encoder(fails_at=9))
+  assert not path.exists()
+  (partial,) = tmp_path.iterdir()
+  with partial.open('ab') as file:
+    file.write(b'torn')  # a row that was cut off in the middle
+  encode = Encoder()
+  np.testing.assert_array_equal(np.float32(build(path, encode)), FEATURES)
+  assert encode.asked == [8, 9]
