@@ -7,10 +7,6 @@ import pathlib
 
 from aloe_jax.data import image_codec
 
-# A keyframe is looked for among decoding times, which run ahead of the times of display by the
-# frames that wait for a later one: at most 16 of them in H.264.
-_SEEK_MARGIN = 1.0  # seconds
-
 
 def read(path: str | os.PathLike, *, start: float, count: int, fps: float) -> list[bytes]:
   """Decodes consecutive frames, encoded as JPEGs one by one.
@@ -32,7 +28,7 @@ def read(path: str | os.PathLike, *, start: float, count: int, fps: float) -> li
     raise FileNotFoundError(f'{path}: the video is missing; copy it from its source.')
   half = 0.5 / fps
   found: list[bytes] = []
-  with contextlib.closing(_frames(path, start - _SEEK_MARGIN)) as frames:
+  with contextlib.closing(_frames(path, start - half)) as frames:
     for frame in frames:
       if frame.time < start - half:
         continue

@@ -1,0 +1,430 @@
+"""LeRobot datasets become RLDS: videos, image columns, tasks and ends of both versions."""
+
+import argparse
+import builtins
+import fractions
+import io
+import json
+import re
+import shutil
+
+import av
+import numpy as np
+from PIL import Image
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from aloe_jax import types
+from aloe_jax.data import image_codec
+from aloe_jax.data import index
+from aloe_jax.data.importers import command
+from aloe_jax.data.importers import lerobot
+from aloe_jax.data.importers import settings as settings_lib
+from aloe_jax.data.importers import video
+
+FPS = 10
+STEPS = (5, 7, 4)
+TASKS = ('fold the towel', 'fold the shirt')
+TASK = (0, 1, 0)  # of every episode
+HEAD, WRIST, SIDE = (f'observation.images.{name}' for name in ('cam_high', 'wrist', 'side'))
+FEATURES = (HEAD, WRIST, SIDE)
+
+
+def picture(episode, step, feature):
+  """[48, 64, 3], flat: the colour tells where it belongs, even after a lossy video."""
+  colour = (60 * episode + 40, 25 * step + 20, 60 * FEATURES.index(feature) + 40)
+  return np.full((48, 64, 3), colour, np.uint8)
+
+
+def numbers(episode):
+  rng = np.random.default_rng(episode)
+  shape = (STEPS[episode], 8)
+  return rng.normal(size=shape).astype(np.float32), rng.normal(size=shape).astype(np.float32)
+
+
+def write_video(path, pictures, codec='libx264', options=()):
+  """By default one keyframe, then B-frames: no frame can be decoded without those before it."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with av.open(str(path), 'w') as container:
+    stream = container.add_stream(codec, rate=FPS, options=dict(options))
+    stream.height, stream.width = pictures[0].shape[:2]
+    stream.pix_fmt = 'yuv420p'
+    stream.time_base = fractions.Fraction(1, FPS)
+    for pixels in pictures:
+      container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format='rgb24')))
+    container.mux(stream.encode())
+
+
+def png(pixels):
+  buffer = io.BytesIO()
+  Image.fromarray(pixels).save(buffer, 'png')
+  return buffer.getvalue()
+
+
+def rows(episode, images=(), **more):
+  """The table of an episode, as LeRobot's writer makes it."""
+  length = STEPS[episode]
+  state, action = numbers(episode)
+  vector = pa.list_(pa.float32(), 8)
+  columns = {
+    'observation.state': pa.array(state.tolist(), vector),
+    'action': pa.array(action.tolist(), vector),
+    'timestamp': pa.array(np.arange(length) / FPS, pa.float32()),
+    'frame_index': np.arange(length),
+    'episode_index': np.full(length, episode),
+    'index': sum(STEPS[:episode]) + np.arange(length),
+    'task_index': np.full(length, TASK[episode]),
+  }
+  for feature in images:
+    columns[feature] = pa.array(
+      [
+        {'bytes': png(picture(episode, t, feature)), 'path': f'frame_{t:06d}.png'}
+        for t in range(length)
+      ],
+      pa.struct({'bytes': pa.binary(), 'path': pa.string()}),
+    )
+  return pa.table(columns | {name: pa.array(values) for name, values in more.items()})
+
+
+def write_parquet(path, table, **options):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  pq.write_table(table, path, **options)
+
+
+def write_info(directory, version, dtype, **more):
+  images = {name: {'dtype': dtype, 'shape': [48, 64, 3]} for name in FEATURES}
+  numbers = {'dtype': 'float32', 'shape': [8], 'names': None}
+  info = {
+    'codebase_version': version,
+    'robot_type': 'aloha',
+    'total_episodes': len(STEPS),
+    'total_frames': sum(STEPS),
+    'chunks_size': 2,
+    'fps': FPS,
+    'splits': {'train': f'0:{len(STEPS)}'},
+    'features': {'observation.state': numbers, 'action': numbers, **images},
+  }
+  (directory / 'meta').mkdir(parents=True)
+  (directory / 'meta/info.json').write_text(json.dumps(info | more))
+
+
+def write_v2(directory, dtype, version='v2.1', **more):
+  """One parquet file an episode, two episodes a chunk; one video an episode and camera."""
+  write_info(
+    directory,
+    version,
+    dtype,
+    data_path='data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet',
+    video_path='videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4',
+  )
+  tasks = [{'task_index': number, 'task': task} for number, task in enumerate(TASKS)]
+  episodes = [
+    {'episode_index': number, 'tasks': [TASKS[TASK[number]]], 'length': length}
+    for number, length in enumerate(STEPS)
+  ]
+  for name, lines in (('tasks', tasks), ('episodes', episodes)):
+    text = ''.join(json.dumps(line) + '\n' for line in lines)
+    (directory / f'meta/{name}.jsonl').write_text(text)
+  for episode, length in enumerate(STEPS):
+    chunk = f'chunk-{episode // 2:03d}'
+    table = rows(
+      episode,
+      FEATURES if dtype == 'image' else (),
+      **{name: values[episode] for name, values in more.items()},
+    )
+    write_parquet(directory / f'data/{chunk}/episode_{episode:06d}.parquet', table)
+    for feature in FEATURES if dtype == 'video' else ():
+      write_video(
+        directory / f'videos/{chunk}/{feature}/episode_{episode:06d}.mp4',
+        [picture(episode, t, feature) for t in range(length)],
+      )
+
+
+def write_v3(directory, task_column='task'):
+  """Episodes 0 and 1 in one parquet file and one video a camera, episode 2 in the next ones."""
+  write_info(
+    directory,
+    'v3.0',
+    'video',
+    data_path='data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet',
+    video_path='videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4',
+  )
+  tasks = pa.table({'task_index': [0, 1], task_column: list(TASKS)})
+  write_parquet(directory / 'meta/tasks.parquet', tasks)
+  starts = (0.0, STEPS[0] / FPS, 0.0)
+  columns = {
+    'episode_index': [0, 1, 2],
+    'tasks': [[TASKS[task]] for task in TASK],
+    'length': list(STEPS),
+    'stats/action/mean': [[0.0] * 8] * 3,
+  }
+  for feature in FEATURES:
+    columns |= {
+      f'videos/{feature}/chunk_index': [0, 0, 0],
+      f'videos/{feature}/file_index': [0, 0, 1],
+      f'videos/{feature}/from_timestamp': list(starts),
+      f'videos/{feature}/to_timestamp': [s + n / FPS for s, n in zip(starts, STEPS, strict=True)],
+    }
+  write_parquet(directory / 'meta/episodes/chunk-000/file-000.parquet', pa.table(columns))
+  for file, episodes in enumerate([(0, 1), (2,)]):
+    table = pa.concat_tables([rows(episode) for episode in episodes])
+    path = directory / f'data/chunk-000/file-{file:03d}.parquet'
+    write_parquet(path, table, row_group_size=4)
+    for feature in FEATURES:
+      write_video(
+        directory / f'videos/{feature}/chunk-000/file-{file:03d}.mp4',
+        [picture(episode, t, feature) for episode in episodes for t in range(STEPS[episode])],
+      )
+
+
+def run_import(source, target, *arguments):
+  parser = argparse.ArgumentParser()
+  command.add(parser.add_subparsers())
+  line = ['import', str(source), '--from', 'lerobot', '--to', str(target), '--name', 'towels']
+  parsed = parser.parse_args([*line, *arguments])
+  parsed.run(parsed)
+
+
+def read(directory, **changes):
+  return list(lerobot.Dataset(directory, settings_lib.Settings(**changes)))
+
+
+def refusal(directory, **changes):
+  with pytest.raises((ValueError, OSError)) as refused:
+    read(directory, **changes)
+  return str(refused.value)
+
+
+def assert_imported(target, cameras, atol):
+  found = index.load(target, {})
+  np.testing.assert_array_equal(found.boundaries, np.cumsum([0, *STEPS]))
+  state, action = (np.concatenate(arrays) for arrays in zip(*map(numbers, range(3)), strict=True))
+  np.testing.assert_array_equal(found.state[:, :8], state)
+  np.testing.assert_array_equal(found.state[:, 8:], 0)
+  np.testing.assert_array_equal(found.action, action)
+  prompts = [found.prompts[number] for number in found.prompt]
+  assert prompts == [TASKS[TASK[e]] for e, length in enumerate(STEPS) for _ in range(length)]
+  paths = [episode.metadata['file_path'] for episode in found.episodes()]
+  assert paths == [f'dataset/episode_{episode:06d}' for episode in range(3)]
+  assert found.cameras == tuple(cameras)
+  for episode, length in enumerate(STEPS):
+    for step in range(length):
+      for camera, feature in cameras.items():
+        pixels = image_codec.decode(found.image(camera, int(found.boundaries[episode]) + step))
+        expected = picture(episode, step, feature)
+        np.testing.assert_allclose(pixels.astype(int), expected, atol=atol)
+  return found
+
+
+@pytest.fixture(scope='module')
+def v2(tmp_path_factory):
+  directory = tmp_path_factory.mktemp('v2') / 'dataset'
+  write_v2(directory, 'video')
+  return directory
+
+
+@pytest.fixture(scope='module')
+def v3(tmp_path_factory):
+  directory = tmp_path_factory.mktemp('v3') / 'dataset'
+  write_v3(directory)
+  return directory
+
+
+@pytest.fixture
+def copy(v3, tmp_path):
+  return shutil.copytree(v3, tmp_path / 'dataset')
+
+
+def test_version_2_with_a_video_an_episode_arrives(v2, tmp_path, capsys):
+  run_import(v2, tmp_path / 'out', '--end-reason', 'success')
+  found = assert_imported(tmp_path / 'out', {'head': HEAD, 'left_wrist': WRIST}, atol=6)
+  ends = np.zeros(16)
+  ends[[4, 11, 15]] = types.EndReason.SUCCESS
+  np.testing.assert_array_equal(found.end_reason, ends)
+  np.testing.assert_array_equal(found.source, types.Source.DEMO)
+  printed = capsys.readouterr().out
+  assert re.search(r'import: 3/3 episodes, .*frames/s \d', printed)
+  assert '3 episodes, 16 steps' in printed
+  assert f'images left out: {SIDE}' in printed
+
+
+def test_version_3_with_several_episodes_a_video_arrives(v3, tmp_path):
+  arguments = ('--camera', f'head={SIDE}', '--camera', f'right_wrist={WRIST}', '--source', 'human')
+  run_import(v3, tmp_path / 'out', *arguments)
+  found = assert_imported(tmp_path / 'out', {'head': SIDE, 'right_wrist': WRIST}, atol=6)
+  ends = np.zeros(16)
+  ends[[4, 11, 15]] = types.EndReason.CUT  # a success is never guessed
+  np.testing.assert_array_equal(found.end_reason, ends)
+  np.testing.assert_array_equal(found.source, types.Source.HUMAN)
+
+
+def test_image_columns_arrive_without_a_loss(tmp_path):
+  write_v2(tmp_path / 'dataset', 'image', version='v2.0')
+  run_import(tmp_path / 'dataset', tmp_path / 'out')
+  assert_imported(tmp_path / 'out', {'head': HEAD, 'left_wrist': WRIST}, atol=0)
+
+
+def test_the_index_of_the_tasks_may_have_no_name(tmp_path):
+  write_v3(tmp_path / 'dataset', task_column='__index_level_0__')
+  prompts = [episode.language_instruction for episode in read(tmp_path / 'dataset')]
+  assert prompts == [TASKS[task] for task in TASK]
+
+
+def each(*values):
+  """A column of every episode: `values` at their last steps, 0 or False before."""
+  return [
+    [type(last)(0)] * (length - 1) + [last] for last, length in zip(values, STEPS, strict=True)
+  ]
+
+
+@pytest.mark.parametrize(
+  'columns, expected',
+  [
+    ({'next.success': each(True, False, True)}, ('SUCCESS', 'FAILURE', 'SUCCESS')),
+    (
+      {'next.success': each(True, False, False), 'next.done': each(True, True, False)},
+      ('SUCCESS', 'FAILURE', 'CUT'),
+    ),
+    ({'next.reward': each(1.0, 0.0, 1.0)}, ('SUCCESS', 'TIMEOUT', 'SUCCESS')),
+    ({'next.reward': each(0.7, 2.0, 0.0)}, ('TIMEOUT', 'TIMEOUT', 'TIMEOUT')),
+    (
+      {'next.reward': each(1.0, 1.0, 1.0), 'next.success': each(False, True, False)},
+      ('FAILURE', 'SUCCESS', 'FAILURE'),
+    ),
+    ({'next.done': each(True, True, True)}, ('TIMEOUT', 'TIMEOUT', 'TIMEOUT')),
+    (
+      {'next.success': [[[x] for x in e] for e in each(True, False, True)]},  # of shape [1]
+      ('SUCCESS', 'FAILURE', 'SUCCESS'),
+    ),
+  ],
+)
+def test_episodes_end_as_their_rows_say_or_else_as_the_settings_do(columns, expected, tmp_path):
+  write_v2(tmp_path / 'dataset', 'image', **columns)
+  episodes = read(tmp_path / 'dataset', end_reason=types.EndReason.TIMEOUT)
+  assert [types.EndReason(episode.end_reason[-1]).name for episode in episodes] == list(expected)
+  assert not any(episode.end_reason[:-1].any() for episode in episodes)
+
+
+def test_one_prompt_may_be_given_for_all(copy):
+  (copy / 'meta/tasks.parquet').unlink()
+  write_parquet(copy / 'meta/tasks.parquet', pa.table({'task_index': [7], 'task': ['']}))
+  assert 'task_index: found 0, for which meta/ holds no text; pass --prompt' in refusal(copy)
+  assert {episode.language_instruction for episode in read(copy, prompt='fold')} == {'fold'}
+
+
+def test_an_episode_of_several_tasks_is_refused(copy):
+  table = pa.concat_tables([rows(0), rows(1)])
+  task = pa.array([0, 1, 1, 1, 1] + [1] * 7)
+  table = table.set_column(table.column_names.index('task_index'), 'task_index', task)
+  write_parquet(copy / 'data/chunk-000/file-000.parquet', table)
+  assert refusal(copy).startswith(
+    f'{copy}/data/chunk-000/file-000.parquet, episode 0: task_index: found [0, 1], expected one'
+  )
+
+
+def test_features_of_other_names_can_be_chosen(copy):
+  path = copy / 'meta/info.json'
+  path.write_text(path.read_text().replace('"observation.state"', '"qpos"'))
+  assert refusal(copy).startswith(
+    f'{path}: features: found action, observation.images.cam_high, observation.images.side, '
+    'observation.images.wrist, qpos, expected observation.state or state; choose one by --state'
+  )
+  for name in ('file-000', 'file-001'):
+    file = copy / f'data/chunk-000/{name}.parquet'
+    table = pq.read_table(file)
+    names = ['qpos' if x == 'observation.state' else x for x in table.column_names]
+    write_parquet(file, table.rename_columns(names))
+  first = read(copy, state='qpos')[0]
+  np.testing.assert_array_equal(first.proprio[:, :8], numbers(0)[0])
+
+
+def test_cameras_without_a_name_in_use_have_to_be_chosen(copy):
+  path = copy / 'meta/info.json'
+  text = path.read_text()
+  renamed = text.replace('cam_high', 'a').replace('wrist', 'b').replace('side', 'c')
+  path.write_text(renamed.replace('"dtype": "video"', '"dtype": "image"'))
+  assert '--camera head=observation.images.a' in refusal(copy)
+  path.write_text(text)
+  assert refusal(copy, cameras={'head': 'top'}).startswith(
+    f'{path}: features: top: found no such images, expected one of {HEAD}, {SIDE}, {WRIST}'
+  )
+
+
+def test_an_episode_may_go_on_in_the_next_file(copy):
+  table = pa.concat_tables([rows(episode) for episode in range(3)])
+  for file, part in enumerate([table.slice(0, 8), table.slice(8)]):
+    write_parquet(copy / f'data/chunk-000/file-{file:03d}.parquet', part)
+  assert [len(episode) for episode in read(copy)] == list(STEPS)
+
+
+def test_missing_and_surplus_rows_are_named(copy):
+  path = copy / 'data/chunk-000/file-001.parquet'
+  table = pq.read_table(path)
+  write_parquet(path, table.slice(1))
+  assert refusal(copy).startswith(f'{path}, episode 2: found 3 rows, expected 4 as in meta/')
+  path.unlink()
+  assert 'found no rows of episode 2, which meta/ holds' in refusal(copy)
+  write_parquet(path, pa.concat_tables([table, rows(0)]))
+  assert refusal(copy).startswith(f'{path}, episode 0: found rows of an episode that meta/ does')
+
+
+def test_broken_files_are_named(copy):
+  path = copy / 'data/chunk-000/file-001.parquet'
+  path.write_bytes(path.read_bytes()[:-20])
+  assert refusal(copy).startswith(f'{path}: the file is corrupt')
+  path = copy / f'videos/{HEAD}/chunk-000/file-000.mp4'
+  path.write_bytes(b'no video')
+  assert refusal(copy).startswith(f'{path}: the video cannot be decoded')
+  path.unlink()
+  assert refusal(copy).startswith(f'{path}: the video is missing')
+  (copy / 'meta/info.json').write_text('{"codebase_version": "v1.6", "features": {}, "fps": 10}')
+  assert "codebase_version: found 'v1.6', expected one of v2.0, v2.1, v3.0" in refusal(copy)
+  (copy / 'meta/info.json').write_text('{')
+  assert refusal(copy).startswith(f'{copy}/meta/info.json: found no valid JSON')
+  assert 'nowhere/meta/info.json: the file is missing; expected a LeRobot' in refusal(
+    copy / 'nowhere'
+  )
+
+
+def test_a_video_that_does_not_fit_the_steps_is_refused(tmp_path):
+  path = tmp_path / 'video.mp4'
+  write_video(path, [picture(0, t, HEAD) for t in range(6)])
+  with pytest.raises(ValueError, match=r'found 2 frames from 0.4000 s on, expected 3'):
+    video.read(path, start=0.4, count=3, fps=FPS)
+  with pytest.raises(ValueError, match=r'found a frame at 0.1000 s, expected one at 0.0500 s'):
+    video.read(path, start=0.0, count=3, fps=20)
+
+
+@pytest.mark.parametrize(
+  'codec, options',
+  [
+    ('libx264', {}),
+    ('libx264', {'g': '2'}),
+    ('libx264', {'g': '8', 'bf': '5', 'b_strategy': '0'}),
+    ('libsvtav1', {'g': '2'}),
+    ('mpeg4', {}),
+  ],
+)
+def test_frames_are_found_by_their_time_in_any_codec(codec, options, tmp_path, monkeypatch):
+  monkeypatch.setenv('SVT_LOG', '0')
+  path = tmp_path / 'video.mp4'
+  colours = [picture(t % 3, t % 8, FEATURES[t % 2]) for t in range(40)]
+  write_video(path, colours, codec, options)
+  for first in (0, 7, 23, 31):
+    frames = video.read(path, start=first / FPS, count=9, fps=FPS)
+    for frame, expected in zip(frames, colours[first : first + 9], strict=True):
+      np.testing.assert_allclose(image_codec.decode(frame).astype(int), expected, atol=12)
+
+
+def test_it_is_said_how_to_install_what_decodes_videos(v2, tmp_path, monkeypatch):
+  original = builtins.__import__
+
+  def without_av(name, *arguments, **options):
+    if name == 'av':
+      raise ModuleNotFoundError("No module named 'av'")
+    return original(name, *arguments, **options)
+
+  monkeypatch.setattr(builtins, '__import__', without_av)
+  with pytest.raises(SystemExit, match=r"install it with pip install 'aloe_jax\[import\]'"):
+    run_import(v2, tmp_path / 'out')
