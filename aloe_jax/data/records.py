@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 import dataclasses
 import pathlib
 
+import numpy as np
+
 from aloe_jax.data import array_record
 from aloe_jax.data import columns as columns_lib
 from aloe_jax.data import features
@@ -38,6 +40,16 @@ class Read:
     """The record, for messages."""
     number = '' if self.record is None else f', record {self.record.number}'
     return f'{self.path}{number}, episode {self.episode}'
+
+  def frame(self, camera: str, step: int) -> bytes | np.ndarray | None:
+    """An encoded picture, or uint8 [H, W, 3] where pixels are stored, or None if it is missing."""
+    assert self.columns is not None
+    assert self.record is not None
+    images = self.columns.images.get(camera)
+    if images is None or isinstance(images, np.ndarray):
+      return images if images is None else images[step]
+    offset, length = images[step]
+    return bytes(self.record.payload[offset : offset + length]) or None
 
 
 def read(

@@ -1,0 +1,202 @@
+"""Looks at datasets before anything is trained on them, and makes them of other formats.
+
+python -m aloe_jax.data inspect DIR --picture frames.png
+python -m aloe_jax.data validate DIR DIR
+python -m aloe_jax.data stats DIR DIR --to norm_stats.json
+python -m aloe_jax.data import --from lerobot SRC --to DIR --name fold_laundry
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+import contextlib
+import json
+import pathlib
+import sys
+from typing import Any
+
+from aloe_jax import normalize
+from aloe_jax import progress
+from aloe_jax import types
+from aloe_jax.data import contact_sheet
+from aloe_jax.data import dataset_statistics
+from aloe_jax.data import features
+from aloe_jax.data import inspection
+from aloe_jax.data import mapping as mappings
+from aloe_jax.data import validation
+from aloe_jax.data.importers import command as import_command
+
+
+def main() -> None:
+  """Runs the command of the command line; an error about its data is one message."""
+  arguments = _parser().parse_args()
+  try:
+    arguments.run(arguments)
+  except (ImportError, OSError, ValueError) as error:
+    sys.exit(f'error: {error}')
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog='python -m aloe_jax.data', description='Looks at RLDS datasets, and makes them.'
+  )
+  subparsers = parser.add_subparsers(title='commands', required=True)
+  inspect = subparsers.add_parser(
+    'inspect',
+    help='what a dataset holds and how it would be read',
+    description='Shows fields, splits, the proposed mapping and what it makes of the episodes.',
+  )
+  inspect.add_argument('directory', metavar='DIR', help='holds dataset_info.json')
+  inspect.add_argument(
+    '--picture', metavar='PNG', type=pathlib.Path, help='draw the first, middle and last step'
+  )
+  inspect.add_argument('--episode', type=int, default=0, help='to draw (default: %(default)s)')
+  inspect.add_argument('--overwrite', action='store_true', help='replace an old picture')
+  _add_reading(inspect, 'train')
+  inspect.set_defaults(run=_inspect)
+
+  validate = subparsers.add_parser(
+    'validate',
+    help='reads every byte and lists all that is wrong',
+    description='Reads every byte, decodes every picture and lists all that is wrong; ends with '
+    'status 1 if anything is.',
+  )
+  validate.add_argument('directories', metavar='DIR', nargs='+', help='holds dataset_info.json')
+  _add_reading(validate, None)
+  validate.set_defaults(run=_validate)
+
+  stats = subparsers.add_parser(
+    'stats',
+    help='norm_stats.json of states and action chunks',
+    description='Computes what states and actions are normalised by, as openpi does.',
+  )
+  stats.add_argument('directories', metavar='DIR', nargs='+', help='holds dataset_info.json')
+  stats.add_argument(
+    '--to', metavar='FILE', type=pathlib.Path, required=True, help='norm_stats.json'
+  )
+  stats.add_argument('--overwrite', action='store_true', help='replace an old file')
+  stats.add_argument('--chunk', type=int, default=50, help='steps (default: %(default)s)')
+  stats.add_argument(
+    '--delta',
+    type=int,
+    nargs='*',
+    default=(),
+    metavar='N',
+    help='runs of relative (6) and absolute (-1) numbers of an action; by default all are absolute',
+  )
+  stats.add_argument('--state-size', type=int, help='numbers of the state; by default all')
+  stats.add_argument('--cache', metavar='DIR', help='of indices; by default beside a dataset')
+  _add_reading(stats, 'train')
+  stats.set_defaults(run=_stats)
+
+  import_command.add(subparsers)
+  return parser
+
+
+def _add_reading(parser: argparse.ArgumentParser, split: str | None) -> None:
+  """Options on what is read, the same for all commands."""
+  shown = 'all' if split is None else split
+  parser.add_argument('--split', default=split, help=f'to read (default: {shown})')
+  parser.add_argument('--json', action='store_true', help='print JSON and nothing else')
+  group = parser.add_argument_group(
+    'mapping', "fields of the dataset, several with commas between, or 'none'; default: by name"
+  )
+  for key in (*types.CAMERAS, *(key for key in mappings.KEYS if key != 'images')):
+    group.add_argument(f'--mapping.{key}', metavar='FIELD', default='')
+
+
+def _mapping(arguments: argparse.Namespace) -> dict[str, Any]:
+  prefix = 'mapping.'
+  options = vars(arguments).items()
+  return mappings.parse({k.removeprefix(prefix): v for k, v in options if k.startswith(prefix)})
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+  if arguments.picture:
+    _check_is_new(arguments.picture, arguments.overwrite)
+  with _reading(arguments, arguments.directory) as advance:
+    found = inspection.inspect(
+      arguments.directory,
+      _mapping(arguments),
+      split=arguments.split,
+      episode=arguments.episode,
+      progress=advance,
+    )
+  if arguments.json:
+    print(json.dumps(found.to_json(), indent=2))
+  else:
+    found.show(progress.CONSOLE)
+  if found.problem:
+    raise ValueError(f'{arguments.directory}: {found.problem}')
+  if arguments.picture:
+    if found.scene is None:
+      raise ValueError(f'{arguments.directory}, episode {arguments.episode}: there is no picture.')
+    contact_sheet.write(arguments.picture, found.scene)
+
+
+def _validate(arguments: argparse.Namespace) -> None:
+  reports: list[validation.Report] = []
+  for directory in arguments.directories:
+    try:
+      with _reading(arguments, directory) as advance:
+        reports += validation.validate(
+          directory, _mapping(arguments), split=arguments.split, progress=advance
+        )
+    except (OSError, ValueError) as error:
+      problem = validation.Problem(str(error))
+      reports.append(validation.Report(directory, arguments.split or '', problems=[problem]))
+  validation.compare_widths(reports)
+  problems = sum(len(report.problems) for report in reports)
+  if arguments.json:
+    print(json.dumps([report.to_json() for report in reports], indent=2))
+  else:
+    for report in reports:
+      report.show(progress.CONSOLE)
+    progress.CONSOLE.print(f'{problems or "No"} problem{"s" * (problems != 1)} found.')
+  if problems:
+    sys.exit(1)
+
+
+def _stats(arguments: argparse.Namespace) -> None:
+  _check_is_new(arguments.to, arguments.overwrite)
+  found = dataset_statistics.compute(
+    arguments.directories,
+    _mapping(arguments),
+    split=arguments.split,
+    cache=arguments.cache,
+    chunk=arguments.chunk,
+    delta=tuple(arguments.delta),
+    state_size=arguments.state_size,
+    bar=_silent if arguments.json else progress.bar,
+  )
+  normalize.write(arguments.to, found)
+  if arguments.json:
+    print(json.dumps(normalize.to_json(found), indent=2))
+    return
+  for key, stats in found.items():
+    progress.CONSOLE.print(dataset_statistics.table(key, stats))
+  progress.CONSOLE.print(f'Kept in {arguments.to}', soft_wrap=True)
+
+
+def _check_is_new(path: pathlib.Path, overwrite: bool) -> None:
+  if path.exists() and not overwrite:
+    raise FileExistsError(f'{path} exists already; remove it or pass --overwrite.')
+
+
+def _reading(arguments: argparse.Namespace, directory: str):
+  """A bar over the records of a dataset; none if JSON is all that may be printed."""
+  splits = features.read(directory).splits
+  names = splits if arguments.split is None else [arguments.split]
+  total = sum(shard.num_records for name in names for shard in splits.get(name, []))
+  bar = _silent if arguments.json else progress.bar
+  return bar(f'Read {directory}', total, 'episodes')
+
+
+@contextlib.contextmanager
+def _silent(what: str, total: int | None, unit: str) -> Iterator[Callable[..., None]]:
+  """A bar that is not shown."""
+  del what, total, unit
+  yield lambda done: None
+
+
+if __name__ == '__main__':
+  main()
