@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 
+import command_line
 import numpy as np
 from PIL import Image
 import pytest
@@ -228,14 +229,14 @@ def test_a_folder_without_episodes_is_refused(tmp_path):
 def test_nothing_is_left_of_an_import_that_fails(folder, tmp_path):
   (folder / 'episode_1/episode.json').unlink()
   arguments = parse(folder, '--from', 'plain', '--to', tmp_path / 'out', '--name', 'towels')
-  with pytest.raises(SystemExit, match='error: .*episode_1/episode.json: prompt: found none'):
+  with pytest.raises(ValueError, match='episode_1/episode.json: prompt: found none'):
     arguments.run(arguments)
   assert [path.name for path in tmp_path.iterdir()] == ['recordings']
 
 
 def test_a_directory_that_exists_is_refused_before_anything_is_read(tmp_path):
   arguments = parse(tmp_path / 'nowhere', '--from', 'plain', '--to', tmp_path, '--name', 'towels')
-  with pytest.raises(SystemExit, match='exists already'):
+  with pytest.raises(FileExistsError, match='exists already'):
     arguments.run(arguments)
 
 
@@ -245,3 +246,13 @@ def test_a_camera_that_the_model_does_not_know_is_refused(capsys):
   assert (
     "found 'nose=top', expected one of head, left_wrist, right_wrist" in capsys.readouterr().err
   )
+
+
+def test_the_command_line_imports_once_and_refuses_to_do_it_again(folder, tmp_path):
+  target = tmp_path / 'out'
+  arguments = ('import', str(folder), '--from=plain', f'--to={target}', '--name=towels')
+  status, printed, errors = command_line.run('data', *arguments)
+  assert status == 0, errors
+  assert 'import: 2/2 episodes' in printed
+  assert f'{target}: 2 episodes, 7 steps' in printed
+  command_line.assert_refused(command_line.run('data', *arguments), f'{target} exists already')

@@ -7,7 +7,6 @@ import argparse
 import collections
 from collections.abc import Iterator
 import pathlib
-import sys
 import time
 
 from aloe_jax import progress
@@ -71,14 +70,14 @@ def add(subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-  """Imports, and prints what there is now; an error is one message."""
-  try:
-    _import(arguments)
-  except (ModuleNotFoundError, OSError, ValueError) as error:
-    sys.exit(f'error: {error}')
+  """Imports, and prints what there is now.
 
-
-def _import(arguments: argparse.Namespace) -> None:
+  Raises:
+    FileExistsError: if the directory to make exists.
+    FileNotFoundError: if a file of the recordings is missing.
+    ModuleNotFoundError: if there are videos, and PyAV is not installed.
+    ValueError: naming the file and what is wrong in it.
+  """
   tfds_directory.check_is_new(arguments.to)
   settings = settings_lib.Settings(
     source=rlds.SOURCE_TEXT[arguments.source],
