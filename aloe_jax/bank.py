@@ -7,12 +7,15 @@ state value and the diagnostics. A bank belongs to one policy; from any other it
 from collections.abc import Callable
 import dataclasses
 import functools
+import hashlib
+import pathlib
 
 import jax
 import numpy as np
 
 from aloe_jax import policy as policy_lib
 from aloe_jax import types
+from aloe_jax.data import row_cache
 
 
 class StaleBankError(ValueError):
@@ -24,7 +27,7 @@ class Bank:
   """Sampled actions.
 
   Attributes:
-    action: [N, M, h, A] float32, M chunks at each row's state.
+    action: [N, M, h, A] float32, M chunks at each row's state, mapped from the disk.
     key: what they were drawn from.
   """
 
@@ -53,6 +56,7 @@ class Key:
     flow_steps: Euler steps of the sampler.
     samples: M.
     rows: N of the buffer.
+    data: digest of the buffer's datasets.
   """
 
   policy: str
@@ -60,27 +64,35 @@ class Key:
   flow_steps: int
   samples: int
   rows: int
+  data: str
+
+  @property
+  def name(self) -> str:
+    """Of the file that holds the bank."""
+    return f'bank-{hashlib.sha256(repr(self).encode()).hexdigest()[:16]}.npy'
 
 
-def make_key(policy: policy_lib.Policy, *, seed: int, samples: int, rows: int) -> Key:
+def make_key(policy: policy_lib.Policy, *, seed: int, samples: int, rows: int, data: str) -> Key:
   """The key that a bank of this policy has."""
-  return Key(policy_lib.fingerprint(policy.params), seed, policy.flow_steps, samples, rows)
+  return Key(policy_lib.fingerprint(policy.params), seed, policy.flow_steps, samples, rows, data)
 
 
 def draw(
   policy: policy_lib.Policy,
   observe: Callable[[np.ndarray], types.Observation],
   key: Key,
+  directory: pathlib.Path,
   *,
   batch_size: int,
   progress: Callable[[int], None],
 ) -> Bank:
-  """Sweeps the buffer once.
+  """Sweeps the buffer once, going on where a sweep of the same key was stopped.
 
   Args:
     policy: whose actions are drawn.
     observe: rows [B] to their observations.
     key: of this policy, from `make_key`.
+    directory: that holds the bank's file.
     batch_size: rows per call; the result does not depend on it.
     progress: told the rows done so far.
 
@@ -88,14 +100,21 @@ def draw(
     The bank of all N rows.
   """
   noise_key = jax.random.key(key.seed)
-  action = np.empty((key.rows, key.samples, *policy.chunk_shape), np.float32)
-  for start in range(0, key.rows, batch_size):
+
+  def sample(rows: np.ndarray) -> np.ndarray:
     # The last batch is filled up with the last row, so that one program serves them all.
-    rows = np.minimum(np.arange(start, start + batch_size), key.rows - 1)
-    drawn = _sample(policy, observe(rows), noise_key, rows.astype(np.int32), key.samples)
-    count = min(batch_size, key.rows - start)
-    action[start : start + count] = np.asarray(drawn)[:count]
-    progress(start + count)
+    filled = np.minimum(np.arange(rows[0], rows[0] + batch_size), key.rows - 1)
+    drawn = _sample(policy, observe(filled), noise_key, filled.astype(np.int32), key.samples)
+    return np.asarray(drawn)[: len(rows)]
+
+  action = row_cache.build(
+    directory / key.name,
+    (key.rows, key.samples, *policy.chunk_shape),
+    np.float32,
+    sample,
+    batch_size=batch_size,
+    progress=progress,
+  )
   return Bank(action, key)
 
 

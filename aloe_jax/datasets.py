@@ -4,6 +4,7 @@ import hashlib
 import pathlib
 from typing import Any
 
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
@@ -13,10 +14,10 @@ from aloe_jax import policy
 from aloe_jax import progress
 from aloe_jax import rewards
 from aloe_jax import types
-from aloe_jax.data import feature_cache
 from aloe_jax.data import index as index_lib
 from aloe_jax.data import mapping
 from aloe_jax.data import pictures
+from aloe_jax.data import row_cache
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.models import encoder as encoder_lib
 
@@ -60,6 +61,11 @@ class Datasets:
     self.open(directories)
     indices = [self._indices[directory] for directory in directories]
     return steps_lib.Steps(indices, [self._features[directory] for directory in directories])
+
+  def content(self, directory: pathlib.Path) -> str:
+    """A digest of the episodes of a directory; raises what `open` does."""
+    self.open([directory])
+    return self._indices[directory].content
 
   def _open(self, directory: pathlib.Path) -> index_lib.Index:
     config = self._experiment.config.data
@@ -119,7 +125,7 @@ class Datasets:
     self, directory: pathlib.Path, index: index_lib.Index, encoder: encoder_lib.Encoder
   ) -> np.ndarray:
     """[N, V, F] bfloat16, mapped from the disk: kept from before, or computed now."""
-    key = f'{encoder!r} {policy.fingerprint(self._encoder_params)} {index.key}'
+    key = f'{encoder!r} {policy.fingerprint(self._encoder_params)} {index.content}'
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     parent = pathlib.Path(self._experiment.config.data.cache or directory.parent)
     shape = (len(index), len(types.CAMERAS), encoder.width)
@@ -132,9 +138,10 @@ class Datasets:
       return self._experiment.encode(self._encoder_params, seen, present)
 
     with progress.bar(f'Encode {directory.name}', len(index), 'frames') as advance:
-      return feature_cache.build(
+      return row_cache.build(
         parent / f'{directory.name}.features-{digest}.npy',
         shape,
+        jnp.bfloat16,
         encode,
         batch_size=experiment_lib.FRAMES,
         progress=advance,

@@ -9,6 +9,7 @@ The same command goes on after the last of them, wherever it was stopped.
 import json
 import math
 import pathlib
+import shutil
 from typing import Any
 
 import jax
@@ -30,6 +31,7 @@ from aloe_jax import results
 from aloe_jax import start as start_lib
 from aloe_jax import types
 from aloe_jax import weights as weights_lib
+from aloe_jax.data import manifest
 from aloe_jax.data import replay
 from aloe_jax.data import rlds
 from aloe_jax.data import statistics
@@ -105,6 +107,8 @@ class Run:
     """Reads what there is on disk: data, its statistics, and the state to go on from."""
     experiment = self._experiment
     with config_lib.user_errors():
+      self._manifest = manifest.Manifest(self._workdir / 'manifest.json')
+      self._manifest.check(lambda path: self._datasets.content(self._workdir / path))
       steps = self._datasets.read(self._directories(0))
       self._fail_cost = datasets.cost_of_failure(self._config, steps)
       if self._stats is None and self._config.data.normalization != 'none':
@@ -145,7 +149,7 @@ class Run:
 
   def demonstrate(self) -> None:
     """Has the scripted human demonstrate until enough episodes succeed; keeps those."""
-    directory = self._directories(0)[0]
+    directory = self._directory(0)
     if directory.exists():
       return
     with config_lib.user_errors():
@@ -220,8 +224,9 @@ class Run:
     updates = self._config.actor.updates
     self._restart_actor(updates, self._config.actor.lr)
     self._train_actor(f'Actor {iteration}', iteration, updates, buffer, rows, weight)
-    self._bank = None  # of a policy that is no more
     self._save(number, 'actor', iteration)
+    self._bank = None  # of a policy that is no more
+    shutil.rmtree(self._workdir / 'bank', ignore_errors=True)
 
   def evaluate(self, iteration: int) -> None:
     """Success rate and throughput of the policy as it is now, on the same scenes every time."""
@@ -308,6 +313,7 @@ class Run:
       seed=self._seed(BANK, iteration),
       samples=config.samples,
       rows=len(buffer),
+      data=self._manifest.digest,
     )
 
     def observe(rows: np.ndarray):
@@ -317,7 +323,12 @@ class Run:
     if self._bank is None:
       with progress.bar(f'Bank {iteration}', len(buffer), 'states') as advance:
         self._bank = bank_lib.draw(
-          policy, observe, key, batch_size=config.batch_size, progress=advance
+          policy,
+          observe,
+          key,
+          self._workdir / 'bank',
+          batch_size=config.batch_size,
+          progress=advance,
         )
     self._bank.check(key)
     return self._bank
@@ -330,13 +341,23 @@ class Run:
     """Where D_i lies: what was given, then the demonstrations and every iteration's rollouts."""
     if not self._config.sim.task:
       return self._given()
-    return [self._directory(i) for i in range(iteration + 1)] + self._given()
+    return self._given() + [self._directory(i) for i in range(iteration + 1)]
+
+  def _listed(self, directory: pathlib.Path) -> str:
+    """How the manifest names a directory: the run's own move with the working directory."""
+    own = directory.is_relative_to(self._workdir)
+    return str(directory.relative_to(self._workdir) if own else directory.absolute())
 
   def _given(self) -> list[pathlib.Path]:
     return [pathlib.Path(path) for path in self._config.data.episodes]
 
   def _replay(self, iteration: int) -> replay.Replay:
-    steps = self._datasets.read(self._directories(iteration))
+    directories = self._directories(iteration)
+    steps = self._datasets.read(directories)
+    self._manifest.extend(
+      iteration,
+      {self._listed(directory): self._datasets.content(directory) for directory in directories},
+    )
     return replay.Replay(steps, self._inputs, self._chunking())
 
   def _compute_stats(self, steps: steps_lib.Steps) -> dict[str, normalize.Stats]:

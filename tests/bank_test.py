@@ -1,6 +1,8 @@
 """The action bank: a function of its key alone, and refused where the key is another."""
 
 import dataclasses
+import pathlib
+import tempfile
 
 import jax
 import numpy as np
@@ -30,9 +32,11 @@ def observe(rows: np.ndarray) -> types.Observation:
 
 
 def draw(policy, seed=SEED, batch_size=ROWS, rows=ROWS):
-  key = bank_lib.make_key(policy, seed=seed, samples=SAMPLES, rows=rows)
+  key = bank_lib.make_key(policy, seed=seed, samples=SAMPLES, rows=rows, data='d')
   done = []
-  bank = bank_lib.draw(policy, observe, key, batch_size=batch_size, progress=done.append)
+  with tempfile.TemporaryDirectory() as directory:
+    path = pathlib.Path(directory)
+    bank = bank_lib.draw(policy, observe, key, path, batch_size=batch_size, progress=done.append)
   return bank, done
 
 
@@ -65,7 +69,7 @@ def test_another_seed_draws_other_actions(policy):
 
 def test_the_bank_of_the_policy_in_use_passes(policy):
   bank, _ = draw(policy)
-  bank.check(bank_lib.make_key(policy, seed=SEED, samples=SAMPLES, rows=ROWS))
+  bank.check(bank_lib.make_key(policy, seed=SEED, samples=SAMPLES, rows=ROWS, data='d'))
 
 
 @pytest.mark.parametrize(
@@ -76,6 +80,7 @@ def test_the_bank_of_the_policy_in_use_passes(policy):
     ('flow_steps 2, but flow_steps 10', dict(flow_steps=10)),
     ('samples 3, but samples 8', dict(samples=8)),
     ('rows 7, but rows 9', dict(rows=9)),
+    ('data d, but data e', dict(data='e')),
   ],
 )
 def test_a_stale_bank_is_refused_and_what_differs_is_named(policy, what, changes):
@@ -88,5 +93,5 @@ def test_one_changed_parameter_makes_another_key(policy):
   leaves, structure = jax.tree.flatten(policy.params)
   leaves[-1] = leaves[-1] + 1e-3
   other = dataclasses.replace(policy, params=jax.tree.unflatten(structure, leaves))
-  keys = [bank_lib.make_key(p, seed=0, samples=1, rows=1) for p in (policy, other)]
+  keys = [bank_lib.make_key(p, seed=0, samples=1, rows=1, data='d') for p in (policy, other)]
   assert keys[0] != keys[1]

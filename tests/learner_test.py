@@ -169,7 +169,7 @@ def test_without_a_bank_the_step_draws_the_next_actions_that_its_state_determine
   assert_trees_close(step(learner, state, batches), step(learner, state, given))
 
 
-def test_with_and_without_a_bank_equal_noise_gives_equal_targets():
+def test_with_and_without_a_bank_equal_noise_gives_equal_targets(tmp_path):
   learner = tiny.make_learner(past_end='mask')
   state = tiny.make_state(learner)
   rng = np.random.default_rng(0)
@@ -188,8 +188,10 @@ def test_with_and_without_a_bank_equal_noise_gives_equal_targets():
     return row_noise(jax.random.key(77), row, samples, chunk)
 
   with mock.patch.object(policy_lib, 'row_noise', of_one_key):
-    key = bank_lib.make_key(policy, seed=0, samples=1, rows=len(buffer))
-    bank = bank_lib.draw(policy, buffer.observation, key, batch_size=4, progress=lambda done: None)
+    key = bank_lib.make_key(policy, seed=0, samples=1, rows=len(buffer), data='')
+    bank = bank_lib.draw(
+      policy, buffer.observation, key, tmp_path, batch_size=4, progress=lambda done: None
+    )
     banked = buffer.critic_batches(0, 0, 1, 8, bank.action)
     sampled = buffer.critic_batches(0, 0, 1, 8, None)
     shown = sampled.next_observation.proprio

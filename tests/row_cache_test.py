@@ -1,10 +1,10 @@
-"""Features on disk: computed once, and gone on with where a run was stopped."""
+"""Rows on disk: computed once, and gone on with where a run was stopped."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aloe_jax.data import feature_cache
+from aloe_jax.data import row_cache
 
 SHAPE = (10, 2, 3)
 FEATURES = np.arange(60, dtype=np.float32).reshape(SHAPE)
@@ -24,9 +24,9 @@ class Encoder:
     return FEATURES[rows]
 
 
-def build(path, encode, told=None):
+def build(path, encode, told=None, dtype=jnp.bfloat16):
   progress = (told if told is not None else []).append
-  return feature_cache.build(path, SHAPE, encode, batch_size=4, progress=progress)
+  return row_cache.build(path, SHAPE, dtype, encode, batch_size=4, progress=progress)
 
 
 def test_features_are_computed_in_batches_and_read_from_the_disk_afterwards(tmp_path):
@@ -53,3 +53,9 @@ def test_a_stopped_computation_goes_on_after_its_last_whole_row(tmp_path):
   encode = Encoder()
   np.testing.assert_array_equal(np.float32(build(path, encode)), FEATURES)
   assert encode.asked == [8, 9]
+
+
+def test_types_that_numpy_knows_are_kept_as_they_are(tmp_path):
+  found = build(tmp_path / 'bank' / 'rows.npy', Encoder(), dtype=np.float32)
+  assert found.dtype == np.float32
+  np.testing.assert_array_equal(np.load(tmp_path / 'bank' / 'rows.npy'), FEATURES)

@@ -67,6 +67,8 @@ def after(finished, tmp_path):
       shutil.rmtree(workdir / 'checkpoints' / str(number))
     if checkpoint == 0:
       shutil.rmtree(workdir / 'episodes' / 'iteration_1')
+      listed = json.loads((workdir / 'manifest.json').read_text())
+      (workdir / 'manifest.json').write_text(json.dumps(listed[:1]))
     first = json.loads((workdir / 'evaluations.json').read_text())[:1]
     (workdir / 'evaluations.json').write_text(json.dumps(first))
     log = workdir / 'metrics' / 'metrics.jsonl'
@@ -106,6 +108,7 @@ def test_a_run_leaves_all_that_it_promises(finished):
     'curves.png',
     'episodes',
     'evaluations.json',
+    'manifest.json',
     'metrics',
   ]
   assert json.loads((workdir / 'config.json').read_text()) == json.loads(make_config().to_json())
@@ -139,6 +142,21 @@ def test_the_cost_of_failure_is_the_mean_length_of_the_demonstrations(finished):
   for number in range(3):
     meta = checkpoints.read_meta(finished[0] / 'checkpoints' / str(number))
     assert meta['fail_cost'] == pytest.approx(expected)
+
+
+def test_the_manifest_lists_what_each_iteration_added(finished):
+  listed = json.loads((finished[0] / 'manifest.json').read_text())
+  assert [(entry['path'], entry['iteration']) for entry in listed] == [
+    ('episodes/demonstrations', 0),
+    ('episodes/iteration_1', 1),
+  ]
+
+
+def test_a_run_whose_episodes_vanished_is_not_gone_on_with(after, capsys):
+  workdir = after(1)
+  shutil.rmtree(workdir / 'episodes' / 'iteration_1')
+  with pytest.raises(SystemExit, match='error: episodes/iteration_1 is no longer there; iteration'):
+    start(workdir)
 
 
 def test_metrics_follow_algorithm_1_and_count_every_update_once(finished):

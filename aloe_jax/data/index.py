@@ -27,7 +27,7 @@ from aloe_jax.data import features
 from aloe_jax.data import index_writer
 from aloe_jax.data import mapping as mappings
 
-_VERSION = 1
+_VERSION = 2
 _OPEN_FILES = 128  # at a time
 
 
@@ -65,6 +65,7 @@ class Index:
     prompts: the texts.
     cameras: that the mapping found; the others are missing at every step.
     skipped: one message for each record left out.
+    content: a digest of what was read from the records; a copy of the dataset has the same.
   """
 
   def __init__(self, directory: pathlib.Path, dataset: pathlib.Path):
@@ -90,15 +91,11 @@ class Index:
     self.prompts: list[str] = index['prompts']
     self.cameras: tuple[str, ...] = tuple(self._shapes)
     self.skipped: list[str] = index['skipped']
+    self.content: str = index['content']
     self._file = functools.lru_cache(_OPEN_FILES)(self._opened)
 
   def __len__(self) -> int:
     return len(self.action)
-
-  @property
-  def key(self) -> str:
-    """Another one whenever the files or the mapping are others."""
-    return self._directory.name.rpartition('-')[2]
 
   def image(self, camera: str, row: int) -> bytes | np.ndarray | None:
     """An encoded image, or uint8 [H, W, 3] where pixels are stored, or None if it is missing.

@@ -9,12 +9,15 @@ A directory holds, with N steps in E episodes:
     image_<camera>.npy [N]                           `IMAGE`: where the image lies
     images.bin                                       images that have no place of their own
     episodes.jsonl                                   file, record and metadata of every episode
-    index.json                                       prompts, files, cameras, skipped records
+    index.json                                       prompts, files, cameras, skipped records,
+                                                     and a digest of all that was read
 
 Memory does not grow with the dataset, only with its longest episode.
 """
 
 from collections.abc import Callable
+import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -105,6 +108,7 @@ class _Writer:
       name: growing_array.GrowingArray(directory / f'{name}.npy', shape, dtype)
       for name, (shape, dtype) in rows.items()
     }
+    self._content = hashlib.sha256(json.dumps(dataclasses.asdict(paths)).encode())
     self._images = (directory / 'images.bin').open('wb')
     self._episodes = (directory / 'episodes.jsonl').open('w', encoding='utf-8')
     self._arrays['boundaries'].append(np.zeros(1, np.int64))
@@ -118,6 +122,7 @@ class _Writer:
     self._arrays['prompt'].append(np.array(prompt, np.int32))
     for camera, images in read.images.items():
       self._arrays[f'image_{camera}'].append(self._place(images, number, record))
+    self._content.update(tfrecord.masked_checksum(record.payload).to_bytes(4, 'little'))
     self.rows += len(read)
     self._arrays['boundaries'].append(np.array([self.rows]))
     entry = {'file': file, 'record': record.number, 'metadata': read.metadata}
@@ -130,6 +135,7 @@ class _Writer:
       'files': files,
       'cameras': self._cameras,
       'skipped': skipped,
+      'content': self._content.hexdigest()[:16],
     }
     with (self._directory / 'index.json').open('w', encoding='utf-8') as file:
       json.dump(index, file, ensure_ascii=False, indent=1)
