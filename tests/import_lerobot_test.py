@@ -426,7 +426,5 @@ def test_it_is_said_how_to_install_what_decodes_videos(v2, tmp_path, monkeypatch
     return original(name, *arguments, **options)
 
   monkeypatch.setattr(builtins, '__import__', without_av)
-  with pytest.raises(
-    ModuleNotFoundError, match=r"pip install 'aloe_jax\[import\]'"
-  ):
+  with pytest.raises(ModuleNotFoundError, match=r"pip install 'aloe_jax\[import\]'"):
     run_import(v2, tmp_path / 'out')

@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
   ]
   if recordings.left_out:
     lines.append(f'images left out: {", ".join(recordings.left_out)}')
-  progress.CONSOLE.print('\n'.join(lines), highlight=False, soft_wrap=True)
+  progress.CONSOLE.print('\n'.join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
 def _counted(recordings, counts: dict[str, collections.Counter[str]]) -> Iterator[rlds.Episode]:
