@@ -147,8 +147,10 @@ class Fsdp:
   def place_batches(self, batches: Any) -> Any:
     sharding = NamedSharding(self._mesh, PartitionSpec(None, ('data', 'fsdp')))
     for leaf in jax.tree.leaves(batches):
-      _check_divisible(leaf.shape[1], self._mesh.size)
-    return jax.device_put(batches, sharding)
+      _check_divisible(leaf.shape[1] * jax.process_count(), self._mesh.size)
+    return jax.tree.map(
+      lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batches
+    )
 
   def fetch(self, tree: Any) -> Any:
     return tree

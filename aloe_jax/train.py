@@ -6,6 +6,7 @@ Each phase leaves something whole on disk: a directory of episodes, a checkpoint
 The same command goes on after the last of them, wherever it was stopped.
 """
 
+from concurrent import futures
 import json
 import math
 import pathlib
@@ -280,10 +281,21 @@ class Run:
     layout, size = self._experiment.layout, self._config.train[f'{phase}_updates_per_call']
     pending = None
     step = self._step_count()
-    with progress.bar(what, updates, 'updates') as advance:
+
+    def load(first: int):
+      drawn = batches(first, min(size, updates - first))
+      return [b if b is None else layout.place_batches(b) for b in drawn]
+
+    # The next call's batches are read and decoded while the device works on this one's.
+    with (
+      futures.ThreadPoolExecutor(1) as loader,
+      progress.bar(what, updates, 'updates') as advance,
+    ):
+      loading = loader.submit(load, 0)
       for first in range(0, updates, size):
-        count = min(size, updates - first)
-        placed = [b if b is None else layout.place_batches(b) for b in batches(first, count)]
+        placed = loading.result()
+        if first + size < updates:
+          loading = loader.submit(load, first + size)
         self._placed, metrics = self._step(self._placed, *placed)
         if pending is not None:
           advance(first, loss=self._log(step + first, phase, pending))
@@ -358,7 +370,9 @@ class Run:
       iteration,
       {self._listed(directory): self._datasets.content(directory) for directory in directories},
     )
-    return replay.Replay(steps, self._inputs, self._chunking())
+    ratios = dict(self._config.data.ratios)
+    host = jax.process_index(), jax.process_count()
+    return replay.Replay(steps, self._inputs, self._chunking(), ratios, host)
 
   def _compute_stats(self, steps: steps_lib.Steps) -> dict[str, normalize.Stats]:
     """What states and actions are normalised by, where nothing that a run starts from says it."""

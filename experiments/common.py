@@ -91,6 +91,8 @@ def paper() -> ml_collections.ConfigDict:
     episodes=(),  # RLDS directories
     split='train',
     cache='',  # where indices and features are kept; '': beside the episodes
+    # Shares of the sources in every batch, exact; all zero: every chunk is as likely as another.
+    ratios=dict(demo=0.0, policy=0.0, human=0.0),
     on_error='raise',  # or skip an episode that is corrupt, and say so
     # Fields of the datasets: '' finds them by the names in use, 'none' is none, commas join several
     # (state, action) or give the next choice (others). A reward that is named is trusted.

@@ -15,6 +15,7 @@ from aloe_jax import normalize
 from aloe_jax import tokenizer
 from aloe_jax import types
 from aloe_jax.data import replay
+from aloe_jax.data import steps as steps_lib
 
 NONE, SUCCESS, FAILURE, TIMEOUT, TAKEOVER, CUT = types.EndReason
 DISCOUNT, FAIL_COST = 0.9, 6.0
@@ -186,32 +187,36 @@ def test_batches_of_any_range_are_a_slice_of_one_stream(episodes):
   jax.tree.map(np.testing.assert_array_equal, part, jax.tree.map(lambda x: x[5:8], whole))
 
 
-def test_every_pass_visits_every_row_once_in_an_order_of_its_own():
-  rows = np.array([2, 3, 5, 7, 11, 13, 17])
-  passes = replay.sample_rows(rows, seed=4, first=0, count=28).reshape(4, 7)
-  for one in passes:
-    np.testing.assert_array_equal(np.sort(one), rows)
-  assert len({tuple(one) for one in passes}) == 4
+@pytest.mark.parametrize('hosts', [2, 4])
+def test_hosts_together_read_the_batches_that_one_would(episodes, hosts):
+  rng = np.random.default_rng(0)
+  bank = rng.random((15, 2, 3, 2)).astype(np.float32)
+  whole = make_replay(episodes).critic_batches(1, 3, 5, 8, bank)
+  weight = np.arange(15, dtype=np.float32)
+  whole_actor = make_replay(episodes).actor_batches(1, 3, 5, 8, np.arange(5), weight)
+  chunking = replay.Chunking(tiny.HORIZON, 2, DISCOUNT, FAIL_COST)
+  shares, actor_shares = [], []
+  for host in range(hosts):
+    buffer = replay.Replay(tiny.make_steps(episodes), tiny.INPUTS, chunking, host=(host, hosts))
+    shares.append(buffer.critic_batches(1, 3, 5, 8, bank))
+    actor_shares.append(buffer.actor_batches(1, 3, 5, 8, np.arange(5), weight))
+
+  def joined(*parts):
+    return np.concatenate(parts, axis=1)
+
+  jax.tree.map(np.testing.assert_array_equal, jax.tree.map(joined, *shares), whole)
+  jax.tree.map(np.testing.assert_array_equal, jax.tree.map(joined, *actor_shares), whole_actor)
 
 
-@pytest.mark.parametrize('first, count', [(0, 1), (3, 4), (6, 2), (7, 7), (13, 15), (20, 0)])
-def test_samples_depend_on_seed_and_position_alone(first, count):
-  rows = np.arange(100, 107)
-  stream = replay.sample_rows(rows, seed=4, first=0, count=40)
-  part = replay.sample_rows(rows, seed=4, first=first, count=count)
-  np.testing.assert_array_equal(part, stream[first : first + count])
-
-
-def test_another_seed_gives_another_order():
-  rows = np.arange(50)
-  streams = [replay.sample_rows(rows, seed=seed, first=0, count=50) for seed in range(3)]
-  assert (streams[0] != streams[1]).any()
-  assert (streams[1] != streams[2]).any()
-
-
-def test_sampling_from_no_rows_says_so():
-  with pytest.raises(ValueError, match='there is no row to sample'):
-    replay.sample_rows(np.array([], int), seed=0, first=0, count=1)
+def test_rewards_that_are_trusted_take_the_place_of_those_of_the_outcome(episodes):
+  recorded = tiny.Recorded(episodes)
+  recorded.reward = np.arange(15, dtype=np.float32)
+  chunking = replay.Chunking(tiny.HORIZON, 2, DISCOUNT, FAIL_COST)
+  buffer = replay.Replay(steps_lib.Steps([recorded]), tiny.INPUTS, chunking)
+  batch = at(buffer.critic_batches(0, 0, 1, 14, None), 0)
+  rows = np.array(find(episodes, batch.observation))
+  (first,) = np.flatnonzero(rows == 2)
+  np.testing.assert_allclose(batch.reward[first], (2 + DISCOUNT * 3) * SCALE, rtol=1e-6)
 
 
 def test_a_horizon_longer_than_every_fragment_is_refused():

@@ -3,8 +3,8 @@
 Legend of shapes: N rows (steps of all episodes laid end to end), n batches, B batch, h horizon.
 """
 
+from collections.abc import Mapping
 import dataclasses
-import functools
 
 import jax
 import numpy as np
@@ -14,36 +14,8 @@ from aloe_jax import rewards
 from aloe_jax import types
 from aloe_jax.data import fragments as fragments_lib
 from aloe_jax.data import pictures as pictures_lib
+from aloe_jax.data import sampler
 from aloe_jax.data import steps as steps_lib
-
-
-def sample_rows(rows: np.ndarray, seed: int, first: int, count: int) -> np.ndarray:
-  """Samples `first` .. `first + count` - 1 of an endless stream over `rows`.
-
-  Each pass visits every row once, in an order that is a function of (seed, pass). There is no
-  iterator to save: the same numbers give the same rows on any host, after any restart.
-
-  Args:
-    rows: [R] int, what to sample from.
-    seed: of the order.
-    first: position in the stream.
-    count: how many samples.
-
-  Returns:
-    [count] of `rows`.
-  """
-  if not len(rows):
-    raise ValueError('there is no row to sample: no chunk of the buffer is of the wanted kind.')
-  passes = range(first // len(rows), -(-(first + count) // len(rows)))
-  orders = np.concatenate([_order(seed, number, len(rows)) for number in passes])
-  start = first - passes.start * len(rows)
-  return rows[orders[start : start + count]]
-
-
-@functools.lru_cache(4)
-def _order(seed: int, number: int, size: int) -> np.ndarray:
-  """The order of one pass over `size` rows, kept for the calls that share it."""
-  return np.random.Generator(np.random.Philox(key=[seed, number])).permutation(size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +51,21 @@ class Replay:
     steps: of all datasets.
     inputs: how states, actions and prompts are put to the networks.
     chunking: how to cut and label them.
+    ratios: {source: its share of every batch}; by default every chunk is as likely as another.
+    host: number of this host, and how many there are: each computes the order of the whole batch
+      and reads its own rows, so that the order does not depend on how many there are.
   """
 
-  def __init__(self, steps: steps_lib.Steps, inputs: inputs_lib.Inputs, chunking: Chunking):
+  def __init__(
+    self,
+    steps: steps_lib.Steps,
+    inputs: inputs_lib.Inputs,
+    chunking: Chunking,
+    ratios: Mapping[str, float] | None = None,
+    host: tuple[int, int] = (0, 1),
+  ):
+    self._host = host
+    self._ratios = ratios or dict.fromkeys((kind.name.lower() for kind in types.Source), 0.0)
     self.chunking = chunking
     self.source = steps.source
     self.end_reason = steps.end_reason
@@ -151,16 +135,16 @@ class Replay:
       images: give the pictures too, for sampling inside the step.
 
     Returns:
-      Leaves [n, B, ...].
+      Leaves [n, B, ...], B being this host's share.
     """
-    rows = sample_rows(self.starts, seed, step * size, count * size)
+    rows, position = self._sampled(self.starts, seed, step, count, size)
     horizon = self.chunking.critic_horizon
     chunk = fragments_lib.chunk(
       self._fragments, rows, horizon, self._reward, self.chunking.discount
     )
     next_action = own_action = None
     if bank is not None:
-      number = np.arange(step * size, (step + count) * size) // len(self.starts)
+      number = position // len(self.starts)
       member = (rows + number) % bank.shape[1]
       next_action = bank[chunk.next_row, member][:, None]
       own_action = bank[rows, member]
@@ -175,9 +159,9 @@ class Replay:
       ended=chunk.discount == 0,
       next_action=next_action,
       own_action=own_action,
-      row=np.tile(np.arange(size, dtype=np.int32), count),
+      row=(position % size).astype(np.int32),
     )
-    return _stack(batch, count, size)
+    return _stack(batch, count)
 
   def actor_batches(
     self,
@@ -202,12 +186,12 @@ class Replay:
       images: give the pictures too, for an actor that reads them.
 
     Returns:
-      Leaves [n, B, ...].
+      Leaves [n, B, ...], B being this host's share.
     """
-    sampled = sample_rows(rows, seed, step * size, count * size)
+    sampled, position = self._sampled(rows, seed, step, count, size)
     batch = self.actor_batch(sampled, weight, images=images)
-    batch = dataclasses.replace(batch, row=np.tile(np.arange(size, dtype=np.int32), count))
-    return _stack(batch, count, size)
+    batch = dataclasses.replace(batch, row=(position % size).astype(np.int32))
+    return _stack(batch, count)
 
   def actor_batch(
     self, rows: np.ndarray, weight: np.ndarray | None = None, *, images: bool = False
@@ -226,6 +210,16 @@ class Replay:
       row=np.arange(len(rows), dtype=np.int32),
     )
 
+  def _sampled(
+    self, rows: np.ndarray, seed: int, step: int, count: int, size: int
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """This host's share of n batches of `rows`, and their positions in the stream of all."""
+    chosen = sampler.sample_batches(rows, self.source, self._ratios, seed, step, count, size)
+    position = np.arange(step * size, (step + count) * size).reshape(count, size)
+    host, hosts = self._host
+    own = slice(host * size // hosts, (host + 1) * size // hosts)
+    return chosen[:, own].reshape(-1), position[:, own].reshape(-1)
+
   def chunks(self, rows: np.ndarray) -> tuple[types.Array, np.ndarray]:
     """Normalised actions [B, h, A] and validity [B, h] of the chunks that start at rows [B]."""
     chunk = fragments_lib.chunk(
@@ -237,6 +231,6 @@ class Replay:
     return self._inputs.chunk(self._steps.action(chunk.action_row), self._steps.proprio(rows))
 
 
-def _stack(batch, count: int, size: int):
+def _stack(batch, count: int):
   """Leaves [n * B, ...] to [n, B, ...]."""
-  return jax.tree.map(lambda x: x.reshape(count, size, *x.shape[1:]), batch)
+  return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)

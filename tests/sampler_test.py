@@ -1,0 +1,80 @@
+"""The order of the data: passes over all rows, exact shares, nothing but (seed, position)."""
+
+import numpy as np
+import pytest
+
+from aloe_jax import types
+from aloe_jax.data import sampler
+
+PLAIN = dict(demo=0.0, policy=0.0, human=0.0)
+SOURCE = np.array([types.Source.DEMO] * 5 + [types.Source.POLICY] * 20 + [types.Source.HUMAN] * 3)
+ROWS = np.arange(28)
+
+
+def test_every_pass_visits_every_row_once_in_an_order_of_its_own():
+  rows = np.array([2, 3, 5, 7, 11, 13, 17])
+  passes = sampler.sample_rows(rows, seed=4, first=0, count=28).reshape(4, 7)
+  for one in passes:
+    np.testing.assert_array_equal(np.sort(one), rows)
+  assert len({tuple(one) for one in passes}) == 4
+
+
+@pytest.mark.parametrize('first, count', [(0, 1), (3, 4), (6, 2), (7, 7), (13, 15), (20, 0)])
+def test_samples_depend_on_seed_and_position_alone(first, count):
+  rows = np.arange(100, 107)
+  stream = sampler.sample_rows(rows, seed=4, first=0, count=40)
+  part = sampler.sample_rows(rows, seed=4, first=first, count=count)
+  np.testing.assert_array_equal(part, stream[first : first + count])
+
+
+def test_another_seed_gives_another_order():
+  rows = np.arange(50)
+  streams = [sampler.sample_rows(rows, seed=seed, first=0, count=50) for seed in range(3)]
+  assert (streams[0] != streams[1]).any()
+  assert (streams[1] != streams[2]).any()
+
+
+def test_sampling_from_no_rows_says_so():
+  with pytest.raises(ValueError, match='there is no row to sample'):
+    sampler.sample_rows(np.array([], int), seed=0, first=0, count=1)
+
+
+def batches(ratios, first, count, size=10, rows=ROWS):
+  return sampler.sample_batches(rows, SOURCE, ratios, 3, first, count, size)
+
+
+def test_without_ratios_batches_are_the_stream_cut_in_pieces():
+  stream = sampler.sample_rows(ROWS, seed=3, first=20, count=30)
+  np.testing.assert_array_equal(batches(PLAIN, 2, 3).reshape(-1), stream)
+
+
+@pytest.mark.parametrize(
+  'ratios, shares',
+  [
+    (dict(demo=1.0, policy=2.0, human=1.0), [0.25, 0.5, 0.25]),
+    (dict(demo=1.0, policy=1.0, human=1.0), [1 / 3, 1 / 3, 1 / 3]),
+    (dict(demo=0.3, policy=0.0, human=0.1), [0.75, 0.0, 0.25]),
+  ],
+)
+def test_every_batch_has_its_sources_in_their_shares_and_the_sum_has_them_exactly(ratios, shares):
+  drawn = SOURCE[batches(ratios, 0, 120)]
+  counts = np.stack([(drawn == kind).sum(axis=1) for kind in types.Source], axis=1)
+  expected = 10 * np.array(shares)
+  assert (np.abs(counts - expected) < 2).all()
+  np.testing.assert_allclose(
+    np.cumsum(counts, axis=0)[11::12], 120 * np.outer(range(1, 11), shares)
+  )
+
+
+def test_with_ratios_each_source_is_passed_over_in_turn_and_any_range_is_a_slice():
+  ratios = dict(demo=1.0, policy=2.0, human=1.0)
+  whole = batches(ratios, 0, 40)
+  np.testing.assert_array_equal(batches(ratios, 7, 5), whole[7:12])
+  demos = whole[SOURCE[whole] == types.Source.DEMO]
+  for start in range(0, 100, 5):
+    np.testing.assert_array_equal(np.sort(demos[start : start + 5]), np.arange(5))
+
+
+def test_a_source_that_is_wanted_and_not_there_is_named():
+  with pytest.raises(ValueError, match="asks for rows of source 'human', of which there are none"):
+    batches(dict(demo=1.0, policy=1.0, human=0.5), 0, 1, rows=ROWS[:20])
