@@ -27,25 +27,26 @@ class Pictures:
 
   def read(self, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """{camera: [B, size, size, 3] uint8} and {camera: [B] bool}; zeros where one is missing."""
-    shape = (len(rows), self._size, self._size, 3)
-    pictures = {camera: np.zeros(shape, np.uint8) for camera in types.CAMERAS}
-    present = {camera: np.zeros(len(rows), bool) for camera in types.CAMERAS}
+    # One array for all, as a system gives large ones out in large pages, and not zeroed twice.
+    shape = (len(types.CAMERAS), len(rows), self._size, self._size, 3)
+    pictures, present = np.empty(shape, np.uint8), np.empty(shape[:2], bool)
 
-    def fill(b: int) -> None:
-      for camera in types.CAMERAS:
-        frame = self._steps.image(camera, rows[b])
-        present[camera][b] = frame is not None
-        if frame is not None:
-          _decode_into(pictures[camera][b], frame)
+    def fill(b: int, row: int) -> None:
+      for number, camera in enumerate(types.CAMERAS):
+        frame = self._steps.image(camera, row)
+        present[number, b] = frame is not None
+        _decode_into(pictures[number, b], frame)
 
-    list(self._pool.map(fill, range(len(rows))))
-    return pictures, present
+    list(self._pool.map(fill, range(len(rows)), rows.tolist()))
+    return dict(zip(types.CAMERAS, pictures)), dict(zip(types.CAMERAS, present))
 
 
-def _decode_into(out: np.ndarray, frame: bytes | np.ndarray) -> None:
+def _decode_into(out: np.ndarray, frame: bytes | np.ndarray | None) -> None:
   """Decodes a frame into a square, resized with padding unless it is of that size already."""
   size = out.shape[0]
-  if isinstance(frame, np.ndarray):
+  if frame is None:
+    out[:] = 0
+  elif isinstance(frame, np.ndarray):
     out[:] = images.resize_with_pad(frame, size)
   elif image_codec.frame_format(frame) == ('jpeg', size, size):
     simplejpeg.decode_jpeg(frame, buffer=out)

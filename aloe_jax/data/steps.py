@@ -113,12 +113,17 @@ class Steps:
 
   def _parts(self, rows: np.ndarray):
     """(recording, which of the rows [...] lie in it, their rows in it) of those with any."""
+    if len(self._recordings) == 1:
+      yield 0, ..., rows
+      return
     recording = np.searchsorted(self._offsets, rows, side='right') - 1
     for number in np.unique(recording):
       here = recording == number
       yield number, here, rows[here] - self._offsets[number]
 
   def _gathered(self, arrays, rows: np.ndarray) -> np.ndarray:
+    if len(arrays) == 1:
+      return arrays[0][rows]  # at once: it takes a tenth of the time of a copy of a copy
     gathered = np.empty((*rows.shape, *arrays[0].shape[1:]), arrays[0].dtype)
     for recording, here, own in self._parts(rows):
       gathered[here] = arrays[recording][own]
