@@ -121,6 +121,7 @@ def test_one_command_leaves_a_checkpoint_of_every_phase(finished):
   assert sorted(path.name for path in finished.iterdir()) == [
     'checkpoints',
     'config.json',
+    'manifest.json',
     'metrics',
   ]
   assert numbers_of_checkpoints(finished) == [0, 1, 2]
