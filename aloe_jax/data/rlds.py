@@ -27,7 +27,11 @@ from typing import Any
 import numpy as np
 
 from aloe_jax import types
+from aloe_jax.data import columns
+from aloe_jax.data import features as features_lib
 from aloe_jax.data import image_codec
+from aloe_jax.data import mapping
+from aloe_jax.data import records
 from aloe_jax.data import tfds_directory
 
 CAMERAS = {  # camera: its field in steps/observation
@@ -36,15 +40,8 @@ CAMERAS = {  # camera: its field in steps/observation
   'right_wrist': 'right_wrist_image',
 }
 SOURCE_TEXT = {source.name.lower(): source for source in types.Source}
-END_REASON_TEXT = {'': types.EndReason.NONE} | {
-  reason.name.lower(): reason for reason in types.EndReason if reason
-}
+END_REASON_TEXT = columns.END_REASONS
 
-_EPISODE_SOURCE_TEXT = {  # `episode_metadata/source` in datasets of others
-  **SOURCE_TEXT,
-  'rollout': types.Source.POLICY,
-  'intervention': types.Source.HUMAN,
-}
 _SCALARS: dict[
   str, tuple[type, ...]
 ] = {  # stored type: Python types; a bool is an int too, so it comes first
@@ -122,10 +119,8 @@ def read(
 ) -> list[Episode]:
   """Reads all episodes of a split, in the order they have on disk.
 
-  Datasets of other laboratories lack `steps/source` and `steps/end_reason`. There the source
-  of every step is `episode_metadata/source` (demo; rollout or policy; intervention or
-  human), else a demonstration; and the episode ends by `episode_metadata/success`, else by
-  a cut: a success is never guessed.
+  All of them are held in memory: training opens an `index.Index` instead. Fields are found as
+  `mapping` and `columns` say, so that datasets of other laboratories are read too.
 
   Args:
     directory: of one dataset: it holds `features.json` and `dataset_info.json`.
@@ -133,16 +128,17 @@ def read(
     split: name of the split.
 
   Raises:
-    FileNotFoundError: if the directory or one of its shards is missing.
+    FileNotFoundError: if the directory is missing.
     ValueError: naming the file or the episode and step, and the field, that is wrong.
   """
-  examples = tfds_directory.read(
-    directory, split=split, required=('steps/action', 'steps/observation/state')
-  )
-  episodes = []
-  for index, example in enumerate(examples):
-    episodes.append(_episode(example, images, f'{directory}, episode {index}'))
-  return episodes
+  layout = features_lib.read(directory)
+  if split not in layout.splits:
+    raise ValueError(f'{directory}: split {split!r}: expected one of {sorted(layout.splits)}.')
+  try:
+    paths = mapping.resolve(layout.leaves, {})
+  except ValueError as error:
+    raise ValueError(f'{directory}: {error}') from error
+  return [_episode(read, images) for read in records.read(layout, layout.splits[split], paths)]
 
 
 # Writing
@@ -253,91 +249,27 @@ def _example(episode: Episode) -> dict[str, Any]:
 # Reading
 
 
-def _episode(example: Mapping[str, Any], decode: bool, where: str) -> Episode:
-  """The episode in a record whose steps are arrays over time, images encoded."""
-  steps = example['steps']
-  observation = steps['observation']
-  others = {field: value for field, value in example.items() if field != 'steps'}
-  metadata = _scalars(example.get('episode_metadata', others))
-  action = np.asarray(steps['action'], np.float32)
-  instructions = steps.get('language_instruction', [b''])
-  images = {
-    camera: image_codec.decoded(observation[field]) if decode else observation[field]
-    for camera, field in CAMERAS.items()
-    if field in observation
-  }
-  episode = Episode(
-    proprio=_padded(np.asarray(observation['state'], np.float32), where),
-    features=observation.get('features'),
+def _episode(read: records.Read, decode: bool) -> Episode:
+  """The episode of a record, images encoded unless they are to be decoded."""
+  if read.columns is None:
+    raise ValueError(read.problem)
+  found, images = read.columns, {}
+  for camera in found.images:
+    frames = [read.frame(camera, step) for step in range(len(found))]
+    pixels = np.asarray(frames) if isinstance(frames[0], np.ndarray) else None
+    if pixels is None and decode:
+      pixels = image_codec.decoded(frames)
+    images[camera] = frames if pixels is None else pixels
+  return Episode(
+    proprio=np.pad(found.state, ((0, 0), (0, types.PROPRIO_SIZE - found.state.shape[1]))),
+    features=found.features,
     images=images or None,
-    action=action,
-    source=_source(steps, metadata, len(action), where),
-    end_reason=_end_reason(steps, metadata, len(action), where),
-    language_instruction=b''.join(instructions[:1]).decode(),
-    metadata=metadata,
+    action=found.action,
+    source=found.source,
+    end_reason=found.end_reason,
+    language_instruction=found.prompt[0],
+    metadata=found.metadata,
   )
-  _check(episode, where)
-  return episode
-
-
-def _scalars(fields: Mapping[str, Any]) -> dict[str, Any]:
-  """The scalars and texts among the fields, as Python values."""
-  scalars = {}
-  for name, value in fields.items():
-    if isinstance(value, bytes):
-      scalars[name] = value.decode()
-    elif isinstance(value, np.generic):
-      scalars[name] = value.item()
-  return scalars
-
-
-def _padded(state: np.ndarray, where: str) -> np.ndarray:
-  """[T, n] with n <= 32, padded with zeros to [T, 32]."""
-  if state.ndim != 2 or state.shape[1] > types.PROPRIO_SIZE:
-    raise ValueError(
-      f'{where}: steps/observation/state: found {list(state.shape)}, expected [T, n] with n at '
-      f'most {types.PROPRIO_SIZE}; keep joint angles and gripper openings only.'
-    )
-  return np.pad(state, ((0, 0), (0, types.PROPRIO_SIZE - state.shape[1])))
-
-
-def _source(steps, metadata: Mapping[str, Any], length: int, where: str) -> np.ndarray:
-  if 'source' in steps:
-    return _enumerated(steps['source'], SOURCE_TEXT, f'{where}: steps/source')
-  text = metadata.get('source', 'demo')
-  if text not in _EPISODE_SOURCE_TEXT:
-    raise ValueError(
-      f'{where}: episode_metadata/source: found {text!r}, expected one of '
-      f'{list(_EPISODE_SOURCE_TEXT)}.'
-    )
-  return np.full(length, _EPISODE_SOURCE_TEXT[text], np.int8)
-
-
-def _end_reason(steps, metadata: Mapping[str, Any], length: int, where: str) -> np.ndarray:
-  if 'end_reason' in steps:
-    return _enumerated(steps['end_reason'], END_REASON_TEXT, f'{where}: steps/end_reason')
-  end_reason = np.full(length, types.EndReason.NONE, np.int8)
-  if 'success' in metadata:
-    last = types.EndReason.SUCCESS if metadata['success'] else types.EndReason.FAILURE
-  else:
-    last = types.EndReason.CUT
-  end_reason[-1:] = last
-  return end_reason
-
-
-def _enumerated(texts: np.ndarray, values: Mapping[str, int], what: str) -> np.ndarray:
-  """[T] int8 from [T] text."""
-  found, index = np.unique(texts, return_inverse=True)
-  for text in found:
-    if text.decode() not in values:
-      step = int(np.argmax(texts == text))
-      raise ValueError(
-        f'{what}, step {step}: found {text.decode()!r}, expected one of {list(values)}.'
-      )
-  return np.array([values[text.decode()] for text in found], np.int8)[index]
-
-
-# Both ways
 
 
 def _check(episode: Episode, where: str) -> None:
