@@ -30,7 +30,7 @@ from benchmarks import episodes
 
 HORIZON = 50  # of the chunks
 BATCH = 32
-FEATURE_BATCH = 256  # where no picture is decoded
+MANY = 20 * 256  # where no picture is decoded: the batches of a call of the compiled program
 _VIEWS, _WIDTH = 3, 1152  # of the frozen encoder's features
 _SHUFFLE = 2000  # samples that tf.data holds to mix them
 _FIELDS = tuple(rlds.CAMERAS[camera] for camera in types.CAMERAS)
@@ -91,7 +91,7 @@ def features_critic(directory: pathlib.Path) -> Iterator[Batch]:
   index = _index(directory)
   replay = _replay(index, _features(directory, len(index)))
   for step in itertools.count():
-    yield _batch(replay.critic_batches(0, step, 1, FEATURE_BATCH, None))
+    yield _batch(replay.critic_batches(0, step, 1, MANY, None))
 
 
 def features_alone(directory: pathlib.Path) -> Iterator[np.ndarray]:
@@ -100,7 +100,7 @@ def features_alone(directory: pathlib.Path) -> Iterator[np.ndarray]:
   steps = steps_lib.Steps([index], [_features(directory, len(index))])
   rng = np.random.default_rng(0)
   while True:
-    yield steps.features(rng.integers(0, len(index), FEATURE_BATCH))
+    yield steps.features(rng.integers(0, len(index), MANY))
 
 
 def decoder(directory: pathlib.Path, pictures: int) -> Iterator[np.ndarray]:
@@ -202,11 +202,9 @@ LOADERS = {
   'tfds.data_source': Loader(data_source),
   DECODER[3]: Loader(functools.partial(decoder, pictures=3), pictures=3),
   'actor, 3 JPEGs': Loader(actor, pictures=3),
-  'critic without pictures': Loader(
-    functools.partial(critic, images=False, size=FEATURE_BATCH), FEATURE_BATCH, 0
-  ),
-  'critic, features': Loader(features_critic, FEATURE_BATCH, 0),
-  'features alone': Loader(features_alone, FEATURE_BATCH, 0),
+  'critic without pictures': Loader(functools.partial(critic, images=False, size=MANY), MANY, 0),
+  'critic, features': Loader(features_critic, MANY, 0),
+  'features alone': Loader(features_alone, MANY, 0),
 }
 
 

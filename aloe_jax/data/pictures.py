@@ -23,7 +23,8 @@ class Pictures:
   def __init__(self, steps: steps_lib.Steps, size: int):
     self._steps = steps
     self._size = size
-    self._pool = futures.ThreadPoolExecutor(os.cpu_count())  # decoders release the lock
+    self._workers = os.cpu_count() or 1
+    self._pool = futures.ThreadPoolExecutor(self._workers)  # decoders release the lock
 
   def read(self, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """{camera: [B, size, size, 3] uint8} and {camera: [B] bool}; zeros where one is missing."""
@@ -31,14 +32,16 @@ class Pictures:
     shape = (len(types.CAMERAS), len(rows), self._size, self._size, 3)
     pictures, present = np.empty(shape, np.uint8), np.empty(shape[:2], bool)
 
-    def fill(b: int, row: int) -> None:
-      for number, camera in enumerate(types.CAMERAS):
-        frame = self._steps.image(camera, row)
-        present[number, b] = frame is not None
-        _decode_into(pictures[number, b], frame)
+    def fill(worker: int) -> None:
+      for b in range(worker, len(rows), self._workers):
+        for number, camera in enumerate(types.CAMERAS):
+          frame = self._steps.image(camera, rows[b])
+          present[number, b] = frame is not None
+          _decode_into(pictures[number, b], frame)
 
-    list(self._pool.map(fill, range(len(rows)), rows.tolist()))
-    return dict(zip(types.CAMERAS, pictures)), dict(zip(types.CAMERAS, present))
+    list(self._pool.map(fill, range(self._workers)))
+    by_camera = dict(zip(types.CAMERAS, pictures, strict=True))
+    return by_camera, dict(zip(types.CAMERAS, present, strict=True))
 
 
 def _decode_into(out: np.ndarray, frame: bytes | np.ndarray | None) -> None:
