@@ -96,6 +96,9 @@ def validate(config: ml_collections.ConfigDict) -> None:
       raise ValueError(
         f'config.data.episodes holds {path!r}; expected paths, as in "(\'path/to/dataset\',)".'
       )
+  for source, share in config.data.ratios.items():
+    if share < 0:
+      raise ValueError(f'config.data.ratios.{source} is {share}; expected 0 or more.')
   for field in POSITIVE:
     if not lookup(config, field) > 0:
       raise ValueError(f'config.{field} is {lookup(config, field)}; expected more than 0.')

@@ -70,6 +70,7 @@ def test_a_command_without_a_working_directory_has_nowhere_to_write():
     ('parallel.mode', 'tensor', "config.parallel.mode is 'tensor'; expected one of 'pmap', 'fsdp'"),
     ('sim.task', 'juggle', "config.sim.task is 'juggle'; expected one of '', 'pack_phone'"),
     ('actor.samples', 0, 'config.actor.samples is 0; expected more than 0'),
+    ('data.ratios.demo', -1.0, 'config.data.ratios.demo is -1.0; expected 0 or more'),
     ('actor.beta', -1.0, 'config.actor.beta is -1.0; expected more than 0'),
     ('discount', 1.0, 'config.discount is 1.0; expected between 0 and 1'),
     ('critic.horizon', 9, r'critic.horizon is 9; expected 0 \(the whole chunk\) to 8 steps'),

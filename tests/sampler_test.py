@@ -75,6 +75,9 @@ def test_with_ratios_each_source_is_passed_over_in_turn_and_any_range_is_a_slice
     np.testing.assert_array_equal(np.sort(demos[start : start + 5]), np.arange(5))
 
 
-def test_a_source_that_is_wanted_and_not_there_is_named():
-  with pytest.raises(ValueError, match="asks for rows of source 'human', of which there are none"):
-    batches(dict(demo=1.0, policy=1.0, human=0.5), 0, 1, rows=ROWS[:20])
+def test_a_source_without_rows_leaves_its_share_to_the_others():
+  found = batches(dict(demo=1.0, policy=1.0, human=2.0), 0, 6, rows=ROWS[:25])
+  assert ((SOURCE[found] == types.Source.DEMO).sum(axis=1) == 5).all()
+  demos = ROWS[:5]
+  only = batches(dict(demo=0.0, policy=1.0, human=1.0), 0, 2, size=5, rows=demos)
+  np.testing.assert_array_equal(np.sort(only), [demos, demos])

@@ -53,6 +53,8 @@ def sample_batches(
 
   Without ratios every row is as likely as another. With them every batch holds each source in
   its share, exactly but for the rounding to whole rows, which is carried from batch to batch.
+  A source that `rows` do not hold, such as rollouts while demonstrations are imitated, leaves
+  its share to the others.
 
   Args:
     rows: [R] int, what to sample from.
@@ -65,12 +67,10 @@ def sample_batches(
 
   Returns:
     [n, B] of `rows`.
-
-  Raises:
-    ValueError: a source that is wanted has no rows.
   """
   wanted = {kind: ratios[kind.name.lower()] for kind in types.Source}
-  wanted = {kind: weight for kind, weight in wanted.items() if weight > 0}
+  own = {kind: rows[source[rows] == kind] for kind, weight in wanted.items() if weight > 0}
+  wanted = {kind: wanted[kind] for kind, present in own.items() if len(present)}
   if not wanted:
     return sample_rows(rows, seed, first * size, count * size).reshape(count, size)
   batches = np.empty((count, size), rows.dtype)
@@ -80,14 +80,9 @@ def sample_batches(
     before, after = (
       np.diff(np.floor(ends * n * size + 0.5).astype(int), prepend=0) for n in (number, number + 1)
     )
-    parts = []
-    for kind, start, stop in zip(wanted, before, after, strict=True):
-      own = rows[source[rows] == kind]
-      if not len(own):
-        raise ValueError(
-          f'config.data.ratios asks for rows of source {kind.name.lower()!r}, of which there are '
-          'none to sample.'
-        )
-      parts.append(sample_rows(own, seed + 1 + int(kind), start, stop - start))
+    parts = [
+      sample_rows(own[kind], seed + 1 + int(kind), start, stop - start)
+      for kind, start, stop in zip(wanted, before, after, strict=True)
+    ]
     batches[number - first] = np.concatenate(parts)
   return batches
