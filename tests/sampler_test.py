@@ -19,6 +19,25 @@ def test_every_pass_visits_every_row_once_in_an_order_of_its_own():
   assert len({tuple(one) for one in passes}) == 4
 
 
+@pytest.mark.parametrize('size', [1, 2, 3, 4, 5, 16, 17, 1000, 100_003])
+def test_a_pass_is_a_permutation_of_any_number_of_rows(size):
+  for seed in range(3):
+    order = sampler.sample_rows(np.arange(size), seed=seed, first=size, count=size)
+    np.testing.assert_array_equal(np.sort(order), np.arange(size))
+
+
+def test_orders_are_as_good_as_drawn():
+  """Every row comes at every place as often; rows that are neighbours do not stay together."""
+  orders = np.stack(
+    [sampler.sample_rows(np.arange(50), seed=seed, first=0, count=50) for seed in range(4000)]
+  )
+  counts = np.stack([np.bincount(at, minlength=50) for at in orders.T])
+  chi_square = np.square(counts - 80).sum() / 80  # 49^2 degrees of freedom
+  assert abs(chi_square - 2401) < 4 * np.sqrt(2 * 2401)
+  followed = (np.diff(orders, axis=1) == 1).mean()
+  assert abs(followed - 1 / 50) < 0.002
+
+
 @pytest.mark.parametrize('first, count', [(0, 1), (3, 4), (6, 2), (7, 7), (13, 15), (20, 0)])
 def test_samples_depend_on_seed_and_position_alone(first, count):
   rows = np.arange(100, 107)
@@ -40,7 +59,7 @@ def test_sampling_from_no_rows_says_so():
 
 
 def batches(ratios, first, count, size=10, rows=ROWS):
-  return sampler.sample_batches(rows, SOURCE, ratios, 3, first, count, size)
+  return sampler.Sampler(rows, SOURCE, ratios).batches(3, first, count, size)
 
 
 def test_without_ratios_batches_are_the_stream_cut_in_pieces():

@@ -66,6 +66,7 @@ class Replay:
   ):
     self._host = host
     self._ratios = ratios or dict.fromkeys((kind.name.lower() for kind in types.Source), 0.0)
+    self._sampler: sampler.Sampler | None = None  # of the rows that were sampled last
     self.chunking = chunking
     self.source = steps.source
     self.end_reason = steps.end_reason
@@ -214,7 +215,9 @@ class Replay:
     self, rows: np.ndarray, seed: int, step: int, count: int, size: int
   ) -> tuple[np.ndarray, np.ndarray]:
     """This host's share of n batches of `rows`, and their positions in the stream of all."""
-    chosen = sampler.sample_batches(rows, self.source, self._ratios, seed, step, count, size)
+    if self._sampler is None or self._sampler.rows is not rows:
+      self._sampler = sampler.Sampler(rows, self.source, self._ratios)
+    chosen = self._sampler.batches(seed, step, count, size)
     position = np.arange(step * size, (step + count) * size).reshape(count, size)
     host, hosts = self._host
     own = slice(host * size // hosts, (host + 1) * size // hosts)

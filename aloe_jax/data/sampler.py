@@ -1,14 +1,17 @@
 """Which rows a batch holds: a pure function of (seed, position), with no state to save.
 
-The same numbers give the same rows on any host, in any number of threads, after any restart.
+The same numbers give the same rows on any host, in any number of threads, after any restart; an
+order takes no memory, and no longer to look up in many rows than in few.
 """
 
 from collections.abc import Mapping
-import functools
+import itertools
 
 import numpy as np
 
 from aloe_jax import types
+
+_ROUNDS = 6  # of the Feistel network
 
 
 def sample_rows(rows: np.ndarray, seed: int, first: int, count: int) -> np.ndarray:
@@ -28,61 +31,80 @@ def sample_rows(rows: np.ndarray, seed: int, first: int, count: int) -> np.ndarr
   """
   if not len(rows):
     raise ValueError('there is no row to sample: no chunk of the buffer is of the wanted kind.')
-  passes = range(first // len(rows), -(-(first + count) // len(rows)))
-  orders = np.concatenate([_order(seed, number, len(rows)) for number in passes])
-  start = first - passes.start * len(rows)
-  return rows[orders[start : start + count]]
+  position = np.arange(first, first + count, dtype=np.uint64)
+  sampled = np.empty(count, rows.dtype)
+  for number in range(first // len(rows), -(-(first + count) // len(rows))):
+    own = position // len(rows) == number
+    sampled[own] = rows[_permuted(position[own] % len(rows), len(rows), [seed, number])]
+  return sampled
 
 
-@functools.lru_cache(4)
-def _order(seed: int, number: int, size: int) -> np.ndarray:
-  """The order of one pass over `size` rows, kept for the calls that share it."""
-  return np.random.Generator(np.random.Philox(key=[seed, number])).permutation(size)
+def _permuted(position: np.ndarray, size: int, key: list[int]) -> np.ndarray:
+  """Where a permutation of `size` numbers puts some positions [n] uint64; nothing is stored.
+
+  A Feistel network permutes the powers of four; what lands past the end is sent on until it lands
+  inside (cycle walking; Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002).
+  """
+  half = max(1, ((size - 1).bit_length() + 1) // 2)
+  shift, mask = np.uint64(half), np.uint64(2**half - 1)
+  round_keys = np.random.Philox(key=key).random_raw(_ROUNDS)
+
+  def encrypt(x):
+    left, right = x >> shift, x & mask
+    for round_key in round_keys:
+      left, right = right, left ^ (_mixed(right + round_key) >> np.uint64(64 - half))
+    return left << shift | right
+
+  permuted = encrypt(position)
+  outside = permuted >= size
+  while outside.any():
+    permuted[outside] = encrypt(permuted[outside])
+    outside = permuted >= size
+  return permuted
 
 
-def sample_batches(
-  rows: np.ndarray,
-  source: np.ndarray,
-  ratios: Mapping[str, float],
-  seed: int,
-  first: int,
-  count: int,
-  size: int,
-) -> np.ndarray:
-  """Batches `first` .. `first + count` - 1 of an endless stream.
+def _mixed(x: np.ndarray) -> np.ndarray:
+  """Every bit of [n] uint64 spread over all of it (the finaliser of SplitMix64)."""
+  x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+  x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+  return x ^ (x >> np.uint64(31))
+
+
+class Sampler:
+  """Endless streams of batches over some rows.
 
   Without ratios every row is as likely as another. With them every batch holds each source in
   its share, exactly but for the rounding to whole rows, which is carried from batch to batch.
-  A source that `rows` do not hold, such as rollouts while demonstrations are imitated, leaves
+  A source that the rows do not hold, such as rollouts while demonstrations are imitated, leaves
   its share to the others.
 
   Args:
     rows: [R] int, what to sample from.
     source: [N] int8, `types.Source` of every row of the buffer.
     ratios: {source: weight}; all zero for no ratios.
-    seed: of the order.
-    first: first batch.
-    count: n, number of batches.
-    size: B.
-
-  Returns:
-    [n, B] of `rows`.
   """
-  wanted = {kind: ratios[kind.name.lower()] for kind in types.Source}
-  own = {kind: rows[source[rows] == kind] for kind, weight in wanted.items() if weight > 0}
-  wanted = {kind: wanted[kind] for kind, present in own.items() if len(present)}
-  if not wanted:
-    return sample_rows(rows, seed, first * size, count * size).reshape(count, size)
-  batches = np.empty((count, size), rows.dtype)
-  ends = np.cumsum(list(wanted.values())) / sum(wanted.values())
-  for number in range(first, first + count):
-    # Rows up to the end of this batch, and of the one before, that belong to each source.
-    before, after = (
-      np.diff(np.floor(ends * n * size + 0.5).astype(int), prepend=0) for n in (number, number + 1)
-    )
-    parts = [
-      sample_rows(own[kind], seed + 1 + int(kind), start, stop - start)
-      for kind, start, stop in zip(wanted, before, after, strict=True)
+
+  def __init__(self, rows: np.ndarray, source: np.ndarray, ratios: Mapping[str, float]):
+    self.rows = rows
+    weights = {kind: ratios[kind.name.lower()] for kind in types.Source}
+    own = {kind: rows[source[rows] == kind] for kind, weight in weights.items() if weight > 0}
+    self._own = {kind: present for kind, present in own.items() if len(present)}
+    shares = np.cumsum([weights[kind] for kind in self._own])
+    self._ends = shares / shares[-1] if len(shares) else shares
+
+  def batches(self, seed: int, first: int, count: int, size: int) -> np.ndarray:
+    """Batches `first` .. `first + count` - 1 of the stream of a seed, [n, B] of the rows."""
+    if not self._own:
+      return sample_rows(self.rows, seed, first * size, count * size).reshape(count, size)
+    # Rows of each source up to the start of every batch, and to the end of the last one.
+    upto = np.outer(np.arange(first, first + count + 1) * size, self._ends)
+    upto = np.diff(np.floor(upto + 0.5).astype(int), prepend=0, axis=1)
+    streams = [
+      sample_rows(own, seed + 1 + int(kind), start, stop - start)
+      for (kind, own), start, stop in zip(self._own.items(), upto[0], upto[-1], strict=True)
     ]
-    batches[number - first] = np.concatenate(parts)
-  return batches
+    batches = [
+      [stream[a:b] for stream, a, b in zip(streams, before - upto[0], after - upto[0], strict=True)]
+      for before, after in itertools.pairwise(upto)
+    ]
+    return np.stack([np.concatenate(parts) for parts in batches])
