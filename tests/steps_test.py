@@ -1,5 +1,7 @@
 """Rows of several datasets, against the same datasets laid end to end in memory."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tiny
@@ -47,6 +49,19 @@ def test_narrower_states_are_padded_with_zeros(recordings):
   np.testing.assert_array_equal(found[0, :5], narrow.state[1])
   np.testing.assert_array_equal(found[0, 5:], 0)
   np.testing.assert_array_equal(found[1], recordings[0].state[2])
+
+
+def test_pictures_are_found_in_whatever_dataset_they_lie():
+  rng = np.random.default_rng(0)
+  seen = []
+  for first, camera in ((10, 'head'), (20, 'left_wrist')):
+    frames = [np.full((2, 2, 3), first + step, np.uint8) for step in range(2)]
+    episode = tiny.make_episode(rng, [NONE, SUCCESS])
+    seen.append(tiny.Recorded([dataclasses.replace(episode, images={camera: frames})]))
+  steps = steps_lib.Steps(seen)
+  for camera, expected in (('head', [None, 11, 10]), ('left_wrist', [20, None, None])):
+    reads = steps.images(camera, np.array([2, 1, 0]))
+    assert [read and read()[0, 0, 0] for read in reads] == expected
 
 
 def test_features_of_an_encoder_take_the_place_of_those_recorded(recordings):

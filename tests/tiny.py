@@ -1,6 +1,7 @@
 """Networks, batches and episodes small enough for a test to run them in milliseconds."""
 
 import dataclasses
+import functools
 
 from flax import linen as nn
 import jax
@@ -210,10 +211,14 @@ class Recorded:
   def __len__(self):
     return len(self.action)
 
-  def image(self, camera, row):
-    number = int(np.searchsorted(self.boundaries, row, side='right')) - 1
-    frames = (self._episodes[number].images or {}).get(camera)
-    return None if frames is None else frames[row - self.boundaries[number]]
+  def images(self, camera, rows):
+    reads = []
+    for row in rows:
+      number = int(np.searchsorted(self.boundaries, row, side='right')) - 1
+      frames = (self._episodes[number].images or {}).get(camera)
+      step = row - self.boundaries[number]
+      reads.append(None if frames is None else functools.partial(frames.__getitem__, step))
+    return reads
 
 
 def make_steps(episodes):

@@ -100,19 +100,21 @@ class Index:
   def image(self, camera: str, row: int) -> bytes | np.ndarray | None:
     """An encoded image, or uint8 [H, W, 3] where pixels are stored, or None if it is missing.
 
-    Any number of threads may ask at once.
-
     Raises:
       OSError: if the file has changed since it was indexed.
     """
+    (read,) = self.images(camera, np.array([row]))
+    return None if read is None else read()
+
+  def images(self, camera: str, rows: np.ndarray) -> list[Callable[[], bytes | np.ndarray] | None]:
+    """What reads the image of each row [B]: any number of threads may call; see `image`."""
     if camera not in self._places:
-      return None
-    file, offset, length = self._places[camera][row].item()
-    if length == 0:
-      return None
-    data = self._file(file).read(offset, length)
+      return [None] * len(rows)
     shape = self._shapes[camera]
-    return data if shape is None else np.frombuffer(data, np.uint8).reshape(shape)
+    return [
+      functools.partial(self._read, file, offset, length, shape) if length else None
+      for file, offset, length in self._places[camera][rows].tolist()
+    ]
 
   def episodes(self) -> Iterator[Episode]:
     """Yields the episodes in the order of their rows."""
@@ -123,6 +125,12 @@ class Index:
 
   def _array(self, name: str) -> np.ndarray:
     return np.load(self._directory / f'{name}.npy', mmap_mode='r').view(np.ndarray)
+
+  def _read(
+    self, file: int, offset: int, length: int, shape: list[int] | None
+  ) -> bytes | np.ndarray:
+    data = self._file(file).read(offset, length)
+    return data if shape is None else np.frombuffer(data, np.uint8).reshape(shape)
 
   def _opened(self, file: int) -> '_File':
     own = file == index_writer.OWN_FILE

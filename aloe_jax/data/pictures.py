@@ -34,12 +34,15 @@ class Pictures:
     pictures = np.asarray(_Loan(self._unused, math.prod(shape))).reshape(shape)
     present = np.empty(shape[:2], bool)
 
+    jobs: list[tuple[steps_lib.Read | None, np.ndarray]] = []
+    for number, camera in enumerate(types.CAMERAS):
+      reads = self._steps.images(camera, rows)
+      present[number] = [read is not None for read in reads]
+      jobs += zip(reads, pictures[number], strict=True)
+
     def fill(worker: int) -> None:
-      for b in range(worker, len(rows), self._workers):
-        for number, camera in enumerate(types.CAMERAS):
-          frame = self._steps.image(camera, rows[b])
-          present[number, b] = frame is not None
-          _decode_into(pictures[number, b], frame)
+      for read, picture in jobs[worker :: self._workers]:
+        _decode_into(picture, None if read is None else read())
 
     list(self._pool.map(fill, range(self._workers)))
     by_camera = dict(zip(types.CAMERAS, pictures, strict=True))

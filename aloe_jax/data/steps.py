@@ -1,11 +1,13 @@
 """The steps of several datasets laid end to end, read row by row from where they lie on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from aloe_jax import types
+
+Read = Callable[[], bytes | np.ndarray]  # an encoded picture, or uint8 [H, W, 3]
 
 
 class Recording(Protocol):
@@ -35,8 +37,8 @@ class Recording(Protocol):
 
   def __len__(self) -> int: ...
 
-  def image(self, camera: str, row: int) -> bytes | np.ndarray | None:
-    """An encoded picture, or uint8 [H, W, 3], or None if it is missing."""
+  def images(self, camera: str, rows: np.ndarray) -> list[Read | None]:
+    """What reads the picture of each row [B], or None where one is missing."""
 
 
 class Steps:
@@ -106,10 +108,14 @@ class Steps:
     """[..., V, F] of rows [...]."""
     return self._gathered(self._features, rows)
 
-  def image(self, camera: str, row: int) -> bytes | np.ndarray | None:
-    """A picture as it is kept, or None if it is missing; any number of threads may ask at once."""
-    recording = int(np.searchsorted(self._offsets, row, side='right')) - 1
-    return self._recordings[recording].image(camera, int(row - self._offsets[recording]))
+  def images(self, camera: str, rows: np.ndarray) -> list[Read | None]:
+    """What reads the picture of each row [B], in any thread, or None where one is missing."""
+    images: list[Read | None] = [None] * len(rows)
+    for recording, here, own in self._parts(rows):
+      found = self._recordings[recording].images(camera, own)
+      for b, image in zip(np.arange(len(rows))[here].tolist(), found, strict=True):
+        images[b] = image
+    return images
 
   def _parts(self, rows: np.ndarray):
     """(recording, which of the rows [...] lie in it, their rows in it) of those with any."""
