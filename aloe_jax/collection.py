@@ -9,7 +9,7 @@ from aloe_jax import experiment as experiment_lib
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax import recording
-from aloe_jax import rollout
+from aloe_jax import simulation
 from aloe_jax import types
 from aloe_jax.data import fragments
 from aloe_jax.data import rlds
@@ -25,7 +25,7 @@ class Collector:
     observe: what a policy sees of it, from `Experiment.observe`.
   """
 
-  def __init__(self, experiment: experiment_lib.Experiment, observe: rollout.Observe):
+  def __init__(self, experiment: experiment_lib.Experiment, observe: simulation.Observe):
     self._experiment = experiment
     self._observe = observe
 
@@ -40,8 +40,8 @@ class Collector:
     """
     config = self._experiment.config
     wanted, attempts = config.task.demonstrations, config.sim.attempts
-    setup = self._experiment.simulation(self._observe, human='demonstrating')
-    rounds: list[tuple[rollout.Trajectories, np.ndarray]] = []
+    demonstrating = self._experiment.simulation(self._observe, human='demonstrating')
+    rounds: list[tuple[simulation.Trajectories, np.ndarray]] = []
     lengths = np.zeros(0, int)  # of the demonstrations kept so far
     with progress.bar('Demonstrations', wanted, 'successes') as advance:
       while len(lengths) < wanted:
@@ -50,7 +50,7 @@ class Collector:
             f'{MAX_ROUNDS * attempts} demonstrations gave {len(lengths)} successes, expected '
             f'{wanted}; raise config.sim.attempts.'
           )
-        trajectories = rollout.run(setup, None, key=key(len(rounds)), episodes=attempts)
+        trajectories = demonstrating.run(None, key=key(len(rounds)), episodes=attempts)
         success = trajectories.first_end == types.EndReason.SUCCESS
         keep = success & (np.cumsum(success) <= wanted - len(lengths))
         lengths = np.append(lengths, trajectories.lengths[keep])
@@ -72,10 +72,9 @@ class Collector:
       Every episode, and the share of each end reason among the policy's own fragments.
     """
     episodes = self._experiment.config.sim.rollouts
-    setup = self._experiment.simulation(self._observe, human='watching')
+    watched = self._experiment.simulation(self._observe, human='watching')
     with progress.bar(f'Collect {iteration}', episodes, 'episodes') as advance:
-      trajectories = rollout.run(
-        setup,
+      trajectories = watched.run(
         policy,
         key=key,
         episodes=episodes,
@@ -86,7 +85,7 @@ class Collector:
     return self._record(trajectories, np.ones(episodes, bool), iteration), shares
 
   def _record(
-    self, trajectories: rollout.Trajectories, keep: np.ndarray, iteration: int
+    self, trajectories: simulation.Trajectories, keep: np.ndarray, iteration: int
   ) -> list[rlds.Episode]:
     """The kept episodes, with what the cameras saw."""
     steps = int(trajectories.lengths[keep].sum())

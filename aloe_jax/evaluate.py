@@ -16,7 +16,7 @@ from aloe_jax import experiment as experiment_lib
 from aloe_jax import files
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
-from aloe_jax import rollout
+from aloe_jax import simulation
 from aloe_jax import start as start_lib
 
 CHECKPOINT = flags.DEFINE_string(
@@ -76,7 +76,7 @@ def _checkpoints(workdir: pathlib.Path) -> list[pathlib.Path]:
 
 def _policy(
   experiment: experiment_lib.Experiment, path: pathlib.Path
-) -> tuple[policy_lib.Policy, rollout.Observe]:
+) -> tuple[policy_lib.Policy, simulation.Observe]:
   """The policy of a checkpoint, and what it sees of a simulator's state."""
   state = checkpoints.restore(path, experiment.abstract_state(), experiment.architecture())
   start = start_lib.find(str(path))

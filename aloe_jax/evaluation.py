@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from aloe_jax import metrics
-from aloe_jax import rollout
+from aloe_jax import simulation
 from aloe_jax import types
 from aloe_jax.policy import Policy
 
@@ -79,26 +79,26 @@ class Evaluation:
 
 
 def evaluate(
-  setup: rollout.Setup,
+  unwatched: simulation.Simulation,
   policy: Policy,
   *,
   episodes: int,
   seed: int,
   control_hz: float,
-  progress: rollout.Progress,
+  progress: simulation.Progress,
 ) -> Evaluation:
   """Runs a policy alone; the same seed gives every policy the same scenes.
 
   Args:
-    setup: environment, with nobody watching.
+    unwatched: environments with nobody beside them.
     policy: to be evaluated.
     episodes: how many, all side by side.
     seed: of scenes, motion noise and the policy's own noise.
     control_hz: steps per second of the robot.
-    progress: told after each segment.
+    progress: told now and then.
   """
-  trajectories = rollout.run(
-    setup, policy, key=jax.random.key(seed), episodes=episodes, progress=progress
+  trajectories = unwatched.run(
+    policy, key=jax.random.key(seed), episodes=episodes, progress=progress
   )
   reasons, counts = np.unique(trajectories.first_end, return_counts=True)
   ends = {types.EndReason(r).name.lower(): int(c) for r, c in zip(reasons, counts, strict=True)}

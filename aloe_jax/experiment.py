@@ -20,6 +20,7 @@ from aloe_jax import optimizer
 from aloe_jax import policy as policy_lib
 from aloe_jax import rollout
 from aloe_jax import sharding
+from aloe_jax import simulation
 from aloe_jax import tokenizer as tokenizer_lib
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
@@ -145,7 +146,7 @@ class Experiment:
     size = self.config.sim.image_size
     return lambda state: render.render(state, size)
 
-  def observe(self, encoder_params: Any) -> rollout.Observe:
+  def observe(self, encoder_params: Any) -> simulation.Observe:
     """What a policy sees of one simulator state.
 
     Args:
@@ -172,7 +173,7 @@ class Experiment:
     return encode
 
   def simulation(
-    self, observe: rollout.Observe, *, unseen: bool = False, disturb: bool = False, **human
+    self, observe: simulation.Observe, *, unseen: bool = False, disturb: bool = False, **human
   ) -> rollout.Setup:
     """A rollout's setup; `observe` from `Experiment.observe`, `human` as in `rollout.Setup`."""
     sim = tabletop.Simulator(self.task, unseen=unseen, disturb=disturb)

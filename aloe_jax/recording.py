@@ -9,7 +9,7 @@ import numpy as np
 
 from aloe_jax import types
 from aloe_jax.data import rlds
-from aloe_jax.rollout import Trajectories
+from aloe_jax.simulation import Trajectories
 
 Render = Callable[[Any], dict[str, jax.Array]]  # a state to {camera: [H, W, 3] uint8}
 

@@ -1,4 +1,4 @@
-"""Rollouts: a policy in many simulated environments at once, with a human ready to take over.
+"""Rollouts on the table top: a policy in many environments at once, a human ready to take over.
 
 All environments advance in lockstep inside one compiled program. A policy's chunk of h actions
 is played for e of them, then asked for again. Where a human watches, the policy's fragment ends
@@ -8,30 +8,22 @@ reached for the controls; either way the human goes on from there in a new fragm
 Legend of shapes: E environments, T recorded steps, h chunk horizon, A action width.
 """
 
-from collections.abc import Callable
 import dataclasses
 import functools
-from typing import Any, Protocol
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aloe_jax import simulation
 from aloe_jax import types
 from aloe_jax.envs import human as human_lib
 from aloe_jax.envs import tabletop
 from aloe_jax.policy import Policy
 
 SEGMENT = 24  # steps per compiled call: between calls, progress is shown and the end checked
-
-Observe = Callable[[Any], types.Sight]  # of one state
-
-
-class Progress(Protocol):
-  """Told about every segment: environments finished, out of how many, and steps so far."""
-
-  def __call__(self, finished: int, total: int, steps: int) -> None: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,45 +39,36 @@ class Setup:
   """
 
   sim: tabletop.Simulator
-  observe: Observe
+  observe: simulation.Observe
   execute: int = 1
   human: str = 'none'
   style: str = 'mixture'
   mode: str = 'mixture'
 
+  def run(
+    self,
+    policy: Policy | None,
+    *,
+    key: jax.Array,
+    episodes: int,
+    progress: simulation.Progress = simulation.untold,
+  ) -> simulation.Trajectories:
+    """Runs E environments side by side; see `simulation.Simulation`.
 
-@flax.struct.dataclass
-class Trajectories:
-  """What happened, as NumPy arrays; T steps of which each environment used the first few.
-
-  Attributes:
-    proprio: [E, T, 32].
-    features: [E, T, V, F], or None where the policy reads images.
-    action: [E, T, A].
-    source: [E, T] int8, `types.Source`.
-    end_reason: [E, T] int8, `types.EndReason`.
-    active: [E, T] bool, False once an environment has finished.
-    state: simulator states, leaves [E, T, ...], to draw pictures from.
-  """
-
-  proprio: np.ndarray
-  features: np.ndarray | None
-  action: np.ndarray
-  source: np.ndarray
-  end_reason: np.ndarray
-  active: np.ndarray
-  state: Any
-
-  @property
-  def lengths(self) -> np.ndarray:
-    """[E] steps of each episode, all its fragments together."""
-    return self.active.sum(axis=1)
-
-  @property
-  def first_end(self) -> np.ndarray:
-    """[E] `types.EndReason` of each episode's first fragment: the policy's own outcome."""
-    first = np.argmax(self.end_reason != types.EndReason.NONE, axis=1)
-    return np.take_along_axis(self.end_reason, first[:, None], axis=1)[:, 0]
+    Returns:
+      Trajectories of T <= twice the task's limit steps.
+    """
+    key_reset, key_steps = jax.random.split(key)
+    environments = _reset(self, key_reset, episodes)
+    segments: list[simulation.Trajectories] = []
+    finished = 0
+    while finished < episodes:
+      segment_key = jax.random.fold_in(key_steps, len(segments))
+      environments, record = _segment(self, environments, policy, segment_key)
+      segments.append(jax.tree.map(np.asarray, record))
+      finished = int(environments.finished.sum())
+      progress(finished, episodes, sum(int(s.active.sum()) for s in segments))
+    return jax.tree.map(lambda *x: np.concatenate(x).swapaxes(0, 1), *segments)
 
 
 @flax.struct.dataclass
@@ -94,39 +77,6 @@ class _Environment:
   human: human_lib.HumanState
   source: jax.Array
   finished: jax.Array
-
-
-def run(
-  setup: Setup,
-  policy: Policy | None,
-  *,
-  key: jax.Array,
-  episodes: int,
-  progress: Progress = lambda finished, total, steps: None,
-) -> Trajectories:
-  """Runs `episodes` environments side by side, each for one episode.
-
-  Args:
-    setup: environment and human.
-    policy: who acts; None where the human demonstrates.
-    key: all randomness. Equal keys give equal scenes and people, whatever the policy.
-    episodes: E.
-    progress: told after each segment.
-
-  Returns:
-    Trajectories of T <= twice the task's limit steps.
-  """
-  key_reset, key_steps = jax.random.split(key)
-  environments = _reset(setup, key_reset, episodes)
-  segments: list[Trajectories] = []
-  finished = 0
-  while finished < episodes:
-    segment_key = jax.random.fold_in(key_steps, len(segments))
-    environments, record = _segment(setup, environments, policy, segment_key)
-    segments.append(jax.tree.map(np.asarray, record))
-    finished = int(environments.finished.sum())
-    progress(finished, episodes, sum(int(s.active.sum()) for s in segments))
-  return jax.tree.map(lambda *x: np.concatenate(x).swapaxes(0, 1), *segments)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
@@ -149,7 +99,7 @@ def _reset(setup: Setup, key: jax.Array, episodes: int) -> _Environment:
 @functools.partial(jax.jit, static_argnums=0)
 def _segment(
   setup: Setup, environments: _Environment, policy: Policy | None, key: jax.Array
-) -> tuple[_Environment, Trajectories]:
+) -> tuple[_Environment, simulation.Trajectories]:
   """Advances all environments by about `SEGMENT` steps; the record's leaves are [T, E, ...]."""
   blocks = max(1, SEGMENT // setup.execute)
 
@@ -176,7 +126,7 @@ def _segment(
 
 def _step(
   setup: Setup, environment: _Environment, planned: jax.Array, key: jax.Array
-) -> tuple[_Environment, Trajectories]:
+) -> tuple[_Environment, simulation.Trajectories]:
   """One step of one environment, by whoever is at the controls, and what is recorded of it."""
   key_human, key_step = jax.random.split(key)
   before = environment.state
@@ -194,7 +144,7 @@ def _step(
     helped = _choose(failed, human_lib.recover(state), state.replace(t=jnp.zeros_like(state.t)))
     state = _choose(takes_over, helped, state)
   sight = setup.observe(before)
-  record = Trajectories(
+  record = simulation.Trajectories(
     proprio=sight.proprio,
     features=sight.features,
     action=action,

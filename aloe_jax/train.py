@@ -6,7 +6,9 @@ Each phase leaves something whole on disk: a directory of episodes, a checkpoint
 The same command goes on after the last of them, wherever it was stopped.
 """
 
+import collections
 from concurrent import futures
+import itertools
 import json
 import math
 import pathlib
@@ -41,6 +43,7 @@ from aloe_jax.train_state import TrainState
 
 # Streams of randomness, all derived from config.seed: what each number is added to or folded in.
 DEMONSTRATIONS, COLLECT, BANK, CRITIC_ROWS, ACTOR_ROWS = 1, 2, 3, 4, 5
+PREFETCH = 2  # calls whose batches are read ahead
 SWEEP_BATCH = 1024  # chunks per call of the sweep that weighs them
 
 
@@ -291,11 +294,13 @@ class Run:
       futures.ThreadPoolExecutor(1) as loader,
       progress.bar(what, updates, 'updates') as advance,
     ):
-      loading = loader.submit(load, 0)
+      calls = iter(range(0, updates, size))
+      loading = collections.deque(
+        loader.submit(load, first) for first in itertools.islice(calls, PREFETCH)
+      )
       for first in range(0, updates, size):
-        placed = loading.result()
-        if first + size < updates:
-          loading = loader.submit(load, first + size)
+        placed = loading.popleft().result()
+        loading.extend(loader.submit(load, later) for later in itertools.islice(calls, 1))
         self._placed, metrics = self._step(self._placed, *placed)
         if pending is not None:
           advance(first, loss=self._log(step + first, phase, pending))

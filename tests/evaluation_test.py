@@ -1,10 +1,12 @@
 """Success rate, throughput and interval of Appendix E, by hand."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 
 from aloe_jax import evaluation
-from aloe_jax import rollout
+from aloe_jax import simulation
 from aloe_jax import types
 
 SUCCESS, FAILURE, TIMEOUT = (
@@ -53,18 +55,18 @@ def test_the_summary_holds_what_the_evaluation_can_be_made_of_again():
   assert (summary['success_rate'], summary['throughput']) == (0.75, pytest.approx(240))
 
 
-def test_steps_of_failures_count_and_steps_after_an_end_do_not(monkeypatch):
+def test_steps_of_failures_count_and_steps_after_an_end_do_not():
   lengths, ends = [3, 2, 5, 1], [SUCCESS, FAILURE, TIMEOUT, SUCCESS]
   end_reason, active = np.zeros((4, 6), np.int8), np.zeros((4, 6), bool)
   for index, (length, end) in enumerate(zip(lengths, ends, strict=True)):
     active[index, :length], end_reason[index, length - 1] = True, end
   nothing = np.zeros((4, 6))
-  trajectories = rollout.Trajectories(
+  trajectories = simulation.Trajectories(
     nothing, nothing, nothing, nothing, end_reason, active, nothing
   )
-  monkeypatch.setattr(rollout, 'run', lambda *args, **kwargs: trajectories)
+  unwatched = mock.Mock(run=lambda *args, **kwargs: trajectories)
   found = evaluation.evaluate(
-    None, None, episodes=4, seed=0, control_hz=2.0, progress=lambda *args: None
+    unwatched, None, episodes=4, seed=0, control_hz=2.0, progress=lambda *args: None
   )
   assert found == evaluation.Evaluation(
     episodes=4, ends={'success': 2, 'failure': 1, 'timeout': 1}, steps=11, control_hz=2.0

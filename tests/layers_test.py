@@ -45,6 +45,7 @@ FLOORS = (
     'requirements',
     'results',
     'rollout',
+    'simulation',
     'start',
   ),
   ('collect', 'evaluate', 'export', 'report', 'serve', 'train', 'data/__main__'),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from aloe_jax import recording
-from aloe_jax import rollout
+from aloe_jax import simulation
 from aloe_jax import types
 from aloe_jax.data import rlds
 
@@ -29,7 +29,7 @@ def make_trajectories():
   end_reason = np.zeros((count, STEPS), np.int8)
   end_reason[np.arange(count), np.array(LENGTHS) - 1] = types.EndReason.SUCCESS
   end_reason[FAILED, LENGTHS[FAILED] - 1] = types.EndReason.FAILURE
-  return rollout.Trajectories(
+  return simulation.Trajectories(
     proprio=np.tile(number[..., None], types.PROPRIO_SIZE).astype(np.float32),
     features=np.tile(number[..., None, None], (3, 2)).astype(np.float32),
     action=np.tile(-number[..., None], 14).astype(np.float32),

@@ -65,8 +65,7 @@ def watched():
   )
   watching = setup(execute=6, human='watching', style='careful', mode='good')
   told = []
-  trajectories = rollout.run(
-    watching,
+  trajectories = watching.run(
     policy,
     key=jax.random.key(0),
     episodes=ENVIRONMENTS,
@@ -81,7 +80,7 @@ def alone(execute, follow):
   chunk = chunks(*[(0.0, 1.0)] * 8)
   chunk[:, 3] = 0.1 * np.arange(8)
   policy = Scripted(each(chunk), follow)
-  return rollout.run(setup(execute=execute), policy, key=jax.random.key(1), episodes=ENVIRONMENTS)
+  return setup(execute=execute).run(policy, key=jax.random.key(1), episodes=ENVIRONMENTS)
 
 
 def ends(trajectories, index):
@@ -199,7 +198,7 @@ def test_progress_ends_with_all_environments_and_all_steps():
 
 def test_a_demonstrating_human_needs_no_policy_and_carries_its_own_source():
   demonstrating = setup(execute=2, human='demonstrating', style='careful', mode='good')
-  trajectories = rollout.run(demonstrating, None, key=jax.random.key(2), episodes=ENVIRONMENTS)
+  trajectories = demonstrating.run(None, key=jax.random.key(2), episodes=ENVIRONMENTS)
   assert (trajectories.source == types.Source.DEMO).all()
   for index, length in enumerate(trajectories.lengths):
     ((step, _),) = ends(trajectories, index)
