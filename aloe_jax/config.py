@@ -27,7 +27,7 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string('workdir', None, 'Directory of the run: checkpoints, episodes, plots')
 
 CHOICES = {
-  'agent': ('aloe', 'awr', 'bc', 'dagger'),
+  'agent': ('aloe', 'awr', 'bc', 'dagger', 'filtered_bc'),
   'sim.task': ('', 'pack_phone', 'sort_products', 'fold_laundry'),
   'sim.observation': ('objects', 'pixels'),
   'data.timeout': ('failure', 'bootstrap'),

@@ -212,7 +212,8 @@ class Run:
       return
     buffer = self._replay(iteration)
     agent = self._learner.agent
-    rows = buffer.starts[agent.imitates(buffer.source[buffer.starts])]
+    starts = buffer.starts
+    rows = starts[agent.imitates(buffer.source[starts], buffer.succeeded[starts])]
     weight: np.ndarray | None = np.ones(len(buffer), np.float32)
     if agent.advantage is not None and self._config.actor.weights == 'per_phase':
       bank = self._draw_bank(iteration, buffer)

@@ -60,7 +60,7 @@ def paper() -> ml_collections.ConfigDict:
   """Appendix C at full size; every field any experiment has is here, with its unit."""
   config = ml_collections.ConfigDict()
   config.seed = 0
-  config.agent = 'aloe'  # aloe, awr, bc, dagger
+  config.agent = 'aloe'  # aloe, awr, bc, dagger, filtered_bc
   config.iterations = 3  # T of Algorithm 1
   config.discount = 0.99  # gamma, per environment step
 

@@ -29,7 +29,7 @@ CONFIG = '--config=experiments/laundry.py:sim_debug'
     ),
     (
       [CONFIG, '--config.agent=sac'],
-      "config.agent is 'sac'; expected one of 'aloe', 'awr', 'bc', 'dagger'.",
+      "config.agent is 'sac'; expected one of 'aloe', 'awr', 'bc', 'dagger', 'filtered_bc'.",
     ),
     (
       [CONFIG, '--config.task.execute=9'],

@@ -495,15 +495,18 @@ def test_the_value_critic_of_awr_learns_the_distribution_of_returns():
 @pytest.mark.parametrize(
   'name, expected',
   [
-    ('aloe', [True, True, True]),
-    ('awr', [True, True, True]),
-    ('bc', [True, False, False]),
-    ('dagger', [True, False, True]),
+    ('aloe', [True, True, True, True]),
+    ('awr', [True, True, True, True]),
+    ('bc', [True, False, False, False]),
+    ('dagger', [True, False, False, True]),
+    ('filtered_bc', [True, False, True, True]),
   ],
 )
 def test_each_algorithm_imitates_its_own_rows(name, expected):
-  source = np.array([types.Source.DEMO, types.Source.POLICY, types.Source.HUMAN])
-  np.testing.assert_array_equal(AGENTS[name].imitates(source), expected)
+  kinds = types.Source
+  source = np.array([kinds.DEMO, kinds.POLICY, kinds.POLICY, kinds.HUMAN])
+  succeeded = np.array([False, False, True, False])
+  np.testing.assert_array_equal(AGENTS[name].imitates(source, succeeded), expected)
 
 
 def test_imitation_has_no_critic_to_update():

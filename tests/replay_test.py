@@ -219,6 +219,14 @@ def test_rewards_that_are_trusted_take_the_place_of_those_of_the_outcome(episode
   np.testing.assert_allclose(batch.reward[first], (2 + DISCOUNT * 3) * SCALE, rtol=1e-6)
 
 
+def test_a_row_succeeded_if_its_own_fragment_ended_in_success():
+  rng = np.random.default_rng(0)
+  saved = tiny.make_episode(rng, [NONE, NONE, TAKEOVER, NONE, NONE, SUCCESS])
+  failed = tiny.make_episode(rng, [NONE, NONE, NONE, FAILURE])
+  found = make_replay([saved, failed]).succeeded
+  np.testing.assert_array_equal(found, [False] * 3 + [True] * 3 + [False] * 4)
+
+
 def test_a_horizon_longer_than_every_fragment_is_refused():
   rng = np.random.default_rng(0)
   with pytest.raises(ValueError, match='longest of 2 fragments has 2 steps, but a chunk has 3'):

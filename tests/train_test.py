@@ -234,7 +234,10 @@ def test_more_iterations_go_on_where_the_run_ended(finished, tmp_path):
   assert [line['step'] for line in lines if line['phase'] == 'evaluate'] == [20, 60, 90]
 
 
-@pytest.mark.parametrize('name, kept', [('bc', [0, 2]), ('dagger', [0, 2]), ('awr', [0, 1, 2])])
+@pytest.mark.parametrize(
+  'name, kept',
+  [('bc', [0, 2]), ('dagger', [0, 2]), ('filtered_bc', [0, 2]), ('awr', [0, 1, 2])],
+)
 def test_every_algorithm_runs_an_iteration_on_the_same_demonstrations(
   finished, tmp_path, name, kept
 ):

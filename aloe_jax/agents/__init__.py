@@ -4,5 +4,6 @@ from aloe_jax.agents import aloe
 from aloe_jax.agents import awr
 from aloe_jax.agents import bc
 from aloe_jax.agents import dagger
+from aloe_jax.agents import filtered_bc
 
-AGENTS = {a.name: a for a in (aloe.AGENT, awr.AGENT, bc.AGENT, dagger.AGENT)}
+AGENTS = {a.name: a for a in (aloe.AGENT, awr.AGENT, bc.AGENT, dagger.AGENT, filtered_bc.AGENT)}

@@ -21,14 +21,15 @@ class Agent:
       and metrics; None where there is no critic.
     advantage: `(params, batch, bank_action, *, critic, settings)` to A(s_t, a_{t:t+h}) [B];
       None where every chunk weighs the same.
-    imitates: `(source [N])` to the rows [N] bool that the actor learns from.
+    imitates: `(source [R], succeeded [R])` to the rows [R] bool that the actor learns from;
+      `succeeded` tells whether the fragment of each row ended in success.
   """
 
   name: str
   critic: str | None
   critic_loss: Callable[..., tuple[jax.Array, Metrics]] | None
   advantage: Callable[..., jax.Array] | None
-  imitates: Callable[[np.ndarray], np.ndarray]
+  imitates: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
   @property
   def samples_policy(self) -> bool:

@@ -128,8 +128,9 @@ def advantage(
   return losses.advantage(losses.pessimistic_q(q), losses.state_value(samples))
 
 
-def imitates(source: np.ndarray) -> np.ndarray:
+def imitates(source: np.ndarray, succeeded: np.ndarray) -> np.ndarray:
   """Every chunk of the buffer, each with its weight (Eq. 12 is over all of D)."""
+  del succeeded
   return np.ones(len(source), bool)
 
 

@@ -6,8 +6,9 @@ from aloe_jax import types
 from aloe_jax.agents import agent
 
 
-def imitates(source: np.ndarray) -> np.ndarray:
+def imitates(source: np.ndarray, succeeded: np.ndarray) -> np.ndarray:
   """Demonstrations only."""
+  del succeeded
   return source == types.Source.DEMO
 
 

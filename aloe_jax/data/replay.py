@@ -54,6 +54,12 @@ class Replay:
     ratios: {source: its share of every batch}; by default every chunk is as likely as another.
     host: number of this host, and how many there are: each computes the order of the whole batch
       and reads its own rows, so that the order does not depend on how many there are.
+
+  Attributes:
+    source: [N] int8, `types.Source`.
+    end_reason: [N] int8, `types.EndReason`.
+    starts: [at most N] rows at which a chunk starts, ascending.
+    succeeded: [N] bool, whether the fragment of each row ended in success.
   """
 
   def __init__(
@@ -88,6 +94,7 @@ class Replay:
       self._reward, self._fragments.last, chunking.discount
     )
     self.starts = fragments_lib.starts(self._fragments)
+    self.succeeded = self.end_reason[self._fragments.last] == types.EndReason.SUCCESS
 
   def __len__(self) -> int:
     """N, rows."""
