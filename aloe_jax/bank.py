@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from aloe_jax import policy as policy_lib
+from aloe_jax import sharding
 from aloe_jax import types
 from aloe_jax.data import row_cache
 
@@ -83,6 +84,7 @@ def draw(
   key: Key,
   directory: pathlib.Path,
   *,
+  layout: sharding.Layout,
   batch_size: int,
   progress: Callable[[int], None],
 ) -> Bank:
@@ -93,19 +95,18 @@ def draw(
     observe: rows [B] to their observations.
     key: of this policy, from `make_key`.
     directory: that holds the bank's file.
-    batch_size: rows per call; the result does not depend on it.
+    layout: of the policy's parameters.
+    batch_size: rows per call and host; the result does not depend on it.
     progress: told the rows done so far.
 
   Returns:
     The bank of all N rows.
   """
-  noise_key = jax.random.key(key.seed)
+  noise_key = np.asarray(jax.random.key_data(jax.random.key(key.seed)))
 
   def sample(rows: np.ndarray) -> np.ndarray:
-    # The last batch is filled up with the last row, so that one program serves them all.
-    filled = np.minimum(np.arange(rows[0], rows[0] + batch_size), key.rows - 1)
-    drawn = _sample(policy, observe(filled), noise_key, filled.astype(np.int32), key.samples)
-    return np.asarray(drawn)[: len(rows)]
+    placed = layout.place_rows((observe(rows), rows.astype(np.int32)))
+    return layout.fetch_rows(_sample(policy, *placed, noise_key, key.samples))
 
   action = row_cache.build(
     directory / key.name,
@@ -122,9 +123,10 @@ def draw(
 def _sample(
   policy: policy_lib.Policy,
   observation: types.Observation,
-  noise_key: jax.Array,
   row: jax.Array,
+  noise_key: jax.Array,
   samples: int,
 ) -> jax.Array:
   """[B, M, h, A]; compiled once, whatever the policy's parameters."""
-  return policy.sample(observation, policy.noise(noise_key, row, samples))
+  noise = policy.noise(jax.random.wrap_key_data(noise_key), row, samples)
+  return policy.sample(observation, noise)

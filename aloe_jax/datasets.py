@@ -21,6 +21,8 @@ from aloe_jax.data import row_cache
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.models import encoder as encoder_lib
 
+_FRAMES = 128  # of each camera that a host encodes per compiled call
+
 
 class Datasets:
   """Opens each directory of episodes once.
@@ -143,7 +145,7 @@ class Datasets:
         shape,
         jnp.bfloat16,
         encode,
-        batch_size=experiment_lib.FRAMES,
+        batch_size=_FRAMES,
         progress=advance,
       )
 

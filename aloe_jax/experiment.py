@@ -38,7 +38,6 @@ from aloe_jax.models import small
 from aloe_jax.pretrained import big_vision
 from aloe_jax.train_state import TrainState
 
-FRAMES = 128  # frames of each camera encoded per compiled call
 NORMALIZERS: dict[str, Callable[..., normalize.Normalizer]] = {
   'quantile': normalize.Quantile,
   'zscore': normalize.ZScore,
@@ -322,22 +321,14 @@ class Experiment:
     self,
     encoder_params: Any,
     images: dict[str, np.ndarray],
-    masks: dict[str, np.ndarray] | None = None,
+    masks: dict[str, np.ndarray],
   ) -> np.ndarray:
-    """Features [T, V, F] of pictures {camera: [T, H, W, 3] uint8} of the encoder's size.
+    """Features [B, V, F] of pictures {camera: [B, H, W, 3] uint8} of the encoder's size.
 
-    `masks` {camera: [T] bool} are False where a camera is missing; its features are zeros.
+    `masks` {camera: [B] bool} are False where a camera is missing; its features are zeros.
     """
-    masks = masks or {camera: np.ones(len(taken), bool) for camera, taken in images.items()}
-    total = len(images['head'])
-    features = []
-    for start in range(0, total, FRAMES):
-      # The last call is filled up with the last frame, so that one program serves them all.
-      frames = np.minimum(np.arange(start, start + FRAMES), total - 1)
-      pictures = {camera: taken[frames] for camera, taken in images.items()}
-      present = {camera: mask[frames] for camera, mask in masks.items()}
-      features.append(np.asarray(_encode(self.encoder, encoder_params, pictures, present)))
-    return np.concatenate(features)[:total]
+    placed = self.layout.place_rows((images, masks))
+    return self.layout.fetch_rows(_encode(self.encoder, encoder_params, *placed))
 
   def _make_encoder(self) -> encoder_lib.Encoder | None:
     """The critic's encoder: the simulator's, that of a file, or the actor's own tower."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aloe_jax import best_of
+from aloe_jax import hosts
 from aloe_jax import inputs as inputs_lib
 from aloe_jax import types
 from aloe_jax.models import flow
@@ -116,7 +117,7 @@ def fingerprint(params) -> str:
   """SHA-256 over the names, shapes and values of parameters, 16 hex digits."""
   digest = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-    leaf = np.asarray(leaf)
+    leaf = hosts.whole(leaf)
     digest.update(f'{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}'.encode())
     digest.update(leaf.tobytes())
   return digest.hexdigest()[:16]

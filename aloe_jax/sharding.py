@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import functools
 from typing import Any, Protocol
 
-from flax import jax_utils
 import jax
 from jax.sharding import AxisType
 from jax.sharding import NamedSharding
@@ -41,7 +40,10 @@ class Layout(Protocol):
     """Puts a state where a compiled step wants it."""
 
   def place_rows(self, rows: Any) -> Any:
-    """Splits rows [B, ...] over the devices, for sampling with parameters from `fetch`."""
+    """Splits this host's rows [B, ...] over its devices, for use with parameters from `fetch`."""
+
+  def fetch_rows(self, rows: jax.Array) -> np.ndarray:
+    """What was computed of this host's rows, [B, ...]."""
 
   def place_batches(self, batches: Any) -> Any:
     """Splits batches [n, B, ...] over the devices along B."""
@@ -59,6 +61,7 @@ class Pmap:
 
   def __init__(self, devices: Sequence[jax.Device] | None = None):
     self._devices = list(devices or jax.devices())
+    self._own = [d for d in self._devices if d.process_index == jax.process_index()]
 
   def compile(self, step: Step) -> Step:
     step = functools.partial(step, axis_name=AXIS)
@@ -68,7 +71,7 @@ class Pmap:
     return _create(function, donated, self.shapes(function, *donated))
 
   def shapes(self, function: Callable[..., Any], *arguments: Any) -> Any:
-    sharding = SingleDeviceSharding(self._devices[0])
+    sharding = SingleDeviceSharding(self._own[0])
     shapes = jax.eval_shape(function, *arguments)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
 
@@ -76,13 +79,16 @@ class Pmap:
     # By pmap itself: what it returns lies as the step's own results do, so that the step is
     # compiled once, and no device ever holds the copies of the others.
     copy = functools.partial(jax.pmap, axis_name=AXIS, devices=self._devices, in_axes=(0, None))
-    return copy(lambda _, state: state)(np.arange(len(self._devices)), state)
+    return copy(lambda _, state: state)(np.arange(len(self._own)), state)
 
   def place_rows(self, rows: Any) -> Any:
     return rows
 
+  def fetch_rows(self, rows: jax.Array) -> np.ndarray:
+    return np.asarray(rows)
+
   def place_batches(self, batches: Any) -> Any:
-    count = len(self._devices)
+    count = len(self._own)
 
     def split(x):
       x = np.asarray(x)
@@ -93,7 +99,7 @@ class Pmap:
     return jax.tree.map(split, batches)
 
   def fetch(self, tree: Any) -> Any:
-    return jax_utils.unreplicate(tree)
+    return jax.tree.map(lambda x: x.addressable_data(0)[0], tree)
 
 
 class Fsdp:
@@ -114,6 +120,7 @@ class Fsdp:
       axis_types=(AxisType.Auto, AxisType.Auto),
       devices=devices,
     )
+    self._rows = NamedSharding(self._mesh, PartitionSpec(('data', 'fsdp')))
 
   def compile(self, step: Step) -> Step:
     compiled: dict[Any, Step] = {}
@@ -142,7 +149,13 @@ class Fsdp:
     return jax.device_put(state, self._state_sharding(state))
 
   def place_rows(self, rows: Any) -> Any:
-    return jax.device_put(rows, NamedSharding(self._mesh, PartitionSpec(('data', 'fsdp'))))
+    return jax.tree.map(
+      lambda x: jax.make_array_from_process_local_data(self._rows, np.asarray(x)), rows
+    )
+
+  def fetch_rows(self, rows: jax.Array) -> np.ndarray:
+    shards = jax.device_put(rows, self._rows).addressable_shards
+    return np.concatenate([x.data for x in sorted(shards, key=lambda x: x.index[0].start or 0)])
 
   def place_batches(self, batches: Any) -> Any:
     sharding = NamedSharding(self._mesh, PartitionSpec(None, ('data', 'fsdp')))

@@ -290,7 +290,7 @@ class Run:
       drawn = batches(first, min(size, updates - first))
       return [b if b is None else layout.place_batches(b) for b in drawn]
 
-    # The next call's batches are read and decoded while the device works on this one's.
+    # The next calls' batches are read and decoded while the device works on this one's.
     with (
       futures.ThreadPoolExecutor(1) as loader,
       progress.bar(what, updates, 'updates') as advance,
@@ -335,8 +335,7 @@ class Run:
     )
 
     def observe(rows: np.ndarray):
-      shown = buffer.observation(rows, images=self._experiment.reads_images)
-      return self._experiment.layout.place_rows(shown)
+      return buffer.observation(rows, images=self._experiment.reads_images)
 
     if self._bank is None:
       with progress.bar(f'Bank {iteration}', len(buffer), 'states') as advance:
@@ -345,6 +344,7 @@ class Run:
           observe,
           key,
           self._workdir / 'bank',
+          layout=self._experiment.layout,
           batch_size=config.batch_size,
           progress=advance,
         )

@@ -11,6 +11,7 @@ import tiny
 
 from aloe_jax import bank as bank_lib
 from aloe_jax import policy as policy_lib
+from aloe_jax import sharding
 from aloe_jax import types
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
@@ -36,7 +37,15 @@ def draw(policy, seed=SEED, batch_size=ROWS, rows=ROWS):
   done = []
   with tempfile.TemporaryDirectory() as directory:
     path = pathlib.Path(directory)
-    bank = bank_lib.draw(policy, observe, key, path, batch_size=batch_size, progress=done.append)
+    bank = bank_lib.draw(
+      policy,
+      observe,
+      key,
+      path,
+      layout=sharding.Pmap(),
+      batch_size=batch_size,
+      progress=done.append,
+    )
   return bank, done
 
 

@@ -18,6 +18,7 @@ FLOORS = (
     'augment',
     'config',
     'files',
+    'hosts',
     'images',
     'inputs',
     'losses',

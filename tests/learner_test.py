@@ -14,6 +14,7 @@ import tiny
 from aloe_jax import bank as bank_lib
 from aloe_jax import learner as learner_lib
 from aloe_jax import policy as policy_lib
+from aloe_jax import sharding
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
 from aloe_jax.agents import aloe
@@ -190,7 +191,13 @@ def test_with_and_without_a_bank_equal_noise_gives_equal_targets(tmp_path):
   with mock.patch.object(policy_lib, 'row_noise', of_one_key):
     key = bank_lib.make_key(policy, seed=0, samples=1, rows=len(buffer), data='')
     bank = bank_lib.draw(
-      policy, buffer.observation, key, tmp_path, batch_size=4, progress=lambda done: None
+      policy,
+      buffer.observation,
+      key,
+      tmp_path,
+      layout=sharding.Pmap(),
+      batch_size=4,
+      progress=lambda done: None,
     )
     banked = buffer.critic_batches(0, 0, 1, 8, bank.action)
     sampled = buffer.critic_batches(0, 0, 1, 8, None)

@@ -1,10 +1,18 @@
 """Rows of numbers on disk: computed once, gone on with after a stop, mapped when read."""
 
 from collections.abc import Callable
+import io
 import os
 import pathlib
+import time
+from typing import IO
 
+import jax
 import numpy as np
+
+from aloe_jax import hosts
+
+_SYNC_SECONDS = 5.0  # between two times that what was computed is made safe
 
 
 def build(
@@ -18,46 +26,82 @@ def build(
 ) -> np.ndarray:
   """Opens an array, after computing the rows that are not there yet.
 
-  Rows are appended to a file beside `path`, which gets its name when it is whole; a run that was
-  stopped goes on after the last whole row.
+  Every host computes its share and writes it to its place in one file, which gets its name when it
+  is whole. All of them call `compute` equally often, so that it may run on the devices of all. A
+  run that was stopped goes on after the last batch that was safe on disk; with another number of
+  hosts it begins anew.
 
   Args:
-    path: of the finished `.npy` file. Its name tells all that the rows depend on.
+    path: of the finished `.npy` file, on a disk that all hosts share. Its name tells all that the
+      rows depend on.
     shape: (N, ...) of all rows.
     dtype: of the numbers; bfloat16, which NumPy has no name for, is kept as its bits.
-    compute: rows [B] to their numbers [B, ...].
-    batch_size: rows asked for at a time.
-    progress: told the rows done so far.
+    compute: rows [batch_size] to their numbers [batch_size, ...]; past the end it is asked for
+      the last row again, so that one program serves all calls.
+    batch_size: rows that each host computes at a time.
+    progress: told the rows done so far, by all hosts.
 
   Returns:
     [N, ...] mapped from the disk.
+
+  Raises:
+    FileNotFoundError: the hosts do not share the disk.
   """
   dtype = np.dtype(dtype)
   stored = dtype if dtype.kind != 'V' else np.dtype(f'<u{dtype.itemsize}')
-  if not path.exists():
+  if not hosts.lowest(path.exists()):
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.partial')
-    row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
-    with partial.open('ab') as file:
-      if not file.tell():
-        header = {'descr': stored.str, 'fortran_order': False, 'shape': shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.flush()
-      start = _header_size(partial)
-      done = (file.tell() - start) // row_bytes
-      file.truncate(start + done * row_bytes)
-      for first in range(done, shape[0], batch_size):
-        rows = np.arange(first, min(first + batch_size, shape[0]))
-        file.write(compute(rows).astype(dtype).tobytes())
-        file.flush()
-        progress(int(rows[-1]) + 1)
-      os.fsync(file.fileno())
-    partial.rename(path)
+    _compute(path, shape, dtype, stored, compute, batch_size, progress)
+  if not hosts.lowest(path.exists()):
+    raise FileNotFoundError(
+      f'{path}: another host has written it, but not every host finds it; give a --workdir and '
+      'a config.data.cache on a disk that all hosts share.'
+    )
   return np.load(path, mmap_mode='r').view(np.ndarray).view(dtype)
 
 
-def _header_size(path: pathlib.Path) -> int:
-  with path.open('rb') as file:
-    np.lib.format.read_magic(file)
-    np.lib.format.read_array_header_1_0(file)
-    return file.tell()
+def _compute(path, shape, dtype, stored, compute, batch_size, progress) -> None:
+  host, count = jax.process_index(), jax.process_count()
+  header = io.BytesIO()
+  description = {'descr': stored.str, 'fortran_order': False, 'shape': shape}
+  np.lib.format.write_array_header_1_0(header, description)
+  row_bytes = stored.itemsize * int(np.prod(shape[1:]))
+  partial = path.with_name(f'.{path.name}.partial')
+  # One byte for each of this host's batches that is safe.
+  marks = path.with_name(f'{partial.name}.{host}-of-{count}')
+  with _opened(partial) as file, marks.open('ab') as safe:
+    done = hosts.lowest(safe.tell() if partial.stat().st_size else 0)
+    safe.truncate(done)
+    file.write(header.getvalue())
+    file.flush()
+    unsafe, synced = 0, time.monotonic()
+    try:
+      for first in range(done * count * batch_size, shape[0], count * batch_size):
+        own = np.arange(batch_size) + first + host * batch_size
+        numbers = compute(np.minimum(own, shape[0] - 1))[: max(shape[0] - own[0], 0)]
+        offset = header.tell() + int(own[0]) * row_bytes
+        os.pwrite(file.fileno(), numbers.astype(dtype).tobytes(), offset)
+        unsafe += 1
+        if time.monotonic() > synced + _SYNC_SECONDS:
+          _make_safe(file, safe, unsafe)
+          unsafe, synced = 0, time.monotonic()
+        progress(min(first + count * batch_size, shape[0]))
+    finally:
+      _make_safe(file, safe, unsafe)
+  hosts.wait(f'{path.name} is written')
+  if host == 0:
+    partial.rename(path)
+    for marks in path.parent.glob(f'{partial.name}.*-of-*'):
+      marks.unlink()
+  hosts.wait(f'{path.name} has its name')
+
+
+def _opened(path: pathlib.Path) -> IO[bytes]:
+  """A file to write into, new or with what it holds."""
+  return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), 'r+b')
+
+
+def _make_safe(file: IO[bytes], marks: IO[bytes], batches: int) -> None:
+  os.fsync(file.fileno())
+  marks.write(b'.' * batches)
+  marks.flush()

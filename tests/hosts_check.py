@@ -1,0 +1,131 @@
+"""Run by hosts_test.py, once per host: the same features, bank and updates on all."""
+
+import contextlib
+import pathlib
+import sys
+
+import jax
+import numpy as np
+import tiny
+
+from aloe_jax import bank as bank_lib
+from aloe_jax import experiment
+from aloe_jax import hosts
+from aloe_jax import optimizer
+from aloe_jax import sharding
+from aloe_jax import start
+from aloe_jax import types
+from aloe_jax.data import replay
+from aloe_jax.data import row_cache
+from aloe_jax.models import encoder
+from experiments import laundry
+
+BATCH, UPDATES, SEED = 16, 3, 5
+ADAMW = optimizer.adamw(peak=2e-4, warmup=2, total=10)
+FEATURES = np.arange(50 * 6, dtype=np.float32).reshape(50, 2, 3)
+
+
+def make_buffer():
+  rng = np.random.default_rng(0)
+  ends = [types.EndReason.NONE] * 9 + [types.EndReason.SUCCESS]
+  steps = tiny.make_steps([tiny.make_episode(rng, ends) for _ in range(5)])
+  chunking = replay.Chunking(tiny.HORIZON, tiny.HORIZON, discount=0.9, fail_cost=10.0)
+  host = jax.process_index(), jax.process_count()
+  return replay.Replay(steps, tiny.INPUTS, chunking, host=host)
+
+
+def check_rows(directory, count):
+  """Every host computes its share; a stop leaves what all had done."""
+  asked = []
+
+  def compute(rows, fails_at=None):
+    if fails_at is not None and len(asked) == fails_at:
+      raise KeyboardInterrupt
+    asked.append(rows)
+    return FEATURES[rows]
+
+  def build(name, compute):
+    return row_cache.build(
+      directory / name, FEATURES.shape, np.float32, compute, batch_size=4, progress=lambda n: None
+    )
+
+  np.testing.assert_array_equal(build('features.npy', compute), FEATURES)
+  assert len(asked) == -(-50 // (4 * count))
+  asked.clear()
+  stop = 2 + jax.process_index()  # one host is a batch ahead of the other
+  with contextlib.suppress(KeyboardInterrupt):
+    build('stopped.npy', lambda rows: compute(rows, stop))
+  asked.clear()
+  np.testing.assert_array_equal(build('stopped.npy', compute), FEATURES)
+  assert len(asked) == -(-50 // (4 * count)) - 2
+  hosts.wait('the rows are checked')
+  assert sorted(path.name for path in directory.iterdir()) == ['features.npy', 'stopped.npy']
+
+
+def learn(directory, layout):
+  """The state after updates from a bank, all on every host, and the bank."""
+  buffer = make_buffer()
+  learner = tiny.make_learner('aloe', tiny.make_actor(), optimizer=ADAMW)
+  start = layout.fetch(layout.place_state(tiny.make_state(learner)))
+  policy = tiny.make_policy(params=start.actor_ema)
+  key = bank_lib.make_key(policy, seed=SEED, samples=2, rows=len(buffer), data='')
+  bank = bank_lib.draw(
+    policy,
+    buffer.observation,
+    key,
+    directory,
+    layout=layout,
+    batch_size=8,
+    progress=lambda done: None,
+  )
+  ones = np.ones(len(buffer), np.float32)
+  batches = (
+    buffer.critic_batches(SEED, 0, UPDATES, BATCH, bank.action),
+    buffer.actor_batches(SEED, 0, UPDATES, BATCH, buffer.starts, ones),
+  )
+  placed = [layout.place_batches(batch) for batch in batches]
+  state = layout.place_state(tiny.make_state(learner))
+  state, metrics = layout.compile(learner.train_step)(state, *placed)
+  rows = [batch.row for batch in batches]
+  found = jax.tree.map(hosts.whole, layout.fetch((state, metrics)))
+  return jax.tree.leaves((found, np.asarray(bank.action))), key, rows
+
+
+def check_encoder(mode):
+  """Every host's pictures have the features that they have alone, on one device."""
+  config = laundry.get_config('pixels')
+  config.parallel.mode = mode
+  pixels = experiment.Experiment(config)
+  rng = np.random.default_rng(jax.process_index())
+  images = {
+    camera: rng.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8) for camera in types.CAMERAS
+  }
+  masks = {camera: np.ones(4, bool) for camera in types.CAMERAS}
+  params = start.encoder_params(start.find(''), pixels, None)
+  found = pixels.encode(params, images, masks)
+  alone = encoder.encode_cameras(pixels.encoder, pixels.encoder.init(), images)
+  np.testing.assert_allclose(found, alone, atol=1e-4)
+
+
+def main(rank, count, port, directory):
+  if count > 1:
+    jax.distributed.initialize(f'127.0.0.1:{port}', count, rank)
+  assert jax.process_count() == count
+  assert len(jax.devices()) == 2 * count
+  sharding.MIN_SHARDED_SIZE = 32  # so that a tiny network has something to shard
+  assert hosts.lowest(7 - rank) == 7 - (count - 1)
+  check_rows(directory / 'rows', count)
+  for mode in ('fsdp', 'pmap'):
+    check_encoder(mode)
+  results = {}
+  for mode, layout in (('fsdp', sharding.Fsdp()), ('pmap', sharding.Pmap())):
+    leaves, key, rows = learn(directory / mode, layout)
+    results |= {f'{mode} {number:03}': leaf for number, leaf in enumerate(leaves)}
+    results[f'{mode} policy'] = np.array(key.policy)
+    results[f'{mode} rows'] = np.concatenate([row.reshape(UPDATES, -1) for row in rows], 1)
+  np.savez(directory / f'{rank}.npz', **results)
+
+
+if __name__ == '__main__':
+  rank, count, port = map(int, sys.argv[1:4])
+  main(rank, count, port, pathlib.Path(sys.argv[4]))
