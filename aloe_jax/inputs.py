@@ -28,6 +28,7 @@ class Inputs:
       openpi's runs: (6, -1) are 6 relative ones and an absolute one; those past its end are
       absolute, and so are all of ().
     image_size: edge in pixels of the images the actor sees; 0 where it sees none.
+    tagged: whether prompts may tell the chunk's advantage.
   """
 
   tokenizer: tokenizer.PromptTokenizer
@@ -36,6 +37,7 @@ class Inputs:
   state_size: int
   delta: tuple[int, ...] = ()
   image_size: int = 0
+  tagged: bool = False
 
   def __post_init__(self):
     if not 0 < self.state_size <= types.PROPRIO_SIZE:
@@ -62,26 +64,37 @@ class Inputs:
     """The inverse of `chunk`: the robot's actions [..., h, A], float32."""
     return (self.action.inverse(chunk) + self._origin(chunk, raw)).astype(np.float32)
 
+  @property
+  def tags(self) -> list[types.Tag]:
+    """Those that prompts may have."""
+    return list(types.Tag) if self.tagged else [types.Tag.NONE]
+
   def prompts(
-    self, prompt: Sequence[str], proprio: types.Array | None
+    self,
+    prompt: Sequence[str],
+    proprio: types.Array | None,
+    tag: Sequence[int] | np.ndarray | None = None,
   ) -> tuple[np.ndarray, np.ndarray]:
     """Tokens [B, L] int32 and mask [B, L] bool of B prompts.
 
     Args:
       prompt: B of them.
       proprio: [B, 32] that goes with each; None will do where the text tells no state.
+      tag: [B] `types.Tag` that goes with each; None for no tags.
     """
     states: list[np.ndarray | None] = [None] * len(prompt)
     if proprio is not None:
       states = list(np.asarray(proprio)[:, : self.state_size])
-    encoded = [self.tokenizer(*pair) for pair in zip(prompt, states, strict=True)]
+    tags = [types.Tag.NONE] * len(prompt) if tag is None else [types.Tag(t) for t in tag]
+    encoded = [self.tokenizer(*told) for told in zip(prompt, states, tags, strict=True)]
     tokens, masks = zip(*encoded, strict=True)
     return np.stack(tokens), np.stack(masks)
 
   def check_prompts(self, prompt: Sequence[str]) -> None:
-    """Raises ValueError for a prompt that is too long beside some state of the robot."""
+    """Raises ValueError for a prompt that is too long beside some state of the robot and tag."""
     beyond = np.full((len(prompt), types.PROPRIO_SIZE), 2.0)  # told as 255s, the longest text
-    self.prompts(prompt, beyond)
+    for tag in self.tags:
+      self.prompts(prompt, beyond, [tag] * len(prompt))
 
   @property
   def _relative(self) -> np.ndarray:

@@ -57,6 +57,8 @@ class Policy:
     prompt: what the robot is asked to do.
     action_size: A of the robot; the network's may be wider.
     flow_steps: Euler steps of the sampler.
+    guidance: scale of classifier-free guidance towards actions that are tagged as positive; 1 is
+      the tag alone. None for an actor that was not taught tags.
   """
 
   params: Any
@@ -66,6 +68,12 @@ class Policy:
   prompt: str = flax.struct.field(pytree_node=False, kw_only=True)
   action_size: int = flax.struct.field(pytree_node=False, kw_only=True)
   flow_steps: int = flax.struct.field(pytree_node=False, kw_only=True)
+  guidance: float | None = flax.struct.field(pytree_node=False, kw_only=True, default=None)
+
+  @property
+  def tag(self) -> types.Tag:
+    """What the actor is told of the chunk that it is to choose."""
+    return types.Tag.NONE if self.guidance is None else types.Tag.POSITIVE
 
   @property
   def chunk_shape(self) -> tuple[int, int]:
@@ -76,19 +84,20 @@ class Policy:
     """What `sample` starts from, [B, M, h, A of the network]; see `row_noise`."""
     return row_noise(key, row, samples, (self.actor.horizon, self.actor.action_size))
 
-  def observe(self, sight: types.Sight) -> types.Observation:
-    """A batch of sights as the network takes them; may be compiled."""
+  def observe(self, sight: types.Sight, tag: types.Tag = types.Tag.NONE) -> types.Observation:
+    """A batch of sights as the network takes them, with one tag for all; may be compiled."""
     proprio = self.inputs.proprio(sight.proprio)
     batch = len(proprio)
     if self.inputs.tokenizer.discrete_state:
       length = self.inputs.tokenizer.max_length
       shapes = [jax.ShapeDtypeStruct((batch, length), kind) for kind in (np.int32, np.bool_)]
-      prompts = [self.prompt] * batch
+      prompts, tags = [self.prompt] * batch, [tag] * batch
       tokens, mask = jax.pure_callback(
-        lambda states: self.inputs.prompts(prompts, np.asarray(states)), shapes, proprio
+        lambda states: self.inputs.prompts(prompts, np.asarray(states), tags), shapes, proprio
       )
     else:
-      tokens, mask = (jnp.tile(x, (batch, 1)) for x in self.inputs.prompts([self.prompt], None))
+      told = self.inputs.prompts([self.prompt], None, [tag])
+      tokens, mask = (jnp.tile(x, (batch, 1)) for x in told)
     return types.Observation(
       proprio=proprio,
       prompt_tokens=tokens,
@@ -100,10 +109,13 @@ class Policy:
 
   def act(self, sight: types.Sight, key: jax.Array) -> types.Array:
     """One chunk [B, h, A] per sight, in the robot's units; row b's noise depends on (key, b)."""
-    observation = self.observe(sight)
+    observation = self.observe(sight, self.tag)
     samples = 1 if self.judge is None else self.judge.samples
     noise = self.noise(key, jnp.arange(len(observation.proprio)), samples)
-    chunks = self.sample(observation, noise)
+    if self.guidance in (None, 1):
+      chunks = self.sample(observation, noise)
+    else:
+      chunks = self.sample_guided(observation, self.observe(sight), noise)
     chunk = chunks[:, 0] if self.judge is None else self.judge.pick(observation, chunks)
     return self.inputs.undo_chunk(chunk, sight.proprio)
 
@@ -111,6 +123,16 @@ class Policy:
     """M normalised chunks [B, M, h, A] per state from given noise."""
     chunks = sample_actions(self.actor, self.params, observation, noise, self.flow_steps)
     return chunks[..., : self.action_size]
+
+  def sample_guided(
+    self, observation: types.Observation, untagged: types.Observation, noise: jax.Array
+  ) -> jax.Array:
+    """`sample` with guidance: what the tag changes, times the scale."""
+    actor, steps = self.actor, self.flow_steps
+    chunks = flow.sample_guided(
+      actor, self.params, observation, untagged, self.guidance, noise.swapaxes(0, 1), steps
+    )
+    return chunks.swapaxes(0, 1)[..., : self.action_size]
 
 
 def fingerprint(params) -> str:

@@ -10,6 +10,8 @@ from absl import logging
 import numpy as np
 import sentencepiece
 
+from aloe_jax import types
+
 _PALIGEMMA = 'big_vision/paligemma_tokenizer.model'
 _BIN_EDGES = np.linspace(-1, 1, 256, endpoint=False)  # left ones, of the state in the text
 
@@ -93,14 +95,17 @@ class PromptTokenizer:
   discrete_state: bool
   truncate: bool = False
 
-  def __call__(self, prompt: str, state: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+  def __call__(
+    self, prompt: str, state: np.ndarray | None = None, tag: types.Tag = types.Tag.NONE
+  ) -> tuple[np.ndarray, np.ndarray]:
     """Tokens [L] int32, padded with 0, and mask [L] bool.
 
     Args:
       prompt: of the task.
       state: [n], normalised and not padded; read only with `discrete_state`.
+      tag: of the chunk's advantage.
     """
-    ids = self.encoder.encode(self.text(prompt, state), bos=True)
+    ids = self.encoder.encode(self.text(prompt, state, tag), bos=True)
     if not self.discrete_state:
       ids = ids + self.encoder.encode('\n', bos=False)  # encoded apart from the prompt in openpi
     if len(ids) > self.max_length:
@@ -115,15 +120,18 @@ class PromptTokenizer:
     tokens[: len(ids)] = ids[: self.max_length]
     return tokens, np.arange(self.max_length) < len(ids)
 
-  def text(self, prompt: str, state: np.ndarray | None = None) -> str:
-    """What the actor is told: the cleaned prompt and, with `discrete_state`, the state.
+  def text(
+    self, prompt: str, state: np.ndarray | None = None, tag: types.Tag = types.Tag.NONE
+  ) -> str:
+    """What the actor is told: the cleaned prompt, with `discrete_state` the state, and the tag.
 
     A number of the state is told as the index, 0 to 255, of its bin in [-1, 1); what lies above
-    has 255 and what lies below -1.
+    has 255 and what lies below -1. The tag has a line of its own, the last before the action.
     """
     prompt = prompt.strip().replace('_', ' ').replace('\n', ' ')
+    advantage = f'\nAdvantage: {tag.name.lower()}' if tag else ''
     if not self.discrete_state:
-      return prompt
+      return prompt + advantage
     if state is None:
       raise ValueError(f'the text of the prompt {prompt!r} tells a state, but none was given.')
     finite = np.isfinite(state)
@@ -133,4 +141,4 @@ class PromptTokenizer:
         f'the prompt was {prompt!r}.'
       )
     bins = np.digitize(state, _BIN_EDGES) - 1
-    return f'Task: {prompt}, State: {" ".join(map(str, bins))};\nAction: '
+    return f'Task: {prompt}, State: {" ".join(map(str, bins))};{advantage}\nAction: '

@@ -36,6 +36,14 @@ class EndReason(enum.IntEnum):
   CUT = 5
 
 
+class Tag(enum.IntEnum):
+  """What a prompt says of the chunk's advantage, where the algorithm is RECAP."""
+
+  NONE = 0
+  POSITIVE = 1
+  NEGATIVE = 2
+
+
 @flax.struct.dataclass
 class Sight:
   """What a robot shows at one step, in its own units; any leading batch axes.

@@ -60,6 +60,40 @@ def test_time_runs_from_one_to_one_nth():
   np.testing.assert_allclose(noise - action, np.full_like(noise, 0.25), rtol=1e-5)
 
 
+def test_guidance_starts_without_the_condition_and_goes_towards_and_beyond_it():
+  conditional, free = np.float32([1, -2]), np.float32([3, 2])
+  for scale, expected in ((0, [3, 2]), (1, [1, -2]), (0.5, [2, 0]), (1.5, [0, -4])):
+    np.testing.assert_allclose(flow.guided_velocity(conditional, free, scale), expected)
+
+
+@pytest.mark.parametrize('scale', [0.0, 1.0, 2.5])
+def test_guided_samples_follow_both_prefixes_from_one_noise(scale):
+  rng = np.random.default_rng(0)
+  observation, free = tiny.make_observation(rng, BATCH), tiny.make_observation(rng, BATCH)
+  noise = tiny.normal(rng, SAMPLES, BATCH, tiny.HORIZON, tiny.ACTION)
+  found = flow.sample_guided(KnownActor('prefix'), {}, observation, free, scale, noise, 5)
+  # The velocity of a prefix is its first number of proprio, whatever x and t.
+  pull = free.proprio[:, 0] + scale * (observation.proprio[:, 0] - free.proprio[:, 0])
+  np.testing.assert_allclose(found, noise - pull[None, :, None, None], rtol=1e-4, atol=1e-5)
+
+
+def test_guidance_is_computed_anew_in_every_step():
+  rng = np.random.default_rng(0)
+  actor, seen = tiny.make_actor(), tiny.make_observation(rng, BATCH)
+  free = seen.replace(prompt_tokens=(seen.prompt_tokens + 1) % tiny.VOCABULARY)
+  noise = tiny.normal(rng, 1, BATCH, tiny.HORIZON, tiny.ACTION)
+  params = tiny.make_params(actor, seen, noise[0], np.ones(BATCH, np.float32))
+  apply = jax.jit(actor.apply)
+  x = noise[0]
+  for step in range(3):
+    time = np.full(BATCH, 1 - step / 3, np.float32)
+    conditional, unconditional = (apply(params, o, x, time) for o in (seen, free))
+    assert np.abs(conditional - unconditional).max() > 1e-3
+    x = x - (unconditional + 2 * (conditional - unconditional)) / 3
+  found = flow.sample_guided(actor, params, seen, free, 2.0, noise, 3)
+  np.testing.assert_allclose(found[0], x, atol=1e-5)
+
+
 def test_samples_that_share_a_prefix_equal_samples_drawn_one_by_one():
   rng = np.random.default_rng(0)
   actor, observation = tiny.make_actor(), tiny.make_observation(rng, BATCH)

@@ -9,6 +9,7 @@ import pytest
 from aloe_jax import inputs as inputs_lib
 from aloe_jax import normalize
 from aloe_jax import tokenizer
+from aloe_jax import types
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 NORM_STATS = GOLDEN / 'pi05_case_a_orbax' / 'assets' / 'trossen' / 'norm_stats.json'
@@ -147,3 +148,22 @@ def test_a_prompt_is_too_long_if_some_state_makes_it_so():
   inputs.check_prompts(['f', 'fold'])  # 'Task: fold, State: 255 255 255;\nAction: ' has 40 letters
   with pytest.raises(ValueError, match="prompt 'folds' has 41 tokens, more than the 40 that"):
     inputs.check_prompts(['f', 'folds'])
+
+
+def test_a_prompt_that_is_tagged_has_to_leave_room_for_either_tag():
+  # 'Task: f, State: 255 255 255;\nAdvantage: negative\nAction: ' has 57 letters
+  letters = {n: tokenizer.PromptTokenizer(Letters(), n, discrete_state=True) for n in (56, 57)}
+  make(tokenizer=letters[56]).check_prompts(['f'])
+  make(tokenizer=letters[57], tagged=True).check_prompts(['f'])
+  with pytest.raises(ValueError, match="prompt 'f' has 57 tokens, more than the 56 that"):
+    make(tokenizer=letters[56], tagged=True).check_prompts(['f'])
+
+
+def test_each_prompt_of_a_batch_has_its_own_tag():
+  inputs = make(discrete_state=False)
+  tags = [types.Tag.NEGATIVE, types.Tag.NONE, types.Tag.POSITIVE]
+  tokens, mask = inputs.prompts(['fold it'] * 3, None, tags)
+  encode = tokenizer.Words(50_000).encode
+  texts = ['fold it advantage negative', 'fold it', 'fold it advantage positive']
+  for row, text in enumerate(texts):
+    np.testing.assert_array_equal(tokens[row][mask[row]], encode(text, bos=True))

@@ -1,5 +1,7 @@
 """The policy: noise that belongs to a row, and parameters that are only data."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,6 +68,51 @@ def test_acting_takes_the_prompt_of_the_policy_and_one_sample_of_each_rows_noise
   np.testing.assert_allclose(
     act(policy, sight, key), sample(policy, observation, noise)[:, 0], atol=1e-6
   )
+
+
+ROOMY = dataclasses.replace(
+  tiny.INPUTS,
+  tokenizer=tokenizer.PromptTokenizer(tokenizer.Words(tiny.VOCABULARY), 6, discrete_state=False),
+)
+
+
+@pytest.mark.parametrize('guidance, tag', [(None, types.Tag.NONE), (1.0, types.Tag.POSITIVE)])
+def test_a_policy_that_was_taught_tags_acts_on_the_positive_one(guidance, tag):
+  policy, key = tiny.make_policy(inputs=ROOMY, guidance=guidance), jax.random.key(5)
+  sight = make_sight(3)
+  observation = policy.observe(sight, tag)
+  words = 'put it' + ' advantage positive' * (tag == types.Tag.POSITIVE)
+  expected = ROOMY.tokenizer.encoder.encode(words, bos=True)
+  tokens, mask = (np.asarray(x) for x in (observation.prompt_tokens, observation.prompt_mask))
+  np.testing.assert_array_equal(tokens[mask], expected * 3)
+  found = act(policy, sight, key)
+  noise = policy_lib.row_noise(key, np.arange(3), 1, CHUNK)
+  np.testing.assert_allclose(found, sample(policy, observation, noise)[:, 0], atol=1e-6)
+
+
+def test_a_prompt_that_tells_the_state_is_tagged_after_it():
+  encode = tokenizer.PromptTokenizer(tokenizer.Words(1024), 64, discrete_state=True)
+  inputs = dataclasses.replace(tiny.INPUTS, tokenizer=encode, state_size=2)
+  sight = types.Sight(np.zeros((2, types.PROPRIO_SIZE), np.float32))
+  observe = jax.jit(tiny.make_policy(inputs=inputs).observe, static_argnums=1)
+  shown = observe(sight, types.Tag.POSITIVE)
+  text = 'Task: put it, State: 128 128;\nAdvantage: positive\nAction: '
+  expected = encode.encoder.encode(text, bos=True)
+  tokens, mask = np.asarray(shown.prompt_tokens), np.asarray(shown.prompt_mask)
+  np.testing.assert_array_equal(tokens[mask], expected * 2)
+
+
+def test_guidance_goes_beyond_the_positive_tag_from_no_tag():
+  policy, key = tiny.make_policy(inputs=ROOMY, guidance=2.0), jax.random.key(5)
+  sight = make_sight(3)
+  tagged, untagged = policy.observe(sight, types.Tag.POSITIVE), policy.observe(sight)
+  apply = jax.jit(policy.actor.apply)
+  x = policy_lib.row_noise(key, np.arange(3), 1, CHUNK)[:, 0]
+  for time in (np.full(3, 1.0, np.float32), np.full(3, 0.5, np.float32)):
+    conditional, free = (apply(policy.params, seen, x, time) for seen in (tagged, untagged))
+    assert np.abs(conditional - free).max() > 1e-3
+    x = x - (2 * conditional - free) / 2
+  np.testing.assert_allclose(act(policy, sight, key), x, atol=1e-5)
 
 
 def test_new_parameters_give_new_actions_without_another_compilation():

@@ -9,6 +9,7 @@ import pytest
 import sentencepiece
 
 from aloe_jax import tokenizer
+from aloe_jax import types
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / 'golden' / 'pi05_io_golden.json').read_text())
 
@@ -54,6 +55,23 @@ def test_the_text_of_prompt_and_state_is_that_of_openpi(case):
     assert encode.text(case['prompt'], state) == case['text']
     assert encoder.calls == [[case['text'], True]]
     assert mask.sum() == len(case['text']) + 1
+
+
+@pytest.mark.parametrize(
+  'tag, line',
+  [
+    (types.Tag.NONE, ''),
+    (types.Tag.POSITIVE, 'Advantage: positive\n'),
+    (types.Tag.NEGATIVE, 'Advantage: negative\n'),
+  ],
+)
+def test_a_tag_is_the_last_line_before_the_action(tag, line):
+  encoder = Letters()
+  tokenizer.PromptTokenizer(encoder, 80, discrete_state=True)('fold_it', np.array([-1, 0.5]), tag)
+  assert encoder.calls == [[f'Task: fold it, State: 0 192;\n{line}Action: ', True]]
+  encoder = Letters()
+  tokenizer.PromptTokenizer(encoder, 80, discrete_state=False)('fold_it', None, tag)
+  assert ''.join(text for text, _ in encoder.calls) == f'fold it\n{line}'
 
 
 def test_short_text_is_padded_and_long_text_cut_as_in_openpi(monkeypatch):

@@ -1,10 +1,14 @@
 """Sampling action chunks from any flow-matching actor with the door `prefix`, `velocity`."""
 
+from collections.abc import Callable
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
 from aloe_jax import types
+
+Velocity = Callable[[jax.Array, jax.Array], jax.Array]  # of x [B, h, A] and t [B]
 
 
 def time_embedding(time: jax.Array, width: int) -> jax.Array:
@@ -53,6 +57,48 @@ def denoise(actor: nn.Module, params, cache, noise: jax.Array, num_steps: int) -
 
   def velocity(x, time):
     return actor.apply(params, cache, x, time, method='velocity')
+
+  return _integrate(velocity, noise, num_steps)
+
+
+def sample_guided(
+  actor: nn.Module,
+  params,
+  observation: types.Observation,
+  unconditional: types.Observation,
+  scale: float,
+  noise: jax.Array,
+  num_steps: int,
+) -> jax.Array:
+  """`sample` with classifier-free guidance: both velocities in every Euler step.
+
+  Args:
+    actor, params, noise, num_steps: as in `sample`.
+    observation: batch of B that holds the condition.
+    unconditional: the same without it.
+    scale: see `guided_velocity`.
+
+  Returns:
+    [M, B, h, A] actions.
+  """
+  cache = actor.apply(params, observation, method='prefix')
+  free_cache = actor.apply(params, unconditional, method='prefix')
+
+  def velocity(x, time):
+    conditional = actor.apply(params, cache, x, time, method='velocity')
+    free = actor.apply(params, free_cache, x, time, method='velocity')
+    return guided_velocity(conditional, free, scale)
+
+  return _integrate(velocity, noise, num_steps)
+
+
+def guided_velocity(conditional: jax.Array, unconditional: jax.Array, scale: float) -> jax.Array:
+  """v_u + s (v_c - v_u): s = 1 is the condition alone, more goes beyond it."""
+  return unconditional + scale * (conditional - unconditional)
+
+
+def _integrate(velocity: Velocity, noise: jax.Array, num_steps: int) -> jax.Array:
+  """Euler steps from t = 1 to 0, [M, B, h, A]."""
 
   def euler(step: jax.Array, x: jax.Array) -> jax.Array:
     time = jnp.full(x.shape[0], 1.0 - step / num_steps)
