@@ -99,17 +99,40 @@ def restore(path: pathlib.Path, like: TrainState, architecture: dict[str, Any]) 
   return _read(path / 'state', like)
 
 
+def restore_policy(path: pathlib.Path, like: Any) -> Any:
+  """Reads back the acting policy of a checkpoint, the actor's moving average, and nothing else.
+
+  Args:
+    path: of the checkpoint.
+    like: parameters of the shapes wanted; leaves say where they are to lie.
+  """
+  item = {'actor_ema': _described(like)}
+  arguments = ocp.args.PyTreeRestore(
+    item,
+    restore_args=ocp.checkpoint_utils.construct_restore_args(item),
+    partial_restore=True,
+  )
+  with ocp.PyTreeCheckpointer() as checkpointer:
+    return checkpointer.restore((path / 'state').absolute(), args=arguments)['actor_ema']
+
+
 def restore_encoder(path: pathlib.Path, like: Any) -> Any:
   """Reads back the frozen encoder of a checkpoint; `like` as for `restore`."""
   return _read(path / 'encoder', like)
 
 
 def _read(item: pathlib.Path, like: Any) -> Any:
+  with ocp.StandardCheckpointer() as checkpointer:
+    return checkpointer.restore(item.absolute(), _described(like))
+
+
+def _described(like: Any) -> Any:
+  """Shapes, types and places of a tree's leaves."""
+
   def described(x):
     return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=getattr(x, 'sharding', None))
 
-  with ocp.StandardCheckpointer() as checkpointer:
-    return checkpointer.restore(item.absolute(), jax.tree.map(described, like))
+  return jax.tree.map(described, like)
 
 
 def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:

@@ -28,12 +28,18 @@ class Start:
   """What `actor.checkpoint` names.
 
   Attributes:
-    kind: 'scratch', 'run' (a checkpoint of ours), 'openpi' or 'paligemma' (an .npz).
+    kind: 'scratch', 'openpi', 'paligemma' (an .npz), or of our own checkpoints 'warm_start', which
+      gives any agent its policy, and 'run', which an agent of the same kind goes on from.
     path: as it was given; '' for 'scratch'.
   """
 
   kind: str
   path: str = ''
+
+  @property
+  def is_own(self) -> bool:
+    """Whether it is a checkpoint of ours, which carries statistics and encoder along."""
+    return self.kind in ('run', 'warm_start')
 
 
 def find(path: str) -> Start:
@@ -42,7 +48,10 @@ def find(path: str) -> Start:
     return Start('scratch')
   if '.npz' in path:
     return Start('paligemma', path)
-  return Start('run' if checkpoints.is_one(pathlib.Path(path)) else 'openpi', path)
+  if not checkpoints.is_one(pathlib.Path(path)):
+    return Start('openpi', path)
+  phase = checkpoints.read_meta(pathlib.Path(path)).get('phase')
+  return Start('warm_start' if phase == 'warm_start' else 'run', path)
 
 
 def check(start: Start, experiment: experiment_lib.Experiment) -> None:
@@ -52,8 +61,12 @@ def check(start: Start, experiment: experiment_lib.Experiment) -> None:
     FileNotFoundError: there is no checkpoint.
     ValueError: it does not fit; lists all that differs.
   """
-  if start.kind == 'run':
-    checkpoints.check(pathlib.Path(start.path), experiment.architecture())
+  if start.is_own:
+    architecture = experiment.architecture()
+    if start.kind == 'warm_start':  # its critic has not learnt anything
+      kept = checkpoints.read_meta(pathlib.Path(start.path))['architecture']
+      architecture['critic'] = kept['critic']
+    checkpoints.check(pathlib.Path(start.path), architecture)
   elif start.kind != 'scratch' and not experiment.reads_images:
     raise ValueError(
       f"config.actor.checkpoint names {start.path}, which holds π0.5's weights, but "
@@ -84,8 +97,10 @@ def _advice(start: Start, experiment: experiment_lib.Experiment) -> str:
 
 
 def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
-  """The actor's parameters, where the layout wants them; not of another run, which has a state."""
+  """The actor's parameters, where the layout wants them; not of a 'run', which has a state."""
   shapes = _shapes(experiment)
+  if start.kind == 'warm_start':
+    return checkpoints.restore_policy(pathlib.Path(start.path), shapes)
   if start.kind == 'openpi':
     return {'params': openpi.restore(pathlib.Path(start.path), shapes['params'])}
   learner = experiment.learner(reward_scale=1.0)
@@ -96,19 +111,26 @@ def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
   return _with_paligemma(fresh, start.path)
 
 
+def tagged(start: Start) -> bool:
+  """Whether the actor was last trained on prompts that tell the advantage, as RECAP's are."""
+  if start.kind != 'run':
+    return False
+  return checkpoints.read_meta(pathlib.Path(start.path)).get('tagged', False)
+
+
 def encoder_params(start: Start, experiment: experiment_lib.Experiment, actor: Any) -> Any:
   """Parameters of the critic's frozen encoder; {} where it has none.
 
   Args:
     start: of the run.
     experiment: of the run.
-    actor: the parameters that the run starts from; None where `start` is another run.
+    actor: the parameters that the run starts from; None where `start` is a 'run'.
   """
   if experiment.encoder is None:
     return {}
   if not experiment.reads_images:
     return experiment.encoder.init()
-  if start.kind == 'run':
+  if start.is_own:
     own = _shapes(experiment)['params']['PaliGemma']['img']
     if experiment.config.critic.encoder:
       own = _shapes_of(big_vision.load(experiment.config.critic.encoder))
@@ -128,7 +150,7 @@ def stats(start: Start, experiment: experiment_lib.Experiment) -> dict[str, norm
     FileNotFoundError: there are none of that name; names those that there are.
     ValueError: the checkpoint has several; names them.
   """
-  if start.kind == 'run':
+  if start.is_own:
     path = pathlib.Path(start.path)
     return normalize.from_json(checkpoints.read_meta(path), str(path))
   wanted = experiment.config.data.norm_stats

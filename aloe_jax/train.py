@@ -88,16 +88,16 @@ class Run:
     """
     experiment = self._experiment
     self._done = self._checkpoints.latest()
-    path = self._config.actor.checkpoint
-    if self._done is not None:
-      path = str(self._checkpoints.path(self._done))
     with config_lib.user_errors():
-      self._start = start_lib.find(path)
+      self._start = start_lib.find(self._config.actor.checkpoint)
+      if self._done is not None:
+        self._start = start_lib.Start('run', str(self._checkpoints.path(self._done)))
       start_lib.check(self._start, experiment)
       self._stats: dict[str, normalize.Stats] | None = None
       if self._config.data.normalization != 'none':
         self._stats = start_lib.stats(self._start, experiment)
       self._inputs = experiment.inputs(self._stats)
+      self._tagged = start_lib.tagged(self._start)  # whether the actor was taught tags
       self._actor: Any = None  # parameters to start from; None where a whole state is
       if self._start.kind != 'run':
         self._actor = start_lib.actor_params(self._start, experiment)
@@ -263,8 +263,8 @@ class Run:
 
   @property
   def _warms_up(self) -> bool:
-    """Whether there is imitation to be done: the checkpoint of another run has done it."""
-    return self._start.kind != 'run' and self._config.actor.warm_start_updates > 0
+    """Whether there is imitation to be done: a checkpoint of ours has done it."""
+    return not self._start.is_own and self._config.actor.warm_start_updates > 0
 
   @property
   def _iterations(self) -> int:

@@ -236,7 +236,13 @@ def test_more_iterations_go_on_where_the_run_ended(finished, tmp_path):
 
 @pytest.mark.parametrize(
   'name, kept',
-  [('bc', [0, 2]), ('dagger', [0, 2]), ('filtered_bc', [0, 2]), ('awr', [0, 1, 2])],
+  [
+    ('bc', [0, 2]),
+    ('dagger', [0, 2]),
+    ('filtered_bc', [0, 2]),
+    ('awr', [0, 1, 2]),
+    ('recap', [0, 1, 2]),
+  ],
 )
 def test_every_algorithm_runs_an_iteration_on_the_same_demonstrations(
   finished, tmp_path, name, kept
@@ -245,8 +251,8 @@ def test_every_algorithm_runs_an_iteration_on_the_same_demonstrations(
   start(tmp_path, agent=name)
   assert numbers_of_checkpoints(tmp_path) == kept
   phases = [line['phase'] for line in read_metrics(tmp_path)]
-  assert phases.count('critic') == (2 if name == 'awr' else 0)
-  assert phases.count('weights') == (1 if name == 'awr' else 0)
+  assert phases.count('critic') == (2 if 1 in kept else 0)
+  assert phases.count('weights') == (1 if 1 in kept else 0)
   assert phases[-1] == 'evaluate'
 
 
@@ -297,3 +303,26 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_message(after):
     SystemExit, match='error: the actor loss is nan at .*; the last checkpoint is 1'
   ):
     start(workdir, actor__lr=float('inf'))
+
+
+def test_any_agent_goes_on_from_the_policy_of_a_warm_start(finished, tmp_path):
+  warm_start, _ = finished
+  changes = dict(
+    agent='awr',
+    actor__checkpoint=str(warm_start / 'checkpoints' / '0'),
+    data__episodes=(str(warm_start / 'episodes' / 'demonstrations'),),
+    task__demonstrations=0,
+  )
+  start(tmp_path, **changes)
+  before, after = (
+    json.loads((workdir / 'evaluations.json').read_text()) for workdir in (warm_start, tmp_path)
+  )
+  assert before[0] == after[0]
+  assert len(after) == 2
+  assert not (tmp_path / 'episodes' / 'demonstrations').exists()
+  assert numbers_of_checkpoints(tmp_path) == [1, 2]
+  policy = read_state(warm_start, 0).actor_ema
+  critic_phase = read_state(tmp_path, 1, agent='awr')
+  assert critic_phase.step == 20
+  assert_same_bits(critic_phase.actor, policy)
+  assert_same_bits(critic_phase.actor_ema, policy)
