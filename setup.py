@@ -27,12 +27,16 @@ INSTALL = [
   'tensorflow>=2.21; sys_platform != "linux" or platform_machine != "x86_64"',
 ]
 
+SIM = ['gymnasium>=1.4', 'ogbench>=1.2.2', 'mujoco>=4.0']  # other simulators
+
 EXTRAS = {
   'cuda': ['jax[cuda12]'],
   'tpu': ['jax[tpu]'],
   'wandb': ['wandb'],
   'import': ['av>=18.1'],  # videos of LeRobot datasets
+  'sim': SIM,
   'test': [
+    *SIM,
     'av>=18.1',
     'hypothesis>=6.170',
     'mypy>=2.4',

@@ -89,7 +89,7 @@ class Collector:
   ) -> list[rlds.Episode]:
     """The kept episodes, with what the cameras saw."""
     steps = int(trajectories.lengths[keep].sum())
-    with progress.bar(f'Draw pictures {iteration}', steps, 'steps') as advance:
+    with progress.bar(f'Record {iteration}', steps, 'steps') as advance:
       episodes = recording.to_episodes(
         trajectories,
         prompt=self._experiment.prompt,

@@ -46,6 +46,7 @@ CHOICES = {
   'critic.past_end': ('policy', 'mask'),
   'parallel.mode': ('pmap', 'fsdp'),
 }
+WORLDS = ('gymnasium:', 'ogbench:')  # what a `sim.task` beside those on the table top begins with
 POSITIVE = (
     'task.chunk', 'task.execute', 'actor.flow_steps', 'actor.samples', 'actor.batch_size',
     'actor.beta', 'actor.clip', 'actor.best_of', 'critic.size', 'critic.batch_size',
@@ -85,9 +86,10 @@ def validate(config: ml_collections.ConfigDict) -> None:
   Raises:
     ValueError: naming the field, what was found and what was expected.
   """
+  in_gymnasium = config.sim.task.startswith(WORLDS)
   for field, expected in CHOICES.items():
     found = lookup(config, field)
-    if found not in expected:
+    if found not in expected and not (field == 'sim.task' and in_gymnasium):
       raise ValueError(
         f'config.{field} is {found!r}; expected one of {", ".join(map(repr, expected))}.'
       )
@@ -126,7 +128,22 @@ def validate(config: ml_collections.ConfigDict) -> None:
       f'config.actor.best_of is {config.actor.best_of}, but {config.agent!r} has no critic of '
       "actions to choose by; expected 1, or config.agent='aloe'."
     )
+  if in_gymnasium:
+    _validate_world(config)
   (_validate_pi05 if config.actor.kind == 'pi05' else _validate_small)(config)
+
+
+def _validate_world(config: ml_collections.ConfigDict) -> None:
+  if config.sim.observation == 'pixels' or config.actor.kind == 'pi05':
+    raise ValueError(
+      f'config.sim.task is {config.sim.task!r}, whose states are read and not its pictures; '
+      "expected config.sim.observation='objects' and config.actor.kind='small'."
+    )
+  if config.task.max_steps <= 0:
+    raise ValueError(
+      f'config.task.max_steps is {config.task.max_steps}; expected the steps after which an '
+      f'episode of {config.sim.task!r} times out.'
+    )
 
 
 def _validate_small(config: ml_collections.ConfigDict) -> None:

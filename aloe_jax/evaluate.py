@@ -42,7 +42,8 @@ def main() -> None:
 
   found = {}
   for path, (policy, observe) in contestants.items():
-    setup = experiment.simulation(observe, unseen=UNSEEN.value, disturb=DISTURB.value)
+    with config_lib.user_errors():
+      setup = experiment.simulation(observe, unseen=UNSEEN.value, disturb=DISTURB.value)
     with progress.bar(f'Evaluate {path}', config.evaluation.episodes, 'episodes') as advance:
       found[path] = evaluation.evaluate(
         setup,

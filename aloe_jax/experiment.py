@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import functools
 import json
+import re
 from typing import Any
 
 from flax import linen as nn
@@ -26,6 +27,8 @@ from aloe_jax import types
 from aloe_jax.agents import AGENTS
 from aloe_jax.agents import agent as agent_lib
 from aloe_jax.data import replay
+from aloe_jax.envs import gymnasium_rollout
+from aloe_jax.envs import gymnasium_world
 from aloe_jax.envs import observation
 from aloe_jax.envs import render
 from aloe_jax.envs import tabletop
@@ -55,6 +58,7 @@ class Experiment:
     self.config = config
     self.agent = AGENTS[config.agent]
     self.layout = sharding.make_layout(config.parallel.mode, config.parallel.fsdp or None)
+    self.world = _make_world(config)
     self.actor = _make_actor(config)
     self.critic = _make_critic(self.agent, config)
     self.encoder = self._make_encoder()
@@ -63,6 +67,11 @@ class Experiment:
   def task(self) -> tasks.Task:
     """The simulated task."""
     return tasks.TASKS[self.config.sim.task]
+
+  @property
+  def dataset_name(self) -> str:
+    """What the simulator's episodes are called on disk, an identifier."""
+    return re.sub(r'\W+', '_', self.config.sim.task)
 
   @property
   def prompt(self) -> str:
@@ -141,7 +150,9 @@ class Experiment:
 
   @functools.cached_property
   def render(self):
-    """Draws one simulator state: {camera: [H, W, 3] uint8}."""
+    """Draws one simulator state: {camera: [H, W, 3] uint8}; None where nothing is drawn."""
+    if self.world is not None:
+      return None
     size = self.config.sim.image_size
     return lambda state: render.render(state, size)
 
@@ -151,6 +162,8 @@ class Experiment:
     Args:
       encoder_params: of the frozen encoder, where its features are what the actor reads.
     """
+    if self.world is not None:
+      return self.world.spaces.sight
     if self.reads_images:
 
       def see(state):
@@ -173,10 +186,28 @@ class Experiment:
 
   def simulation(
     self, observe: simulation.Observe, *, unseen: bool = False, disturb: bool = False, **human
-  ) -> rollout.Setup:
-    """A rollout's setup; `observe` from `Experiment.observe`, `human` as in `rollout.Setup`."""
+  ) -> simulation.Simulation:
+    """The task with somebody beside it or not.
+
+    Args:
+      observe: from `Experiment.observe`.
+      unseen, disturb: see `tabletop.Simulator`.
+      human: as in the `Setup` of `rollout` or `gymnasium_rollout`.
+
+    Raises:
+      ValueError: the world has no such scenes, or nobody to demonstrate.
+    """
+    execute = self.config.task.execute
+    if self.world is not None:
+      if unseen or disturb:
+        raise ValueError(
+          f'{self.config.sim.task} has no unseen scenes and no disturbances; the tasks of the '
+          'embedded simulator have.'
+        )
+      limit = self.config.task.max_steps
+      return gymnasium_rollout.Setup(self.world, observe, execute, limit, **human)
     sim = tabletop.Simulator(self.task, unseen=unseen, disturb=disturb)
-    return rollout.Setup(sim, observe, self.config.task.execute, **human)
+    return rollout.Setup(sim, observe, execute, **human)
 
   def architecture(self) -> dict[str, Any]:
     """All that decides the shapes of the parameters; kept in checkpoints."""
@@ -290,6 +321,8 @@ class Experiment:
 
   def feature_shape(self) -> tuple[int, ...]:
     """(V, F) of what the critic sees in the simulator."""
+    if self.world is not None:
+      return self.world.spaces.feature_shape
     width = observation.FEATURE_SHAPE[1] if self.encoder is None else self.encoder.width
     return len(types.CAMERAS), width
 
@@ -349,6 +382,21 @@ def _encode(
   masks: dict[str, jax.Array],
 ) -> jax.Array:
   return encoder_lib.encode_cameras(encoder, params, images, masks)
+
+
+def _make_world(config: ml_collections.ConfigDict) -> gymnasium_world.World | None:
+  """The Gymnasium environments of the config, or None for the table top and for robots."""
+  if ':' not in config.sim.task:
+    return None
+  world = gymnasium_world.World(config.sim.task)
+  for field in ('action_size', 'proprio_size'):
+    found, wanted = config.task[field], getattr(world.spaces, field)
+    if found != wanted:
+      raise ValueError(
+        f'config.task.{field} is {found}, but {config.sim.task} has {wanted} numbers; give '
+        f'--config.task.{field}={wanted}.'
+      )
+  return world
 
 
 def _make_actor(config: ml_collections.ConfigDict) -> nn.Module:

@@ -21,7 +21,7 @@ def to_episodes(
   *,
   prompt: str,
   keep: np.ndarray,
-  render: Render,
+  render: Render | None,
   metadata: dict[str, Any],
   progress: Callable[[int], None] = lambda frames: None,
 ) -> Iterator[rlds.Episode]:
@@ -31,22 +31,24 @@ def to_episodes(
     trajectories: of E environments.
     prompt: the task's language instruction.
     keep: [E] bool (demonstrations are kept where they succeed).
-    render: draws one state.
+    render: draws one state; None for episodes without pictures.
     metadata: of every episode; `episode_id` and `success` are added.
-    progress: told the steps drawn so far.
+    progress: told the steps drawn so far, or recorded where nothing is drawn.
   """
   lengths = trajectories.lengths
   kept = np.flatnonzero(keep)
-  frames = _Frames(trajectories, kept, render, progress)
+  frames = None if render is None else _Frames(trajectories, kept, render, progress)
   for index in kept:
     steps = slice(0, lengths[index])
     end_reason = trajectories.end_reason[index, steps]
     success = bool(end_reason[-1] == types.EndReason.SUCCESS)
     features = trajectories.features
+    if frames is None:
+      progress(int(lengths[kept[kept <= index]].sum()))
     yield rlds.Episode(
       proprio=trajectories.proprio[index, steps],
       features=None if features is None else features[index, steps],
-      images=frames.take(int(lengths[index])),
+      images=None if frames is None else frames.take(int(lengths[index])),
       action=trajectories.action[index, steps],
       source=trajectories.source[index, steps],
       end_reason=end_reason,

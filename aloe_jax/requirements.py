@@ -24,6 +24,11 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """
   if not config.sim.task:
     _check_robot(config)
+  elif not (config.task.demonstrations or config.data.episodes):
+    raise ValueError(
+      'config.task.demonstrations is 0, and no episodes are given that the policy could begin '
+      'with; expected a number of demonstrations, or config.data.episodes.'
+    )
   for path in config.data.episodes:
     if not pathlib.Path(path).is_dir():
       raise FileNotFoundError(

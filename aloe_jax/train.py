@@ -152,14 +152,14 @@ class Run:
     )
 
   def demonstrate(self) -> None:
-    """Has the scripted human demonstrate until enough episodes succeed; keeps those."""
+    """Has the human demonstrate until enough episodes succeed; keeps those."""
     directory = self._directory(0)
-    if directory.exists():
+    if directory.exists() or not self._config.task.demonstrations:
       return
     with config_lib.user_errors():
       episodes = self._collector.demonstrate(lambda number: self._key(DEMONSTRATIONS, number))
     self._keep_config()
-    rlds.write(directory, episodes, name=self._config.sim.task)
+    rlds.write(directory, episodes, name=self._experiment.dataset_name)
 
   def warm_start(self) -> None:
     """Line 1: imitates the demonstrations (Eq. 16), and evaluates the result."""
@@ -179,7 +179,7 @@ class Run:
       return
     key = self._key(COLLECT, iteration)
     episodes, shares = self._collector.collect(self._policy(), key, iteration)
-    rlds.write(self._directory(iteration), episodes, name=self._config.sim.task)
+    rlds.write(self._directory(iteration), episodes, name=self._experiment.dataset_name)
     self._metrics.write(self._step_count(), shares, phase='collect')
 
   def train_critic(self, iteration: int) -> None:
@@ -359,7 +359,8 @@ class Run:
     """Where D_i lies: what was given, then the demonstrations and every iteration's rollouts."""
     if not self._config.sim.task:
       return self._given()
-    return self._given() + [self._directory(i) for i in range(iteration + 1)]
+    first = 0 if self._config.task.demonstrations else 1
+    return self._given() + [self._directory(i) for i in range(first, iteration + 1)]
 
   def _listed(self, directory: pathlib.Path) -> str:
     """How the manifest names a directory: the run's own move with the working directory."""

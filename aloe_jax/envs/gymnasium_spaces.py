@@ -1,0 +1,81 @@
+"""What a policy reads of a Gymnasium environment's observations, and writes to its actions.
+
+An observation is flattened to n numbers. All of them, each scaled by what its space says of it,
+are the features; proprio is the part that a Dict observation calls 'proprio', else the first 32,
+in the environment's own units as a robot's state is.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from aloe_jax import types
+
+VIEWS = len(types.CAMERAS)
+MOST_NUMBERS = 4096  # of an observation; what has more is a picture
+
+
+class Spaces:
+  """The spaces of one environment.
+
+  Attributes:
+    action_size: A.
+    proprio_size: numbers of proprio, at most 32.
+    feature_shape: (V, F), V * F >= n.
+
+  Args:
+    env: a `gymnasium.Env`.
+    name: what messages call it.
+
+  Raises:
+    ValueError: actions are not numbers, or observations hold pictures.
+  """
+
+  def __init__(self, env: Any, name: str):
+    from gymnasium import spaces
+
+    self._flatten: Callable[..., np.ndarray] = spaces.flatten  # type: ignore[assignment]
+    self._observation, self._action = env.observation_space, env.action_space
+    if not isinstance(self._action, spaces.Box) or len(self._action.shape) != 1:
+      raise ValueError(f'{name}: actions are {self._action}, expected a Box of one axis.')
+    if not self._observation.is_np_flattenable:
+      raise ValueError(f'{name}: observations are {self._observation}, expected a Box or Dict.')
+    numbers: Any = spaces.flatten_space(self._observation)
+    (size,) = numbers.shape
+    if size > MOST_NUMBERS:
+      raise ValueError(
+        f'{name}: an observation has {size} numbers, at most {MOST_NUMBERS} are read; choose '
+        'observations of the state and not of pictures.'
+      )
+    self._names_proprio = (
+      isinstance(self._observation, spaces.Dict) and 'proprio' in self._observation.spaces
+    )
+    self._proprio = self._observation['proprio'] if self._names_proprio else self._observation
+    self._bounded = np.isfinite(numbers.low) & np.isfinite(numbers.high)
+    low, high = (np.where(self._bounded, bound, 0.0) for bound in (numbers.low, numbers.high))
+    self._center, self._half = (high + low) / 2, np.where(high > low, (high - low) / 2, 1.0)
+    self.action_size = int(self._action.shape[0])
+    own: Any = spaces.flatten_space(self._proprio)
+    self.proprio_size = min(types.PROPRIO_SIZE, own.shape[0])
+    self.feature_shape = (VIEWS, -(-size // VIEWS))
+
+  def sight(self, observation: Any) -> types.Sight:
+    """Proprio [32] and features [V, F] of one observation.
+
+    Numbers with bounds come to [-1, 1]; others are as they are near zero and grow like a
+    logarithm, sign(x) log(1 + |x|), so that no unit has to be known.
+    """
+    numbers = self._flatten(self._observation, observation)
+    own = observation['proprio'] if self._names_proprio else observation
+    proprio = np.zeros(types.PROPRIO_SIZE, np.float32)
+    proprio[: self.proprio_size] = self._flatten(self._proprio, own)[: self.proprio_size]
+    scaled = (numbers - self._center) / self._half
+    squashed = np.sign(numbers) * np.log1p(np.abs(numbers))
+    features = np.zeros(self.feature_shape, np.float32)
+    features.flat[: len(numbers)] = np.where(self._bounded, scaled, squashed)
+    return types.Sight(proprio, features)
+
+  def action(self, action: np.ndarray) -> np.ndarray:
+    """The nearest action [A] that the environment allows."""
+    return np.clip(action, self._action.low, self._action.high).astype(self._action.dtype)

@@ -1,0 +1,94 @@
+"""Gymnasium environments by name, as worlds that policies and people act in.
+
+'gymnasium:Pendulum-v1' is any registered environment ('gymnasium:my_module:MyTask-v0' imports
+`my_module` first), 'ogbench:cube-single-v0' a task of OGBench with its scripted human.
+
+An environment says how its episodes end: a step whose `info` has a true 'success' (or
+'is_success') is a success, and where `info` has neither, a termination with a positive reward;
+every other termination is a failure. Two methods that it may have besides those of Gymnasium:
+
+    make_human(rng)   the person beside it, a `Human`: demonstrates, watches and takes over
+    recover()         what an operator's hands do after a failure, before they go on from there;
+                      returns observation and info, as `reset` does
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from aloe_jax.envs import gymnasium_spaces
+
+
+class Human(Protocol):
+  """Who demonstrates an episode, or watches one and takes over; drawn anew for each.
+
+  What they do is a function of what can be seen, so that they can go on from any state, and of
+  their own style; nothing tells them which policy they watch.
+  """
+
+  def act(self, observation: Any, info: dict[str, Any]) -> np.ndarray:
+    """Their action [A] in this state."""
+
+  def alarmed(self, observation: Any, info: dict[str, Any]) -> bool:
+    """Whether they reach for the controls; asked once after every step of the policy."""
+
+
+class World:
+  """One task, in as many instances as are asked for; they are kept, as making one takes long.
+
+  Attributes:
+    task: its name.
+    spaces: what policies read and write.
+    has_human: whether somebody can demonstrate and take over.
+    recovers: whether the human can go on after a failure.
+
+  Args:
+    task: such as 'ogbench:cube-single-v0'.
+
+  Raises:
+    ValueError: there is no such environment, it does not fit, or packages are missing.
+  """
+
+  def __init__(self, task: str):
+    self.task = task
+    self._environments = [_make(task)]
+    (env,) = self._environments
+    self.spaces = gymnasium_spaces.Spaces(env, task)
+    self.has_human = env.has_wrapper_attr('make_human')
+    self.recovers = env.has_wrapper_attr('recover')
+
+  def environments(self, count: int) -> list[Any]:
+    """The first `count` instances."""
+    while len(self._environments) < count:
+      self._environments.append(_make(self.task))
+    return self._environments[:count]
+
+
+def succeeded(reward: float, terminated: bool, info: dict[str, Any]) -> bool:
+  """Whether a step has done the task."""
+  for name in ('success', 'is_success'):
+    if name in info:
+      return bool(info[name])
+  return terminated and reward > 0
+
+
+def _make(task: str) -> Any:
+  """A new environment that does not end its episodes for want of time."""
+  kind, _, name = task.partition(':')
+  try:
+    import gymnasium
+
+    if kind == 'ogbench':
+      from aloe_jax.envs import ogbench_cube
+  except ImportError as error:
+    raise ValueError(
+      f'config.sim.task is {task!r}, which needs a package that is not here ({error}); for '
+      "Gymnasium and OGBench: pip install -c constraints.txt -e '.[sim]'"
+    ) from error
+  try:
+    if kind == 'ogbench':
+      return ogbench_cube.make(name)
+    # The limit is the rollout's: a human goes on where the policy has run out of time.
+    return gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True)
+  except (gymnasium.error.Error, ImportError) as error:
+    raise ValueError(f'config.sim.task is {task!r}: {error}') from error
