@@ -9,9 +9,18 @@ from matplotlib import ticker
 
 from aloe_jax import metrics
 
-_COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')  # Okabe and Ito
-_MARKERS = ('o', 's', '^', 'D', 'v', 'P')
-_GREY = '#555555'
+_COLOURS = (  # Okabe and Ito
+  '#0072b2',
+  '#d55e00',
+  '#009e73',
+  '#cc79a7',
+  '#e69f00',
+  '#56b4e9',
+  '#000000',
+  '#b8a900',
+)
+_MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
+GREY = '#555555'
 
 
 def learning_curves(
@@ -27,7 +36,7 @@ def learning_curves(
 
   Args:
     path: of the figure; its ending names the format, such as `.png` or `.svg`.
-    curves: {algorithm: {RL iteration: (successes, trials)}}, at most six.
+    curves: {algorithm: {RL iteration: (successes, trials)}}, at most eight.
     warm_start: (successes, trials) of the policy all curves start from, drawn as a band.
     title: such as the task.
 
@@ -45,8 +54,8 @@ def learning_curves(
   if warm_start is not None:
     low, high = metrics.wilson_interval(*warm_start)
     rate = _percent(*warm_start)
-    axes.axhspan(100 * low, 100 * high, color=_GREY, alpha=0.15, linewidth=0)
-    axes.axhline(rate, color=_GREY, linestyle='--', label=f'BC warm start, {rate:.0f} %')
+    axes.axhspan(100 * low, 100 * high, color=GREY, alpha=0.15, linewidth=0)
+    axes.axhline(rate, color=GREY, linestyle='--', label=f'BC warm start, {rate:.0f} %')
   for index, (name, points) in enumerate(curves.items()):
     iterations = sorted(points)
     rates = [_percent(*points[i]) for i in iterations]
@@ -58,8 +67,8 @@ def learning_curves(
       [i + shift for i in iterations],
       rates,
       yerr=[below, above],
-      color=_COLOURS[index],
-      marker=_MARKERS[index],
+      color=colour(index),
+      marker=marker(index),
       linewidth=1.8,
       elinewidth=1.2,
       capsize=3,
@@ -75,6 +84,21 @@ def learning_curves(
   axes.spines[['top', 'right']].set_visible(False)
   drawing.legend(loc='outside lower center', ncols=4, frameon=False)
 
+  save(drawing, path)
+
+
+def colour(index: int) -> str:
+  """Of a curve; colours repeat after eight, and are told apart by the colour-blind."""
+  return _COLOURS[index % len(_COLOURS)]
+
+
+def marker(index: int) -> str:
+  """Of a curve's points; see `colour`."""
+  return _MARKERS[index % len(_MARKERS)]
+
+
+def save(drawing: figure.Figure, path: pathlib.Path) -> None:
+  """Writes a figure, complete or not at all, in the format that its name ends in."""
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = path.with_name(f'.{path.stem}.partial{path.suffix}')
   drawing.savefig(partial)

@@ -1,0 +1,73 @@
+"""Is one method better than another? Paired differences over seeds, within each task."""
+
+from collections.abc import Mapping
+import dataclasses
+
+import numpy as np
+import scipy.stats
+
+Pairs = Mapping[tuple[str, int], float]  # {(task, seed): what was measured}
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+  """The mean difference of two methods, each task counting the same.
+
+  Attributes:
+    mean: over the tasks of the mean over the seeds.
+    low, high: its 95 % interval.
+    p_value: two-sided, that the mean is 0.
+    pairs: number of runs compared.
+  """
+
+  mean: float
+  low: float
+  high: float
+  p_value: float
+  pairs: int
+
+
+def paired(first: Pairs, second: Pairs) -> Difference:
+  """First minus second, by Student's t on the differences of runs that share task and seed.
+
+  A pair shares its warm start, demonstrations and evaluation scenes, so that their luck cancels.
+  Tasks differ in how much there is to gain: the variance is that within tasks, pooled.
+
+  Args:
+    first: of one method.
+    second: of the other, with the same keys.
+
+  Raises:
+    ValueError: the keys differ, or no task has two seeds.
+  """
+  if first.keys() != second.keys():
+    raise ValueError(
+      f'found other runs of the one than of the other: {sorted(first.keys() ^ second.keys())}.'
+    )
+  by_task = _by_task({key: first[key] - second[key] for key in first})
+  return _difference(by_task)
+
+
+def mean(values: Pairs) -> Difference:
+  """The mean of one method over tasks and seeds, with its interval; raises what `paired` does."""
+  return _difference(_by_task(values))
+
+
+def _by_task(values: Pairs) -> list[np.ndarray]:
+  tasks = sorted({task for task, _ in values})
+  return [np.array([x for (t, _), x in sorted(values.items()) if t == task]) for task in tasks]
+
+
+def _difference(by_task: list[np.ndarray]) -> Difference:
+  counts = np.array([len(values) for values in by_task])
+  freedom = int((counts - 1).sum())
+  if freedom < 1:
+    raise ValueError('an interval needs two seeds of a task at least.')
+  center = float(np.mean([values.mean() for values in by_task]))
+  variance = sum(np.square(values - values.mean()).sum() for values in by_task) / freedom
+  error = float(np.sqrt(variance * (1 / counts).sum()) / len(by_task))
+  half = float(scipy.stats.t.ppf(0.975, freedom)) * error
+  p_value = 0.0 if center else 1.0
+  if error > 0:
+    p_value = 2 * float(scipy.stats.t.sf(abs(center) / error, freedom))
+  return Difference(center, center - half, center + half, p_value, int(counts.sum()))

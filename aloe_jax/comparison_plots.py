@@ -1,0 +1,108 @@
+"""Figures of a comparison: the paper's Figs. 3 to 5, with 95 % intervals over seeds.
+
+`results` is what `comparison_tables` describes.
+"""
+
+from collections.abc import Callable, Mapping
+import pathlib
+
+from matplotlib import axes as axes_lib
+from matplotlib import figure
+from matplotlib import ticker
+import numpy as np
+
+from aloe_jax import comparison
+from aloe_jax import comparison_tables as tables
+from aloe_jax import plots
+
+_ALL = 'all tasks'
+
+
+def draw(results: tables.Results, directory: pathlib.Path) -> None:
+  """Writes all figures as PNG files; older ones of the same names are replaced."""
+  _by_iteration(results, directory / 'success_by_iteration.png')
+  final = {'final success rate (%)': tables.final}
+  _bars(results, final, directory / 'success_by_method.png')
+  speed = {'successes per hour': lambda run: run['iterations'][-1]['successes_per_hour']}
+  _bars(results, speed, directory / 'throughput.png')
+  measures = {
+    f'{tables.CONDITIONS[condition]}: success rate (%)': tables.rate_under(condition)
+    for condition in results['runs'][0]['conditions']
+  }
+  if measures:
+    _bars(results, measures, directory / 'conditions.png')
+
+
+def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:
+  """One panel a task and one for their mean; a line a method."""
+  panels = [*results['tasks'], _ALL]
+  drawing = figure.Figure(figsize=(3.2 * len(panels), 3.6), dpi=150, layout='constrained')
+  last = max(len(run['iterations']) for run in results['runs']) - 1
+  for axes, task in zip(drawing.subplots(1, len(panels), sharey=True), panels, strict=True):
+    for index, method in enumerate(results['methods']):
+      found = [_mean(results, task, method, tables.rate_of(n)) for n in range(last + 1)]
+      shift = 0.04 * (index - (len(results['methods']) - 1) / 2)  # keeps the bars apart
+      axes.errorbar(
+        np.arange(last + 1) + shift,
+        [x.mean for x in found],
+        yerr=_errors(found),
+        color=plots.colour(index),
+        marker=plots.marker(index),
+        markersize=4,
+        linewidth=2.4 if method == tables.REFERENCE else 1.3,
+        elinewidth=0.9,
+        capsize=2,
+        label=method if task == _ALL else None,
+      )
+    axes.set_title(task)
+    axes.set_xlabel('RL iteration')
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    _clean(axes)
+  drawing.axes[0].set_ylabel('success rate (%)')
+  drawing.legend(loc='outside lower center', ncols=len(results['methods']), frameon=False)
+  plots.save(drawing, path)
+
+
+def _bars(
+  results: tables.Results, measures: Mapping[str, Callable[[dict], float]], path: pathlib.Path
+) -> None:
+  """A row a measure, a group of bars a task."""
+  groups = [*results['tasks'], _ALL]
+  methods = [tables.WARM_START, *results['methods']]
+  drawing = figure.Figure(figsize=(9.6, 3.4 * len(measures)), dpi=150, layout='constrained')
+  rows = drawing.subplots(len(measures), 1, squeeze=False)[:, 0]
+  for axes, (title, measure) in zip(rows, measures.items(), strict=True):
+    for index, method in enumerate(methods):
+      found = [_mean(results, task, method, measure) for task in groups]
+      axes.bar(
+        np.arange(len(groups)) + 0.8 * ((index + 0.5) / len(methods) - 0.5),
+        [x.mean for x in found],
+        width=0.8 / len(methods),
+        yerr=_errors(found),
+        color=plots.GREY if index == 0 else plots.colour(index - 1),
+        alpha=0.9,
+        error_kw=dict(elinewidth=0.9, capsize=2),
+        label=('BC warm start' if index == 0 else method) if axes is rows[0] else None,
+      )
+    axes.set_xticks(range(len(groups)), groups)
+    axes.set_ylabel(title)
+    _clean(axes)
+  drawing.legend(loc='outside lower center', ncols=len(methods), frameon=False)
+  plots.save(drawing, path)
+
+
+def _mean(
+  results: tables.Results, task: str, method: str, measure: Callable[[dict], float]
+) -> comparison.Difference:
+  found = tables.values(results, method, measure)
+  return comparison.mean({key: x for key, x in found.items() if task in (_ALL, key[0])})
+
+
+def _errors(found: list[comparison.Difference]) -> list[list[float]]:
+  return [[x.mean - x.low for x in found], [x.high - x.mean for x in found]]
+
+
+def _clean(axes: axes_lib.Axes) -> None:
+  axes.set_ylim(bottom=0)
+  axes.grid(axis='y', alpha=0.3)
+  axes.spines[['top', 'right']].set_visible(False)

@@ -1,0 +1,147 @@
+"""Results of a comparison as Markdown tables, every number with its 95 % interval.
+
+`results` is what `experiments.paper` writes: 'tasks', 'methods', and 'runs', each with its task,
+seed, method, the evaluations of its iterations and those under other conditions.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aloe_jax import comparison
+
+REFERENCE = 'ALOE'
+WARM_START = 'warm_start'
+CONDITIONS = {'unseen': 'unseen objects', 'disturb': 'disturbances'}
+
+Results = Mapping[str, Any]
+
+
+def markdown(results: Results) -> str:
+  """All tables."""
+  tables = [_final(results), _iterations(results), _speed(results)]
+  conditions = [name for name in CONDITIONS if name in results['runs'][0]['conditions']]
+  if conditions:
+    tables.append(_conditions(results, conditions))
+  return '\n\n'.join(tables) + '\n'
+
+
+def values(
+  results: Results, method: str, measure: Callable[[dict], float]
+) -> dict[tuple[str, int], float]:
+  """{(task, seed): a number of the run} of one method."""
+  return {
+    (run['task'], run['seed']): measure(run) for run in results['runs'] if run['method'] == method
+  }
+
+
+def final(run: dict) -> float:
+  """Success rate after the last iteration, in percent."""
+  return 100 * run['iterations'][-1]['success_rate']
+
+
+def rate_of(number: int) -> Callable[[dict], float]:
+  """Success rate after an iteration, in percent; of a warm start, the only one there is."""
+  return lambda run: (
+    100 * run['iterations'][min(number, len(run['iterations']) - 1)]['success_rate']
+  )
+
+
+def rate_under(condition: str) -> Callable[[dict], float]:
+  """Final success rate under a condition, in percent."""
+  return lambda run: 100 * run['conditions'][condition]['success_rate']
+
+
+def _rows(results: Results) -> list[tuple[str, str]]:
+  """(method, what it is called) of every row."""
+  return [(WARM_START, 'BC warm start')] + [(name, name) for name in results['methods']]
+
+
+def _final(results: Results) -> str:
+  seeds = len({run['seed'] for run in results['runs']})
+  episodes = results['runs'][0]['iterations'][-1]['episodes']
+  lines = [
+    f'Final success in %, mean of {seeds} seeds of {episodes} episodes each, 95 % interval over '
+    f'seeds; and {REFERENCE} minus the method, paired by task and seed.',
+    '',
+    _line('method', *results['tasks'], 'mean', f'{REFERENCE} minus it', 'p'),
+    _rule(len(results['tasks']) + 4),
+  ]
+  reference = values(results, REFERENCE, final)
+  for method, shown in _rows(results):
+    found = values(results, method, final)
+    cells = [
+      _cell(comparison.mean({key: x for key, x in found.items() if key[0] == task}))
+      for task in results['tasks']
+    ]
+    cells.append(_cell(comparison.mean(found)))
+    difference = comparison.paired(reference, found)
+    cells += ['', ''] if method == REFERENCE else [_signed(difference), f'{difference.p_value:.2g}']
+    lines.append(_line(shown, *cells))
+  return '\n'.join(lines)
+
+
+def _iterations(results: Results) -> str:
+  last = max(len(run['iterations']) for run in results['runs']) - 1
+  lines = [
+    'Success in %, mean of all tasks and seeds, by RL iteration, and the gain of the last one.',
+    '',
+    _line('method', *(str(number) for number in range(last + 1)), 'gain of the last'),
+    _rule(last + 3),
+  ]
+  for method in results['methods']:
+    found = [values(results, method, rate_of(number)) for number in range(last + 1)]
+    means = [f'{comparison.mean(x).mean:.1f}' for x in found]
+    lines.append(_line(method, *means, _signed(comparison.paired(found[-1], found[-2]))))
+  return '\n'.join(lines)
+
+
+def _speed(results: Results) -> str:
+  measures = {
+    'successes per hour': 'successes_per_hour',
+    'episodes per hour': 'throughput',
+  }
+  lines = [
+    'Throughput after the last iteration, per hour of robot time, resets excluded; mean of all '
+    'tasks and seeds.',
+    '',
+    _line('method', *measures),
+    _rule(1 + len(measures)),
+  ]
+  for method, shown in _rows(results):
+    found = [
+      values(results, method, lambda run, field=field: run['iterations'][-1][field])
+      for field in measures.values()
+    ]
+    lines.append(_line(shown, *(_cell(comparison.mean(x), digits=0) for x in found)))
+  return '\n'.join(lines)
+
+
+def _conditions(results: Results, conditions: list[str]) -> str:
+  lines = [
+    'Final success in %, mean of all tasks and seeds, in scenes like those of training and in '
+    'others.',
+    '',
+    _line('method', 'as trained', *(CONDITIONS[name] for name in conditions)),
+    _rule(2 + len(conditions)),
+  ]
+  for method, shown in _rows(results):
+    measures = [final, *map(rate_under, conditions)]
+    cells = [_cell(comparison.mean(values(results, method, measure))) for measure in measures]
+    lines.append(_line(shown, *cells))
+  return '\n'.join(lines)
+
+
+def _cell(found: comparison.Difference, digits: int = 1) -> str:
+  return f'{found.mean:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})'
+
+
+def _signed(found: comparison.Difference) -> str:
+  return f'{found.mean:+.1f} ({found.low:+.1f} to {found.high:+.1f})'
+
+
+def _line(*cells: str) -> str:
+  return f'| {" | ".join(cells)} |'
+
+
+def _rule(columns: int) -> str:
+  return f'|{"---|" * columns}'

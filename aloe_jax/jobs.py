@@ -1,0 +1,145 @@
+"""Many runs of commands, side by side on the cores of one machine; none is repeated."""
+
+from collections.abc import Sequence
+from concurrent import futures
+import dataclasses
+import json
+import os
+import pathlib
+import queue
+import shlex
+import subprocess
+import sys
+import time
+
+from aloe_jax import files
+from aloe_jax import progress
+
+_COMMIT_LENGTH = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """Commands that are run one after the other.
+
+  Attributes:
+    name: of the job.
+    directory: that keeps its log and, once all commands have ended well, `job.json`.
+    commands: arguments of Python each; every one goes on where it was stopped.
+    needs: names of the jobs that have to be finished before.
+  """
+
+  name: str
+  directory: pathlib.Path
+  commands: tuple[tuple[str, ...], ...]
+  needs: tuple[str, ...] = ()
+
+  @property
+  def log(self) -> pathlib.Path:
+    """What the commands print."""
+    return self.directory / 'log.txt'
+
+  @property
+  def record(self) -> pathlib.Path:
+    """Commands, commit and seconds, of a finished job."""
+    return self.directory / 'job.json'
+
+  @property
+  def is_finished(self) -> bool:
+    """Whether these very commands have ended well."""
+    if not self.record.exists():
+      return False
+    return json.loads(self.record.read_text())['commands'] == [list(c) for c in self.commands]
+
+
+def run(jobs: Sequence[Job], *, workers: int, compiled: pathlib.Path) -> list[str]:
+  """Runs what is not finished, each worker on its own share of the cores.
+
+  Args:
+    jobs: in the order wanted; what a job needs stands before it.
+    workers: jobs at a time.
+    compiled: directory of JAX's compilation cache, which the jobs share.
+
+  Returns:
+    Names of the jobs that failed or that need one which did.
+  """
+  shares: queue.SimpleQueue[set[int] | None] = queue.SimpleQueue()
+  for share in _shares(workers):
+    shares.put(share)
+  failed: list[str] = []
+  running: dict[str, futures.Future] = {}
+  waiting = [job for job in jobs if not job.is_finished]
+  finished = {job.name for job in jobs} - {job.name for job in waiting}
+  with (
+    futures.ThreadPoolExecutor(workers) as pool,
+    progress.bar('Jobs', len(jobs), 'jobs') as advance,
+  ):
+    advance(len(finished))
+    while waiting or running:
+      for job in list(waiting):
+        if any(need in failed for need in job.needs):
+          waiting.remove(job)
+          failed.append(job.name)
+          progress.CONSOLE.print(f'{job.name}: left out, as {", ".join(job.needs)} failed.')
+        elif len(running) < workers and finished.issuperset(job.needs):
+          waiting.remove(job)
+          running[job.name] = pool.submit(_run, job, shares, compiled)
+      futures.wait(running.values(), return_when=futures.FIRST_COMPLETED)
+      for name in [name for name, future in running.items() if future.done()]:
+        try:
+          seconds = running.pop(name).result()
+          finished.add(name)
+          progress.CONSOLE.print(f'{name}: finished in {seconds:.0f} s', highlight=False)
+        except subprocess.CalledProcessError as error:
+          failed.append(name)
+          progress.CONSOLE.print(f'{name}: {error}', highlight=False, soft_wrap=True)
+        advance(len(finished) + len(failed))
+  return failed
+
+
+def _shares(workers: int) -> list[set[int] | None]:
+  """Cores for each worker; None where the system does not let one choose."""
+  if not hasattr(os, 'sched_getaffinity'):
+    return [None] * workers
+  cores = sorted(os.sched_getaffinity(0))
+  if workers > len(cores):
+    return [None] * workers
+  return [set(cores[worker::workers]) for worker in range(workers)]
+
+
+def _run(job: Job, shares: queue.SimpleQueue, compiled: pathlib.Path) -> float:
+  """Runs a job's commands; a process has the cores of the thread that starts it."""
+  share = shares.get()
+  start = time.monotonic()
+  try:
+    if share is not None:
+      os.sched_setaffinity(0, share)
+    job.directory.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': str(compiled.absolute())}
+    for command in job.commands:
+      with job.log.open('a') as log:
+        print('$ python', shlex.join(command), file=log, flush=True)
+        result = subprocess.run(
+          [sys.executable, *command], stdout=log, stderr=subprocess.STDOUT, env=environment
+        )
+      if result.returncode:
+        raise subprocess.CalledProcessError(
+          result.returncode, f'python {shlex.join(command)} (see {job.log})'
+        )
+  finally:
+    shares.put(share)
+  seconds = time.monotonic() - start
+  record = {'commands': job.commands, 'commit': commit(), 'seconds': round(seconds, 1)}
+  files.write_text(job.record, json.dumps(record, indent=2))
+  return seconds
+
+
+def commit() -> str:
+  """The commit of the code that runs, '' outside a repository."""
+  found = subprocess.run(
+    ['git', 'describe', '--always', '--dirty', f'--abbrev={_COMMIT_LENGTH}', '--exclude=*'],
+    capture_output=True,
+    text=True,
+    cwd=pathlib.Path(__file__).parent,
+  )
+  return found.stdout.strip()

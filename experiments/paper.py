@@ -1,0 +1,203 @@
+"""The paper's comparison in the embedded simulator: all methods, tasks and seeds by one command.
+
+  python -m experiments.paper --workdir=runs/paper
+
+Every run is a command of this project, printed in its log, so that any number can be had again by
+itself. The same command goes on where it was stopped; runs that are finished are not repeated. It
+ends in `results.json`, tables and figures.
+
+All methods of a seed start from the same warm start, see the same number of rollouts and take the
+same number of actor updates. Settings were chosen on the seeds of `--suite=tuning`, which
+`--suite=methods` does not use.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+import os
+import pathlib
+
+from aloe_jax import comparison_plots
+from aloe_jax import comparison_tables
+from aloe_jax import files
+from aloe_jax import jobs
+from aloe_jax import progress
+
+TASKS = {  # name in the figures: experiment
+  'pack_phone': 'experiments/pack_phone.py:sim',
+  'sort_products': 'experiments/sort_products.py:sim',
+  'fold_laundry': 'experiments/laundry.py:sim',
+}
+WARM_START = 'warm_start'
+
+Overrides = Mapping[str, object]  # {field of the config: value}
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+  """A comparison.
+
+  Attributes:
+    tasks: keys of `TASKS`.
+    first_seed: of the warm starts and all that follows.
+    seeds: how many.
+    methods: {name in tables and figures: what it changes}.
+    conditions: flags of the evaluations that follow the ordinary ones.
+  """
+
+  tasks: Sequence[str]
+  first_seed: int
+  seeds: int
+  methods: Mapping[str, Overrides]
+  conditions: Sequence[str] = ()
+
+
+METHODS: dict[str, Overrides] = {
+  'BC, as long': dict(agent='bc'),
+  'filtered BC': dict(agent='filtered_bc'),
+  'DAgger': dict(agent='dagger'),
+  'AWR': dict(agent='awr'),
+  'RECAP': dict(agent='recap'),
+  'ALOE': dict(agent='aloe'),
+}
+SUITES = {
+  'methods': Suite(tuple(TASKS), 0, 5, METHODS, ('unseen', 'disturb')),
+}
+# Of --quick: every stage and figure, too little training for the numbers to mean anything.
+QUICK = {
+  'iterations': 1,
+  'sim.rollouts': 48,
+  'actor.warm_start_updates': 600,
+  'actor.updates': 200,
+  'critic.first_updates': 200,
+  'evaluation.episodes': 128,
+}
+
+
+def main() -> None:
+  """Runs a suite, then writes its results."""
+  arguments = _parser().parse_args()
+  suite = SUITES[arguments.suite]
+  seeds = arguments.seeds or (2 if arguments.quick else suite.seeds)
+  suite = dataclasses.replace(suite, seeds=seeds)
+  workdir = arguments.workdir.absolute()
+  common = QUICK if arguments.quick else {}
+  planned = plan(suite, workdir, common)
+  failed = jobs.run(planned, workers=arguments.workers, compiled=workdir / 'compiled')
+  if failed:
+    raise SystemExit(f'error: {len(failed)} of {len(planned)} jobs failed: {", ".join(failed)}.')
+  results = collect(suite, workdir)
+  target = workdir / arguments.suite
+  files.write_text(target / 'results.json', json.dumps(results, indent=1))
+  text = comparison_tables.markdown(results)
+  files.write_text(target / 'results.md', text)
+  comparison_plots.draw(results, target)
+  progress.CONSOLE.print(text, soft_wrap=True, highlight=False)
+  progress.CONSOLE.print(f'Results: {target}', soft_wrap=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(prog='python -m experiments.paper', description=__doc__)
+  parser.add_argument('--workdir', type=pathlib.Path, required=True)
+  parser.add_argument('--suite', choices=SUITES, default='methods')
+  parser.add_argument('--quick', action='store_true', help='every stage in minutes, no result')
+  parser.add_argument('--seeds', type=int, help='how many, instead of those of the suite')
+  parser.add_argument(
+    '--workers', type=int, default=max(1, os.cpu_count() or 1), help='runs at a time'
+  )
+  return parser
+
+
+def plan(suite: Suite, workdir: pathlib.Path, common: Overrides) -> list[jobs.Job]:
+  """A job for every warm start and every run of a method, seed by seed."""
+  planned = []
+  for seed in range(suite.first_seed, suite.first_seed + suite.seeds):
+    for task in suite.tasks:
+      start = _directory(workdir, task, seed, WARM_START)
+      imitation = dict(agent='bc', seed=seed, iterations=0)
+      planned.append(_job(suite, start, task, {**common, **imitation}))
+      given = {
+        'seed': seed,
+        'actor.checkpoint': str(start / 'checkpoints' / '0'),
+        'data.episodes': (str(start / 'episodes' / 'demonstrations'),),
+        'task.demonstrations': 0,
+      }
+      for method, changes in suite.methods.items():
+        directory = _directory(workdir, task, seed, method)
+        needed = (_name(start),)
+        planned.append(_job(suite, directory, task, {**common, **given, **changes}, needed))
+  return planned
+
+
+def _job(
+  suite: Suite,
+  directory: pathlib.Path,
+  task: str,
+  changes: Overrides,
+  needs: tuple[str, ...] = (),
+) -> jobs.Job:
+  where = (f'--config={TASKS[task]}', f'--workdir={directory}')
+  given = tuple(f'--config.{field}={value}' for field, value in changes.items())
+  commands = [('-m', 'aloe_jax.train', *where, *given)]
+  commands += [('-m', 'aloe_jax.evaluate', *where, *given, f'--{c}') for c in suite.conditions]
+  return jobs.Job(_name(directory), directory, tuple(commands), needs)
+
+
+def _directory(workdir: pathlib.Path, task: str, seed: int, method: str) -> pathlib.Path:
+  return workdir / task / f'seed_{seed}' / method.lower().replace(',', '').replace(' ', '_')
+
+
+def _name(directory: pathlib.Path) -> str:
+  """task/seed/method."""
+  return '/'.join(directory.parts[-3:])
+
+
+def collect(suite: Suite, workdir: pathlib.Path) -> dict:
+  """What the finished runs found.
+
+  Returns:
+    'runs': one entry a run, with 'task', 'seed', 'method', the evaluations of all iterations and
+    of the conditions, and how it was made.
+  """
+  runs = []
+  for seed in range(suite.first_seed, suite.first_seed + suite.seeds):
+    for task in suite.tasks:
+      for method in (WARM_START, *suite.methods):
+        directory = _directory(workdir, task, seed, method)
+        conditions = {
+          condition: _evaluation(directory, condition) for condition in suite.conditions
+        }
+        runs.append(
+          {
+            'task': task,
+            'seed': seed,
+            'method': method,
+            'iterations': json.loads((directory / 'evaluations.json').read_text()),
+            'conditions': conditions,
+            'changes': dict(suite.methods.get(method, {})),
+            **json.loads((directory / 'job.json').read_text()),
+          }
+        )
+  return {'methods': list(suite.methods), 'tasks': list(suite.tasks), 'runs': runs}
+
+
+def _evaluation(directory: pathlib.Path, condition: str) -> dict:
+  """Of the last checkpoint, under a condition."""
+  other = {'unseen': 'disturb=0', 'disturb': 'unseen=0'}[condition]
+  found = [
+    path
+    for path in (directory / 'evaluations').glob('*.json')
+    if f'{condition}=1' in path.name and other in path.name
+  ]
+  if len(found) != 1:
+    raise FileNotFoundError(
+      f'{directory / "evaluations"}: found {len(found)} evaluations with {condition}, expected '
+      'one; move the others away.'
+    )
+  (entry,) = json.loads(found[0].read_text())
+  return entry
+
+
+if __name__ == '__main__':
+  main()

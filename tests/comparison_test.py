@@ -1,0 +1,133 @@
+"""Comparisons of methods: intervals by hand and by SciPy, and all that is made of them."""
+
+import json
+import pathlib
+
+import numpy as np
+from PIL import Image
+import pytest
+import scipy.stats
+
+from aloe_jax import comparison
+from aloe_jax import comparison_plots
+from aloe_jax import comparison_tables
+from experiments import paper
+
+FIRST = {('a', 0): 60.0, ('a', 1): 70.0, ('b', 0): 30.0, ('b', 1): 34.0}
+SECOND = {('a', 0): 50.0, ('a', 1): 54.0, ('b', 0): 28.0, ('b', 1): 30.0}
+
+
+def test_paired_differences_are_those_worked_out_by_hand():
+  # Differences 10, 16 and 2, 4; means 13 and 3; squares 9 + 9 + 1 + 1 over 2 degrees: variance 10.
+  found = comparison.paired(FIRST, SECOND)
+  assert found.mean == 8
+  assert found.pairs == 4
+  error = np.sqrt(10 * (1 / 2 + 1 / 2)) / 2
+  assert found.high - found.mean == pytest.approx(4.302653 * error, rel=1e-6)
+  assert found.mean - found.low == pytest.approx(4.302653 * error, rel=1e-6)
+  assert found.p_value == pytest.approx(2 * scipy.stats.t.sf(8 / error, 2))
+
+
+def test_with_one_task_it_is_students_paired_test():
+  rng = np.random.default_rng(0)
+  x, y = rng.normal(size=(2, 6))
+  first, second = ({('a', seed): v for seed, v in enumerate(values)} for values in (x, y))
+  found, expected = comparison.paired(first, second), scipy.stats.ttest_rel(x, y)
+  assert found.p_value == pytest.approx(expected.pvalue)
+  np.testing.assert_allclose((found.low, found.high), expected.confidence_interval(0.95))
+
+
+def test_other_runs_of_the_one_than_of_the_other_are_refused():
+  with pytest.raises(ValueError, match=r"other runs .* \[\('b', 1\)\]"):
+    comparison.paired(FIRST, {key: x for key, x in SECOND.items() if key != ('b', 1)})
+  with pytest.raises(ValueError, match='two seeds of a task'):
+    comparison.mean({('a', 0): 1.0, ('b', 0): 2.0})
+
+
+def evaluation(successes, episodes=100):
+  """One entry of `evaluations.json`, as far as it is read."""
+  rate = successes / episodes
+  return {
+    'success_rate': rate,
+    'episodes': episodes,
+    'successes_per_hour': 10.0 * successes,
+    'throughput': 1000.0,
+  }
+
+
+@pytest.fixture
+def results():
+  successes = {'warm_start': [20], 'DAgger': [20, 25, 30], 'ALOE': [20, 40, 60]}
+  runs = [
+    {
+      'task': task,
+      'seed': seed,
+      'method': method,
+      'iterations': [evaluation(n + 2 * seed * (i > 0)) for i, n in enumerate(numbers)],
+      'conditions': {'unseen': evaluation(numbers[-1] // 2)},
+    }
+    for task in ('pack', 'fold')
+    for seed in range(2)
+    for method, numbers in successes.items()
+  ]
+  return {'methods': ['DAgger', 'ALOE'], 'tasks': ['pack', 'fold'], 'runs': runs}
+
+
+def test_tables_hold_means_intervals_and_differences(results):
+  final, iterations, speed, conditions = comparison_tables.markdown(results).split('\n\n| ')[1:]
+  by_method = {line.split(' | ')[0].strip('| '): line for line in final.splitlines()}
+  # Seeds 30 and 32, 60 and 62: half an interval of two seeds is 12.706 * 1.
+  assert '| 31.0 (18.3 to 43.7) | 31.0 (18.3 to 43.7) |' in by_method['DAgger']
+  assert '+30.0 (+30.0 to +30.0)' in by_method['DAgger']
+  assert '+41.0' in by_method['BC warm start']
+  assert by_method['ALOE'].endswith('|  |  |')
+  assert '| ALOE | 20.0 | 41.0 | 61.0 | +20.0 (+20.0 to +20.0) |' in iterations
+  assert '| ALOE | 610 (' in speed
+  assert '| 1000 (1000 to 1000) |' in speed
+  assert '| BC warm start | 20.0 (20.0 to 20.0) | 10.0 (10.0 to 10.0) |' in conditions
+
+
+def test_figures_are_drawn_for_every_measure(results, tmp_path):
+  comparison_plots.draw(results, tmp_path)
+  names = ['conditions', 'success_by_iteration', 'success_by_method', 'throughput']
+  assert sorted(path.name for path in tmp_path.iterdir()) == [f'{name}.png' for name in names]
+  for name in names:
+    with Image.open(tmp_path / f'{name}.png') as image:
+      assert np.asarray(image.convert('L')).std() > 10
+
+
+def test_the_plan_shares_warm_starts_among_methods_of_a_seed(tmp_path):
+  suite = paper.SUITES['methods']
+  jobs = {job.name: job for job in paper.plan(suite, tmp_path, {'iterations': 1})}
+  assert len(jobs) == len(suite.tasks) * suite.seeds * (1 + len(suite.methods))
+  job = jobs['fold_laundry/seed_2/aloe']
+  assert job.needs == ('fold_laundry/seed_2/warm_start',)
+  train, *evaluations = job.commands
+  warm_start = tmp_path / 'fold_laundry' / 'seed_2' / 'warm_start'
+  assert f'--config.actor.checkpoint={warm_start}/checkpoints/0' in train
+  assert '--config.agent=aloe' in train
+  assert [command[-1] for command in evaluations] == ['--unseen', '--disturb']
+  assert '--config.iterations=0' in jobs[job.needs[0]].commands[0]
+
+
+def write(directory: pathlib.Path, name, content):
+  path = directory / name
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(content))
+
+
+def test_results_are_collected_from_what_runs_leave(tmp_path):
+  suite = paper.Suite(('fold_laundry',), 3, 1, {'A, b': {'agent': 'bc'}}, ('unseen', 'disturb'))
+  for number, method in enumerate(('warm_start', 'a_b')):
+    directory = tmp_path / 'fold_laundry' / 'seed_3' / method
+    write(directory, 'evaluations.json', [evaluation(number)])
+    write(directory, 'job.json', {'commands': [], 'commit': 'c', 'seconds': 1.0})
+    for unseen in (0, 1):
+      kept = f'run-1+unseen={unseen},disturb={1 - unseen},seed=1,episodes=2.json'
+      write(directory / 'evaluations', kept, [evaluation(50 + unseen)])
+  first, second = paper.collect(suite, tmp_path)['runs']
+  assert (first['method'], first['seed'], first['changes']) == ('warm_start', 3, {})
+  assert (second['method'], second['changes']) == ('A, b', {'agent': 'bc'})
+  assert second['iterations'][0]['success_rate'] == 0.01
+  assert second['conditions']['unseen']['success_rate'] == 0.51
+  assert second['conditions']['disturb']['success_rate'] == 0.5

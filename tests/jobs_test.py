@@ -1,0 +1,82 @@
+"""Jobs: each once, after what they need, and a failure is told and keeps the others going."""
+
+import json
+
+import pytest
+
+from aloe_jax import jobs
+
+
+@pytest.fixture
+def make(tmp_path):
+  def job(name, *codes, needs=()):
+    commands = tuple(('-c', code) for code in codes)
+    return jobs.Job(name, tmp_path / name, commands, needs)
+
+  return job
+
+
+def run(planned, tmp_path, workers=2):
+  return jobs.run(planned, workers=workers, compiled=tmp_path / 'compiled')
+
+
+def append(path, word):
+  return f'with open({str(path)!r}, "a") as f: f.write({word!r})'
+
+
+def test_commands_run_in_order_and_are_recorded(make, tmp_path):
+  order = tmp_path / 'order'
+  job = make('one', append(order, 'a'), append(order, 'b'), 'print("said")')
+  assert run([job], tmp_path) == []
+  assert order.read_text() == 'ab'
+  assert 'said' in job.log.read_text()
+  record = json.loads(job.record.read_text())
+  assert record['commands'] == [list(command) for command in job.commands]
+  assert record['seconds'] > 0
+
+
+def test_a_finished_job_is_not_repeated_unless_its_commands_change(make, tmp_path):
+  order = tmp_path / 'order'
+  for word in 'aab':
+    run([make('one', append(order, word))], tmp_path)
+  assert order.read_text() == 'ab'
+
+
+@pytest.mark.parametrize('workers', [1, 2, 99])
+def test_a_job_waits_for_what_it_needs(workers, make, tmp_path):
+  order = tmp_path / 'order'
+  slow = 'import time; time.sleep(0.2); ' + append(order, 'first ').replace('with', 'exec("""with')
+  planned = [
+    make('first', slow + '""")'),
+    make('second', append(order, 'second'), needs=('first',)),
+  ]
+  assert run(planned, tmp_path, workers) == []
+  assert order.read_text() == 'first second'
+
+
+def test_a_failure_is_told_and_stops_only_what_needs_it(make, tmp_path, capsys):
+  planned = [
+    make('bad', 'raise SystemExit(3)', 'print("never")'),
+    make('child', 'print("child")', needs=('bad',)),
+    make('good', 'print("good")'),
+  ]
+  assert sorted(run(planned, tmp_path)) == ['bad', 'child']
+  printed = capsys.readouterr().out
+  assert 'exit status 3' in printed
+  assert str(planned[0].log) in printed.replace('\n', '')
+  assert 'child: left out, as bad failed' in printed
+  assert not planned[0].is_finished
+  assert 'never' not in planned[0].log.read_text()
+  assert planned[2].is_finished
+
+
+def test_jobs_share_the_compilation_cache_and_split_the_cores(make, tmp_path):
+  code = 'import os; print(os.environ["JAX_COMPILATION_CACHE_DIR"], len(os.sched_getaffinity(0)))'
+  whole, half = make('whole', code), make('half', code)
+  run([whole], tmp_path, workers=1)
+  run([half], tmp_path, workers=2)
+  (cache, all_cores), (_, some) = (
+    job.log.read_text().splitlines()[-1].split() for job in (whole, half)
+  )
+  assert cache == str(tmp_path / 'compiled')
+  assert int(some) == max(1, (int(all_cores) + 1) // 2) or int(all_cores) == 1
