@@ -23,7 +23,7 @@ def draw(results: tables.Results, directory: pathlib.Path) -> None:
   _by_iteration(results, directory / 'success_by_iteration.png')
   final = {'final success rate (%)': tables.final}
   _bars(results, final, directory / 'success_by_method.png')
-  speed = {'successes per hour': lambda run: run['iterations'][-1]['successes_per_hour']}
+  speed = {'successes per hour': tables.last('successes_per_hour')}
   _bars(results, speed, directory / 'throughput.png')
   measures = {
     f'{tables.CONDITIONS[condition]}: success rate (%)': tables.rate_under(condition)

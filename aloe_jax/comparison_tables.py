@@ -46,6 +46,11 @@ def rate_of(number: int) -> Callable[[dict], float]:
   )
 
 
+def last(field: str) -> Callable[[dict], float]:
+  """A number of the evaluation after the last iteration."""
+  return lambda run: run['iterations'][-1][field]
+
+
 def rate_under(condition: str) -> Callable[[dict], float]:
   """Final success rate under a condition, in percent."""
   return lambda run: 100 * run['conditions'][condition]['success_rate']
@@ -81,15 +86,15 @@ def _final(results: Results) -> str:
 
 
 def _iterations(results: Results) -> str:
-  last = max(len(run['iterations']) for run in results['runs']) - 1
+  newest = max(len(run['iterations']) for run in results['runs']) - 1
   lines = [
     'Success in %, mean of all tasks and seeds, by RL iteration, and the gain of the last one.',
     '',
-    _line('method', *(str(number) for number in range(last + 1)), 'gain of the last'),
-    _rule(last + 3),
+    _line('method', *(str(number) for number in range(newest + 1)), 'gain of the last'),
+    _rule(newest + 3),
   ]
   for method in results['methods']:
-    found = [values(results, method, rate_of(number)) for number in range(last + 1)]
+    found = [values(results, method, rate_of(number)) for number in range(newest + 1)]
     means = [f'{comparison.mean(x).mean:.1f}' for x in found]
     lines.append(_line(method, *means, _signed(comparison.paired(found[-1], found[-2]))))
   return '\n'.join(lines)
@@ -108,10 +113,7 @@ def _speed(results: Results) -> str:
     _rule(1 + len(measures)),
   ]
   for method, shown in _rows(results):
-    found = [
-      values(results, method, lambda run, field=field: run['iterations'][-1][field])
-      for field in measures.values()
-    ]
+    found = [values(results, method, last(field)) for field in measures.values()]
     lines.append(_line(shown, *(_cell(comparison.mean(x), digits=0) for x in found)))
   return '\n'.join(lines)
 
