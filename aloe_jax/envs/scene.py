@@ -16,7 +16,7 @@ SHADOW, STEEL, DARK = (0.0, 0.0, 0.0), (0.72, 0.74, 0.78), (0.16, 0.17, 0.20)
 ARM = ((0.10, 0.45, 0.75), (0.88, 0.42, 0.10))  # left blue, right orange
 BOX_HALF_SIZE, BOX_HEIGHT = (0.062, 0.102), 0.03
 THICKNESS = {'box': 0.02, 'belt': 0.04, 'shirt': 0.004}  # of the items in each scenery
-SHOULDER = np.float32([[-0.30, -0.80], [0.30, -0.80]])
+SHOULDER = np.array([[-0.30, -0.80], [0.30, -0.80]], np.float32)
 LEAN = 0.08  # metres the wrist is beside the fingertips at full tilt
 FINGER_GAP = 0.045  # from the middle to a finger of the open gripper
 
