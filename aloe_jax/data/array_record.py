@@ -24,13 +24,13 @@ def walk(path: str | os.PathLike) -> Iterator[tfrecord.Record]:
 
   reader = array_record_module.ArrayRecordReader(os.fspath(path), _ONE_AT_A_TIME)
   if not reader.ok():
-    yield tfrecord.Record(0, -1, memoryview(b''), _problem(path, 0, _reason(reader)))
+    yield tfrecord.Record(0, -1, memoryview(b''), _problem(_reason(reader)))
     return
   for number in range(reader.num_records()):
     try:
       payload, problem = reader.read([number])[0], ''
     except RuntimeError as error:
-      payload, problem = b'', _problem(path, number, str(error))
+      payload, problem = b'', _problem(str(error))
     yield tfrecord.Record(number, -1, memoryview(payload), problem)
   reader.close()
 
@@ -44,8 +44,5 @@ def _reason(reader) -> str:
   return 'its index is missing'
 
 
-def _problem(path: str | os.PathLike, number: int, reason: str) -> str:
-  return (
-    f'{path}, record {number}: the file is corrupt or incomplete ({reason}); copy it again from '
-    'its source.'
-  )
+def _problem(reason: str) -> str:
+  return f'the file is corrupt or incomplete ({reason}); copy it again from its source.'

@@ -25,7 +25,7 @@ class Read:
     record: as it lies in the file.
     episode: number of records before it in the split.
     columns: of the episode, or None where something is wrong with it.
-    problem: what is wrong, naming the file and the record, or the empty string.
+    problem: what is wrong, naming the file, the record and the episode, or the empty string.
   """
 
   path: pathlib.Path
@@ -70,10 +70,10 @@ def read(
       continue
     found = 0
     for record in _WALKS[layout.container](shard.path):
-      bare = Read(shard.path, number, record, episode, None, record.problem)
+      bare = Read(shard.path, number, record, episode, None)
       found, episode = found + 1, episode + 1
-      if bare.problem:
-        yield bare
+      if record.problem:
+        yield dataclasses.replace(bare, problem=f'{bare.where}: {record.problem}')
         continue
       try:
         columns = columns_lib.read(record.payload, layout.leaves, paths, bare.where)
