@@ -57,6 +57,7 @@ def test_fields_and_shards_are_those_that_tfds_finds(container, tmp_path):
     'word': of.Tensor(shape=(), dtype=np.str_),
     'zipped': of.Tensor(shape=(2,), dtype=np.float32, encoding='zlib'),
     'list': of.Sequence(np.float32),
+    'pair': of.Sequence(of.Tensor(shape=(3,), dtype=np.float32), length=2),
     'nested': {'flag': np.bool_, 'picture': of.Image(shape=(2, 3, 3), encoding_format='png')},
   }
   nothing = {
@@ -65,6 +66,7 @@ def test_fields_and_shards_are_those_that_tfds_finds(container, tmp_path):
     'word': 'x',
     'zipped': np.zeros(2, np.float32),
     'list': [1.0],
+    'pair': np.ones((2, 3), np.float32),
     'nested': {'flag': True, 'picture': np.zeros((2, 3, 3), np.uint8)},
   }
   foreign.simple(
@@ -87,10 +89,13 @@ def test_fields_and_shards_are_those_that_tfds_finds(container, tmp_path):
     'word': 'text',
     'zipped': 'tensor',
     'list': 'ragged',
+    'pair': 'tensor',
     'nested/flag': 'tensor',
     'nested/picture': 'image',
     'id': 'tensor',
   }
+  assert layout.leaves['steps/label'].names == ('open', 'shut')
+  assert layout.leaves['steps/pair'].shape == (2, 3)
   assert layout.leaves['steps/zipped'].encoding == 'zlib'
   assert layout.leaves['steps/nested/picture'].encoding == 'png'
   assert not layout.leaves['id'].per_step
@@ -125,6 +130,30 @@ def test_what_is_no_dataset_is_refused(copy):
     features.read(copy / 'nowhere')
   with pytest.raises(ValueError, match=f'features.json is missing.*pass {GOLDEN}'):
     features.read(GOLDEN.parent)
+  with pytest.raises(ValueError, match=f'dataset_info.json is a file.*pass {copy}'):
+    features.read(copy / 'dataset_info.json')
   (copy / 'features.json').write_text('{')
   with pytest.raises(ValueError, match='features.json: found no JSON'):
+    features.read(copy)
+
+
+@pytest.mark.parametrize(
+  'name, change, message',
+  [
+    ('dataset_info.json', lambda info: info.pop('splits'), 'no splits.*never finished'),
+    ('dataset_info.json', lambda info: info['splits'][0].update(shardLengths=['many']), "'many'"),
+    ('dataset_info.json', lambda info: info['splits'][0].update(filepathTemplate='{X}'), "'X'"),
+    ('dataset_info.json', lambda info: info.update(splits=['train']), 'what TFDS does not write'),
+    ('features.json', lambda tree: tree.update(featuresDict=[]), 'what TFDS does not write'),
+  ],
+)
+def test_what_tfds_does_not_write_is_named_by_its_file(name, change, message, copy):
+  edit(copy / name, change)
+  with pytest.raises(ValueError, match=f'{copy / name}: found .*{message}'):
+    features.read(copy)
+
+
+def test_json_of_another_kind_is_refused(copy):
+  (copy / 'dataset_info.json').write_text('[]')
+  with pytest.raises(ValueError, match='dataset_info.json: found a list, expected an object'):
     features.read(copy)

@@ -8,11 +8,14 @@ TFDS keeps every field of an episode in one `tf.train.Example` under its path. A
     tensor, float         float32 numbers, T times the shape; float64 was cut to float32
     tensor, int or bool   integers, T times the shape, raw pixels too
     tensor, encoded       one byte string a step, little endian, zipped if `zlib`
+    label                 integers, one a step; what they stand for is in a text file beside
 
-Lists of varying length inside a step are stored otherwise, and are not read.
+A list of a fixed length is one more dimension. Lists of varying length inside a step are not
+read.
 """
 
 from collections.abc import Iterator, Mapping
+import contextlib
 import dataclasses
 import json
 import os
@@ -21,6 +24,8 @@ from typing import Any
 
 _DEFAULT_TEMPLATE = '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}'
 _CONTAINERS = ('tfrecord', 'array_record')
+_BELOW = ('*', '*/*')  # where datasets are looked for below a directory that is none
+_HINTS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Leaf:
     shape: of one step, or of the episode if it is not per step; -1 where it varies.
     encoding: 'jpeg' or 'png' of an image; 'none', 'bytes' or 'zlib' of a tensor.
     per_step: there is one value a step.
+    names: what the integers of a label stand for, from 0 on; empty if that is not known.
   """
 
   kind: str
@@ -41,6 +47,7 @@ class Leaf:
   shape: tuple[int, ...]
   encoding: str
   per_step: bool
+  names: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,11 +94,20 @@ def read(directory: str | os.PathLike) -> Layout:
       f'{directory}: found the file format {container}, expected one of {list(_CONTAINERS)}; '
       'convert it with `tfds convert_format`.'
     )
-  splits = {
-    split['name']: _shards(directory, info.get('name', ''), container, split)
-    for split in info.get('splits', [])
-  }
-  leaves = dict(_leaves(_json(directory / 'features.json'), '', False, False))
+  if not info.get('splits'):
+    raise ValueError(
+      f'{directory}/dataset_info.json: found no splits, expected one at least; the dataset was '
+      'never finished.'
+    )
+  with _misfit_is_named(directory / 'dataset_info.json'):
+    splits = {
+      split['name']: _shards(directory, info.get('name', ''), container, split)
+      for split in info['splits']
+    }
+  tree = _json(directory / 'features.json')
+  with _misfit_is_named(directory / 'features.json'):
+    leaves = dict(_leaves(tree, '', False, ()))
+  leaves = {path: _named(directory, path, leaf) for path, leaf in leaves.items()}
   if not any(leaf.per_step for leaf in leaves.values()):
     raise ValueError(
       f'{directory}/features.json: found no field of `steps`, expected an RLDS dataset; the '
@@ -101,12 +117,16 @@ def read(directory: str | os.PathLike) -> Layout:
 
 
 def _check_is_dataset(directory: pathlib.Path) -> None:
+  if directory.is_file():
+    raise ValueError(f'{directory} is a file, expected an RLDS dataset; pass {directory.parent}.')
   if not directory.is_dir():
     raise FileNotFoundError(f'{directory}: there is no such directory; expected an RLDS dataset.')
   for name in ('features.json', 'dataset_info.json'):
     if not (directory / name).is_file():
-      below = sorted(str(path.parent) for path in directory.glob('**/features.json'))
-      hint = f'pass {" or ".join(below)}' if below else 'pass the folder that holds both'
+      below = sorted(
+        str(path.parent) for depth in _BELOW for path in directory.glob(f'{depth}/features.json')
+      )
+      hint = f'pass {" or ".join(below[:_HINTS])}' if below else 'pass the folder that holds both'
       raise ValueError(
         f'{directory} is not a TFDS dataset: {name} is missing beside the shards; {hint}.'
       )
@@ -114,9 +134,27 @@ def _check_is_dataset(directory: pathlib.Path) -> None:
 
 def _json(path: pathlib.Path) -> dict[str, Any]:
   try:
-    return json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding='utf-8'))
   except ValueError as error:
     raise ValueError(f'{path}: found no JSON ({error}); copy it again from its source.') from error
+  if not isinstance(found, dict):
+    raise ValueError(
+      f'{path}: found a {type(found).__name__}, expected an object in braces, as TFDS writes it; '
+      'copy it again from its source.'
+    )
+  return found
+
+
+@contextlib.contextmanager
+def _misfit_is_named(path: pathlib.Path) -> Iterator[None]:
+  """What JSON holds may be anything; whatever does not fit is an error that names the file."""
+  try:
+    yield
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise ValueError(
+      f'{path}: found what TFDS does not write ({type(error).__name__}: {error}); copy it again '
+      'from its source.'
+    ) from error
 
 
 def _shards(
@@ -140,17 +178,25 @@ def _shards(
 
 
 def _leaves(
-  feature: Mapping[str, Any], path: str, per_step: bool, ragged: bool
+  feature: Mapping[str, Any], path: str, per_step: bool, lists: tuple[int, ...]
 ) -> Iterator[tuple[str, Leaf]]:
-  """Yields the path and the field of every leaf below a node of `features.json`."""
+  """Yields the path and the field of every leaf below a node of `features.json`.
+
+  Args:
+    feature: the node.
+    path: of the node.
+    per_step: it is below `steps`.
+    lists: lengths of the lists it is in, other than `steps`; -1 where one varies.
+  """
   if 'featuresDict' in feature:
     for name, child in feature['featuresDict'].get('features', {}).items():
-      yield from _leaves(child, f'{path}/{name}'.lstrip('/'), per_step, ragged)
+      yield from _leaves(child, f'{path}/{name}'.lstrip('/'), per_step, lists)
     return
   if 'sequence' in feature:
     of_steps = path == 'steps'
-    inner = feature['sequence']['feature']
-    yield from _leaves(inner, path, per_step or of_steps, ragged or not of_steps)
+    length = int(feature['sequence'].get('length', -1))
+    inner = lists if of_steps else (*lists, length)
+    yield from _leaves(feature['sequence']['feature'], path, per_step or of_steps, inner)
     return
   kind = next((key for key in feature if key != 'pythonClassName'), 'unknown')
   content = feature.get(kind, {})
@@ -160,4 +206,13 @@ def _leaves(
     kind, dtype = 'text', 'string'
   shape = tuple(int(size) for size in content.get('shape', {}).get('dimensions', ()))
   encoding = content.get('encodingFormat', content.get('encoding', 'none')) or 'none'
-  yield path, Leaf('ragged' if ragged else kind, dtype, shape, encoding, per_step)
+  kind = 'ragged' if -1 in lists else kind
+  yield path, Leaf(kind, dtype, (*lists, *shape), encoding, per_step)
+
+
+def _named(directory: pathlib.Path, path: str, leaf: Leaf) -> Leaf:
+  """The field with the names of its labels, if it is one of labels and they are known."""
+  names = directory / f'{path.replace("/", "-")}.labels.txt'
+  if leaf.kind != 'label' or not names.is_file():
+    return leaf
+  return dataclasses.replace(leaf, names=tuple(names.read_text(encoding='utf-8').splitlines()))
