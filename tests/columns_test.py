@@ -18,6 +18,8 @@ NUMBER = features.Leaf('tensor', 'float32', (), 'none', True)
 FLAG = features.Leaf('tensor', 'bool', (), 'none', True)
 TEXT = features.Leaf('text', 'string', (), 'none', True)
 EPISODE_TEXT = features.Leaf('text', 'string', (), 'none', False)
+LABEL = features.Leaf('label', 'int64', (), 'none', True, ('Demo', 'policy', 'human'))
+PNG = b'\x89PNG\r\n\x1a\n...'
 EPISODE_FLAG = features.Leaf('tensor', 'bool', (), 'none', False)
 LEAVES = {
   'steps/observation/state': features.Leaf('tensor', 'float32', (2,), 'none', True),
@@ -128,9 +130,77 @@ def test_an_episode_ends_by_its_success(prefix, success, end):
   assert found.metadata == {'success': bool(success)}
 
 
+EPISODE_NUMBER = features.Leaf('tensor', 'float32', (1,), 'none', False)
+OUTCOME = features.Leaf('label', 'int64', (), 'none', False, ('success', 'failure'))
+
+
+@pytest.mark.parametrize(
+  'name, leaf, values, end',
+  [
+    ('success', OUTCOME, [0], SUCCESS),
+    ('success', OUTCOME, [1], FAILURE),
+    ('success', EPISODE_TEXT, [b'True'], SUCCESS),
+    ('success', EPISODE_NUMBER, [0.0], FAILURE),
+    ('steps/success', FLAG, [0, 0, 1], SUCCESS),
+    ('steps/success', FLAG, [1, 1, 0], FAILURE),
+    ('steps/reward', NUMBER, [0.0, 0.0, 1.0], SUCCESS),
+    ('steps/reward', NUMBER, [0.0, 0.0, 0.0], FAILURE),
+  ],
+)
+def test_success_may_be_a_label_a_text_or_what_the_last_step_says(name, leaf, values, end):
+  found = read({name: leaf}, {name: values}, {'success': name})
+  assert found.end_reason.tolist() == [NONE, NONE, end]
+
+
+@pytest.mark.parametrize(
+  'name, leaf, values, found',
+  [
+    ('success', EPISODE_NUMBER, [float('nan')], 'nan'),
+    ('success', EPISODE_NUMBER, [-1.0], '-1'),
+    ('success', EPISODE_TEXT, [b'unknown'], 'unknown'),
+    ('steps/reward', NUMBER, [0.0, 0.0, 0.7], '0.7'),
+  ],
+)
+def test_a_success_that_is_neither_yes_nor_no_is_refused(name, leaf, values, found):
+  with pytest.raises(ValueError, match=f"{name}: found '{found}', .*map success to .*none"):
+    read({name: leaf}, {name: values}, {'success': name})
+
+
+def test_names_of_labels_count_for_sources_and_prompts():
+  found = read(
+    {'steps/source': LABEL, 'steps/task': LABEL},
+    {'steps/source': [1, 2, 0], 'steps/task': [-1, 1, 1]},
+  )
+  assert found.source.tolist() == [POLICY, HUMAN, DEMO]
+  assert found.prompt == ['', 'policy', 'policy']
+
+
+def test_a_human_who_acts_after_the_policy_took_over_unless_ends_are_told():
+  found = read({'steps/source': TEXT}, {'steps/source': [b'policy', b'human', b'policy']})
+  assert found.end_reason.tolist() == [TAKEOVER, NONE, CUT]
+
+
+def test_integers_beyond_63_bits_keep_their_sign():
+  wide = features.Leaf('tensor', 'uint64', (1,), 'none', True)
+  found = read({'steps/action': wide}, {'steps/action': [1, -(2**62), 3]})
+  np.testing.assert_array_equal(found.action[:, 0], np.float32([1, 2**64 - 2**62, 3]))
+
+
+def test_metadata_that_is_no_text_does_not_stop_an_episode():
+  found = read({'episode_metadata/thumbnail': EPISODE_TEXT}, {'episode_metadata/thumbnail': [PNG]})
+  assert found.metadata['thumbnail'].endswith('PNG\r\n\x1a\n...')
+
+
 @pytest.mark.parametrize(
   'text, source',
-  [('demo', DEMO), ('rollout', POLICY), ('policy', POLICY), ('intervention', HUMAN)],
+  [
+    ('demo', DEMO),
+    ('Demonstration', DEMO),
+    ('autonomous', POLICY),
+    ('rollout', POLICY),
+    ('policy', POLICY),
+    ('intervention', HUMAN),
+  ],
 )
 def test_the_source_of_an_episode_counts_for_its_steps(text, source):
   name = 'episode_metadata/source'
@@ -228,15 +298,20 @@ def test_numbers_and_texts_of_the_episode_are_its_metadata():
     ({}, {'steps/action': [1, 2, 3]}, 'steps/action: found integers, expected floats'),
     ({'steps/source': TEXT}, {'steps/source': [b'demo', b'robot', b'demo']},
      "step 1: steps/source: found 'robot', expected one of .*'demo'"),
-    ({'source': EPISODE_TEXT}, {'source': [b'bridge']}, "0: source: found 'bridge'.*to None"),
+    ({'source': EPISODE_TEXT}, {'source': [b'bridge']}, "0: source: found 'bridge'.*to none"),
     ({'steps/end_reason': TEXT}, {'steps/end_reason': [b'', b'', b'won']},
      "step 2: steps/end_reason: found 'won', expected one of .*'success'"),
     ({'steps/source': TEXT}, {'steps/source': [b'demo']}, 'found 1 texts, expected 3'),
-    ({'task': EPISODE_TEXT}, {'task': [b'\xff']}, 'task: found bytes that are no UTF-8'),
+    ({'task': EPISODE_TEXT}, {'task': [b'\xff']}, r"task: found b'.xff', expected UTF-8"),
     ({'success': EPISODE_FLAG}, {}, 'success: the field is missing in this record'),
     ({'success': EPISODE_FLAG}, {'success': [1, 1]}, 'success: found 2 values, expected one'),
     ({'steps/observation/image': features.Leaf('image', 'uint8', (2, 2, 3), 'png', True)},
      {'steps/observation/image': [b'a', b'b']}, 'found 2 images, expected one a step: 3'),
+    ({'steps/observation/image': features.Leaf('image', 'uint8', (2, 2, 3), 'png', True)},
+     {'steps/observation/image': [PNG, b'', b'BMP-bytes']},
+     "step 2: steps/observation/image: found bytes that begin with b'BMP-byte', expected a JPEG"),
+    ({'steps/source': LABEL}, {'steps/source': [0, 1, 3]},
+     'steps/source: found the label 3, expected at most 2'),
   ],
 )  # fmt: skip
 def test_a_wrong_record_is_named_to_the_step_and_the_field(leaves, fields, message):

@@ -107,6 +107,44 @@ def test_bridge_and_rt1_need_no_mapping():
   assert rt1.language == ('steps/observation/natural_language_instruction',)
 
 
+def test_cameras_are_found_however_deep_by_their_last_word():
+  leaves = MINIMAL | {
+    'steps/observation/depth/cam_high': IMAGE,
+    'steps/observation/images/cam_high': IMAGE,
+    'steps/observation/images/cam_left_wrist': IMAGE,
+    'steps/observation/images.hand_right': IMAGE,
+  }
+  found = mapping.resolve(leaves, {}).images
+  assert found == {
+    'head': 'steps/observation/images/cam_high',
+    'left_wrist': 'steps/observation/images/cam_left_wrist',
+    'right_wrist': 'steps/observation/images.hand_right',
+  }
+
+
+def test_bytes_of_pictures_may_be_kept_as_texts_and_depth_is_no_camera():
+  depth = features.Leaf('image', 'uint16', (96, 96, 1), 'png', True)
+  leaves = MINIMAL | {'steps/observation/image': depth, 'steps/observation/image_0': TEXT}
+  assert mapping.resolve(leaves, {}).images['head'] == 'steps/observation/image_0'
+  clip = features.Leaf('image', 'uint8', (8, 96, 96, 3), 'jpeg', True)
+  assert mapping.resolve(MINIMAL | {'steps/image': clip}, {}).images['head'] is None
+
+
+def test_labels_with_names_are_texts():
+  label = features.Leaf('label', 'int64', (), 'none', True, ('demo', 'human'))
+  found = mapping.resolve(MINIMAL | {'steps/source': label, 'steps/task': label}, {})
+  assert (found.source, found.language) == ('steps/source', ('steps/task',))
+  nameless = features.Leaf('label', 'int64', (), 'none', True)
+  assert mapping.resolve(MINIMAL | {'steps/source': nameless}, {}).source is None
+
+
+def test_the_success_of_the_episode_comes_before_that_of_a_step_and_a_reward_has_to_be_chosen():
+  leaves = MINIMAL | {'steps/is_success': FLAG, 'steps/reward': vector()}
+  assert mapping.resolve(leaves, {}).success == 'steps/is_success'
+  assert mapping.resolve(leaves, {'success': 'reward'}).success == 'steps/reward'
+  assert mapping.resolve(leaves | {'success': SUCCESS}, {}).success == 'success'
+
+
 def test_fields_at_the_top_are_found_too():
   leaves = MINIMAL | {'success': SUCCESS, 'source': EPISODE_TEXT, 'task': EPISODE_TEXT}
   found = mapping.resolve(leaves, {})
@@ -175,7 +213,7 @@ def test_features_that_stand_in_for_images_are_found():
     ({'success': 'won'}, 'success: won is missing'),
     ({'state': 'language_instruction'}, 'found text string .* of every step, expected numbers'),
     ({'success': 'action'}, 'success: steps/action: found tensor float32 .7. of every step'),
-    ({'images': {'head': 'observation/state'}}, 'expected images, or uint8 pixels'),
+    ({'images': {'head': 'observation/state'}}, 'expected images, their bytes, or uint8 pixels'),
     ({'images': {'front': 'x'}}, "images: found the key 'front', expected some of .*'head'"),
     ({'image': {}}, "the mapping: found the key 'image'"),
   ],
@@ -191,6 +229,19 @@ def test_a_dataset_without_a_known_state_lists_the_candidates():
     mapping.resolve(leaves, {})
   with pytest.raises(ValueError, match='action: found no field'):
     mapping.resolve({'steps/observation/state': vector(7)}, {})
+
+
+def test_numbers_of_actions_that_are_alone_are_candidates_too():
+  leaves = {'steps/observation/state': vector(7), 'steps/reward': vector()}
+  leaves |= {'steps/action/arm': vector(6), 'steps/action/gripper': FLAG}
+  with pytest.raises(ValueError, match='steps/action/arm, steps/action/gripper, steps/obs'):
+    mapping.resolve(leaves, {})
+
+
+def test_a_field_with_a_name_in_use_that_cannot_be_read_is_named():
+  leaves = MINIMAL | {'steps/observation/state': vector(-1)}
+  with pytest.raises(ValueError, match='steps/observation/state: found tensor float32 .-1.'):
+    mapping.resolve(leaves, {})
 
 
 def test_lists_of_varying_length_and_wide_states_are_refused():

@@ -7,7 +7,8 @@ never guessed. `is_last` and `is_terminal` are not read, since many datasets nev
 the end of the record is the end of the episode.
 
 Where the dataset says of every step whether a human acts, and the episode is no demonstration,
-the other steps are the policy's, and the last one before the human takes over ends a fragment.
+the other steps are the policy's. Without `steps/end_reason`, the last step of the policy before
+a human acts ends a fragment by a take-over.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,19 +21,28 @@ import numpy as np
 
 from aloe_jax import types
 from aloe_jax.data import features
+from aloe_jax.data import field_names
+from aloe_jax.data import fragments
+from aloe_jax.data import image_codec
 from aloe_jax.data import mapping
 from aloe_jax.data import wire
 
 SOURCES = {
   'demo': types.Source.DEMO,
+  'demonstration': types.Source.DEMO,
   'policy': types.Source.POLICY,
   'rollout': types.Source.POLICY,
+  'autonomous': types.Source.POLICY,
   'human': types.Source.HUMAN,
   'intervention': types.Source.HUMAN,
 }
 END_REASONS = {'': types.EndReason.NONE} | {
   reason.name.lower(): reason for reason in types.EndReason if reason
 }
+
+_LISTS = 'ragged_flat_values'  # below the path of a field that is a list, even of fixed length
+_HEAD = 8  # bytes that tell what an image is
+_SHOWN = 40  # bytes of a text that is none
 
 Spans = list[tuple[int, int]]  # [T] (offset in the payload, length); length 0 if missing
 
@@ -88,12 +98,12 @@ def read(
   length = record.length(paths.action[0])
   if length == 0:
     raise ValueError(f'{where}: the episode has no steps; remove it.')
-  source, human = _source(record, paths, length)
+  source = _source(record, paths, length)
   return Columns(
     state=_concatenated(record, paths.state, length),
     action=_concatenated(record, paths.action, length),
     source=source,
-    end_reason=_end_reason(record, paths, length, human),
+    end_reason=_end_reason(record, paths, source),
     prompt=_prompt(record, paths.language, length),
     reward=record.numbers(paths.reward, length)[:, 0] if paths.reward else None,
     features=_features(record, paths.features, length),
@@ -107,6 +117,7 @@ class _Record:
 
   def __init__(self, payload: memoryview | bytes, leaves, where: str):
     self.leaves = leaves
+    self._payload = payload
     self._where = where
     try:
       self._values = wire.parse(payload)
@@ -140,16 +151,13 @@ class _Record:
     return numbers
 
   def texts(self, path: str, length: int) -> list[str]:
-    """[T] texts; one of the episode counts for every step."""
-    per_step = self.leaves[path].per_step
-    encoded = self._decode(path, wire.Values.texts)
-    if len(encoded) != (length if per_step else 1):
-      raise self.error(path, f'found {len(encoded)} texts, expected {length if per_step else 1}.')
-    try:
-      texts = [text.decode() for text in encoded]
-    except UnicodeDecodeError as error:
-      raise self.error(path, f'found bytes that are no UTF-8 ({error}).') from error
-    return texts if per_step else texts * length
+    """[T] texts, or names of labels; one of the episode counts for every step."""
+    leaf = self.leaves[path]
+    texts = self._labels(path) if leaf.names else self._decoded_texts(path)
+    if len(texts) != (length if leaf.per_step else 1):
+      expected = length if leaf.per_step else 1
+      raise self.error(path, f'found {len(texts)} texts, expected {expected}.')
+    return texts if leaf.per_step else texts * length
 
   def images(self, path: str, length: int) -> Spans | np.ndarray:
     """[T] spans of encoded images, or uint8 [T, H, W, 3] pixels."""
@@ -159,16 +167,46 @@ class _Record:
     spans = self._decode(path, wire.Values.spans)
     if len(spans) != length:
       raise self.error(path, f'found {len(spans)} images, expected one a step: {length}.')
+    for step, (offset, size) in enumerate(spans):
+      head = bytes(self._payload[offset : offset + min(size, _HEAD)])
+      if head and not image_codec.is_encoded(head):
+        raise self.error(
+          path, f'found bytes that begin with {head!r}, expected a JPEG or a PNG.', step=step
+        )
     return spans
 
   def scalar(self, path: str) -> bool | int | float | str:
     """The value of a field of the episode."""
-    if self.leaves[path].kind == 'text':
-      return self.texts(path, 1)[0]
-    found = self._flat(path)
+    leaf = self.leaves[path]
+    if leaf.names:
+      found = self._labels(path)
+    elif leaf.kind == 'text':
+      found = [text.decode(errors='replace') for text in self._decode(path, wire.Values.texts)]
+    else:
+      found = self._flat(path).tolist()
     if len(found) != 1:
       raise self.error(path, f'found {len(found)} values, expected one.')
-    return bool(found[0]) if self.leaves[path].dtype == 'bool' else found[0].item()
+    return bool(found[0]) if leaf.dtype == 'bool' else found[0]
+
+  def _decoded_texts(self, path: str) -> list[str]:
+    texts = []
+    for step, encoded in enumerate(self._decode(path, wire.Values.texts)):
+      try:
+        texts.append(encoded.decode())
+      except UnicodeDecodeError as error:
+        raise self.error(
+          path,
+          f'found {encoded[:_SHOWN]!r}, expected UTF-8; map the key to none, or to another field.',
+          step=step if self.leaves[path].per_step else None,
+        ) from error
+    return texts
+
+  def _labels(self, path: str) -> list[str]:
+    """Names of labels; empty where one is missing, which TFDS writes as -1."""
+    names, numbers = self.leaves[path].names, self._flat(path).tolist()
+    if any(not -1 <= number < len(names) for number in numbers):
+      raise self.error(path, f'found the label {max(numbers)}, expected at most {len(names) - 1}.')
+    return [names[number] if number >= 0 else '' for number in numbers]
 
   def _shaped(self, path: str, length: int) -> np.ndarray:
     """[T, size] in the type stored."""
@@ -196,15 +234,16 @@ class _Record:
       return np.frombuffer(b''.join(parts), dtype)
     if 'float' in leaf.dtype:
       return self._decode(path, wire.Values.floats)
-    if leaf.dtype == 'uint8':
-      return self._decode(path, lambda values: values.integers(np.uint8))
+    if leaf.dtype in ('uint8', 'uint64'):
+      return self._decode(path, lambda values: values.integers(np.dtype(leaf.dtype).type))
     return self._decode(path, wire.Values.integers)
 
   def _decode(self, path: str, read) -> Any:
-    if path not in self._values:
+    values = self._values.get(path, self._values.get(f'{path}/{_LISTS}'))
+    if values is None:
       raise self.error(path, 'the field is missing in this record.')
     try:
-      return read(self._values[path])
+      return read(values)
     except ValueError as error:
       raise self.error(path, f'{error}; the dataset was written wrongly.') from error
 
@@ -219,49 +258,63 @@ def _features(record: _Record, path: str | None, length: int) -> np.ndarray | No
   return record.numbers(path, length).reshape(length, *record.leaves[path].shape)
 
 
-def _source(
-  record: _Record, paths: mapping.Resolved, length: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-  """[T] int8, and [T] bool where a human acts if the dataset tells that of every step."""
+def _source(record: _Record, paths: mapping.Resolved, length: int) -> np.ndarray:
+  """[T] int8."""
   source = np.full(length, types.Source.DEMO, np.int8)
   if paths.source:
     source = _enumerated(record, paths.source, SOURCES, length)
   of_steps = paths.source is not None and record.leaves[paths.source].per_step
   of_demo = paths.source is not None and source[0] == types.Source.DEMO
   if paths.intervention is None or of_steps or of_demo:
-    return source, None
+    return source
   human = record.numbers(paths.intervention, length)[:, 0] != 0
-  return np.where(human, types.Source.HUMAN, types.Source.POLICY).astype(np.int8), human
+  return np.where(human, types.Source.HUMAN, types.Source.POLICY).astype(np.int8)
 
 
-def _end_reason(
-  record: _Record, paths: mapping.Resolved, length: int, human: np.ndarray | None
-) -> np.ndarray:
+def _end_reason(record: _Record, paths: mapping.Resolved, source: np.ndarray) -> np.ndarray:
   """[T] int8; the last step always ends a fragment unless the dataset says otherwise."""
   if paths.end_reason:
-    return _enumerated(record, paths.end_reason, END_REASONS, length)
-  end_reason = np.full(length, types.EndReason.NONE, np.int8)
-  if human is not None:
-    end_reason[:-1][~human[:-1] & human[1:]] = types.EndReason.TAKEOVER
+    return _enumerated(record, paths.end_reason, END_REASONS, len(source))
+  end_reason = np.full(len(source), types.EndReason.NONE, np.int8)
+  end_reason[fragments.takeovers(source)] = types.EndReason.TAKEOVER
   if paths.success is None:
     end_reason[-1] = types.EndReason.CUT
   else:
-    succeeded = record.scalar(paths.success)
+    succeeded = _succeeded(record, paths.success, len(source))
     end_reason[-1] = types.EndReason.SUCCESS if succeeded else types.EndReason.FAILURE
   return end_reason
+
+
+def _succeeded(record: _Record, path: str, length: int) -> bool:
+  """What the episode, or its last step, says of success."""
+  leaf = record.leaves[path]
+  if leaf.kind != 'tensor':
+    found = record.texts(path, length)[-1].lower()
+  elif leaf.per_step:
+    found = f'{record.numbers(path, length)[-1, 0]:g}'
+  else:
+    found = f'{float(record.scalar(path)):g}'
+  if found not in field_names.OUTCOMES:
+    raise record.error(
+      path,
+      f'found {found!r}, expected one of {list(field_names.OUTCOMES)}; map success to another '
+      'field, or to none.',
+      step=length - 1 if leaf.per_step else None,
+    )
+  return field_names.OUTCOMES[found]
 
 
 def _enumerated(record: _Record, path: str, values: Mapping[str, int], length: int) -> np.ndarray:
   """[T] int8 from texts."""
   texts = record.texts(path, length)
   for step, text in enumerate(texts):
-    if text not in values:
+    if text.lower() not in values:
       raise record.error(
         path,
-        f'found {text!r}, expected one of {list(values)}; or map the key to None.',
+        f'found {text!r}, expected one of {list(values)}; or map the key to none.',
         step=step if record.leaves[path].per_step else None,
       )
-  return np.array([values[text] for text in texts], np.int8)
+  return np.array([values[text.lower()] for text in texts], np.int8)
 
 
 def _prompt(record: _Record, paths: Sequence[str], length: int) -> list[str]:

@@ -96,6 +96,13 @@ def index(source, end_reason, is_first, *, timeout='failure', takeover='failure'
   return Fragments(first, last, terminal[last], successor[last])
 
 
+def takeovers(source):
+  """[N] bool, True on the last step of the policy before a human acts; `source` is [N] int."""
+  found = np.zeros(len(source), bool)
+  found[:-1] = (source[:-1] == types.Source.POLICY) & (source[1:] == types.Source.HUMAN)
+  return found
+
+
 def lost_ends(source, end_reason, is_last):
   """Finds the steps that should have ended a fragment.
 
@@ -119,8 +126,7 @@ def lost_ends(source, end_reason, is_last):
     'is the last of the policy before a human acts, but has end_reason NONE; expected '
     'TAKEOVER, which must be written when the human takes over.'
   )
-  hands = (source[:-1] == types.Source.POLICY) & (source[1:] == types.Source.HUMAN)
-  for row in np.flatnonzero(hands & open_end[:-1] & ~is_last[:-1]):
+  for row in np.flatnonzero(takeovers(source) & open_end & ~is_last):
     yield row, unmarked
 
 

@@ -12,6 +12,7 @@ import simplejpeg
 
 _JPEG_QUALITY = 95
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+_JPEG_SIGNATURE = b'\xff\xd8\xff'
 
 Frames = Sequence[bytes] | np.ndarray
 
@@ -58,6 +59,11 @@ def common_format(frames: Frames) -> tuple[str, int, int]:
 
 def _are_encoded(frames: Frames) -> bool:
   return isinstance(frames[0], bytes)
+
+
+def is_encoded(head: bytes) -> bool:
+  """Whether the first eight bytes are those of a JPEG or a PNG."""
+  return head.startswith((_JPEG_SIGNATURE, _PNG_SIGNATURE))
 
 
 def frame_format(frame: bytes) -> tuple[str, int, int]:

@@ -7,7 +7,7 @@ A mapping is a plain dictionary, such as
     state         ['observation/joint_position', 'observation/gripper_position'], concatenated
     action        ['action']; likewise
     language      ['language_instruction', 'episode_metadata/task']: the first that is not empty
-    success, source                  of the episode; source may be of every step
+    success, source                  of the episode or of every step; the last step's success counts
     intervention, end_reason, reward of every step
 
 A path without `steps/` is looked for among the steps first, then in the episode. An empty
@@ -17,70 +17,13 @@ string, or a key left out, proposes a field by the names in use; None means ther
 from collections.abc import Mapping, Sequence
 import dataclasses
 import difflib
+import itertools
 import math
 from typing import Any
 
 from aloe_jax import types
 from aloe_jax.data import features
-
-# Names in use (Open X-Embodiment, DROID, LIBERO and others), the best first.
-_IMAGES = {
-  'head': (
-    'image head_image image_primary image_0 front_image static_image rgb_static image_1 rgb '
-    'exterior_image_1_left top_image agentview_rgb cam_high agentview_image front_rgb'
-  ),
-  'left_wrist': (
-    'left_wrist_image wrist_image_left cam_left_wrist wrist_image image_wrist hand_image '
-    'eye_in_hand_rgb eye_in_hand_image rgb_gripper wrist_rgb hand_color_image wristcam'
-  ),
-  'right_wrist': 'right_wrist_image cam_right_wrist',
-}
-_STATES = (  # each concatenated
-  ('observation/state',),
-  ('observation/proprio',),
-  ('observation/joint_position', 'observation/gripper_position'),
-  ('observation/joint_state', 'observation/gripper_state'),
-  ('observation/EEF_state', 'observation/gripper_state'),
-  ('observation/joint_state',),
-  ('observation/EEF_state',),
-  ('observation/robot_obs',),
-  ('observation/robot_state',),
-  ('observation/joint_position',),
-  ('observation',),
-)
-_ACTIONS = (
-  ('action',),
-  ('actions',),
-  ('action_dict/joint_position', 'action_dict/gripper_position'),
-  ('action/world_vector', 'action/rotation_delta', 'action/gripper_closedness_action'),
-  ('action/world_vector', 'action/rotation_delta', 'action/open_gripper'),
-  ('action/joint_position', 'action/gripper_position'),
-)
-_INSTRUCTIONS = (
-  'language_instruction',
-  'language_instruction_2',
-  'language_instruction_3',
-  'natural_language_instruction',
-  'instruction',
-  'task_description',
-  'language_text',
-)
-_LANGUAGE = (
-  *(f'steps/{name}' for name in _INSTRUCTIONS),
-  *(f'steps/observation/{name}' for name in _INSTRUCTIONS),
-  *(f'episode_metadata/{name}' for name in (*_INSTRUCTIONS, 'task')),
-  *(*_INSTRUCTIONS, 'task'),
-)
-_SUCCESS = ('episode_metadata/success', 'success')
-_SOURCE = ('steps/source', 'episode_metadata/source', 'source')
-_INTERVENTION = (
-  'steps/intervention',
-  'steps/is_intervention',
-  'steps/human_intervention',
-  'steps/observation/intervention',
-)
-_END_REASON = ('steps/end_reason',)
-_FEATURES = 'steps/observation/features'
+from aloe_jax.data import field_names
 
 KEYS = (
   'images',
@@ -94,6 +37,8 @@ KEYS = (
   'reward',
 )
 
+_GROUPS = {'state': field_names.STATES, 'action': field_names.ACTIONS}
+
 _Leaves = Mapping[str, features.Leaf]
 
 
@@ -102,11 +47,11 @@ class Resolved:
   """Full paths of the fields that are read, or None where there is none.
 
   Attributes:
-    images: {camera: an image, or pixels as a uint8 tensor}.
+    images: {camera: an image, its bytes as a text, or pixels as a uint8 tensor}.
     state: numbers of every step, to be concatenated; at most 32 in all.
     action: likewise.
     language: texts, the first that is not empty counts.
-    success: a number of the episode.
+    success: 0 or 1, or a word for it, of the episode or of every step.
     source: a text, of the episode or of every step.
     intervention: a number of every step, nonzero where a human acts.
     end_reason: a text of every step.
@@ -130,16 +75,16 @@ def propose(leaves: _Leaves) -> dict[str, Any]:
   """The mapping that the names in use suggest; what none of them fits is None or empty."""
   return {
     'images': {
-      camera: _first(leaves, [f'steps/observation/{name}' for name in names.split()], _is_image)
-      for camera, names in _IMAGES.items()
+      camera: _camera(leaves, names.split()) for camera, names in field_names.CAMERAS.items()
     },
-    'state': _first_group(leaves, _STATES),
-    'action': _first_group(leaves, _ACTIONS),
-    'language': [path for path in _LANGUAGE if path in leaves and _is_text(leaves[path])],
-    'success': _first(leaves, _SUCCESS, _is_episode_number),
-    'source': _first(leaves, _SOURCE, _is_text),
-    'intervention': _first(leaves, _INTERVENTION, _is_step_number),
-    'end_reason': _first(leaves, _END_REASON, _is_step_text),
+    **{key: _first_group(leaves, groups) for key, groups in _GROUPS.items()},
+    'language': [
+      path for path in field_names.LANGUAGE if path in leaves and _is_text(leaves[path])
+    ],
+    'success': _first(leaves, field_names.SUCCESS, _is_outcome),
+    'source': _first(leaves, field_names.SOURCE, _is_text),
+    'intervention': _first(leaves, field_names.INTERVENTION, _is_step_number),
+    'end_reason': _first(leaves, field_names.END_REASON, _is_step_text),
     'reward': None,  # rewards in use differ: only who knows them can trust them
   }
 
@@ -184,11 +129,11 @@ def resolve(leaves: _Leaves, mapping: Mapping[str, Any]) -> Resolved:
     state=_numbers(leaves, 'state', mapping, proposed, types.PROPRIO_SIZE),
     action=_numbers(leaves, 'action', mapping, proposed, None),
     language=_texts(leaves, mapping.get('language', ''), proposed['language']),
-    features=_FEATURES if _FEATURES in leaves and len(leaves[_FEATURES].shape) == 2 else None,
+    features=_first(leaves, [field_names.FEATURES], _is_matrix),
     **{
       key: _one_of(leaves, key, mapping.get(key, ''), proposed[key], fits)
       for key, fits in (
-        ('success', _is_episode_number),
+        ('success', _is_outcome),
         ('source', _is_text),
         ('intervention', _is_step_number),
         ('end_reason', _is_step_text),
@@ -208,15 +153,21 @@ def width(leaves: _Leaves, paths: Sequence[str]) -> int:
 
 def _is_image(leaf: features.Leaf) -> bool:
   of_pixels = leaf.kind == 'tensor' and leaf.shape[2:] == (3,) and min(leaf.shape) > 0
-  return leaf.per_step and (leaf.kind == 'image' or of_pixels) and leaf.dtype == 'uint8'
+  encoded = leaf.kind == 'image' and len(leaf.shape) in (0, 3)
+  of_bytes = leaf.kind == 'text' and not leaf.shape
+  return leaf.per_step and (of_bytes or (leaf.dtype == 'uint8' and (of_pixels or encoded)))
 
 
 def _is_vector(leaf: features.Leaf) -> bool:
   return leaf.per_step and leaf.kind == 'tensor' and all(size > 0 for size in leaf.shape)
 
 
+def _is_matrix(leaf: features.Leaf) -> bool:
+  return _is_vector(leaf) and len(leaf.shape) == 2
+
+
 def _is_text(leaf: features.Leaf) -> bool:
-  return leaf.kind == 'text' and not leaf.shape
+  return (leaf.kind == 'text' or bool(leaf.names)) and not leaf.shape
 
 
 def _is_step_text(leaf: features.Leaf) -> bool:
@@ -227,17 +178,17 @@ def _is_step_number(leaf: features.Leaf) -> bool:
   return _is_vector(leaf) and math.prod(leaf.shape) == 1
 
 
-def _is_episode_number(leaf: features.Leaf) -> bool:
-  return not leaf.per_step and leaf.kind == 'tensor' and leaf.shape in ((), (1,))
+def _is_outcome(leaf: features.Leaf) -> bool:
+  return _is_text(leaf) or (leaf.kind == 'tensor' and leaf.shape in ((), (1,)))
 
 
 _WANTED = {
-  _is_image: 'images, or uint8 pixels [H, W, 3], at every step',
+  _is_image: 'images, their bytes, or uint8 pixels [H, W, 3], at every step',
   _is_vector: 'numbers of one shape at every step',
   _is_text: 'texts',
   _is_step_text: 'a text at every step',
   _is_step_number: 'one number at every step',
-  _is_episode_number: 'one number an episode',
+  _is_outcome: 'one number, or a text, an episode or a step',
 }
 
 
@@ -252,6 +203,15 @@ def _check_keys(found: Mapping[str, Any], expected: Sequence[str], what: str) ->
 
 def _first(leaves: _Leaves, paths: Sequence[str], fits) -> str | None:
   return next((path for path in paths if path in leaves and fits(leaves[path])), None)
+
+
+def _camera(leaves: _Leaves, names: Sequence[str]) -> str | None:
+  """The picture with the best name, however deep; of several the least deep."""
+  by_word: dict[str, str] = {}
+  for path in sorted(leaves, key=lambda path: path.count('/')):
+    if _is_image(leaves[path]) and 'depth' not in path:
+      by_word.setdefault(path.replace('.', '/').rpartition('/')[-1], path)
+  return next((by_word[name] for name in names if name in by_word), None)
 
 
 def _first_group(leaves: _Leaves, groups) -> list[str]:
@@ -283,7 +243,14 @@ def _numbers(
   wanted = mapping.get(key, '')
   names = [wanted] if wanted and isinstance(wanted, str) else list(wanted or proposed[key])
   if not names:
-    candidates = [path for path, leaf in leaves.items() if _is_vector(leaf) and leaf.shape]
+    for name in itertools.chain(*_GROUPS[key]):
+      if f'steps/{name}' in leaves:
+        _checked(leaves, key, f'steps/{name}', _is_vector)
+    candidates = [
+      path
+      for path, leaf in leaves.items()
+      if _is_vector(leaf) and (leaf.shape or path.startswith(('steps/observation', 'steps/action')))
+    ]
     raise ValueError(
       f'{key}: found no field with a name in use; choose from '
       f'{", ".join(sorted(candidates)) or "none: no field has numbers at every step"}.'
