@@ -92,9 +92,10 @@ def write_parquet(path, table, **options):
   pq.write_table(table, path, **options)
 
 
-def write_info(directory, version, dtype, **more):
+def write_info(directory, version, dtype, columns=(), **more):
   images = {name: {'dtype': dtype, 'shape': [48, 64, 3]} for name in FEATURES}
   numbers = {'dtype': 'float32', 'shape': [8], 'names': None}
+  others = {name: {'dtype': 'float32', 'shape': [1], 'names': None} for name in columns}
   info = {
     'codebase_version': version,
     'robot_type': 'aloha',
@@ -103,7 +104,7 @@ def write_info(directory, version, dtype, **more):
     'chunks_size': 2,
     'fps': FPS,
     'splits': {'train': f'0:{len(STEPS)}'},
-    'features': {'observation.state': numbers, 'action': numbers, **images},
+    'features': {'observation.state': numbers, 'action': numbers, **others, **images},
   }
   (directory / 'meta').mkdir(parents=True)
   (directory / 'meta/info.json').write_text(json.dumps(info | more))
@@ -115,6 +116,7 @@ def write_v2(directory, dtype, version='v2.1', **more):
     directory,
     version,
     dtype,
+    more,
     data_path='data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet',
     video_path='videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4',
   )
@@ -304,6 +306,44 @@ def test_episodes_end_as_their_rows_say_or_else_as_the_settings_do(columns, expe
   episodes = read(tmp_path / 'dataset', end_reason=types.EndReason.TIMEOUT)
   assert [types.EndReason(episode.end_reason[-1]).name for episode in episodes] == list(expected)
   assert not any(episode.end_reason[:-1].any() for episode in episodes)
+
+
+TAKEN_OVER = [  # of the episodes of 5, 7 and 4 steps: where a human acts
+  [0, 0, 1, 1, 0],
+  [1, 0, 0, 1, 0, 0, 1],
+  [0, 0, 0, 0],
+]
+
+
+@pytest.mark.parametrize('kind', [float, bool])
+@pytest.mark.parametrize(
+  'name', ['complementary_info.is_intervention', 'is_intervention', 'intervention']
+)
+def test_a_flag_tells_at_every_step_whether_a_human_acts(name, kind, tmp_path):
+  flags = [[kind(flag) for flag in episode] for episode in TAKEN_OVER]
+  write_v2(tmp_path / 'dataset', 'image', **{name: flags})
+  run_import(tmp_path / 'dataset', tmp_path / 'out', '--end-reason', 'timeout')
+  found = index.load(tmp_path / 'out', {})
+  policy, human = types.Source.POLICY, types.Source.HUMAN
+  np.testing.assert_array_equal(
+    found.source, [human if flag else policy for episode in TAKEN_OVER for flag in episode]
+  )
+  ends = np.zeros(16, int)
+  ends[[1, 7, 10]] = types.EndReason.TAKEOVER
+  ends[[4, 11, 15]] = types.EndReason.TIMEOUT
+  np.testing.assert_array_equal(found.end_reason, ends)
+
+
+def test_a_flag_of_another_name_can_be_chosen_and_one_in_use_left_out(tmp_path, capsys):
+  flags = {'intervention': TAKEN_OVER, 'help': [[1] * length for length in STEPS]}
+  write_v2(tmp_path / 'dataset', 'image', **flags)
+  chosen = read(tmp_path / 'dataset', intervention='help')
+  assert {int(source) for episode in chosen for source in episode.source} == {types.Source.HUMAN}
+  run_import(tmp_path / 'dataset', tmp_path / 'out', '--intervention', 'none')
+  assert 'steps by source: demo 16' in capsys.readouterr().out
+  assert 'expected grip, as asked for by --intervention' in refusal(
+    tmp_path / 'dataset', intervention='grip'
+  )
 
 
 def test_one_prompt_may_be_given_for_all(copy):

@@ -112,6 +112,15 @@ def test_every_number_picture_and_end_arrives(folder, tmp_path, capsys):
   assert 'cameras: head, left_wrist, right_wrist' in printed
 
 
+def test_take_overs_are_found_by_the_source_where_ends_are_not_told(folder):
+  path = folder / 'episode_1/episode.npz'
+  arrays = {name: array for name, array in np.load(path).items() if name != 'end_reason'}
+  np.savez(path, **arrays)
+  _, second = plain.Folder(folder, settings_lib.Settings())
+  np.testing.assert_array_equal(second.source, [1, 1, 2])
+  np.testing.assert_array_equal(second.end_reason, [0, 4, 5])
+
+
 def test_pictures_that_are_files_are_not_encoded_again(folder):
   episode = next(iter(plain.Folder(folder, settings_lib.Settings())))
   assert (

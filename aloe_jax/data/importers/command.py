@@ -66,6 +66,12 @@ def add(subparsers) -> None:
   )
   parser.add_argument('--state', metavar='NAME', help='of the state, unless it is a name in use')
   parser.add_argument('--action', metavar='NAME', help='of the action, unless it is a name in use')
+  parser.add_argument(
+    '--intervention',
+    metavar='NAME',
+    help='flag of every step that is set where a human acts, unless it is a name in use (LeRobot '
+    "only); 'none' where all steps are by --source",
+  )
   parser.set_defaults(run=run)
 
 
@@ -79,6 +85,10 @@ def run(arguments: argparse.Namespace) -> None:
     ValueError: naming the file and what is wrong in it.
   """
   tfds_directory.check_is_new(arguments.to)
+  if arguments.intervention and arguments.format != 'lerobot':
+    raise ValueError(
+      f'--intervention: found the format {arguments.format}, which has source.npy instead.'
+    )
   settings = settings_lib.Settings(
     source=rlds.SOURCE_TEXT[arguments.source],
     end_reason=_END_REASONS[arguments.end_reason],
@@ -86,6 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
     cameras=dict(arguments.camera) if arguments.camera else None,
     state=arguments.state,
     action=arguments.action,
+    intervention='' if arguments.intervention == 'none' else arguments.intervention,
   )
   recordings = _FORMATS[arguments.format](arguments.recordings, settings)
   counts: dict[str, collections.Counter[str]] = {

@@ -8,7 +8,8 @@
 Rows are found by their `episode_index`, in whichever data file they lie. An episode ends in
 success or failure where `next.success` says so at its last step, in success where rewards of
 0 and 1 end with a 1, and otherwise as the settings say: a reward of 0 throughout is what
-recorders write that know nothing of rewards.
+recorders write that know nothing of rewards. Where a flag says of every step whether a human
+acts, as HIL-SERL's and LeRobot's DAgger recordings have it, the other steps are the policy's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from aloe_jax import types
+from aloe_jax.data import field_names
 from aloe_jax.data import image_codec
 from aloe_jax.data import rlds
 from aloe_jax.data.importers import lerobot_meta
@@ -28,18 +30,8 @@ from aloe_jax.data.importers import video
 _ROWS = 256  # decoded at a time: images in columns take much memory
 _STATE = ('observation.state', 'state')
 _ACTION = ('action', 'actions')
+_INTERVENTION = ('complementary_info.is_intervention', 'is_intervention', 'intervention')
 _END = ('next.success', 'next.done', 'next.reward')
-_CAMERAS = {  # names in use, the best first, without `observation.images.`
-  'head': (
-    'head cam_head head_camera cam_high high top cam_top overhead front cam_front base image '
-    'agentview ego_view'
-  ),
-  'left_wrist': (
-    'left_wrist cam_left_wrist wrist_left left_wrist_camera wrist cam_wrist wrist_image '
-    'wrist_camera gripper'
-  ),
-  'right_wrist': 'right_wrist cam_right_wrist wrist_right right_wrist_camera',
-}
 
 
 class Dataset:
@@ -61,6 +53,7 @@ class Dataset:
     self._meta = lerobot_meta.read(directory)
     self._state = self._numbers('state', settings.state, _STATE)
     self._action = self._numbers('action', settings.action, _ACTION)
+    self._intervention = self._find_intervention()
     self._cameras, self.left_out = self._find_cameras()
 
   def __len__(self) -> int:
@@ -102,6 +95,18 @@ class Dataset:
       f'{wanted or " or ".join(names)}; choose one by --{what}.'
     )
 
+  def _find_intervention(self) -> str | None:
+    """The feature that is set where a human acts, if there is one."""
+    wanted = self._settings.intervention
+    names = _INTERVENTION if wanted is None else filter(None, [wanted])
+    found = next((name for name in names if name in self._meta.features), None)
+    if wanted and not found:
+      raise ValueError(
+        f'{self._meta.path}: features: found {", ".join(sorted(self._meta.features))}, expected '
+        f'{wanted}, as asked for by --intervention.'
+      )
+    return found
+
   def _find_cameras(self) -> tuple[dict[str, str], list[str]]:
     """{camera: feature}, and the features with images that belong to none."""
     seen = sorted(
@@ -117,8 +122,8 @@ class Dataset:
           f'{", ".join(seen) or "none: the dataset has no images"}.'
         )
     if not cameras:
-      short = {name.removeprefix('observation.').removeprefix('images.'): name for name in seen}
-      for camera, names in _CAMERAS.items():
+      short = {name.rpartition('.')[-1]: name for name in seen}
+      for camera, names in field_names.CAMERAS.items():
         found = [short[name] for name in names.split() if name in short]
         if found:
           cameras[camera] = found[0]
@@ -134,6 +139,7 @@ class Dataset:
   def _runs(self) -> Iterator[tuple[int, pathlib.Path, pa.Table]]:
     """Yields number, first file and rows of one episode after the other."""
     columns = ['episode_index', 'task_index', self._state, self._action]
+    columns += filter(None, [self._intervention])
     columns += [
       name for name in self._cameras.values() if self._meta.features[name]['dtype'] == 'image'
     ]
@@ -164,11 +170,22 @@ class Dataset:
         camera: self._frames(recording, rows, feature, where)
         for camera, feature in self._cameras.items()
       },
-      source=self._settings.source,
+      source=self._source(rows, where),
       end_reason=_end_reason(rows, self._settings.end_reason),
       prompt=self._prompt(rows, where),
       metadata={'file_path': f'{self._directory.name}/episode_{number:06d}'},
     )
+
+  def _source(self, rows: pa.Table, where: str) -> np.ndarray | types.Source:
+    """[T] where every step tells whether a human acts, else that of all steps."""
+    if self._intervention is None:
+      return self._settings.source
+    human = _array(rows, self._intervention, where)
+    if human.shape[1] != 1:
+      raise ValueError(
+        f'{where}: {self._intervention}: found {human.shape[1]} numbers a step, expected one.'
+      )
+    return np.where(human[:, 0] != 0, types.Source.HUMAN, types.Source.POLICY).astype(np.int8)
 
   def _frames(
     self, recording: lerobot_meta.Recording, rows: pa.Table, feature: str, where: str

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from aloe_jax import types
+from aloe_jax.data import fragments
 from aloe_jax.data import image_codec
 from aloe_jax.data import rlds
 
@@ -23,6 +24,8 @@ class Settings:
       whose names are in use.
     state: name of the state in the recordings; None for the names in use.
     action: name of the action in the recordings; None for the names in use.
+    intervention: name of the flag that is set at the steps where a human acts; None for the
+      names in use, '' for none of them.
   """
 
   source: types.Source = types.Source.DEMO
@@ -31,6 +34,7 @@ class Settings:
   cameras: Mapping[str, str] | None = None
   state: str | None = None
   action: str | None = None
+  intervention: str | None = None
 
 
 def make_episode(
@@ -52,7 +56,7 @@ def make_episode(
     action: [T, A].
     images: {camera: T frames}.
     source: [T], or one for all steps.
-    end_reason: [T], or that of the last step.
+    end_reason: [T], or that of the last step; then take-overs are found by the source.
     prompt: what the robot was asked to do.
     metadata: scalars and texts of the episode.
 
@@ -66,8 +70,10 @@ def make_episode(
     source = np.full(length, source, np.int8)
   if isinstance(end_reason, types.EndReason):
     last = end_reason
-    end_reason = np.full(length, types.EndReason.NONE, np.int8)
-    end_reason[-1] = last
+    taken_over = fragments.takeovers(source)
+    end_reason = np.where(taken_over, types.EndReason.TAKEOVER, types.EndReason.NONE)
+    end_reason = end_reason.astype(np.int8)
+    end_reason[-1:] = last
   for field, values in (('source', source), ('end_reason', end_reason)):
     if len(values) != length:
       raise ValueError(f'{where}: {field}: found {len(values)}, expected one a step: {length}.')
