@@ -1,7 +1,8 @@
 """A split of an RLDS dataset opened for random access, however large it is.
 
 Opening it for the first time reads every record once, checks it, and writes an index beside
-the dataset (`index_writer` says what is in it). From then on any step is read in the same
+the dataset, hidden by a dot so that `round_*` names datasets only (`index_writer` says what is
+in it). From then on any step is read in the same
 time, in little private memory, from the original files: episodes are neither copied nor kept.
 
 The index belongs to these files, this mapping and this version of the format: when one of
@@ -27,7 +28,7 @@ from aloe_jax.data import features
 from aloe_jax.data import index_writer
 from aloe_jax.data import mapping as mappings
 
-_VERSION = 2
+_VERSION = 3
 _OPEN_FILES = 128  # at a time
 
 
@@ -174,11 +175,11 @@ def load(
   if not shards:
     raise ValueError(
       f'{directory}/dataset_info.json: found no shardLengths of the split {split!r}, expected the '
-      'number of records in every shard; write the dataset with a current TFDS.'
+      'number of records in every shard; the split is empty, or was written by a TFDS too old.'
     )
-  key = _key(directory, shards, split, paths, on_error)
+  key = _key(directory, layout, split, paths, on_error)
   parent = directory.parent if cache is None else pathlib.Path(cache).absolute()
-  target = parent / f'{directory.name}.index-{key}'
+  target = parent / f'.{directory.name}.index-{key}'
   if not _is_finished(target):
     with _scratch(parent, target.name) as partial:
       index_writer.write(partial, shards, layout, paths, on_error=on_error, progress=progress)
@@ -188,19 +189,20 @@ def load(
 
 def _key(
   directory: pathlib.Path,
-  shards: list[features.Shard],
+  layout: features.Layout,
   split: str,
   paths: mappings.Resolved,
   on_error: str,
 ) -> str:
   """Changes with everything that the index depends on."""
   files = []
-  for shard in shards:
+  for shard in layout.splits[split]:
     if not shard.path.exists():
       raise FileNotFoundError(f'{shard.path}: the shard is missing; copy the whole dataset again.')
     status = shard.path.stat()
     files.append([shard.path.name, shard.num_records, status.st_size, status.st_mtime_ns])
-  parts = [_VERSION, split, on_error, files, dataclasses.asdict(paths)]
+  labels = {path: leaf.names for path, leaf in layout.leaves.items() if leaf.names}
+  parts = [_VERSION, split, on_error, files, dataclasses.asdict(paths), labels]
   digest = hashlib.sha256(json.dumps(parts).encode())
   digest.update((directory / 'features.json').read_bytes())
   return digest.hexdigest()[:16]
@@ -211,7 +213,7 @@ def _scratch(parent: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
   """An empty directory that is removed in the end, unless it has been renamed."""
   try:
     parent.mkdir(parents=True, exist_ok=True)
-    scratch = tempfile.TemporaryDirectory(dir=parent, prefix=f'.{name}.')
+    scratch = tempfile.TemporaryDirectory(dir=parent, prefix=f'{name}.')
   except OSError as error:
     raise OSError(
       f'{parent}: the index of the dataset cannot be written here ({error.strerror}); choose '

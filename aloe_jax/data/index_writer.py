@@ -64,7 +64,7 @@ def write(
   try:
     for read in records.read(layout, shards, paths):
       if read.problem and on_error == 'raise':
-        raise ValueError(read.problem)
+        raise ValueError(f'{read.problem} on_error=skip leaves out what is wrong.')
       if read.problem:
         skipped.append(read.problem)
       if read.columns is not None and read.record is not None:
