@@ -73,8 +73,8 @@ def with_nan(payload):
 
 
 def with_broken_picture(payload):
-  """The first JPEG of the left wrist loses its beginning."""
-  at = payload.index(b'\xff\xd8\xff', payload.index(b'steps/observation/left_wrist_image'))
+  """The first JPEG of the left wrist loses its header."""
+  at = payload.index(b'\xff\xd8\xff', payload.index(b'steps/observation/left_wrist_image')) + 3
   return payload[:at] + b'\0\0\0' + payload[at + 3 :]
 
 
@@ -177,6 +177,18 @@ def test_what_is_not_there_cannot_be_inspected(options, message, monkeypatch, ca
   status, _, _ = run(monkeypatch, capsys, 'inspect', DATASET, *options)
   assert status.startswith('error: ')
   assert message in status
+
+
+def test_pictures_that_no_camera_shows_are_named(tmp_path, monkeypatch, capsys):
+  image = foreign.tfds_features().Image(shape=(2, 3, 3), encoding_format='png')
+  foreign.simple(
+    tmp_path / 'data', {'image': image, 'odd': image},
+    lambda e, t: dict.fromkeys(('image', 'odd'), foreign.pixels(e, t)),
+  )  # fmt: skip
+  status, printed, _ = run(monkeypatch, capsys, 'inspect', tmp_path / 'data')
+  assert status == 0
+  assert '--config.data.mapping.head=image' in printed
+  assert 'Pictures that no camera shows: odd' in printed
 
 
 # validate
@@ -374,6 +386,19 @@ def test_statistics_that_are_not_wanted_or_cannot_be_are_not_written(
   assert status.startswith('error: ')
   assert message in status
   assert path.read_text() == 'kept'
+
+
+def test_statistics_leave_out_what_training_would(dataset, tmp_path, monkeypatch, capsys):
+  rewrite(shard(dataset, 1), 0, with_nan)
+  path = tmp_path / 'norm_stats.json'
+  arguments = ('stats', dataset, '--to', path, '--cache', tmp_path, '--json')
+  status, _, _ = run(monkeypatch, capsys, *arguments)
+  assert 'step 2: steps/observation/state: found NaN' in status
+  assert status.endswith('on_error=skip leaves out what is wrong.')
+  status, _, _ = run(monkeypatch, capsys, *arguments, '--on-error', 'skip')
+  assert status == 0
+  numbers = np.repeat(IDS[:3] + IDS[4:], LENGTHS[:3] + LENGTHS[4:])
+  np.testing.assert_allclose(normalize.read(path)['state'].mean[0], numbers.mean(), rtol=1e-6)
 
 
 # The commands, as a user starts them

@@ -84,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
     help='runs of relative (6) and absolute (-1) numbers of an action; by default all are absolute',
   )
   stats.add_argument('--state-size', type=int, help='numbers of the state; by default all')
+  stats.add_argument(
+    '--on-error',
+    choices=('raise', 'skip'),
+    default='raise',
+    help='stop at an episode that something is wrong with, or leave it out (default: %(default)s)',
+  )
   stats.add_argument('--cache', metavar='DIR', help='of indices; by default beside a dataset')
   _add_reading(stats, 'train')
   stats.set_defaults(run=_stats)
@@ -163,6 +169,7 @@ def _stats(arguments: argparse.Namespace) -> None:
     _mapping(arguments),
     split=arguments.split,
     cache=arguments.cache,
+    on_error=arguments.on_error,
     chunk=arguments.chunk,
     delta=tuple(arguments.delta),
     state_size=arguments.state_size,

@@ -24,6 +24,7 @@ def compute(
   *,
   split: str,
   cache: str | os.PathLike | None,
+  on_error: str,
   chunk: int,
   delta: tuple[int, ...],
   state_size: int | None,
@@ -36,6 +37,7 @@ def compute(
     mapping: which fields feed which key; see `mapping`.
     split: of each of them.
     cache: where indices are kept; None for the directory that a dataset lies in.
+    on_error: 'raise', or 'skip' to leave bad episodes out; see `index.load`.
     chunk: h, steps.
     delta: which numbers of an action are relative to the state; see `inputs.Inputs`.
     state_size: numbers of the state; None for all that every dataset has.
@@ -51,7 +53,9 @@ def compute(
   indices = []
   for directory in directories:
     with bar(f'Index {directory}', None, 'steps') as advance:
-      found = index_lib.load(directory, mapping, split=split, cache=cache, progress=advance)
+      found = index_lib.load(
+        directory, mapping, split=split, cache=cache, on_error=on_error, progress=advance
+      )
     indices.append(found)
     width, expected = found.action.shape[1], indices[0].action.shape[1]
     if width != expected:

@@ -25,7 +25,7 @@ _WITHOUT = {
   **dict.fromkeys(types.CAMERAS, 'the camera is missing at every step'),
   'language': 'every prompt is empty',
   'end_reason': 'an episode ends by its success, a take-over by its intervention',
-  'success': 'without an end_reason every episode ends in a cut',
+  'success': 'without an end_reason episodes end in a cut; a last reward of 0 or 1 may say it',
   'source': 'every episode is a demonstration',
   'intervention': 'all steps of an episode are of one source',
   'reward': 'rewards are those of Eq. (14)',
@@ -72,6 +72,16 @@ class Inspection:
   unreadable: int
   scene: Scene | None
 
+  @property
+  def left_out(self) -> list[str]:
+    """Pictures of every step that no camera shows."""
+    shown = {f'steps/{self.mapping[camera]}' for camera in types.CAMERAS}
+    return [
+      path
+      for path, leaf in self.layout.leaves.items()
+      if path not in shown and leaf.per_step and leaf.kind == 'image'
+    ]
+
   def to_json(self) -> dict[str, Any]:
     """All but the pictures, as JSON takes it."""
     return {
@@ -80,6 +90,7 @@ class Inspection:
       'splits': {name: _records(shards) for name, shards in self.layout.splits.items()},
       'fields': {path: dataclasses.asdict(leaf) for path, leaf in self.layout.leaves.items()},
       'mapping': self.mapping,
+      'pictures_left_out': self.left_out,
       'problem': self.problem,
       'split': self.split,
       'survey': self.survey.to_json(),
@@ -99,6 +110,9 @@ class Inspection:
     for key, text in self.mapping.items():
       without = f'  # {_WITHOUT[key]}' if text == 'none' and key in _WITHOUT else ''
       tell(f'  --config.data.mapping.{key}={text}{without}')
+    if self.left_out:
+      names = ', '.join(path.removeprefix('steps/') for path in self.left_out)
+      tell(f'Pictures that no camera shows: {names}')
     if self.problem:
       return
     tell(f'\nSplit {self.split}, read so:')
