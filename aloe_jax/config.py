@@ -27,7 +27,7 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string('workdir', None, 'Directory of the run: checkpoints, episodes, plots')
 
 CHOICES = {
-  'agent': ('aloe', 'awr', 'bc', 'dagger', 'filtered_bc'),
+  'agent': ('aloe', 'awr', 'bc', 'dagger', 'filtered_bc', 'recap'),
   'sim.task': ('', 'pack_phone', 'sort_products', 'fold_laundry'),
   'sim.observation': ('objects', 'pixels'),
   'data.timeout': ('failure', 'bootstrap'),
@@ -130,6 +130,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     )
   if in_gymnasium:
     _validate_world(config)
+  _validate_recap(config)
   (_validate_pi05 if config.actor.kind == 'pi05' else _validate_small)(config)
 
 
@@ -143,6 +144,28 @@ def _validate_world(config: ml_collections.ConfigDict) -> None:
     raise ValueError(
       f'config.task.max_steps is {config.task.max_steps}; expected the steps after which an '
       f'episode of {config.sim.task!r} times out.'
+    )
+
+
+def _validate_recap(config: ml_collections.ConfigDict) -> None:
+  recap = config.recap
+  if not 0 < recap.positive < 1:
+    raise ValueError(f'config.recap.positive is {recap.positive}; expected between 0 and 1.')
+  if not 0 <= recap.drop < 1:
+    raise ValueError(f'config.recap.drop is {recap.drop}; expected 0 or more and less than 1.')
+  if recap.guidance < 0:
+    raise ValueError(f'config.recap.guidance is {recap.guidance}; expected 0 or more.')
+  if config.agent != 'recap':
+    return
+  if recap.guidance != 1 and recap.drop == 0:
+    raise ValueError(
+      f'config.recap.guidance is {recap.guidance}, which needs an actor that can do without a '
+      'tag, but config.recap.drop is 0; expected a drop above 0, or guidance=1.'
+    )
+  if config.actor.weights == 'per_step':
+    raise ValueError(
+      "config.actor.weights is 'per_step', but 'recap' tags all chunks by one threshold before "
+      "the phase; expected 'per_phase'."
     )
 
 

@@ -84,7 +84,8 @@ def _policy(
   encoder = start_lib.encoder_params(start, experiment, None)
   normalized = experiment.config.data.normalization != 'none'
   stats = start_lib.stats(start, experiment) if normalized else None
-  policy = experiment.policy(state, experiment.inputs(stats), encoder)
+  inputs, tagged = experiment.inputs(stats), start_lib.tagged(start)
+  policy = experiment.policy(state, inputs, encoder, tagged=tagged)
   return policy, experiment.observe(encoder)
 
 

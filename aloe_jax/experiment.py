@@ -144,6 +144,7 @@ class Experiment:
       state_size=config.task.proprio_size,
       delta=tuple(config.task.delta),
       image_size=config.actor.image_size if self.reads_images else 0,
+      tagged=self.agent.is_positive is not None,
     )
     inputs.check_prompts([self.prompt])
     return inputs
@@ -275,6 +276,7 @@ class Experiment:
       language=config.critic.language,
       past_end=config.critic.past_end,
       value_bins=config.critic.bins,
+      positive=config.recap.positive,
     )
     return learner_lib.Learner(
       self.agent,
@@ -290,7 +292,12 @@ class Experiment:
     return self.layout.shapes(lambda: learner.init(0, self.example()))
 
   def policy(
-    self, state: TrainState, inputs: inputs_lib.Inputs, encoder_params: Any
+    self,
+    state: TrainState,
+    inputs: inputs_lib.Inputs,
+    encoder_params: Any,
+    *,
+    tagged: bool = False,
   ) -> policy_lib.Policy:
     """The policy that acts: the moving average of the actor.
 
@@ -298,6 +305,7 @@ class Experiment:
       state: one global copy.
       inputs: those that the actor was trained with.
       encoder_params: of the critic's encoder, for choosing among `actor.best_of` chunks.
+      tagged: whether the actor was taught tags, and is to be asked for what they call positive.
     """
     judge = None
     if self.config.actor.best_of > 1:
@@ -317,6 +325,7 @@ class Experiment:
       prompt=self.prompt,
       action_size=self.config.task.action_size,
       flow_steps=self.config.actor.flow_steps,
+      guidance=self.config.recap.guidance if tagged else None,
     )
 
   def feature_shape(self) -> tuple[int, ...]:

@@ -39,6 +39,7 @@ from aloe_jax.data import replay
 from aloe_jax.data import rlds
 from aloe_jax.data import statistics
 from aloe_jax.data import steps as steps_lib
+from aloe_jax.data import tags as tags_lib
 from aloe_jax.train_state import TrainState
 
 # Streams of randomness, all derived from config.seed: what each number is added to or folded in.
@@ -215,6 +216,7 @@ class Run:
     starts = buffer.starts
     rows = starts[agent.imitates(buffer.source[starts], buffer.succeeded[starts])]
     weight: np.ndarray | None = np.ones(len(buffer), np.float32)
+    tags = None
     if agent.advantage is not None and self._config.actor.weights == 'per_phase':
       bank = self._draw_bank(iteration, buffer)
       weights = weights_lib.sweep(
@@ -224,11 +226,14 @@ class Run:
       # Of the first update that they weigh: a run that resumes before it writes them again.
       self._metrics.write(self._step_count() + 1, numbers, phase='weights')
       weight = weights.weight
+      if weights.tag is not None:
+        tags = tags_lib.Tags(weights.tag, self._config.recap.drop)
     elif agent.advantage is not None:
       weight = None
     updates = self._config.actor.updates
     self._restart_actor(updates, self._config.actor.lr)
-    self._train_actor(f'Actor {iteration}', iteration, updates, buffer, rows, weight)
+    self._train_actor(f'Actor {iteration}', iteration, updates, buffer, rows, weight, tags)
+    self._tagged = tags is not None
     self._save(number, 'actor', iteration)
     self._bank = None  # of a policy that is no more
     shutil.rmtree(self._workdir / 'bank', ignore_errors=True)
@@ -271,12 +276,13 @@ class Run:
     iterations = self._config.iterations
     return iterations if self._config.sim.task else min(iterations, 1)
 
-  def _train_actor(self, what, iteration, updates, buffer, rows, weight) -> None:
+  def _train_actor(self, what, iteration, updates, buffer, rows, weight, tags=None) -> None:
     seed, size = self._seed(ACTOR_ROWS, iteration), self._config.actor.batch_size
 
     def batches(first: int, count: int):
       images = self._experiment.reads_images
-      return None, buffer.actor_batches(seed, first, count, size, rows, weight, images=images)
+      drawn = buffer.actor_batches(seed, first, count, size, rows, weight, tags, images=images)
+      return None, drawn
 
     self._update(what, 'actor', updates, batches)
 
@@ -388,7 +394,7 @@ class Run:
 
   def _policy(self) -> policy_lib.Policy:
     """The policy that acts now."""
-    return self._experiment.policy(self._state(), self._inputs, self._encoder)
+    return self._experiment.policy(self._state(), self._inputs, self._encoder, tagged=self._tagged)
 
   def _chunking(self) -> replay.Chunking:
     return self._experiment.chunking(self._fail_cost)
@@ -404,6 +410,7 @@ class Run:
       'phase': phase,
       'iteration': iteration,
       'agent': self._config.agent,
+      'tagged': self._tagged,
       'fail_cost': self._fail_cost,
       'architecture': self._experiment.architecture(),
       **({} if self._stats is None else normalize.to_json(self._stats)),

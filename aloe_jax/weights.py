@@ -1,4 +1,4 @@
-"""Advantages and weights of the whole buffer, computed once per actor phase (Eqs. 9-11)."""
+"""Advantages of the whole buffer, once per actor phase, and the weights or tags they give."""
 
 import dataclasses
 import functools
@@ -21,11 +21,14 @@ class Weights:
     weight: [N] w of each row's chunk, of mean one over `rows`; 0 elsewhere.
     advantage: [N] A of each row's chunk, in scaled rewards; 0 elsewhere.
     rows: [R] rows that were weighed.
+    tag: [N] int8, `types.Tag` of each row's chunk, where the agent tags chunks, which then weigh
+      the same; None where it weighs them.
   """
 
   weight: np.ndarray
   advantage: np.ndarray
   rows: np.ndarray
+  tag: np.ndarray | None = None
 
 
 def sweep(
@@ -37,7 +40,7 @@ def sweep(
   *,
   batch_size: int,
 ) -> Weights:
-  """Weighs the chunks that start at some rows.
+  """Weighs or tags the chunks that start at some rows.
 
   Args:
     learner: whose agent has an advantage.
@@ -52,11 +55,17 @@ def sweep(
     # The last batch is filled up with the last row, so that one program serves them all.
     chosen = rows[np.minimum(np.arange(start, start + batch_size), len(rows) - 1)]
     bank_action = None if bank is None else bank.action[chosen]
-    batch = replay.actor_batch(chosen)
+    batch = replay.actor_batch(chosen, outcome=True)
     advantage[chosen] = _advantage(learner, critic_params, batch, bank_action)
   weight = np.zeros(len(replay), np.float32)
-  weight[rows] = learner_lib.advantage_weights(jnp.asarray(advantage[rows]), learner.settings)
-  return Weights(weight, advantage, rows)
+  if learner.agent.is_positive is None:
+    weight[rows] = learner_lib.advantage_weights(jnp.asarray(advantage[rows]), learner.settings)
+    return Weights(weight, advantage, rows)
+  weight[rows] = 1
+  tag = np.full(len(replay), types.Tag.NONE, np.int8)
+  positive = learner.agent.is_positive(advantage[rows], replay.source[rows], learner.settings)
+  tag[rows] = np.where(positive, types.Tag.POSITIVE, types.Tag.NEGATIVE)
+  return Weights(weight, advantage, rows, tag)
 
 
 def effective_sample_size(weight: np.ndarray) -> float:
@@ -65,7 +74,7 @@ def effective_sample_size(weight: np.ndarray) -> float:
 
 
 def diagnostics(weights: Weights, replay: replay_lib.Replay, settings) -> dict[str, float]:
-  """Whether the weights say anything, and about whose data.
+  """Whether the weights, or the tags, say anything, and about whose data.
 
   Args:
     weights: of the buffer.
@@ -73,23 +82,28 @@ def diagnostics(weights: Weights, replay: replay_lib.Replay, settings) -> dict[s
     settings: `agent.Settings` they were made with.
 
   Returns:
-    Effective sample size, shares of weights at either clip, standard deviation of the
-    advantage in environment steps, and the mean weight of each source.
+    Mean and standard deviation of the advantage in environment steps; and effective sample size,
+    shares of weights at either clip and the mean weight of each source, or the positive share of
+    each source where chunks are tagged.
   """
   weight, advantage = weights.weight[weights.rows], weights.advantage[weights.rows]
-  unit = max(advantage.std(), 1e-6) if settings.beta_unit == 'sigma' else settings.reward_scale
-  exponent = advantage / unit / settings.beta
-  source = replay.source[weights.rows]
   numbers = {
-    'effective_sample_size': effective_sample_size(weight),
-    'clipped_high': float((exponent > settings.clip).mean()),
-    'clipped_low': float((exponent < -settings.clip).mean()),
     'advantage_std': float(advantage.std() / settings.reward_scale),
     'advantage_mean': float(advantage.mean() / settings.reward_scale),
   }
+  if weights.tag is None:
+    unit = max(advantage.std(), 1e-6) if settings.beta_unit == 'sigma' else settings.reward_scale
+    exponent = advantage / unit / settings.beta
+    numbers['effective_sample_size'] = effective_sample_size(weight)
+    numbers['clipped_high'] = float((exponent > settings.clip).mean())
+    numbers['clipped_low'] = float((exponent < -settings.clip).mean())
+    told, what = weight, 'weight'
+  else:
+    told, what = weights.tag[weights.rows] == types.Tag.POSITIVE, 'positive'
+  source = replay.source[weights.rows]
   for kind in types.Source:
     if (source == kind).any():
-      numbers[f'weight_{kind.name.lower()}'] = float(weight[source == kind].mean())
+      numbers[f'{what}_{kind.name.lower()}'] = float(told[source == kind].mean())
   return numbers
 
 

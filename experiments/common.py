@@ -60,7 +60,7 @@ def paper() -> ml_collections.ConfigDict:
   """Appendix C at full size; every field any experiment has is here, with its unit."""
   config = ml_collections.ConfigDict()
   config.seed = 0
-  config.agent = 'aloe'  # aloe, awr, bc, dagger, filtered_bc
+  config.agent = 'aloe'  # aloe, awr, bc, dagger, filtered_bc, recap
   config.iterations = 3  # T of Algorithm 1
   config.discount = 0.99  # gamma, per environment step
 
@@ -174,6 +174,11 @@ def paper() -> ml_collections.ConfigDict:
     lr=3e-5,
     warmup=100,
     weight_decay=1e-4,
+  )
+  config.recap = dict(
+    positive=0.4,  # share of the policy's chunks whose advantage is told to be positive
+    drop=0.3,  # share of the actor's rows that are told nothing
+    guidance=1.0,  # towards positive chunks; 1: by the tag alone, above 1: beyond it
   )
   config.parallel = dict(mode='fsdp', fsdp=0)  # pmap, or fsdp over that many devices (0: all)
   config.evaluation = dict(episodes=100, seed=1_000_000)

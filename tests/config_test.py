@@ -29,7 +29,7 @@ CONFIG = '--config=experiments/laundry.py:sim_debug'
     ),
     (
       [CONFIG, '--config.agent=sac'],
-      "config.agent is 'sac'; expected one of 'aloe', 'awr', 'bc', 'dagger', 'filtered_bc'.",
+      "config.agent is 'sac'; expected one of 'aloe', 'awr', 'bc', 'dagger', 'filtered_bc', 'rec",
     ),
     (
       [CONFIG, '--config.task.execute=9'],
@@ -99,6 +99,19 @@ def test_values_that_cannot_be_are_refused_by_name(field, value, message):
       "config.actor.best_of is 2, but 'bc' has no critic of actions to choose by; expected 1",
     ),
     ('sim_debug', {'agent': 'awr', 'actor.best_of': 2}, "but 'awr' has no critic of actions"),
+    ('sim_debug', {'recap.positive': 1.0}, 'config.recap.positive is 1.0; expected between 0 and'),
+    ('sim_debug', {'recap.drop': 1.0}, 'config.recap.drop is 1.0; expected 0 or more and less'),
+    ('sim_debug', {'recap.guidance': -1.0}, 'config.recap.guidance is -1.0; expected 0 or more'),
+    (
+      'sim_debug',
+      {'agent': 'recap', 'recap.guidance': 2.0, 'recap.drop': 0.0},
+      'config.recap.guidance is 2.0, which needs .*, but config.recap.drop is 0; expected',
+    ),
+    (
+      'sim_debug',
+      {'agent': 'recap', 'actor.weights': 'per_step'},
+      "config.actor.weights is 'per_step', but 'recap' tags all chunks .*; expected 'per_phase'",
+    ),
     ('sim_debug', {'actor.best_of': 0}, 'config.actor.best_of is 0; expected more than 0'),
     (
       'sim_debug',

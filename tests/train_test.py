@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 
+from absl import flags
+from absl.testing import flagsaver
 import command_line
 import jax
 import numpy as np
@@ -11,6 +13,8 @@ from PIL import Image
 import pytest
 
 from aloe_jax import checkpoints
+from aloe_jax import config as config_lib
+from aloe_jax import evaluate
 from aloe_jax import experiment
 from aloe_jax import metrics
 from aloe_jax import train
@@ -241,7 +245,6 @@ def test_more_iterations_go_on_where_the_run_ended(finished, tmp_path):
     ('dagger', [0, 2]),
     ('filtered_bc', [0, 2]),
     ('awr', [0, 1, 2]),
-    ('recap', [0, 1, 2]),
   ],
 )
 def test_every_algorithm_runs_an_iteration_on_the_same_demonstrations(
@@ -254,6 +257,38 @@ def test_every_algorithm_runs_an_iteration_on_the_same_demonstrations(
   assert phases.count('critic') == (2 if 1 in kept else 0)
   assert phases.count('weights') == (1 if 1 in kept else 0)
   assert phases[-1] == 'evaluate'
+
+
+def test_recap_begins_with_everyones_warm_start_and_acts_by_its_tag_once_it_was_taught(
+  finished, tmp_path, monkeypatch
+):
+  shutil.copytree(finished[0] / 'episodes', tmp_path / 'episodes')
+  changes = dict(agent='recap', recap__guidance=2.0)
+  start(tmp_path, **changes)
+  assert numbers_of_checkpoints(tmp_path) == [0, 1, 2]
+  warm, taught = read_state(tmp_path, 0, **changes), read_state(tmp_path, 2, **changes)
+  assert_same_bits(warm.actor, read_state(finished[0], 0).actor)
+  assert_same_bits(warm.actor, read_state(tmp_path, 1, **changes).actor)
+  metas = [checkpoints.read_meta(tmp_path / 'checkpoints' / str(n)) for n in range(3)]
+  assert [meta['tagged'] for meta in metas] == [False, False, True]
+  told = next(line for line in read_metrics(tmp_path) if line['phase'] == 'weights')
+  assert told['positive_policy'] == pytest.approx(0.4, abs=0.01)
+  assert told['positive_human'] == 1
+
+  # The command finds in each checkpoint how it is to be asked.
+  monkeypatch.setattr(config_lib, 'get', lambda: make_config(**changes))
+  flags.FLAGS.mark_as_parsed()
+  kept = json.loads((tmp_path / 'evaluations.json').read_text())
+  for number, entry in ((0, kept[0]), (2, kept[1])):
+    checkpoint = str(tmp_path / 'checkpoints' / str(number))
+    with flagsaver.flagsaver(workdir=str(tmp_path), checkpoint=checkpoint):
+      evaluate.main()
+    (file,) = (tmp_path / 'evaluations').glob(f'*-{number},*')
+    (found,) = json.loads(file.read_text())
+    assert (found['ends'], found['steps']) == (entry['ends'], entry['steps'])
+  described = experiment.Experiment(make_config(**changes))
+  policy = described.policy(taught, described.inputs(None), {}, tagged=True)
+  assert policy.guidance == 2.0
 
 
 def test_replicas_train_the_actor_that_a_mesh_trains(finished, after):

@@ -5,5 +5,7 @@ from aloe_jax.agents import awr
 from aloe_jax.agents import bc
 from aloe_jax.agents import dagger
 from aloe_jax.agents import filtered_bc
+from aloe_jax.agents import recap
 
-AGENTS = {a.name: a for a in (aloe.AGENT, awr.AGENT, bc.AGENT, dagger.AGENT, filtered_bc.AGENT)}
+_ALL = (aloe.AGENT, awr.AGENT, bc.AGENT, dagger.AGENT, filtered_bc.AGENT, recap.AGENT)
+AGENTS = {agent.name: agent for agent in _ALL}

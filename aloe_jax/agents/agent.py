@@ -23,6 +23,8 @@ class Agent:
       None where every chunk weighs the same.
     imitates: `(source [R], succeeded [R])` to the rows [R] bool that the actor learns from;
       `succeeded` tells whether the fragment of each row ended in success.
+    is_positive: `(advantage [R], source [R], settings)` to the chunks [R] bool whose prompt says
+      that their advantage is positive, where prompts say it; such chunks all weigh the same.
   """
 
   name: str
@@ -30,6 +32,7 @@ class Agent:
   critic_loss: Callable[..., tuple[jax.Array, Metrics]] | None
   advantage: Callable[..., jax.Array] | None
   imitates: Callable[[np.ndarray, np.ndarray], np.ndarray]
+  is_positive: Callable[..., np.ndarray] | None = None
 
   @property
   def samples_policy(self) -> bool:
@@ -60,6 +63,7 @@ class Settings:
     language: whether the critic sees the prompt.
     past_end: 'policy' or 'mask', see `aloe.past_the_end`.
     value_min, value_max, value_bins: support of AWR's value distribution, in scaled rewards.
+    positive: share of the policy's chunks that RECAP tags as positive.
   """
 
   action_size: int
@@ -80,6 +84,7 @@ class Settings:
   value_min: float = -1.0
   value_max: float = 0.0
   value_bins: int = 256
+  positive: float = 0.4
 
 
 @dataclasses.dataclass(frozen=True)

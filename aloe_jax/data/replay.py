@@ -16,6 +16,7 @@ from aloe_jax.data import fragments as fragments_lib
 from aloe_jax.data import pictures as pictures_lib
 from aloe_jax.data import sampler
 from aloe_jax.data import steps as steps_lib
+from aloe_jax.data import tags as tags_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,9 @@ class Replay:
     inputs.check_prompts(steps.prompts)
     self._tokens = None
     if not inputs.tokenizer.discrete_state:
-      self._tokens = inputs.prompts(steps.prompts, None)
+      texts = steps.prompts
+      told = [inputs.prompts(texts, None, [tag] * len(texts)) for tag in inputs.tags]
+      self._tokens = [np.stack(x) for x in zip(*told, strict=True)]  # [tags, texts, L]
     rules = dict(timeout=chunking.timeout, takeover=chunking.takeover)
     self._fragments = fragments_lib.index(self.source, self.end_reason, steps.is_first, **rules)
     fragments_lib.check_horizon(self._fragments.lengths, chunking.horizon)
@@ -100,14 +103,23 @@ class Replay:
     """N, rows."""
     return len(self.source)
 
-  def observation(self, rows: np.ndarray, *, images: bool = False) -> types.Observation:
-    """What was seen at rows [B], with its decoded pictures if they are wanted."""
+  def observation(
+    self, rows: np.ndarray, tag: np.ndarray | None = None, *, images: bool = False
+  ) -> types.Observation:
+    """What was seen at rows [B], with its decoded pictures if they are wanted.
+
+    Args:
+      rows: [B].
+      tag: [B] `types.Tag` that the prompts are given; None for none.
+      images: give the pictures too.
+    """
+    tag = np.zeros(len(rows), np.int8) if tag is None else tag
     proprio = self._inputs.proprio(self._steps.proprio(rows))
     prompt = self._steps.prompt[rows]
     if self._tokens is None:
-      tokens, mask = self._inputs.prompts([self._steps.prompts[n] for n in prompt], proprio)
+      tokens, mask = self._inputs.prompts([self._steps.prompts[n] for n in prompt], proprio, tag)
     else:
-      tokens, mask = (x[prompt] for x in self._tokens)
+      tokens, mask = (x[tag, prompt] for x in self._tokens)
     pictures, present = self._pictures.read(rows) if images else (None, None)
     return types.Observation(
       proprio=proprio,
@@ -179,6 +191,7 @@ class Replay:
     size: int,
     rows: np.ndarray,
     weight: np.ndarray | None,
+    tags: tags_lib.Tags | None = None,
     *,
     images: bool = False,
   ) -> types.ActorBatch:
@@ -191,31 +204,52 @@ class Replay:
       size: B.
       rows: [R] rows of `starts` that the actor learns from.
       weight: [N] weight of each row's chunk, or None.
+      tags: what prompts say of each row's chunk, or None for nothing.
       images: give the pictures too, for an actor that reads them.
 
     Returns:
       Leaves [n, B, ...], B being this host's share.
     """
     sampled, position = self._sampled(rows, seed, step, count, size)
-    batch = self.actor_batch(sampled, weight, images=images)
+    tag = None if tags is None else tags.of(sampled, seed, position)
+    batch = self.actor_batch(sampled, weight, tag, images=images)
     batch = dataclasses.replace(batch, row=(position % size).astype(np.int32))
     return _stack(batch, count)
 
   def actor_batch(
-    self, rows: np.ndarray, weight: np.ndarray | None = None, *, images: bool = False
+    self,
+    rows: np.ndarray,
+    weight: np.ndarray | None = None,
+    tag: np.ndarray | None = None,
+    *,
+    images: bool = False,
+    outcome: bool = False,
   ) -> types.ActorBatch:
-    """The chunks [B, h, A] that start at some rows [B] of `starts`."""
+    """The chunks [B, h, A] that start at some rows [B] of `starts`.
+
+    Args:
+      rows: [B].
+      weight: [N] weight of each row's chunk, or None.
+      tag: [B] `types.Tag` that the prompts are given; None for none.
+      images: give the pictures too.
+      outcome: give what came of each chunk too.
+    """
     chunk = fragments_lib.chunk(
       self._fragments, rows, self.chunking.horizon, self._reward, self.chunking.discount
     )
+    came_of_it = None
+    if outcome:
+      after = self.observation(chunk.next_row)
+      came_of_it = types.Outcome(chunk.reward, chunk.discount, after)
     return types.ActorBatch(
-      observation=self.observation(rows, images=images),
+      observation=self.observation(rows, tag, images=images),
       action=self._chunks(rows, chunk),
       valid=chunk.valid,
       ended=chunk.discount == 0,
       returns=self._returns[rows],
       weight=None if weight is None else weight[rows],
       row=np.arange(len(rows), dtype=np.int32),
+      outcome=came_of_it,
     )
 
   def _sampled(
