@@ -141,7 +141,7 @@ class Datasets:
 
     with progress.bar(f'Encode {directory.name}', len(index), 'frames') as advance:
       return row_cache.build(
-        parent / f'{directory.name}.features-{digest}.npy',
+        parent / f'.{directory.name}.features-{digest}.npy',
         shape,
         jnp.bfloat16,
         encode,

@@ -85,7 +85,7 @@ def test_frames_are_encoded_once_and_kept_beside_their_episodes(tmp_path):
   encoding = Encoding()
   found = datasets.Datasets(encoding, {}).read([directory])
   assert encoding.encoded == 2 + 3 + 4
-  (cache,) = tmp_path.glob('one.features-*.npy')
+  (cache,) = tmp_path.glob('.one.features-*.npy')
   before = cache.stat().st_mtime_ns
   again = Encoding()
   rows = np.arange(9)
@@ -110,7 +110,7 @@ def test_other_encoders_and_other_episodes_have_features_of_their_own(tmp_path):
   changed = Encoding()
   datasets.Datasets(changed, {}).read([directory])
   assert changed.encoded == 4
-  assert len(list(tmp_path.glob('one.features-*.npy'))) == 3
+  assert len(list(tmp_path.glob('.one.features-*.npy'))) == 3
 
 
 def test_indices_and_features_may_be_kept_elsewhere(tmp_path):
@@ -118,7 +118,7 @@ def test_indices_and_features_may_be_kept_elsewhere(tmp_path):
   datasets.Datasets(Encoding(cache=str(tmp_path / 'cache')), {}).read([directory])
   assert [path.name for path in directory.parent.iterdir()] == ['one']
   names = sorted(path.name.partition('-')[0] for path in (tmp_path / 'cache').iterdir())
-  assert names == ['one.features', 'one.index']
+  assert names == ['.one.features', '.one.index']
 
 
 def test_episodes_without_features_name_the_variant_that_encodes(tmp_path):

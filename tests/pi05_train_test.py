@@ -177,7 +177,7 @@ def test_the_statistics_are_those_of_the_checkpoints_asset(finished):
 
 def test_the_features_beside_the_episodes_are_the_towers_pooled_output(finished, given):
   (directory,) = map(pathlib.Path, given['data__episodes'])
-  (cache,) = directory.parent.glob('episodes.features-*.npy')
+  (cache,) = directory.parent.glob('.episodes.features-*.npy')
   before = cache.stat().st_mtime_ns
   described = experiment.Experiment(robot.make_config())
   params = tower_of(robot.make_params(robot.make_config()))

@@ -24,7 +24,7 @@ from aloe_jax.data import survey as survey_lib
 _WITHOUT = {
   **dict.fromkeys(types.CAMERAS, 'the camera is missing at every step'),
   'language': 'every prompt is empty',
-  'end_reason': 'an episode ends by its success, a take-over by its intervention',
+  'end_reason': 'episodes end by their success, and take-overs show by who acts',
   'success': 'without an end_reason episodes end in a cut; a last reward of 0 or 1 may say it',
   'source': 'every episode is a demonstration',
   'intervention': 'all steps of an episode are of one source',
