@@ -59,6 +59,7 @@ class Replay:
   Attributes:
     source: [N] int8, `types.Source`.
     end_reason: [N] int8, `types.EndReason`.
+    fragments: of every row.
     starts: [at most N] rows at which a chunk starts, ascending.
     succeeded: [N] bool, whether the fragment of each row ended in success.
   """
@@ -87,17 +88,17 @@ class Replay:
       told = [inputs.prompts(texts, None, [tag] * len(texts)) for tag in inputs.tags]
       self._tokens = [np.stack(x) for x in zip(*told, strict=True)]  # [tags, texts, L]
     rules = dict(timeout=chunking.timeout, takeover=chunking.takeover)
-    self._fragments = fragments_lib.index(self.source, self.end_reason, steps.is_first, **rules)
-    fragments_lib.check_horizon(self._fragments.lengths, chunking.horizon)
+    self.fragments = fragments_lib.index(self.source, self.end_reason, steps.is_first, **rules)
+    fragments_lib.check_horizon(self.fragments.lengths, chunking.horizon)
     reward = steps.reward
     if reward is None:
       reward = rewards.step_rewards(self.end_reason, fail_cost=chunking.fail_cost, **rules)
     self._reward = reward * np.float32(chunking.reward_scale)
     self._returns = rewards.monte_carlo_returns(
-      self._reward, self._fragments.last, chunking.discount
+      self._reward, self.fragments.last, chunking.discount
     )
-    self.starts = fragments_lib.starts(self._fragments)
-    self.succeeded = self.end_reason[self._fragments.last] == types.EndReason.SUCCESS
+    self.starts = fragments_lib.starts(self.fragments)
+    self.succeeded = self.end_reason[self.fragments.last] == types.EndReason.SUCCESS
 
   def __len__(self) -> int:
     """N, rows."""
@@ -158,10 +159,7 @@ class Replay:
       Leaves [n, B, ...], B being this host's share.
     """
     rows, position = self._sampled(self.starts, seed, step, count, size)
-    horizon = self.chunking.critic_horizon
-    chunk = fragments_lib.chunk(
-      self._fragments, rows, horizon, self._reward, self.chunking.discount
-    )
+    chunk = self.transitions(rows)
     next_action = own_action = None
     if bank is not None:
       number = position // len(self.starts)
@@ -235,7 +233,7 @@ class Replay:
       outcome: give what came of each chunk too.
     """
     chunk = fragments_lib.chunk(
-      self._fragments, rows, self.chunking.horizon, self._reward, self.chunking.discount
+      self.fragments, rows, self.chunking.horizon, self._reward, self.chunking.discount
     )
     came_of_it = None
     if outcome:
@@ -264,10 +262,15 @@ class Replay:
     own = slice(host * size // hosts, (host + 1) * size // hosts)
     return chosen[:, own].reshape(-1), position[:, own].reshape(-1)
 
+  def transitions(self, rows: np.ndarray) -> fragments_lib.Chunks:
+    """What the critic's backup (Eq. 7) spans from rows [B] of `starts` on; rewards are scaled."""
+    horizon, discount = self.chunking.critic_horizon, self.chunking.discount
+    return fragments_lib.chunk(self.fragments, rows, horizon, self._reward, discount)
+
   def chunks(self, rows: np.ndarray) -> tuple[types.Array, np.ndarray]:
     """Normalised actions [B, h, A] and validity [B, h] of the chunks that start at rows [B]."""
     chunk = fragments_lib.chunk(
-      self._fragments, rows, self.chunking.horizon, self._reward, self.chunking.discount
+      self.fragments, rows, self.chunking.horizon, self._reward, self.chunking.discount
     )
     return self._chunks(rows, chunk), chunk.valid
 
