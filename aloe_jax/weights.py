@@ -57,6 +57,13 @@ def sweep(
     bank_action = None if bank is None else bank.action[chosen]
     batch = replay.actor_batch(chosen, outcome=True)
     advantage[chosen] = _advantage(learner, critic_params, batch, bank_action)
+  return weigh(learner, replay, rows, advantage)
+
+
+def weigh(
+  learner: learner_lib.Learner, replay: replay_lib.Replay, rows: np.ndarray, advantage: np.ndarray
+) -> Weights:
+  """Weighs or tags the chunks that start at rows [R], whose advantage [N] is known."""
   weight = np.zeros(len(replay), np.float32)
   if learner.agent.is_positive is None:
     weight[rows] = learner_lib.advantage_weights(jnp.asarray(advantage[rows]), learner.settings)
