@@ -1,0 +1,150 @@
+"""The whole program in a Gymnasium environment: through the same commands, with the same files."""
+
+import json
+import shutil
+
+import command_line
+import jax
+import numpy as np
+import pytest
+
+from aloe_jax import checkpoints
+from aloe_jax import config as config_lib
+from aloe_jax import experiment
+from aloe_jax import requirements
+from aloe_jax import train
+from aloe_jax import types
+from aloe_jax.data import rlds
+from experiments import ogbench
+
+OVERRIDES = {
+  'sim.task': 'gymnasium:line_world:Rescued-v0',
+  'task.action_size': 1,
+  'task.proprio_size': 1,
+  'task.max_steps': 3,
+  'task.chunk': 2,
+  'actor.small.steps_per_token': 2,
+}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def compiled_once(quick_compilation, tmp_path_factory):
+  """Runs share what they compile, across processes too."""
+  directory = str(tmp_path_factory.mktemp('compiled'))
+  jax.config.update('jax_compilation_cache_dir', directory)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+  yield directory
+  jax.config.update('jax_compilation_cache_dir', None)
+
+
+def command(name, workdir, cache):
+  """A command on the test's own environment, in a process of its own."""
+  overrides = [f'--config.{field}={value}' for field, value in OVERRIDES.items()]
+  return command_line.run(
+    name,
+    '--config=experiments/ogbench.py:cube_single_debug',
+    f'--workdir={workdir}',
+    *overrides,
+    JAX_COMPILATION_CACHE_DIR=cache,
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0.1',
+    JAX_DISABLE_MOST_OPTIMIZATIONS='true',
+    PYTHONPATH=f'{command_line.ROOT / "tests"}:{command_line.ROOT}',
+  )
+
+
+@pytest.fixture(scope='module')
+def finished(compiled_once, tmp_path_factory):
+  """A finished run."""
+  workdir = tmp_path_factory.mktemp('runs') / 'line'
+  status, _, errors = command('train', workdir, compiled_once)
+  assert status == 0, errors
+  return workdir
+
+
+def make_config():
+  config = ogbench.get_config('cube_single_debug')
+  config.update_from_flattened_dict(OVERRIDES)
+  return config
+
+
+def read_state(workdir):
+  built = experiment.Experiment(make_config())
+  path = workdir / 'checkpoints' / '2'
+  return checkpoints.restore(path, built.abstract_state(), built.architecture())
+
+
+def test_episodes_are_on_disk_as_they_were_seen_with_take_overs_and_without_pictures(finished):
+  demonstrations = rlds.read(finished / 'episodes' / 'demonstrations')
+  assert len(demonstrations) == 4
+  collected = rlds.read(finished / 'episodes' / 'iteration_1')
+  assert len(collected) == 8
+  assert types.Source.HUMAN in np.concatenate([episode.source for episode in collected])
+  for episode in [*demonstrations, *collected]:
+    assert episode.images is None
+    assert episode.metadata['task'] == 'gymnasium:line_world:Rescued-v0'
+    x = episode.proprio[:, 0]
+    np.testing.assert_allclose(episode.features[:, 0, 0], np.sign(x) * np.log1p(abs(x)), rtol=1e-5)
+    followed = episode.end_reason[:-1] != types.EndReason.FAILURE
+    moved = (x[:-1] + episode.action[:-1, 0])[followed]
+    np.testing.assert_allclose(x[1:][followed], moved, atol=1e-5)
+
+
+def test_a_run_that_lost_its_last_checkpoint_ends_in_the_same_bits(finished, tmp_path):
+  workdir = tmp_path / 'line'
+  shutil.copytree(finished, workdir)
+  shutil.rmtree(workdir / 'checkpoints' / '2')
+  evaluations = json.loads((finished / 'evaluations.json').read_text())
+  (workdir / 'evaluations.json').write_text(json.dumps(evaluations[:1]))
+  train.Run(experiment.Experiment(make_config()), workdir).run()
+  assert json.loads((workdir / 'evaluations.json').read_text()) == evaluations
+  jax.tree.map(np.testing.assert_array_equal, read_state(workdir), read_state(finished))
+
+
+def test_evaluate_finds_what_training_found(finished, compiled_once):
+  status, printed, errors = command('evaluate', finished, compiled_once)
+  assert status == 0, errors
+  expected = json.loads((finished / 'evaluations.json').read_text())[-1]
+  (kept,) = (finished / 'evaluations').glob('*.json')
+  (found,) = json.loads(kept.read_text())
+  assert found['ends'] == expected['ends']
+  assert found['steps'] == expected['steps']
+  assert f'{100 * found["success_rate"]:.1f} %' in printed
+
+
+@pytest.mark.parametrize(
+  'field, value, message',
+  [
+    ('sim.observation', 'pixels', "config.sim.task is 'gymnasium:line_world:Rescued-v0', whose"),
+    ('task.max_steps', 0, 'config.task.max_steps is 0; expected the steps after which'),
+    ('task.action_size', 5, 'config.task.action_size is 5, but gymnasium:line_world:Rescued-v0'),
+    ('task.demonstrations', 0, 'config.task.demonstrations is 0, and no episodes are given'),
+  ],
+)
+def test_what_does_not_fit_is_named_before_any_work(tmp_path, field, value, message):
+  config = make_config()
+  config.update_from_flattened_dict({field: value})
+  with pytest.raises(ValueError, match=message):
+    config_lib.validate(config)
+    requirements.check(config, tmp_path)
+    experiment.Experiment(config)
+
+
+def test_conditions_that_only_the_table_top_has_are_refused():
+  built = experiment.Experiment(make_config())
+  with pytest.raises(ValueError, match='gymnasium:line_world:Rescued-v0 has no unseen scenes'):
+    built.simulation(built.observe(None), unseen=True)
+
+
+def test_given_demonstrations_take_the_place_of_a_demonstrator(finished, tmp_path):
+  config = make_config()
+  config.sim.task = 'gymnasium:line_world:Line-v0'
+  config.task.demonstrations = 0
+  config.agent = 'bc'
+  config.data.episodes = (str(finished / 'episodes' / 'demonstrations'),)
+  config_lib.validate(config)
+  requirements.check(config, tmp_path)
+  train.Run(experiment.Experiment(config), tmp_path / 'run').run()
+  assert not (tmp_path / 'run' / 'episodes' / 'demonstrations').exists()
+  collected = rlds.read(tmp_path / 'run' / 'episodes' / 'iteration_1')
+  sources = np.concatenate([episode.source for episode in collected])
+  assert set(sources) == {types.Source.POLICY}
