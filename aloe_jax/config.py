@@ -44,6 +44,8 @@ CHOICES = {
   'critic.ensemble': ('readouts', 'full'),
   'critic.target': ('mean', 'min', 'independent'),
   'critic.past_end': ('policy', 'mask'),
+  'critic.backup': ('td', 'monte_carlo'),
+  'critic.pessimism': ('min', 'mean'),
   'parallel.mode': ('pmap', 'fsdp'),
 }
 WORLDS = ('gymnasium:', 'ogbench:')  # what a `sim.task` beside those on the table top begins with

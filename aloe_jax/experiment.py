@@ -254,6 +254,7 @@ class Experiment:
       fail_cost=fail_cost,
       timeout=self.config.data.timeout,
       takeover=self.config.data.takeover,
+      failures=self.config.data.failures,
     )
 
   def learner(self, reward_scale: float) -> learner_lib.Learner:
@@ -274,6 +275,8 @@ class Experiment:
       mask_padding=config.actor.mask_padding,
       augment=config.actor.augment,
       language=config.critic.language,
+      backup=config.critic.backup,
+      pessimism=config.critic.pessimism,
       past_end=config.critic.past_end,
       value_bins=config.critic.bins,
       positive=config.recap.positive,

@@ -72,29 +72,31 @@ def ensemble_loss(q, target):
   return jnp.mean(jnp.square(q - target))
 
 
-def pessimistic_q(q):
+def pessimistic_q(q, pessimism='min'):
   """Lower confidence bound on the value of an action: the ensemble's minimum, Eq. (9).
 
   Args:
     q: [K, ...].
+    pessimism: 'min', or 'mean' for none.
 
   Returns:
     [...].
   """
-  return q.min(axis=0)
+  return q.mean(axis=0) if pessimism == 'mean' else q.min(axis=0)
 
 
-def state_value(q):
+def state_value(q, pessimism='min'):
   """Value of the current policy, estimated from M of its own actions, as Eq. (10) defines it.
 
   Args:
     q: [K, M, B], the ensemble on M chunks sampled from the policy at each state.
+    pessimism: see `pessimistic_q`.
 
   Returns:
     [B], the mean over samples of the pessimistic Q. No gradient flows through it.
   """
   chex.assert_rank(q, 3)
-  return jax.lax.stop_gradient(pessimistic_q(q).mean(axis=0))
+  return jax.lax.stop_gradient(pessimistic_q(q, pessimism).mean(axis=0))
 
 
 def advantage(q, v):

@@ -111,6 +111,7 @@ def paper() -> ml_collections.ConfigDict:
     ),
     timeout='failure',  # what their ends mean, see aloe_jax/rewards.py
     takeover='failure',
+    failures=True,  # learn from fragments that failed too
     normalization='quantile',  # of state and actions: quantile (π0.5), zscore or none
     norm_stats='',  # a norm_stats.json, an asset of the checkpoint, 'compute'; '': checkpoint's own
   )
@@ -159,6 +160,8 @@ def paper() -> ml_collections.ConfigDict:
     size=2,  # K
     horizon=0,  # steps the backup spans; 0 for the whole chunk
     language=False,
+    backup='td',  # targets: td (Eq. 7), or monte_carlo: the returns as they were
+    pessimism='min',  # how Eqs. 9 and 10 read the ensemble: min or mean
     past_end='policy',  # what fills a chunk up past a terminal end, or mask
     width=256,
     depth=6,

@@ -91,6 +91,17 @@ def assert_trees_equal(found, expected):
 # The critic
 
 
+def test_a_critic_of_monte_carlo_returns_does_not_bootstrap():
+  learner = make_linear(backup='monte_carlo')
+  batches = critic_batches(samples=2)
+  _, metrics = step(learner, tiny.make_state(learner), batches)
+  scale = learner.settings.reward_scale
+  np.testing.assert_allclose(metrics['critic']['target'], batches.returns.mean() / scale, 1e-5)
+  other = dataclasses.replace(batches, next_action=3 * batches.next_action)
+  _, same = step(learner, tiny.make_state(learner), other)
+  assert same['critic']['loss'] == metrics['critic']['loss']
+
+
 def linear_q(params, action, valid):
   x = (action * valid[..., None]).sum(axis=1)
   return params['w'] @ x.T + params['b'][:, None], x

@@ -83,6 +83,11 @@ class EnsembleTest(parameterized.TestCase):
       self.variant(losses.pessimistic_q)(np.float32([[-1, -5], [-3, -2]])), [-3, -5]
     )
 
+  def test_without_pessimism_the_networks_are_averaged(self):
+    q = np.float32([[[-1, -2], [-5, -4]], [[-3, -2], [-1, -8]]])  # [K, M, B]
+    np.testing.assert_array_equal(losses.pessimistic_q(q, 'mean'), [[-2, -2], [-3, -6]])
+    np.testing.assert_array_equal(losses.state_value(q, 'mean'), [-2.5, -4])
+
   @chex.variants(with_jit=True, without_jit=True)
   def test_state_value_is_pessimistic_per_sample_before_it_averages(self):
     q = np.float32([[[-1], [-5]], [[-3], [-2]]])  # 2 networks, 2 samples, 1 state

@@ -355,3 +355,16 @@ def test_the_prompt_of_a_row_tells_its_normalised_state(episodes):
     np.testing.assert_array_equal(observation.prompt_tokens[b], tokens)
     np.testing.assert_array_equal(observation.prompt_mask[b], mask)
   assert len(np.unique(observation.prompt_tokens, axis=0)) == 4
+
+
+def test_fragments_that_failed_can_be_left_out(episodes):
+  steps = tiny.make_steps(episodes)
+  starts = {}
+  for failures in (True, False):
+    chunking = replay.Chunking(tiny.HORIZON, 2, DISCOUNT, FAIL_COST, failures=failures)
+    starts[failures] = replay.Replay(steps, tiny.INPUTS, chunking).starts
+  # Rows 6 and 7 ended in a take-over, 8 to 10 in a failure; the cut at row 14 is none.
+  assert set(starts[True]) - set(starts[False]) == set(range(6, 11)) & set(starts[True])
+  assert set(starts[False]) == set(starts[True]) - set(range(6, 11))
+  assert {0, 11} <= set(starts[False])
+  assert {6, 8} <= set(starts[True])

@@ -61,6 +61,8 @@ class Settings:
       loss counts both.
     augment: whether the actor trains on augmented images.
     language: whether the critic sees the prompt.
+    backup: 'td' for Eq. (7)'s targets, 'monte_carlo' for the returns as they were.
+    pessimism: how Eqs. (9) and (10) read the ensemble, 'min' or 'mean'.
     past_end: 'policy' or 'mask', see `aloe.past_the_end`.
     value_min, value_max, value_bins: support of AWR's value distribution, in scaled rewards.
     positive: share of the policy's chunks that RECAP tags as positive.
@@ -80,6 +82,8 @@ class Settings:
   mask_padding: bool = True
   augment: bool = False
   language: bool = False
+  backup: str = 'td'
+  pessimism: str = 'min'
   past_end: str = 'policy'
   value_min: float = -1.0
   value_max: float = 0.0

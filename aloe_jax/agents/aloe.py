@@ -77,7 +77,7 @@ def critic_loss(
   critic,
   settings: agent.Settings,
 ) -> tuple[jax.Array, agent.Metrics]:
-  """Chunked TD, Eqs. (7) and (8).
+  """Chunked TD, Eqs. (7) and (8); or regression to Monte-Carlo returns, to compare it with.
 
   Args:
     params: of the ensemble; the gradient is with respect to them.
@@ -92,10 +92,13 @@ def critic_loss(
     batch.action, batch.valid, batch.ended, batch.own_action, past_end=settings.past_end
   )
   q = evaluate(critic, params, batch.observation, action, valid, use_language=use_language)
-  next_q = evaluate_samples(
-    critic, target_params, batch.next_observation, batch.next_action, use_language=use_language
-  )
-  target = losses.td_target(batch.reward, batch.discount, next_q.mean(1), settings.target)
+  if settings.backup == 'monte_carlo':
+    target = jnp.broadcast_to(batch.returns, q.shape)
+  else:
+    next_q = evaluate_samples(
+      critic, target_params, batch.next_observation, batch.next_action, use_language=use_language
+    )
+    target = losses.td_target(batch.reward, batch.discount, next_q.mean(1), settings.target)
   loss = losses.ensemble_loss(q, target)
   return loss, {
     'loss': loss,
@@ -125,7 +128,10 @@ def advantage(
   samples = evaluate_samples(
     critic, params, batch.observation, bank_action, use_language=use_language
   )
-  return losses.advantage(losses.pessimistic_q(q), losses.state_value(samples))
+  pessimism = settings.pessimism
+  return losses.advantage(
+    losses.pessimistic_q(q, pessimism), losses.state_value(samples, pessimism)
+  )
 
 
 def imitates(source: np.ndarray, succeeded: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ class Chunking:
     fail_cost: C_fail, in steps.
     timeout: 'failure' or 'bootstrap', see `rewards.is_terminal`.
     takeover: 'failure' or 'continue', see `rewards.is_terminal`.
+    failures: whether chunks of fragments that ended in a failure are learnt from.
   """
 
   horizon: int
@@ -38,6 +39,7 @@ class Chunking:
   fail_cost: float
   timeout: str = 'failure'
   takeover: str = 'failure'
+  failures: bool = True
 
   @property
   def reward_scale(self) -> float:
@@ -97,8 +99,12 @@ class Replay:
     self._returns = rewards.monte_carlo_returns(
       self._reward, self.fragments.last, chunking.discount
     )
+    ends = self.end_reason[self.fragments.last]
+    self.succeeded = ends == types.EndReason.SUCCESS
     self.starts = fragments_lib.starts(self.fragments)
-    self.succeeded = self.end_reason[self.fragments.last] == types.EndReason.SUCCESS
+    if not chunking.failures:
+      failed = rewards.is_terminal(ends, **rules) & ~self.succeeded
+      self.starts = self.starts[~failed[self.starts]]
 
   def __len__(self) -> int:
     """N, rows."""
