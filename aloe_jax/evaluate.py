@@ -16,8 +16,8 @@ from aloe_jax import experiment as experiment_lib
 from aloe_jax import files
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
+from aloe_jax import restored
 from aloe_jax import simulation
-from aloe_jax import start as start_lib
 
 CHECKPOINT = flags.DEFINE_string(
   'checkpoint', None, 'Checkpoint to evaluate; by default the newest of --workdir'
@@ -79,14 +79,8 @@ def _policy(
   experiment: experiment_lib.Experiment, path: pathlib.Path
 ) -> tuple[policy_lib.Policy, simulation.Observe]:
   """The policy of a checkpoint, and what it sees of a simulator's state."""
-  state = checkpoints.restore(path, experiment.abstract_state(), experiment.architecture())
-  start = start_lib.find(str(path))
-  encoder = start_lib.encoder_params(start, experiment, None)
-  normalized = experiment.config.data.normalization != 'none'
-  stats = start_lib.stats(start, experiment) if normalized else None
-  inputs, tagged = experiment.inputs(stats), start_lib.tagged(start)
-  policy = experiment.policy(state, inputs, encoder, tagged=tagged)
-  return policy, experiment.observe(encoder)
+  found = restored.restore(experiment, path)
+  return found.policy, experiment.observe(found.encoder)
 
 
 def _table(found: dict[pathlib.Path, evaluation.Evaluation], conditions: dict) -> rich.table.Table:
