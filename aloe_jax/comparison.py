@@ -15,8 +15,8 @@ class Difference:
 
   Attributes:
     mean: over the tasks of the mean over the seeds.
-    low, high: its 95 % interval.
-    p_value: two-sided, that the mean is 0.
+    low, high: its 95 % interval; not a number where no task has two seeds.
+    p_value: two-sided, that the mean is 0; likewise.
     pairs: number of runs compared.
   """
 
@@ -38,7 +38,7 @@ def paired(first: Pairs, second: Pairs) -> Difference:
     second: of the other, with the same keys.
 
   Raises:
-    ValueError: the keys differ, or no task has two seeds.
+    ValueError: the keys differ.
   """
   if first.keys() != second.keys():
     raise ValueError(
@@ -49,7 +49,7 @@ def paired(first: Pairs, second: Pairs) -> Difference:
 
 
 def mean(values: Pairs) -> Difference:
-  """The mean of one method over tasks and seeds, with its interval; raises what `paired` does."""
+  """The mean of one method over tasks and seeds, with its interval."""
   return _difference(_by_task(values))
 
 
@@ -61,9 +61,9 @@ def _by_task(values: Pairs) -> list[np.ndarray]:
 def _difference(by_task: list[np.ndarray]) -> Difference:
   counts = np.array([len(values) for values in by_task])
   freedom = int((counts - 1).sum())
-  if freedom < 1:
-    raise ValueError('an interval needs two seeds of a task at least.')
   center = float(np.mean([values.mean() for values in by_task]))
+  if not freedom:
+    return Difference(center, np.nan, np.nan, np.nan, int(counts.sum()))
   variance = sum(np.square(values - values.mean()).sum() for values in by_task) / freedom
   error = float(np.sqrt(variance * (1 / counts).sum()) / len(by_task))
   half = float(scipy.stats.t.ppf(0.975, freedom)) * error

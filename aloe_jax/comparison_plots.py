@@ -99,7 +99,7 @@ def _mean(
 
 
 def _errors(found: list[comparison.Difference]) -> list[list[float]]:
-  return [[x.mean - x.low for x in found], [x.high - x.mean for x in found]]
+  return [[np.nan_to_num(x.mean - x.low) for x in found] for _ in range(2)]
 
 
 def _clean(axes: axes_lib.Axes) -> None:

@@ -7,6 +7,8 @@ seed, method, the evaluations of its iterations and those under other conditions
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from aloe_jax import comparison
 
 REFERENCE = 'ALOE'
@@ -134,10 +136,14 @@ def _conditions(results: Results, conditions: list[str]) -> str:
 
 
 def _cell(found: comparison.Difference, digits: int = 1) -> str:
+  if np.isnan(found.low):
+    return f'{found.mean:.{digits}f}'
   return f'{found.mean:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})'
 
 
 def _signed(found: comparison.Difference) -> str:
+  if np.isnan(found.low):
+    return f'{found.mean:+.1f}'
   return f'{found.mean:+.1f} ({found.low:+.1f} to {found.high:+.1f})'
 
 

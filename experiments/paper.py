@@ -17,6 +17,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 
 from aloe_jax import comparison_plots
 from aloe_jax import comparison_tables
@@ -61,8 +62,48 @@ METHODS: dict[str, Overrides] = {
   'RECAP': dict(agent='recap'),
   'ALOE': dict(agent='aloe'),
 }
+# Three settings of every method, on seeds that are not reported; the best is in METHODS.
+TUNING: dict[str, Overrides] = {
+  'ALOE': dict(agent='aloe'),
+  'ALOE, β 0.5': {'agent': 'aloe', 'actor.beta': 0.5},
+  'ALOE, β 2': {'agent': 'aloe', 'actor.beta': 2.0},
+  'AWR': dict(agent='awr'),
+  'AWR, β 0.5': {'agent': 'awr', 'actor.beta': 0.5},
+  'AWR, β 2': {'agent': 'awr', 'actor.beta': 2.0},
+  'RECAP': dict(agent='recap'),
+  'RECAP, guidance 2': {'agent': 'recap', 'recap.guidance': 2.0},
+  'RECAP, 20 % positive': {'agent': 'recap', 'recap.positive': 0.2},
+  'DAgger': dict(agent='dagger'),
+  'DAgger, lr 2e-4': {'agent': 'dagger', 'actor.lr': 2e-4},
+  'DAgger, lr 1e-3': {'agent': 'dagger', 'actor.lr': 1e-3},
+  'filtered BC': dict(agent='filtered_bc'),
+  'filtered BC, lr 2e-4': {'agent': 'filtered_bc', 'actor.lr': 2e-4},
+  'filtered BC, lr 1e-3': {'agent': 'filtered_bc', 'actor.lr': 1e-3},
+  'BC, as long': dict(agent='bc'),
+  'BC, as long, lr 2e-4': {'agent': 'bc', 'actor.lr': 2e-4},
+  'BC, as long, lr 1e-3': {'agent': 'bc', 'actor.lr': 1e-3},
+}
+ABLATIONS: dict[str, Overrides] = {
+  'ALOE': {},
+  'no pessimism': {'critic.pessimism': 'mean'},
+  '1-step TD': {'critic.horizon': 1},
+  'backup of e steps': {'critic.horizon': 2},
+  'Monte-Carlo returns': {'critic.backup': 'monte_carlo'},
+  'K 1': {'critic.size': 1},
+  'K 4': {'critic.size': 4},
+  'M 1': {'actor.samples': 1},
+  'M 8': {'actor.samples': 8},
+  'β 0.5': {'actor.beta': 0.5},
+  'β 2': {'actor.beta': 2.0},
+  'no failed fragments': {'data.failures': False},
+  'weights per step': {'actor.weights': 'per_step'},
+  'whole chunks executed': {'task.execute': 8},
+  'take-overs go on': {'data.takeover': 'continue'},  # HIL-SERL's rule
+}
 SUITES = {
   'methods': Suite(tuple(TASKS), 0, 5, METHODS, ('unseen', 'disturb')),
+  'tuning': Suite(tuple(TASKS), 100, 1, TUNING),
+  'ablations': Suite(('fold_laundry',), 0, 3, ABLATIONS),
 }
 # Of --quick: every stage and figure, too little training for the numbers to mean anything.
 QUICK = {
@@ -145,7 +186,7 @@ def _job(
 
 
 def _directory(workdir: pathlib.Path, task: str, seed: int, method: str) -> pathlib.Path:
-  return workdir / task / f'seed_{seed}' / method.lower().replace(',', '').replace(' ', '_')
+  return workdir / task / f'seed_{seed}' / re.sub(r'[^\w.]+', '_', method.lower())
 
 
 def _name(directory: pathlib.Path) -> str:

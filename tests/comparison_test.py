@@ -40,8 +40,12 @@ def test_with_one_task_it_is_students_paired_test():
 def test_other_runs_of_the_one_than_of_the_other_are_refused():
   with pytest.raises(ValueError, match=r"other runs .* \[\('b', 1\)\]"):
     comparison.paired(FIRST, {key: x for key, x in SECOND.items() if key != ('b', 1)})
-  with pytest.raises(ValueError, match='two seeds of a task'):
-    comparison.mean({('a', 0): 1.0, ('b', 0): 2.0})
+
+
+def test_one_seed_has_a_mean_and_no_interval():
+  found = comparison.mean({('a', 0): 1.0, ('b', 0): 2.0})
+  assert found.mean == 1.5
+  assert np.isnan([found.low, found.high, found.p_value]).all()
 
 
 def evaluation(successes, episodes=100):

@@ -46,7 +46,7 @@ def write(directory, *episodes):
 
 
 class Encoding:
-  """An experiment whose encoder says how bright the head camera's frames are, and counts its calls."""
+  """An experiment whose encoder says how bright the head camera sees it, counting its calls."""
 
   def __init__(self, seed=0, **changes):
     self.config = laundry.get_config('pixels')
