@@ -68,8 +68,7 @@ class Setup:
       for place in places:
         if place.is_free and len(records) < episodes:
           records.append(place.begin(int(seeds[len(records)])))
-      busy = [place for place in places if not place.is_free]
-      if not busy:
+      if all(place.is_free for place in places):
         return _trajectories(records)
       chunk: Any = np.zeros((len(places), self.execute, self.world.spaces.action_size))
       if policy is not None:

@@ -45,7 +45,7 @@ def make(name: str) -> gymnasium.Env:
   """A cube task such as 'cube-single-v0' or 'cube-double-v0'.
 
   Raises:
-    ValueError: OGBench has another idea of that name, or none.
+    ValueError: OGBench has no cube task of that name.
   """
   known = [key for key in gymnasium.registry if key.startswith('cube-') and 'task' not in key]
   if name not in known:
@@ -121,7 +121,7 @@ class Human:
     self._aim = np.append(beside, HEIGHT[careful])
     self._turn = TURN[careful] * rng.choice([-1.0, 1.0])
     self._script = cube_markov.CubeMarkovOracle(env=env, min_norm=SLOWEST[careful])
-    self._script.reset(None, None)  # where it rests once the cube is in place
+    self._script.reset(None, None)  # draws where it rests once the cube is in place
     self._best, self._waited = math.inf, 0
 
   def act(self, observation: Any, info: dict[str, Any]) -> np.ndarray:
