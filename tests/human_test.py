@@ -79,10 +79,11 @@ class SkillTest(parameterized.TestCase):
     success = succeeded(state)
     self.assertBetween(success.mean(), 0.15, 0.6)
     safe = np.asarray(operator.tilt) > 0
-    np.testing.assert_allclose(safe.mean(), 0.4, atol=0.08)
+    share = tasks.TASKS[name].safe_share
+    np.testing.assert_allclose(safe.mean(), share, atol=0.08)
     # Kept demonstrations hold both kinds of grasp; the failures held more careless ones.
-    self.assertBetween(safe[success].mean(), 0.42, 0.60)
-    self.assertLess(safe[~success].mean(), 0.38)
+    self.assertBetween(safe[success].mean(), share + 0.02, 0.60)
+    self.assertLess(safe[~success].mean(), share - 0.02)
     drops = np.asarray(state.failure)[~success] == world.Failure.DROP
     self.assertGreater(drops.mean(), 0.7)
     # An operator watching them is alarmed before some failures, seldom otherwise.

@@ -53,6 +53,7 @@ class Task:
     items: what has to be placed; success is all of them placed.
     target_spread: largest random shift (x, y, yaw) of all targets together.
     scenery: what stands on the table: 'box', 'belt' or 'shirt'.
+    safe_share: of the items that people grasp at the tilt from which nothing slips.
   """
 
   name: str
@@ -61,6 +62,7 @@ class Task:
   items: tuple[Item, ...]
   target_spread: tuple[float, float, float]
   scenery: str
+  safe_share: float
 
 
 def _pack_phone() -> Task:
@@ -95,6 +97,7 @@ def _pack_phone() -> Task:
     items=(phone, lid),
     target_spread=(0.05, 0.06, 0.4),
     scenery='box',
+    safe_share=0.2,
   )
 
 
@@ -108,7 +111,7 @@ def _sort_products() -> Task:
       target=(belt_x, 0.40, 0.0),
       grasp_tolerance=(0.035, 0.56),
       place_tolerance=(0.12, ANY_YAW),
-      slip=0.022,
+      slip=0.030,
       half_size=(0.030, 0.050),
     )
 
@@ -124,6 +127,7 @@ def _sort_products() -> Task:
     ),
     target_spread=(0.03, 0.03, 0.0),
     scenery='belt',
+    safe_share=0.3,
   )
 
 
@@ -157,6 +161,7 @@ def _fold_laundry() -> Task:
     items=tuple(items),
     target_spread=(0.03, 0.03, 0.0),
     scenery='shirt',
+    safe_share=0.4,
   )
 
 
