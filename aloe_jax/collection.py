@@ -64,14 +64,20 @@ class Collector:
     ]
 
   def collect(
-    self, policy: policy_lib.Policy, key: jax.Array, iteration: int
+    self, policy: policy_lib.Policy, key: jax.Array, iteration: int, episodes: int | None = None
   ) -> tuple[list[rlds.Episode], dict[str, float]]:
     """Rolls a policy out under a watching human.
+
+    Args:
+      policy: that acts.
+      key: of scenes, people and noise.
+      iteration: told in the metadata of each episode.
+      episodes: how many; by default `sim.rollouts`.
 
     Returns:
       Every episode, and the share of each end reason among the policy's own fragments.
     """
-    episodes = self._experiment.config.sim.rollouts
+    episodes = episodes or self._experiment.config.sim.rollouts
     watched = self._experiment.simulation(self._observe, human='watching')
     with progress.bar(f'Collect {iteration}', episodes, 'episodes') as advance:
       trajectories = watched.run(

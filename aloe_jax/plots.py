@@ -30,12 +30,29 @@ def learning_curves(
   warm_start: tuple[int, int] | None = None,
   title: str = '',
 ) -> None:
-  """Draws the success rate of every iteration with its 95 % Wilson interval.
-
-  The file appears complete or not at all; an older one of the name is replaced.
+  """Writes the figure of `draw_learning_curves`, complete or not at all.
 
   Args:
-    path: of the figure; its ending names the format, such as `.png` or `.svg`.
+    path: of the figure; its ending names the format, such as `.png` or `.svg`. An older file of
+      the name is replaced.
+    curves, warm_start, title: see `draw_learning_curves`, whose errors name the path.
+  """
+  try:
+    drawing = draw_learning_curves(curves, warm_start=warm_start, title=title)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
+  save(drawing, pathlib.Path(path))
+
+
+def draw_learning_curves(
+  curves: Mapping[str, Mapping[int, tuple[int, int]]],
+  *,
+  warm_start: tuple[int, int] | None = None,
+  title: str = '',
+) -> figure.Figure:
+  """The success rate of every iteration with its 95 % Wilson interval.
+
+  Args:
     curves: {algorithm: {RL iteration: (successes, trials)}}, at most eight.
     warm_start: (successes, trials) of the policy all curves start from, drawn as a band.
     title: such as the task.
@@ -43,11 +60,10 @@ def learning_curves(
   Raises:
     ValueError: if there is nothing to draw, too much, or a count that is not possible.
   """
-  path = pathlib.Path(path)
   if not curves or not all(curves.values()):
-    raise ValueError(f'{path}: found a curve without points, expected one iteration at least.')
+    raise ValueError('found a curve without points, expected one iteration at least.')
   if len(curves) > len(_COLOURS):
-    raise ValueError(f'{path}: found {len(curves)} curves, expected at most {len(_COLOURS)}.')
+    raise ValueError(f'found {len(curves)} curves, expected at most {len(_COLOURS)}.')
 
   drawing = figure.Figure(figsize=(6.4, 4.0), dpi=150, layout='constrained')
   axes = drawing.subplots()
@@ -83,8 +99,7 @@ def learning_curves(
   axes.grid(axis='y', alpha=0.3)
   axes.spines[['top', 'right']].set_visible(False)
   drawing.legend(loc='outside lower center', ncols=4, frameon=False)
-
-  save(drawing, path)
+  return drawing
 
 
 def colour(index: int) -> str:

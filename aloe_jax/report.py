@@ -1,0 +1,271 @@
+"""One page about a run: success, learning curves, and whether its critic can be trusted.
+
+  python -m aloe_jax.report --config=experiments/laundry.py:sim --workdir=runs/laundry
+
+Writes `report.html`, which needs nothing else, and `report.json`, one flat object: what was judged
+(`iteration`, `held_out`, `episodes`, `chunks`), every number of the card under its name with
+`_low` and `_high`, the 95 % interval over episodes, and what the weights were in training under
+`training_`. Values are in environment steps. `report/success.npz` and `report/failure.npz` are
+episodes that `report_traces.Trace.load` reads and `report_plots.trajectory` draws.
+
+The critic of an iteration is judged on episodes that it was not trained on: in a simulator on
+fresh ones of the policy that it judged, a human watching; on a robot on `--episodes`.
+"""
+
+import json
+import pathlib
+import shutil
+
+from absl import flags
+from matplotlib import figure
+
+from aloe_jax import checkpoints
+from aloe_jax import config as config_lib
+from aloe_jax import datasets as datasets_lib
+from aloe_jax import experiment as experiment_lib
+from aloe_jax import files
+from aloe_jax import plots
+from aloe_jax import progress
+from aloe_jax import report_card
+from aloe_jax import report_examination
+from aloe_jax import report_numbers
+from aloe_jax import report_page
+from aloe_jax import report_plots
+from aloe_jax import report_traces
+from aloe_jax import restored
+from aloe_jax import types
+from aloe_jax.data import steps as steps_lib
+
+ITERATION = flags.DEFINE_integer(
+  'iteration', None, 'RL iteration whose critic is judged; by default the newest', lower_bound=1
+)
+EPISODES = flags.DEFINE_list(
+  'episodes', [], 'RLDS directories that were not trained on; in a simulator by default fresh ones'
+)
+COUNT = flags.DEFINE_integer(
+  'count', 128, 'Episodes to play in the simulator, or at most to judge', lower_bound=1
+)
+
+Examined = report_examination.Examined
+Figures = list[tuple[str, figure.Figure, str]]  # name, drawing, caption
+
+
+class Report:
+  """The report of one run.
+
+  Args:
+    experiment: of the run.
+    workdir: of the run.
+
+  Raises:
+    FileNotFoundError: there is no run, or no such iteration.
+    ValueError: the run is of another config.
+  """
+
+  def __init__(self, experiment: experiment_lib.Experiment, workdir: pathlib.Path):
+    self._experiment = experiment
+    self._config = experiment.config
+    self._workdir = workdir
+    kept = checkpoints.Checkpoints(workdir / 'checkpoints')
+    newest = int(kept.newest().name)
+    self._iteration = ITERATION.value or (newest + 1) // 2
+    judged = experiment.agent.critic is not None and self._iteration > 0
+    number = 2 * self._iteration - 1 if judged else 2 * self._iteration
+    self._found = restored.restore(experiment, kept.path(number))
+    self._datasets = datasets_lib.Datasets(experiment, self._found.encoder)
+    self._trained_on = _read_json(workdir / 'manifest.json')
+    self._evaluations = _read_json(workdir / 'evaluations.json')
+    self._has_critic = judged
+
+  def write(self) -> None:
+    """Judges, and writes the page and its numbers."""
+    examined, traces = None, {}
+    if self._has_critic:
+      examined = self._examine()
+      traces = _traces(examined)
+      for name, trace in traces.items():
+        trace.save(self._workdir / 'report' / f'{name}.npz')
+    files.write_text(self._workdir / 'report.json', json.dumps(self._json(examined), indent=1))
+    files.write_text(self._workdir / 'report.html', self._page(examined, traces))
+    shutil.rmtree(self._workdir / 'report' / 'bank', ignore_errors=True)
+
+  def _examine(self) -> Examined:
+    """Judges what was given; else fresh episodes; else, of a robot, those of the training."""
+    directories = [pathlib.Path(path) for path in EPISODES.value or self._config.data.episodes]
+    if self._config.sim.task and not EPISODES.value:
+      fresh = self._workdir / 'held_out' / f'iteration_{self._iteration}-{COUNT.value}'
+      report_examination.play(
+        self._experiment, self._found, fresh, iteration=self._iteration, count=COUNT.value
+      )
+      directories = [fresh]
+    with config_lib.user_errors():
+      self._datasets.open(directories)
+    return report_examination.examine(
+      self._experiment,
+      self._found,
+      self._datasets,
+      directories,
+      trained_on=[entry['content'] for entry in self._trained_on],
+      count=COUNT.value,
+      cache=self._workdir / 'report' / 'bank',
+    )
+
+  def _json(self, examined: Examined | None) -> dict:
+    found: dict = {'agent': self._config.agent, 'task': self._experiment.prompt}
+    found['iteration'] = self._iteration
+    for entry in self._evaluations:
+      name = f'success_rate_{entry["iteration"]}'
+      found |= {name: entry['success_rate'], f'{name}_low': entry['low']}
+      found[f'{name}_high'] = entry['high']
+    if examined is None:
+      return found
+    found['held_out'] = examined.held_out
+    found['episodes'] = examined.episodes
+    found['chunks'] = int(examined.judged.row.size)
+    found |= report_numbers.flat(examined.numbers)
+    first_update = int(self._found.state.step) + 1
+    for record in self._records():
+      if record.get('phase') == 'weights' and record['step'] == first_update:
+        shown = {name: x for name, x in record.items() if name not in ('step', 'time', 'phase')}
+        found |= {f'training_{name}': x for name, x in shown.items()}
+    return found
+
+  def _page(self, examined: Examined | None, traces: dict[str, report_traces.Trace]) -> str:
+    told = f'{self._config.agent.upper()}, iteration {self._iteration}: {self._experiment.prompt}'
+    sections = [('', self._success()), ("The critic's report card", self._card(examined))]
+    if examined is not None:
+      width = max(self._config.task.execute, self._experiment.critic_horizon // 2)
+      sections.append(('Along episodes', report_page.figures(_along(traces))))
+      drawn: Figures = [
+        (
+          'calibration',
+          report_plots.calibration(examined.judged),
+          'Predicted and realised return, in bins of equally many chunks.',
+        ),
+        (
+          'ends',
+          report_plots.towards_the_end(examined.judged, width),
+          "The policy's fragments counted back from their ends: mean, and 10th to 90th percentile.",
+        ),
+      ]
+      if examined.weights.tag is None:
+        weight = examined.weights.weight[examined.weights.rows]
+        caption = 'Weights that these chunks get, divided by their mean.'
+        drawn.append(('weights', report_plots.weights(weight, examined.judged.source), caption))
+      sections.append(('Behind the card', report_page.figures(drawn)))
+    sections += [('Training', self._training()), ('Data', self._data(examined))]
+    return report_page.page(told, sections)
+
+  def _success(self) -> str:
+    if not self._evaluations:
+      return report_page.paragraph('There is no simulator to evaluate in.', 'soft')
+    counts = {e['iteration']: (e['successes'], e['episodes']) for e in self._evaluations}
+    name = self._config.agent.upper()
+    drawing = plots.draw_learning_curves({name: counts}, warm_start=counts.get(0))
+    drawing.set_size_inches(4.8, 3.2)
+    rows = [
+      [
+        f'iteration {e["iteration"]}' if e['iteration'] else 'BC warm start',
+        f'{100 * e["success_rate"]:.1f} %',
+        f'{100 * e["low"]:.1f} to {100 * e["high"]:.1f} %',
+        f'{e["throughput"]:.0f}',
+      ]
+      for e in self._evaluations
+    ]
+    header = ['policy', 'success', '95 % interval', 'episodes/h']
+    return report_page.figures([('success', drawing, '')]) + report_page.table(header, rows)
+
+  def _card(self, examined: Examined | None) -> str:
+    if examined is None:
+      agent, trained = self._config.agent.upper(), self._iteration > 0
+      why = 'learns no critic' if trained else 'has not learnt a critic yet'
+      return report_page.paragraph(f'{agent} {why}: there is nothing to judge.')
+    chunks = examined.judged.row.size
+    text = f'{chunks} chunks of {examined.episodes} episodes; intervals are over episodes, 95 %. '
+    if examined.held_out:
+      told = report_page.paragraph(text + 'The critic was not trained on any of them.')
+    else:
+      told = report_page.paragraph(
+        text + 'The critic was trained on them, so that these numbers are better than the truth; '
+        'give --episodes that it has not seen.',
+        'warn',
+      )
+    return told + report_page.cards(report_card.lines(examined.numbers))
+
+  def _training(self) -> str:
+    records, drawn = self._records(), []
+    for phase in ('critic', 'actor'):
+      if any(record.get('phase') == phase for record in records):
+        drawn.append((phase, report_plots.losses(records, phase), ''))
+    return report_page.figures(drawn)
+
+  def _data(self, examined: Examined | None) -> str:
+    """Steps by source and ends of fragments, of what was trained on and what was judged."""
+    rows = []
+    for entry in self._trained_on:
+      path = self._workdir / entry['path']
+      if path.exists():
+        rows.append(_counts(entry['path'], self._datasets.read([path])))
+    if examined is not None and examined.held_out:
+      rows.append(_counts('held out', examined.steps))
+    sources = [f'{source.name.lower()} steps' for source in types.Source]
+    ends = [end.name.lower() for end in types.EndReason if end != types.EndReason.NONE]
+    return report_page.table(['episodes of', 'episodes', *sources, *ends], rows)
+
+  def _records(self) -> list[dict]:
+    path = self._workdir / 'metrics' / 'metrics.jsonl'
+    if not path.exists():
+      return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _traces(examined: Examined) -> dict[str, report_traces.Trace]:
+  """An episode that succeeded, and one that failed, if possible by itself."""
+  wanted = {
+    'success': [(types.EndReason.SUCCESS,)],
+    'failure': [(types.EndReason.FAILURE,), (types.EndReason.TAKEOVER,)],
+  }
+  traces = {}
+  for name, choices in wanted.items():
+    for ends in choices:
+      trace = report_traces.follow(examined.judged, examined.steps, ends)
+      if trace is not None:
+        traces[name] = trace
+        break
+  return traces
+
+
+def _along(traces: dict[str, report_traces.Trace]) -> Figures:
+  drawn: Figures = []
+  for name, trace in traces.items():
+    title = f'A {name} of median length'
+    caption = 'The vertical line and the framed picture mark where the policy ended.'
+    drawn.append((name, report_plots.trajectory(trace, title), caption))
+  return drawn
+
+
+def _counts(name: str, steps: steps_lib.Steps) -> list[str]:
+  numbers = [steps.is_first.sum()]
+  numbers += [(steps.source == source).sum() for source in types.Source]
+  numbers += [
+    (steps.end_reason == end).sum() for end in types.EndReason if end != types.EndReason.NONE
+  ]
+  return [name, *(str(int(number)) for number in numbers)]
+
+
+def _read_json(path: pathlib.Path) -> list[dict]:
+  return json.loads(path.read_text()) if path.exists() else []
+
+
+def main() -> None:
+  """Reports on the run of the command line."""
+  config = config_lib.get()
+  workdir = pathlib.Path(config_lib.WORKDIR.value)
+  with config_lib.user_errors():
+    report = Report(experiment_lib.Experiment(config), workdir)
+  report.write()
+  progress.CONSOLE.print(f'Report: {workdir / "report.html"}', soft_wrap=True)
+
+
+if __name__ == '__main__':
+  config_lib.run(main)

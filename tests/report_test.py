@@ -1,0 +1,202 @@
+"""The report command: a page that needs nothing else, and numbers that are found again."""
+
+import html.parser
+import json
+import re
+import shutil
+
+from absl import flags
+from absl.testing import flagsaver
+import command_line
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from aloe_jax import checkpoints
+from aloe_jax import config as config_lib
+from aloe_jax import experiment
+from aloe_jax import report
+from aloe_jax import report_traces
+from aloe_jax import types
+from experiments import laundry
+
+pytestmark = pytest.mark.usefixtures('quick_compilation')
+
+DEBUG = '--config=experiments/laundry.py:sim_debug'
+EVALUATION = dict(
+  episodes=16, ends={'success': 4}, steps=900, control_hz=30.0, successes=4, success_rate=0.25,
+  low=0.1, high=0.5, throughput=1920.0, successes_per_hour=480.0,
+)  # fmt: skip
+VOID = {'meta', 'link', 'br', 'img', 'path', 'use', 'image', 'rect'}
+
+
+class Page(html.parser.HTMLParser):
+  """Tags that are open, and all that the page refers to."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.open, self.ids, self.references, self.headings = [], [], [], []
+    self.feed(text)
+
+  def handle_starttag(self, tag, attributes):
+    if tag not in VOID:
+      self.open.append(tag)
+    for name, value in attributes:
+      if name == 'id':
+        self.ids.append(value)
+      if name in ('href', 'src', 'srcset', 'xlink:href', 'action'):
+        self.references.append(value)
+      self.references += re.findall(r'url\(([^)]*)\)', value or '')
+
+  def handle_startendtag(self, tag, attributes):
+    self.handle_starttag(tag, attributes)
+    if tag not in VOID:
+      self.open.pop()
+
+  def handle_endtag(self, tag):
+    if tag not in VOID:
+      assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    if self.open and self.open[-1] == 'h2':
+      self.headings.append(data)
+
+
+def make_run(workdir, agent, number):
+  """A run of which the checkpoint of that number holds random parameters."""
+  config = laundry.get_config('sim_debug')
+  config.agent = agent
+  built = experiment.Experiment(config)
+  rng = np.random.default_rng(0)
+  state = jax.tree.map(
+    lambda leaf: (0.2 * tiny.normal(rng, *leaf.shape)).astype(leaf.dtype), built.abstract_state()
+  )
+  meta = {'architecture': built.architecture(), 'fail_cost': 60.0, 'iteration': 1}
+  checkpoints.Checkpoints(workdir / 'checkpoints').save(number, state, {}, meta)
+  evaluations = [{'iteration': i} | EVALUATION for i in (0, 1)]
+  (workdir / 'evaluations.json').write_text(json.dumps(evaluations))
+  records = [{'step': i, 'phase': p, 'loss': 1 / i} for p in ('critic', 'actor') for i in (1, 2, 3)]
+  records.append({'step': int(state.step) + 1, 'time': 0, 'phase': 'weights', 'clipped_high': 0.5})
+  (workdir / 'metrics').mkdir()
+  (workdir / 'metrics' / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, records)))
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def compiled(quick_compilation, tmp_path_factory):
+  """Where commands share what they compile, across processes too."""
+  directory = str(tmp_path_factory.mktemp('compiled'))
+  jax.config.update('jax_compilation_cache_dir', directory)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+  yield directory
+  jax.config.update('jax_compilation_cache_dir', None)
+
+
+@pytest.fixture(scope='module')
+def reported(compiled, tmp_path_factory):
+  """A run that the command has reported on."""
+  workdir = make_run(tmp_path_factory.mktemp('runs') / 'laundry', 'aloe', 1)
+  status, printed, errors = command_line.run(
+    'report',
+    DEBUG,
+    f'--workdir={workdir}',
+    '--count=6',
+    JAX_DISABLE_MOST_OPTIMIZATIONS='true',
+    JAX_COMPILATION_CACHE_DIR=compiled,
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0.1',
+  )
+  assert (status, errors) == (0, '')
+  assert f'Report: {workdir}/report.html' in printed
+  return workdir
+
+
+@pytest.fixture
+def run(monkeypatch):
+  """Runs the command in this process; returns its numbers and its page."""
+
+  def command(workdir, agent='aloe', **arguments):
+    config = laundry.get_config('sim_debug')
+    config.agent = agent
+    monkeypatch.setattr(config_lib, 'get', lambda: config)
+    flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(workdir=str(workdir), **arguments):
+      report.main()
+    return json.loads((workdir / 'report.json').read_text()), (workdir / 'report.html').read_text()
+
+  return command
+
+
+def test_the_page_is_whole_and_refers_to_nothing_else(reported):
+  page = Page((reported / 'report.html').read_text())
+  assert page.open == []
+  assert page.headings == [
+    "The critic's report card", 'Along episodes', 'Behind the card', 'Training', 'Data',
+  ]  # fmt: skip
+  assert len(page.ids) == len(set(page.ids))
+  inside = [reference for reference in page.references if reference.startswith('#')]
+  assert {reference[1:] for reference in inside} <= set(page.ids)
+  others = [reference for reference in page.references if not reference.startswith('#')]
+  assert others
+  assert all(reference.startswith('data:image/png;base64,') for reference in others)
+
+
+def test_numbers_are_flat_and_of_fresh_episodes(reported):
+  numbers = json.loads((reported / 'report.json').read_text())
+  assert all(x is None or isinstance(x, str | int | float | bool) for x in numbers.values())
+  assert numbers['held_out'] is True
+  assert (numbers['agent'], numbers['iteration'], numbers['episodes']) == ('aloe', 1, 6)
+  assert numbers['success_rate_1'] == 0.25
+  assert numbers['training_clipped_high'] == 0.5
+  assert numbers['spearman_low'] <= numbers['spearman'] <= numbers['spearman_high']
+  assert numbers['horizon'] == pytest.approx(100)
+  # A policy of random numbers never succeeds.
+  assert numbers['falls_success'] is None
+
+
+def test_an_episode_is_kept_to_be_drawn_again(reported):
+  trace = report_traces.Trace.load(reported / 'report' / 'failure.npz')
+  assert types.EndReason(trace.end_reason) in (types.EndReason.FAILURE, types.EndReason.TAKEOVER)
+  np.testing.assert_array_equal(trace.score, trace.q.min(axis=0))
+  assert trace.end in trace.frame_steps
+  assert trace.frames.shape == (len(trace.frame_steps), 32, 32, 3)
+  assert (
+    trace.human[trace.step > trace.end].all() and not trace.human[trace.step <= trace.end].any()
+  )
+  assert sorted(path.name for path in (reported / 'report').iterdir()) == ['failure.npz']
+
+
+def test_episodes_that_are_given_are_judged_alike_and_known_when_trained_on(
+  reported, run, tmp_path
+):
+  expected = json.loads((reported / 'report.json').read_text())
+  workdir = tmp_path / 'laundry'
+  shutil.copytree(reported, workdir)
+  shutil.rmtree(workdir / 'held_out')
+  given = str(reported / 'held_out' / 'iteration_1-6')
+  found, page = run(workdir, episodes=[given])
+  assert found == expected
+  assert 'The critic was not trained on any of them' in page
+  built = experiment.Experiment(laundry.get_config('sim_debug'))
+  content = report.datasets_lib.Datasets(built, {}).content(reported / 'held_out' / 'iteration_1-6')
+  listed = [{'path': given, 'content': content, 'iteration': 1}]
+  (workdir / 'manifest.json').write_text(json.dumps(listed))
+  found, page = run(workdir, episodes=[given], count=4)
+  assert (found['held_out'], found['episodes']) == (False, 4)
+  assert 'these numbers are better than the truth' in page
+
+
+def test_imitation_has_a_page_without_a_card(run, tmp_path):
+  workdir = make_run(tmp_path / 'laundry', 'bc', 2)
+  numbers, page = run(workdir, agent='bc')
+  assert set(numbers) == {'agent', 'task', 'iteration'} | {
+    f'success_rate_{i}{bound}' for i in (0, 1) for bound in ('', '_low', '_high')
+  }
+  assert 'BC learns no critic: there is nothing to judge.' in page
+  assert Page(page).headings == ["The critic's report card", 'Training', 'Data']
+  assert not (workdir / 'held_out').exists()
+
+
+def test_an_iteration_that_was_not_run_is_refused(reported):
+  result = command_line.run('report', DEBUG, f'--workdir={reported}', '--iteration=3')
+  command_line.assert_refused(result, f'{reported}/checkpoints/5 is not a checkpoint')
