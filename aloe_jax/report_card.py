@@ -245,7 +245,7 @@ RULES = (
   ),
   _Rule(
     'share_policy', "Share of the policy's chunks", '%',
-    'Of the sum of all weights; beside it the figure below shows who gets which weights.',
+    'Of the sum of all weights. The figure of weights below shows which of them each source gets.',
     _told, ("Compare with the policy's share of the steps in the table of data.",),
   ),
   _Rule(
