@@ -88,7 +88,7 @@ class SkillTest(parameterized.TestCase):
     self.assertGreater(drops.mean(), 0.7)
     # An operator watching them is alarmed before some failures, seldom otherwise.
     self.assertBetween(danger[~success].any(axis=1).mean(), 0.05, 0.6)
-    self.assertLess(danger[success].any(axis=1).mean(), 0.2)
+    self.assertLess(danger[success].any(axis=1).mean(), 0.25)
 
   @parameterized.parameters(*tasks.TASKS)
   def test_an_item_grasped_carelessly_drops_in_a_quarter_to_four_tenths_of_its_carries(self, name):

@@ -74,7 +74,7 @@ def _pack_phone() -> Task:
     target=(0.0, 0.12, 0.0),
     grasp_tolerance=(0.048, 0.56),
     place_tolerance=(0.026, 0.24),
-    slip=0.036,
+    slip=0.040,
     half_size=(0.045, 0.085),
     narrow=True,
   )
@@ -86,7 +86,7 @@ def _pack_phone() -> Task:
     target=(0.0, 0.12, 0.0),
     grasp_tolerance=(0.048, 0.64),
     place_tolerance=(0.035, 0.32),
-    slip=0.036,
+    slip=0.040,
     half_size=(0.065, 0.105),
     after=(0,),
   )
@@ -97,7 +97,7 @@ def _pack_phone() -> Task:
     items=(phone, lid),
     target_spread=(0.05, 0.06, 0.4),
     scenery='box',
-    safe_share=0.2,
+    safe_share=0.15,
   )
 
 
