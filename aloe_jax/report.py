@@ -67,15 +67,14 @@ class Report:
     self._config = experiment.config
     self._workdir = workdir
     kept = checkpoints.Checkpoints(workdir / 'checkpoints')
-    newest = int(kept.newest().name)
+    newest = int(kept.newest().name)  # 2i - 1 after the critic of iteration i, 2i after its actor
     self._iteration = ITERATION.value or (newest + 1) // 2
-    judged = experiment.agent.critic is not None and self._iteration > 0
-    number = 2 * self._iteration - 1 if judged else 2 * self._iteration
+    self._has_critic = experiment.agent.critic is not None and self._iteration > 0
+    number = 2 * self._iteration - self._has_critic
     self._found = restored.restore(experiment, kept.path(number))
     self._datasets = datasets_lib.Datasets(experiment, self._found.encoder)
-    self._trained_on = _read_json(workdir / 'manifest.json')
+    self._manifest = _read_json(workdir / 'manifest.json')
     self._evaluations = _read_json(workdir / 'evaluations.json')
-    self._has_critic = judged
 
   def write(self) -> None:
     """Judges, and writes the page and its numbers."""
@@ -100,12 +99,13 @@ class Report:
       directories = [fresh]
     with config_lib.user_errors():
       self._datasets.open(directories)
+    trained_on = [e['content'] for e in self._manifest if e['iteration'] <= self._iteration]
     return report_examination.examine(
       self._experiment,
       self._found,
       self._datasets,
       directories,
-      trained_on=[entry['content'] for entry in self._trained_on],
+      trained_on=trained_on,
       count=COUNT.value,
       cache=self._workdir / 'report' / 'bank',
     )
@@ -202,7 +202,7 @@ class Report:
   def _data(self, examined: Examined | None) -> str:
     """Steps by source and ends of fragments, of what was trained on and what was judged."""
     rows = []
-    for entry in self._trained_on:
+    for entry in self._manifest:
       path = self._workdir / entry['path']
       if path.exists():
         rows.append(_counts(entry['path'], self._datasets.read([path])))

@@ -36,7 +36,7 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class _Rule:
-  """How a number becomes a line; `advice` is that of good, fair and bad, or one for all."""
+  """How a number becomes a line; `advice` is that of good, fair and bad, as far as they occur."""
 
   name: str
   title: str
@@ -66,12 +66,10 @@ def show(x: estimates.Estimate, unit: str) -> str:
 
 def _line(rule: _Rule, numbers: Numbers) -> Line:
   x = numbers[rule.name]
-  if not np.isfinite(x.value):
-    advice = 'These episodes do not hold what it takes; collect more of them.'
-    return Line(rule.name, rule.title, 'not defined', rule.meaning, UNDEFINED, advice)
-  verdict = rule.verdict(numbers)
-  place = {GOOD: 0, FAIR: 1, BAD: 2}.get(verdict, 0)
-  advice = rule.advice[min(place, len(rule.advice) - 1)]
+  verdict, advice = UNDEFINED, 'These episodes do not hold what it takes; collect more of them.'
+  if np.isfinite(x.value):
+    verdict = rule.verdict(numbers)
+    advice = rule.advice[{GOOD: 0, FAIR: 1, BAD: 2, TOLD: 0}[verdict]]
   return Line(rule.name, rule.title, show(x, rule.unit), rule.meaning, verdict, advice)
 
 
