@@ -1,7 +1,8 @@
 """Results of a comparison as Markdown tables, every number with its 95 % interval.
 
 `results` is what `experiments.paper` writes: 'tasks', 'methods', and 'runs', each with its task,
-seed, method, the evaluations of its iterations and those under other conditions.
+seed, method, the evaluations of its iterations and those under other conditions, and the numbers of
+its critic's report.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +14,12 @@ from aloe_jax import comparison
 
 REFERENCE = 'ALOE'
 WARM_START = 'warm_start'
+CRITIC = {
+  'spearman_own': 'rank correlation',
+  'spearman_early': 'in the first quarter',
+  'falls_failure': 'falls in failures',
+  'falls_success': 'falls in successes',
+}
 CONDITIONS = {'unseen': 'unseen objects', 'disturb': 'disturbances'}
 
 Results = Mapping[str, Any]
@@ -24,6 +31,8 @@ def markdown(results: Results) -> str:
   conditions = [name for name in CONDITIONS if name in results['runs'][0]['conditions']]
   if conditions:
     tables.append(_conditions(results, conditions))
+  if any(run['report'] for run in results['runs']):
+    tables.append(_critics(results))
   return '\n\n'.join(tables) + '\n'
 
 
@@ -56,6 +65,11 @@ def last(field: str) -> Callable[[dict], float]:
 def rate_under(condition: str) -> Callable[[dict], float]:
   """Final success rate under a condition, in percent."""
   return lambda run: 100 * run['conditions'][condition]['success_rate']
+
+
+def reported(name: str) -> Callable[[dict], float]:
+  """A number of the critic's report; not a number where it could not be had."""
+  return lambda run: np.nan if run['report'][name] is None else run['report'][name]
 
 
 def _rows(results: Results) -> list[tuple[str, str]]:
@@ -132,6 +146,24 @@ def _conditions(results: Results, conditions: list[str]) -> str:
     measures = [final, *map(rate_under, conditions)]
     cells = [_cell(comparison.mean(values(results, method, measure))) for measure in measures]
     lines.append(_line(shown, *cells))
+  return '\n'.join(lines)
+
+
+def _critics(results: Results) -> str:
+  lines = [
+    'Critics of the last iteration on episodes that they have not seen, mean of all tasks and '
+    'seeds: rank correlation (Spearman) of the score of a chunk that the policy executed with the '
+    'return that came of it, at all times and in the first quarter; and share of fragments whose '
+    'score falls before the last step.',
+    '',
+    _line('method', *CRITIC.values()),
+    _rule(1 + len(CRITIC)),
+  ]
+  for method in results['methods']:
+    runs = [run for run in results['runs'] if run['method'] == method]
+    if all(run['report'] for run in runs):
+      found = [comparison.mean(values(results, method, reported(name))) for name in CRITIC]
+      lines.append(_line(method, *(_cell(x, digits=2) for x in found)))
   return '\n'.join(lines)
 
 

@@ -23,7 +23,11 @@ from aloe_jax import comparison_plots
 from aloe_jax import comparison_tables
 from aloe_jax import files
 from aloe_jax import jobs
+from aloe_jax import plots
 from aloe_jax import progress
+from aloe_jax import report_plots
+from aloe_jax import report_traces
+from aloe_jax.agents import AGENTS
 
 TASKS = {  # name in the figures: experiment
   'pack_phone': 'experiments/pack_phone.py:sim',
@@ -45,6 +49,7 @@ class Suite:
     seeds: how many.
     methods: {name in tables and figures: what it changes}.
     conditions: flags of the evaluations that follow the ordinary ones.
+    report: whether critics are judged on episodes that they have not seen.
   """
 
   tasks: Sequence[str]
@@ -52,6 +57,7 @@ class Suite:
   seeds: int
   methods: Mapping[str, Overrides]
   conditions: Sequence[str] = ()
+  report: bool = False
 
 
 METHODS: dict[str, Overrides] = {
@@ -101,9 +107,9 @@ ABLATIONS: dict[str, Overrides] = {
   'take-overs go on': {'data.takeover': 'continue'},  # HIL-SERL's rule
 }
 SUITES = {
-  'methods': Suite(tuple(TASKS), 0, 5, METHODS, ('unseen', 'disturb')),
+  'methods': Suite(tuple(TASKS), 0, 5, METHODS, ('unseen', 'disturb'), report=True),
   'tuning': Suite(tuple(TASKS), 100, 1, TUNING),
-  'ablations': Suite(('fold_laundry',), 0, 3, ABLATIONS),
+  'ablations': Suite(('fold_laundry',), 0, 3, ABLATIONS, report=True),
 }
 # Of --quick: every stage and figure, too little training for the numbers to mean anything.
 QUICK = {
@@ -134,6 +140,8 @@ def main() -> None:
   text = comparison_tables.markdown(results)
   files.write_text(target / 'results.md', text)
   comparison_plots.draw(results, target)
+  if suite.report:
+    draw_traces(suite, workdir, target)
   progress.CONSOLE.print(text, soft_wrap=True, highlight=False)
   progress.CONSOLE.print(f'Results: {target}', soft_wrap=True)
 
@@ -182,7 +190,20 @@ def _job(
   given = tuple(f'--config.{field}={value}' for field, value in changes.items())
   commands = [('-m', 'aloe_jax.train', *where, *given)]
   commands += [('-m', 'aloe_jax.evaluate', *where, *given, f'--{c}') for c in suite.conditions]
+  if suite.report and AGENTS[str(changes.get('agent', 'aloe'))].critic:
+    commands.append(('-m', 'aloe_jax.report', *where, *given))
   return jobs.Job(_name(directory), directory, tuple(commands), needs)
+
+
+def draw_traces(suite: Suite, workdir: pathlib.Path, target: pathlib.Path) -> None:
+  """Q along a success and a failure of every task: the first seed's, of median length."""
+  for task in suite.tasks:
+    reported = _directory(workdir, task, suite.first_seed, comparison_tables.REFERENCE) / 'report'
+    for ending in ('success', 'failure'):
+      path = reported / f'{ending}.npz'
+      if path.exists():
+        drawing = report_plots.trajectory(report_traces.Trace.load(path), f'{task}: a {ending}')
+        plots.save(drawing, target / f'q_{ending}_{task}.png')
 
 
 def _directory(workdir: pathlib.Path, task: str, seed: int, method: str) -> pathlib.Path:
@@ -199,7 +220,7 @@ def collect(suite: Suite, workdir: pathlib.Path) -> dict:
 
   Returns:
     'runs': one entry a run, with 'task', 'seed', 'method', the evaluations of all iterations and
-    of the conditions, and how it was made.
+    of the conditions, the numbers of the critic's report or None, and how it was made.
   """
   runs = []
   for seed in range(suite.first_seed, suite.first_seed + suite.seeds):
@@ -216,11 +237,17 @@ def collect(suite: Suite, workdir: pathlib.Path) -> dict:
             'method': method,
             'iterations': json.loads((directory / 'evaluations.json').read_text()),
             'conditions': conditions,
+            'report': _report(directory),
             'changes': dict(suite.methods.get(method, {})),
             **json.loads((directory / 'job.json').read_text()),
           }
         )
   return {'methods': list(suite.methods), 'tasks': list(suite.tasks), 'runs': runs}
+
+
+def _report(directory: pathlib.Path) -> dict | None:
+  path = directory / 'report.json'
+  return json.loads(path.read_text()) if path.exists() else None
 
 
 def _evaluation(directory: pathlib.Path, condition: str) -> dict:

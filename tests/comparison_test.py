@@ -59,6 +59,10 @@ def evaluation(successes, episodes=100):
   }
 
 
+def report(number):
+  return dict.fromkeys(comparison_tables.CRITIC, number)
+
+
 @pytest.fixture
 def results():
   successes = {'warm_start': [20], 'DAgger': [20, 25, 30], 'ALOE': [20, 40, 60]}
@@ -69,6 +73,7 @@ def results():
       'method': method,
       'iterations': [evaluation(n + 2 * seed * (i > 0)) for i, n in enumerate(numbers)],
       'conditions': {'unseen': evaluation(numbers[-1] // 2)},
+      'report': report(0.5 + 0.1 * seed) if method == 'ALOE' else None,
     }
     for task in ('pack', 'fold')
     for seed in range(2)
@@ -78,7 +83,9 @@ def results():
 
 
 def test_tables_hold_means_intervals_and_differences(results):
-  final, iterations, speed, conditions = comparison_tables.markdown(results).split('\n\n| ')[1:]
+  final, iterations, speed, conditions, critics = comparison_tables.markdown(results).split(
+    '\n\n| '
+  )[1:]
   by_method = {line.split(' | ')[0].strip('| '): line for line in final.splitlines()}
   # Seeds 30 and 32, 60 and 62: half an interval of two seeds is 12.706 * 1.
   assert '| 31.0 (18.3 to 43.7) | 31.0 (18.3 to 43.7) |' in by_method['DAgger']
@@ -88,6 +95,8 @@ def test_tables_hold_means_intervals_and_differences(results):
   assert '| ALOE | 20.0 | 41.0 | 61.0 | +20.0 (+20.0 to +20.0) |' in iterations
   assert '| ALOE | 610 (' in speed
   assert '| 1000 (1000 to 1000) |' in speed
+  assert '| ALOE | 0.55 (0.40 to 0.70) |' in critics
+  assert 'DAgger' not in critics
   assert '| BC warm start | 20.0 (20.0 to 20.0) | 10.0 (10.0 to 10.0) |' in conditions
 
 
@@ -110,7 +119,10 @@ def test_the_plan_shares_warm_starts_among_methods_of_a_seed(tmp_path):
   warm_start = tmp_path / 'fold_laundry' / 'seed_2' / 'warm_start'
   assert f'--config.actor.checkpoint={warm_start}/checkpoints/0' in train
   assert '--config.agent=aloe' in train
+  *evaluations, judged = evaluations
   assert [command[-1] for command in evaluations] == ['--unseen', '--disturb']
+  assert judged[1] == 'aloe_jax.report'
+  assert all('aloe_jax.report' not in c for c in jobs['fold_laundry/seed_2/dagger'].commands)
   assert '--config.iterations=0' in jobs[job.needs[0]].commands[0]
 
 
@@ -129,9 +141,11 @@ def test_results_are_collected_from_what_runs_leave(tmp_path):
     for unseen in (0, 1):
       kept = f'run-1+unseen={unseen},disturb={1 - unseen},seed=1,episodes=2.json'
       write(directory / 'evaluations', kept, [evaluation(50 + unseen)])
+  write(tmp_path / 'fold_laundry' / 'seed_3' / 'a_b', 'report.json', report(0.5))
   first, second = paper.collect(suite, tmp_path)['runs']
   assert (first['method'], first['seed'], first['changes']) == ('warm_start', 3, {})
   assert (second['method'], second['changes']) == ('A, b', {'agent': 'bc'})
+  assert (first['report'], second['report']['spearman_own']) == (None, 0.5)
   assert second['iterations'][0]['success_rate'] == 0.01
   assert second['conditions']['unseen']['success_rate'] == 0.51
   assert second['conditions']['disturb']['success_rate'] == 0.5
