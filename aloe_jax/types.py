@@ -119,15 +119,6 @@ class CriticBatch:
 
 
 @flax.struct.dataclass
-class Outcome:
-  """What came of chunks, Eq. (7); the fields are those of `CriticBatch`, but over h steps."""
-
-  reward: Array
-  discount: Array
-  next_observation: Observation
-
-
-@flax.struct.dataclass
 class ActorBatch:
   """Chunks for the actor, Eqs. (15) and (16).
 
@@ -140,7 +131,6 @@ class ActorBatch:
     weight: [B] the weight w of Eq. (11) computed once per phase, or None to compute it
       inside the step.
     row: [B] int32, position in the global batch.
-    outcome: what came of each chunk, where it is to be judged; None in training.
   """
 
   observation: Observation
@@ -150,4 +140,3 @@ class ActorBatch:
   returns: Array
   weight: Array | None
   row: Array
-  outcome: Outcome | None = None

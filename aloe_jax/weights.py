@@ -55,7 +55,7 @@ def sweep(
     # The last batch is filled up with the last row, so that one program serves them all.
     chosen = rows[np.minimum(np.arange(start, start + batch_size), len(rows) - 1)]
     bank_action = None if bank is None else bank.action[chosen]
-    batch = replay.actor_batch(chosen, outcome=True)
+    batch = replay.actor_batch(chosen)
     advantage[chosen] = _advantage(learner, critic_params, batch, bank_action)
   return weigh(learner, replay, rows, advantage)
 

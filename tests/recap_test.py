@@ -1,4 +1,4 @@
-"""RECAP: the advantage, the threshold, the tags in batches, and an actor that heeds them."""
+"""RECAP: the threshold, the tags in batches, and an actor that heeds them."""
 
 import dataclasses
 
@@ -68,41 +68,6 @@ def test_demonstrations_are_held_against_the_policys_threshold_and_corrections_a
 def test_without_rollouts_the_threshold_is_that_of_all_chunks():
   found = recap.is_positive(np.float32([1, 2, 3, 4]), np.full(4, DEMO), settings(positive=0.5))
   np.testing.assert_array_equal(found, [False, False, True, True])
-
-
-# The advantage
-
-
-def values_of(learner, params, observation):
-  """V by the definition of its distribution."""
-  apply = jax.jit(learner.networks.critic.apply)
-  logits = np.asarray(apply(params, observation.features, observation.proprio), np.float64)
-  probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-  return probability @ np.linspace(-1, 0, logits.shape[1])
-
-
-def test_the_advantage_is_what_one_chunk_changed():
-  learner, buffer = tiny.make_learner('recap'), make_buffer()
-  params = tiny.make_state(learner).critic
-  rows = buffer.starts
-  found = weights.sweep(learner, params, buffer, rows, None, batch_size=4)
-  value = values_of(learner, params, buffer.observation(np.arange(len(buffer))))
-  # Steps are numbered through: ends are rows 6 (success), 11 (take-over), 14 (cut), 18 (failure).
-  end_of = np.repeat([6, 11, 14, 18], [7, 5, 3, 4])
-  reward = np.full(19, -1.0)
-  reward[6], reward[11], reward[18] = 0, -5, -5
-  scale = 1 / (1 / (1 - 0.9) + 5)
-  for row in rows:
-    total, state, discount = 0.0, row, 1.0
-    for _ in range(tiny.HORIZON):
-      if state == end_of[row] and end_of[row] == 14:
-        break  # a cut: its last state is the last one that is known
-      total, discount, state = total + discount * reward[state] * scale, discount * 0.9, state + 1
-      if state > end_of[row]:
-        discount = 0.0
-        break
-    after = discount * value[state] if discount else 0.0
-    assert found.advantage[row] == pytest.approx(total + after - value[row], abs=1e-5), row
 
 
 # Tags in batches
@@ -204,6 +169,7 @@ def test_an_actor_that_was_taught_two_modes_acts_in_the_one_that_is_tagged_as_po
   assert guided >= tagged
 
 
-def test_the_critic_is_that_of_awr():
-  assert AGENTS['recap'].critic_loss is AGENTS['awr'].critic_loss
-  assert not AGENTS['recap'].samples_policy
+def test_critic_and_advantage_are_those_of_awr():
+  ours, theirs = AGENTS['recap'], AGENTS['awr']
+  assert (ours.critic, ours.critic_loss) == (theirs.critic, theirs.critic_loss)
+  assert ours.advantage is theirs.advantage

@@ -227,7 +227,6 @@ class Replay:
     tag: np.ndarray | None = None,
     *,
     images: bool = False,
-    outcome: bool = False,
   ) -> types.ActorBatch:
     """The chunks [B, h, A] that start at some rows [B] of `starts`.
 
@@ -236,15 +235,10 @@ class Replay:
       weight: [N] weight of each row's chunk, or None.
       tag: [B] `types.Tag` that the prompts are given; None for none.
       images: give the pictures too.
-      outcome: give what came of each chunk too.
     """
     chunk = fragments_lib.chunk(
       self.fragments, rows, self.chunking.horizon, self._reward, self.chunking.discount
     )
-    came_of_it = None
-    if outcome:
-      after = self.observation(chunk.next_row)
-      came_of_it = types.Outcome(chunk.reward, chunk.discount, after)
     return types.ActorBatch(
       observation=self.observation(rows, tag, images=images),
       action=self._chunks(rows, chunk),
@@ -253,7 +247,6 @@ class Replay:
       returns=self._returns[rows],
       weight=None if weight is None else weight[rows],
       row=np.arange(len(rows), dtype=np.int32),
-      outcome=came_of_it,
     )
 
   def _sampled(
