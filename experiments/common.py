@@ -185,8 +185,8 @@ def paper() -> ml_collections.ConfigDict:
   )
   config.parallel = dict(mode='fsdp', fsdp=0)  # pmap, or fsdp over that many devices (0: all)
   config.evaluation = dict(episodes=100, seed=1_000_000)
-  # Updates per compiled call: an actor that reads images needs the memory of their pictures.
-  config.train = dict(critic_updates_per_call=100, actor_updates_per_call=1, wandb=False)
+  # Updates per compiled call, whose batches are in memory together, and those of the next two.
+  config.train = dict(critic_updates_per_call=10, actor_updates_per_call=1, wandb=False)
   return config
 
 
@@ -227,7 +227,7 @@ def _laptop(config: ml_collections.ConfigDict, sim_task: str, observation: str) 
     lr=1e-3,
   )
   config.evaluation.update(episodes=512)
-  config.train.update(actor_updates_per_call=100)
+  config.train.update(critic_updates_per_call=100, actor_updates_per_call=100)
 
 
 def _debug(config: ml_collections.ConfigDict) -> None:

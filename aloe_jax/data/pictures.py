@@ -1,7 +1,6 @@
 """Pictures of many steps at once, decoded by threads straight into the batch."""
 
 from concurrent import futures
-import math
 import os
 
 import numpy as np
@@ -10,6 +9,7 @@ import simplejpeg
 from aloe_jax import images
 from aloe_jax import types
 from aloe_jax.data import image_codec
+from aloe_jax.data import scratch
 from aloe_jax.data import steps as steps_lib
 
 
@@ -24,14 +24,14 @@ class Pictures:
   def __init__(self, steps: steps_lib.Steps, size: int):
     self._steps = steps
     self._size = size
-    self._unused: list[np.ndarray] = []
+    self._scratch = scratch.Scratch()
     self._workers = os.cpu_count() or 1
     self._pool = futures.ThreadPoolExecutor(self._workers)  # decoders release the lock
 
   def read(self, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """{camera: [B, size, size, 3] uint8} and {camera: [B] bool}; zeros where one is missing."""
     shape = (len(types.CAMERAS), len(rows), self._size, self._size, 3)
-    pictures = np.asarray(_Loan(self._unused, math.prod(shape))).reshape(shape)
+    pictures = self._scratch.empty(shape, np.uint8)
     present = np.empty(shape[:2], bool)
 
     jobs: list[tuple[steps_lib.Read | None, np.ndarray]] = []
@@ -47,23 +47,6 @@ class Pictures:
     list(self._pool.map(fill, range(self._workers)))
     by_camera = dict(zip(types.CAMERAS, pictures, strict=True))
     return by_camera, dict(zip(types.CAMERAS, present, strict=True))
-
-
-class _Loan:
-  """Memory that NumPy lends to an array and its views, given back when the last one is gone.
-
-  Fresh memory of this size comes from the system page by page, which can take a quarter of the
-  time of decoding.
-  """
-
-  def __init__(self, unused: list[np.ndarray], size: int):
-    memory = unused.pop() if unused else np.empty(size, np.uint8)
-    self._memory = memory if memory.size == size else np.empty(size, np.uint8)
-    self._unused = unused
-    self.__array_interface__ = self._memory.__array_interface__
-
-  def __del__(self):
-    self._unused.append(self._memory)
 
 
 def _decode_into(out: np.ndarray, frame: bytes | np.ndarray | None) -> None:

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from aloe_jax import types
+from aloe_jax.data import scratch
 
 Read = Callable[[], bytes | np.ndarray]  # an encoded picture, or uint8 [H, W, 3]
 
@@ -65,6 +66,7 @@ class Steps:
   ):
     self._recordings = list(recordings)
     self._features = [r.features for r in recordings] if features is None else list(features)
+    self._scratch = scratch.Scratch()
     self._offsets = np.cumsum([0] + [len(recording) for recording in recordings])
     self.source = np.concatenate([recording.source for recording in recordings])
     self.end_reason = np.concatenate([recording.end_reason for recording in recordings])
@@ -105,8 +107,10 @@ class Steps:
     return self._gathered([recording.action for recording in self._recordings], rows)
 
   def features(self, rows: np.ndarray) -> np.ndarray:
-    """[..., V, F] of rows [...]."""
-    return self._gathered(self._features, rows)
+    """[..., V, F] of rows [...], the largest part of a critic's batch."""
+    arrays = [features for features in self._features if features is not None]
+    out = self._scratch.empty((*rows.shape, *arrays[0].shape[1:]), arrays[0].dtype)
+    return self._gathered(arrays, rows, out)
 
   def images(self, camera: str, rows: np.ndarray) -> list[Read | None]:
     """What reads the picture of each row [B], in any thread, or None where one is missing."""
@@ -127,10 +131,12 @@ class Steps:
       here = recording == number
       yield number, here, rows[here] - self._offsets[number]
 
-  def _gathered(self, arrays, rows: np.ndarray) -> np.ndarray:
+  def _gathered(self, arrays, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     if len(arrays) == 1:
-      return arrays[0][rows]  # at once: it takes a tenth of the time of a copy of a copy
-    gathered = np.empty((*rows.shape, *arrays[0].shape[1:]), arrays[0].dtype)
+      # At once: it takes a tenth of the time of a copy of a copy, which 'raise' would make too.
+      return np.take(arrays[0], rows, axis=0, out=out, mode='clip')
+    if out is None:
+      out = np.empty((*rows.shape, *arrays[0].shape[1:]), arrays[0].dtype)
     for recording, here, own in self._parts(rows):
-      gathered[here] = arrays[recording][own]
-    return gathered
+      out[here] = arrays[recording][own]
+    return out
