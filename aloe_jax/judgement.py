@@ -105,7 +105,7 @@ def judge(
   if actions is None:
 
     def judge_states(index):
-      batch = replay.actor_batch(rows[index], outcome=True)
+      batch = replay.actor_batch(rows[index])
       return batch.returns, *_judge_states(learner, critic_params, batch)
 
     returns, v, advantage = _sweep(judge_states, len(rows), batch_size, progress)

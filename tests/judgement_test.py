@@ -122,7 +122,7 @@ def test_a_critic_of_states_scores_states(name):
   learner, buffer = tiny.make_learner(name), make_buffer()
   rows = judgement.planned(buffer, execute=2)
   params, found = judge(learner, buffer, rows, None)
-  batch = buffer.actor_batch(rows, outcome=True)
+  batch = buffer.actor_batch(rows)
   critic, settings = learner.networks.critic, learner.settings
   value = np.asarray(awr.state_value(critic, params, batch.observation, settings)) / SCALE
   np.testing.assert_allclose(found.score, value, rtol=1e-4)

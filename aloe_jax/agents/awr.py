@@ -19,6 +19,14 @@ def _support(settings: agent.Settings) -> jax.Array:
   return losses.categorical_support(settings.value_min, settings.value_max, settings.value_bins)
 
 
+def state_value(
+  critic, params, observation: types.Observation, settings: agent.Settings
+) -> jax.Array:
+  """V(s), [B], in scaled rewards."""
+  logits = _logits(critic, params, observation, settings)
+  return losses.categorical_value(logits, _support(settings))
+
+
 def critic_loss(
   params,
   target_params,
@@ -46,8 +54,7 @@ def advantage(
 ) -> jax.Array:
   """Monte-Carlo return minus V(s_t), [B]: one number for all chunks of equal outcome."""
   del bank_action
-  logits = _logits(critic, params, batch.observation, settings)
-  return losses.advantage(batch.returns, losses.categorical_value(logits, _support(settings)))
+  return losses.advantage(batch.returns, state_value(critic, params, batch.observation, settings))
 
 
 AGENT = agent.Agent('awr', 'state', critic_loss, advantage, aloe.imitates)
