@@ -56,7 +56,13 @@ def _decode_into(out: np.ndarray, frame: bytes | np.ndarray | None) -> None:
     out[:] = 0
   elif isinstance(frame, np.ndarray):
     out[:] = images.resize_with_pad(frame, size)
-  elif image_codec.frame_format(frame) == ('jpeg', size, size):
-    simplejpeg.decode_jpeg(frame, buffer=out)
-  else:
+  elif not _fits(out, frame):
     out[:] = images.resize_with_pad(image_codec.decode(frame), size)
+
+
+def _fits(out: np.ndarray, frame: bytes) -> bool:
+  """Decodes a JPEG of the square's size into it; of anything else tells that it is another."""
+  try:
+    return simplejpeg.decode_jpeg(frame, buffer=out).shape == out.shape
+  except ValueError:  # larger than the square, or no JPEG
+    return False
