@@ -54,12 +54,14 @@ def main() -> None:
         progress=lambda finished, total, steps, advance=advance: advance(finished, steps=steps),
       )
   conditions = {'unseen': UNSEEN.value, 'disturb': DISTURB.value, 'seed': seed}
+  if config.agent == 'recap':
+    conditions['guidance'] = config.recap.guidance
   progress.CONSOLE.print(_table(found, conditions))
   # All that the numbers depend on is in the name, so that nothing else is ever replaced.
   runs = [f'{path.absolute().parents[1].name}-{path.name}' for path in paths]
   name = ','.join(
     ['+'.join(runs)]
-    + [f'{condition}={int(value)}' for condition, value in conditions.items()]
+    + [f'{condition}={float(value):.10g}' for condition, value in conditions.items()]
     + [f'episodes={config.evaluation.episodes}']
   )
   kept = workdir / 'evaluations' / f'{name}.json'
