@@ -6,6 +6,7 @@ python -m aloe_jax.export --config=experiments/laundry.py --workdir=runs/laundry
 import pathlib
 
 from absl import flags
+from absl import logging
 import jax
 
 from aloe_jax import checkpoints
@@ -13,6 +14,7 @@ from aloe_jax import config as config_lib
 from aloe_jax import experiment as experiment_lib
 from aloe_jax import normalize
 from aloe_jax import progress
+from aloe_jax import start as start_lib
 from aloe_jax.pretrained import openpi
 
 CHECKPOINT = flags.DEFINE_string(
@@ -44,6 +46,12 @@ def main() -> None:
       stats = normalize.from_json(meta, str(path))
     target = pathlib.Path(TO.value)
     openpi.export(target, params, stats=stats, asset=ASSET.value)
+  if start_lib.tagged(start_lib.find(str(path))):
+    logging.warning(
+      '%s was taught tags, which openpi does not give: there it acts without "Advantage: '
+      'positive", as the mixture of all that it has seen.',
+      path,
+    )
   count = sum(leaf.size for leaf in jax.tree.leaves(params))
   progress.CONSOLE.print(
     f'{path}: {count:,} parameters to {target}/params, statistics of {", ".join(stats) or "none"} '

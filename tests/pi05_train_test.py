@@ -254,6 +254,19 @@ def test_an_export_overwrites_nothing(finished, exported):
   command_line.assert_refused(result, f'{exported} exists; give a directory that does not.')
 
 
+def test_whoever_exports_an_actor_that_was_taught_tags_is_told_that_openpi_gives_none(
+  finished, tmp_path
+):
+  shutil.copytree(finished / 'checkpoints' / '2', tmp_path / 'checkpoints' / '2')
+  meta = tmp_path / 'checkpoints' / '2' / 'meta' / 'metadata'
+  meta.write_text(json.dumps(json.loads(meta.read_text()) | {'tagged': True}))
+  status, _, errors = command_line.run(
+    'export', *robot.make_flags(), f'--workdir={tmp_path}', f'--to={tmp_path / "exported"}'
+  )
+  assert status == 0
+  assert 'checkpoints/2 was taught tags, which openpi does not give' in errors
+
+
 def test_only_a_pi05_can_be_exported(finished, tmp_path):
   result = command_line.run(
     'export',
