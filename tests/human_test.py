@@ -79,16 +79,15 @@ class SkillTest(parameterized.TestCase):
     success = succeeded(state)
     self.assertBetween(success.mean(), 0.15, 0.6)
     safe = np.asarray(operator.tilt) > 0
-    share = tasks.TASKS[name].safe_share
-    np.testing.assert_allclose(safe.mean(), share, atol=0.08)
+    np.testing.assert_allclose(safe.mean(), 0.4, atol=0.08)
     # Kept demonstrations hold both kinds of grasp; the failures held more careless ones.
-    self.assertBetween(safe[success].mean(), share + 0.02, 0.60)
-    self.assertLess(safe[~success].mean(), share - 0.02)
+    self.assertBetween(safe[success].mean(), 0.42, 0.60)
+    self.assertLess(safe[~success].mean(), 0.38)
     drops = np.asarray(state.failure)[~success] == world.Failure.DROP
     self.assertGreater(drops.mean(), 0.7)
     # An operator watching them is alarmed before some failures, seldom otherwise.
     self.assertBetween(danger[~success].any(axis=1).mean(), 0.05, 0.6)
-    self.assertLess(danger[success].any(axis=1).mean(), 0.25)
+    self.assertLess(danger[success].any(axis=1).mean(), 0.2)
 
   @parameterized.parameters(*tasks.TASKS)
   def test_an_item_grasped_carelessly_drops_in_a_quarter_to_four_tenths_of_its_carries(self, name):

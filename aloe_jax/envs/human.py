@@ -19,6 +19,7 @@ from aloe_jax.envs import tabletop
 from aloe_jax.envs import world
 
 CAREFUL_SHARE = 0.8
+SAFE_SHARE = 0.4  # of items grasped at the safe tilt
 SPEED = (1.0, 0.6)  # hasty, careful: largest command
 AIM = (0.40, 0.12)  # hasty, careful: standard deviation of the aim, in tolerances
 TILT = (-0.4, 0.6)  # careless, safe
@@ -63,7 +64,7 @@ def init(
   key_style, key_aim, key_mode, key_tilt = jax.random.split(key, 4)
   count = len(sim.task.items)
   careful = jax.random.bernoulli(key_style, CAREFUL_SHARE if style == 'mixture' else 1.0)
-  safe = jax.random.bernoulli(key_mode, sim.task.safe_share if mode == 'mixture' else 1.0, (count,))
+  safe = jax.random.bernoulli(key_mode, SAFE_SHARE if mode == 'mixture' else 1.0, (count,))
   tilt = jnp.where(safe, TILT[1], TILT[0])
   return HumanState(
     speed=jnp.where(careful, SPEED[1], SPEED[0]),

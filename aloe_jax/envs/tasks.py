@@ -53,7 +53,6 @@ class Task:
     items: what has to be placed; success is all of them placed.
     target_spread: largest random shift (x, y, yaw) of all targets together.
     scenery: what stands on the table: 'box', 'belt' or 'shirt'.
-    safe_share: of the items that people grasp at the tilt from which nothing slips.
   """
 
   name: str
@@ -62,7 +61,6 @@ class Task:
   items: tuple[Item, ...]
   target_spread: tuple[float, float, float]
   scenery: str
-  safe_share: float
 
 
 def _pack_phone() -> Task:
@@ -74,7 +72,7 @@ def _pack_phone() -> Task:
     target=(0.0, 0.12, 0.0),
     grasp_tolerance=(0.048, 0.56),
     place_tolerance=(0.026, 0.24),
-    slip=0.040,
+    slip=0.036,
     half_size=(0.045, 0.085),
     narrow=True,
   )
@@ -86,7 +84,7 @@ def _pack_phone() -> Task:
     target=(0.0, 0.12, 0.0),
     grasp_tolerance=(0.048, 0.64),
     place_tolerance=(0.035, 0.32),
-    slip=0.040,
+    slip=0.036,
     half_size=(0.065, 0.105),
     after=(0,),
   )
@@ -97,7 +95,6 @@ def _pack_phone() -> Task:
     items=(phone, lid),
     target_spread=(0.05, 0.06, 0.4),
     scenery='box',
-    safe_share=0.15,
   )
 
 
@@ -111,7 +108,7 @@ def _sort_products() -> Task:
       target=(belt_x, 0.40, 0.0),
       grasp_tolerance=(0.035, 0.56),
       place_tolerance=(0.12, ANY_YAW),
-      slip=0.030,
+      slip=0.022,
       half_size=(0.030, 0.050),
     )
 
@@ -127,7 +124,6 @@ def _sort_products() -> Task:
     ),
     target_spread=(0.03, 0.03, 0.0),
     scenery='belt',
-    safe_share=0.3,
   )
 
 
@@ -161,7 +157,6 @@ def _fold_laundry() -> Task:
     items=tuple(items),
     target_spread=(0.03, 0.03, 0.0),
     scenery='shirt',
-    safe_share=0.4,
   )
 
 
