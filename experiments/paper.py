@@ -151,11 +151,18 @@ def _parser() -> argparse.ArgumentParser:
   parser.add_argument('--workdir', type=pathlib.Path, required=True)
   parser.add_argument('--suite', choices=SUITES, default='methods')
   parser.add_argument('--quick', action='store_true', help='every stage in minutes, no result')
-  parser.add_argument('--seeds', type=int, help='how many, instead of those of the suite')
+  parser.add_argument('--seeds', type=_count, help='how many, instead of those of the suite')
   parser.add_argument(
-    '--workers', type=int, default=max(1, os.cpu_count() or 1), help='runs at a time'
+    '--workers', type=_count, default=max(1, os.cpu_count() or 1), help='runs at a time'
   )
   return parser
+
+
+def _count(text: str) -> int:
+  """A number of an option that has to be 1 or more."""
+  if not text.isdecimal() or int(text) < 1:
+    raise argparse.ArgumentTypeError(f'found {text!r}, expected a whole number of 1 or more.')
+  return int(text)
 
 
 def plan(suite: Suite, workdir: pathlib.Path, common: Overrides) -> list[jobs.Job]:

@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import sys
+from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -149,3 +151,14 @@ def test_results_are_collected_from_what_runs_leave(tmp_path):
   assert second['iterations'][0]['success_rate'] == 0.01
   assert second['conditions']['unseen']['success_rate'] == 0.51
   assert second['conditions']['disturb']['success_rate'] == 0.5
+
+
+@pytest.mark.parametrize('option', ['--seeds=-1', '--seeds=0', '--workers=0', '--workers=two'])
+def test_counts_that_are_none_are_refused_before_anything_runs(option, tmp_path, capsys):
+  workdir = tmp_path / 'paper'
+  arguments = ['paper', f'--workdir={workdir}', option]
+  with mock.patch.object(sys, 'argv', arguments), pytest.raises(SystemExit):
+    paper.main()
+  name, _, value = option.partition('=')
+  assert f"argument {name}: found '{value}', expected a whole number" in capsys.readouterr().err
+  assert not workdir.exists()
