@@ -16,6 +16,7 @@ from aloe_jax.envs import tasks
 from aloe_jax.envs import world
 
 EPISODES = 512
+PHONE = 2  # of pack_phone's items
 
 
 def simulator(name):
@@ -59,7 +60,7 @@ def succeeded(state):
 
 class SkillTest(parameterized.TestCase):
   @parameterized.parameters(
-    ('pack_phone', 55, 75), ('sort_products', 80, 105), ('fold_laundry', 105, 130)
+    ('pack_phone', 150, 180), ('sort_products', 130, 155), ('fold_laundry', 105, 130)
   )
   def test_careful_and_safe_nearly_always_succeeds_without_alarm(self, name, shortest, longest):
     sim = simulator(name)
@@ -86,17 +87,17 @@ class SkillTest(parameterized.TestCase):
     drops = np.asarray(state.failure)[~success] == world.Failure.DROP
     self.assertGreater(drops.mean(), 0.7)
     # An operator watching them is alarmed before some failures, seldom otherwise.
-    self.assertBetween(danger[~success].any(axis=1).mean(), 0.05, 0.6)
+    self.assertBetween(danger[~success].any(axis=1).mean(), 0.05, 0.65)
     self.assertLess(danger[success].any(axis=1).mean(), 0.2)
 
   @parameterized.parameters(*tasks.TASKS)
-  def test_an_item_grasped_carelessly_drops_in_a_quarter_to_four_tenths_of_its_carries(self, name):
+  def test_an_item_grasped_carelessly_drops_in_a_quarter_to_half_of_its_carries(self, name):
     sim = simulator(name)
     first, operator = draw(sim, jax.random.key(4), 'careful', 'good')
     operator = dataclasses.replace(operator, tilt=jnp.full_like(operator.tilt, human.TILT[0]))
     state, _, _ = play(sim, first, operator, jax.random.key(5))
     drops = np.sum(state.failure == world.Failure.DROP)
-    self.assertBetween(float(drops / (drops + np.sum(state.placed))), 0.15, 0.45)
+    self.assertBetween(float(drops / (drops + np.sum(state.placed))), 0.15, 0.5)
 
   def test_unknown_styles_are_refused(self):
     with self.assertRaisesRegex(ValueError, "'careful'"):
@@ -156,11 +157,13 @@ class DangerTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
     state = simulator('pack_phone').reset(jax.random.key(0))
-    self.state = dataclasses.replace(state, tolerance_scale=jnp.float32(1.0))
+    self.state = dataclasses.replace(
+      state, tolerance_scale=jnp.float32(1.0), placed=jnp.arange(5) < PHONE
+    )
     self.close = jnp.zeros((2, 7)).at[:, 6].set(-1.0)
 
   def at_phone(self, shift, height, gripper):
-    x, y, yaw = self.state.item[0]
+    x, y, yaw = self.state.item[PHONE]
     return dataclasses.replace(
       self.state,
       position=self.state.position.at[1].set(jnp.stack([x + shift, y, jnp.float32(height)])),
@@ -200,13 +203,13 @@ class DangerTest(absltest.TestCase):
       self.assertEqual(bool(human.danger(state)), expected)
 
   def carrying(self, shift, height):
-    x, y, yaw = self.state.target[0]
+    x, y, yaw = self.state.target[PHONE]
     return dataclasses.replace(
       self.state,
       position=self.state.position.at[1].set(jnp.stack([x + shift, y, jnp.float32(height)])),
       yaw=self.state.yaw.at[1].set(yaw),
       gripper=self.state.gripper.at[1].set(0.3),
-      held=jnp.int32([-1, 0]),
+      held=jnp.int32([-1, PHONE]),
       grasp_tilt=jnp.float32([0.0, 0.6]),
     )
 

@@ -65,7 +65,7 @@ class HeadTest(parameterized.TestCase):
     for height in (0.02, 0.28):
       state = fresh('sort_products')
       state = dataclasses.replace(
-        state, position=state.position.at[:, 2].set(height), hue=jnp.full(4, 0.33)
+        state, position=state.position.at[:, 2].set(height), hue=jnp.full(6, 0.33)
       )
       palm = 255 * np.float32(scene.ARM[arm])
       distance = np.abs(pictures(state)['head'] - palm).max(-1)
@@ -75,7 +75,7 @@ class HeadTest(parameterized.TestCase):
 
   def test_the_phones_box_turns_with_its_target(self):
     state = fresh('pack_phone')
-    state = dataclasses.replace(state, target=jnp.zeros((2, 3)))
+    state = dataclasses.replace(state, target=jnp.zeros((5, 3)))
     turned = dataclasses.replace(state, target=state.target.at[:, 2].set(0.8))
     corner = project(render.head_camera(), [0.064, 0.104, scene.BOX_HEIGHT])
     beside = project(render.head_camera(), [0.25, 0.0, 0.0])
@@ -104,7 +104,7 @@ class WristTest(parameterized.TestCase):
       tilt=state.tilt.at[0].set(tilt),
       gripper=state.gripper.at[0].set(gripper),
       item=state.item.at[0].set(jnp.float32([-0.3 + shift[0], 0.05 + shift[1], 0.0])),
-      hue=jnp.full(4, 0.33),
+      hue=jnp.full(6, 0.33),
     )
 
   def where_item(self, state):

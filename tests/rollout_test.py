@@ -19,7 +19,7 @@ from aloe_jax.envs import tasks
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 
 NONE, SUCCESS, FAILURE, TIMEOUT, TAKEOVER, _ = types.EndReason
-ENVIRONMENTS, LIMIT = 9, 120
+ENVIRONMENTS, LIMIT = 9, 280
 STILL, FAILS, ALARMS = range(3)  # what the policy of each third of the environments does
 
 

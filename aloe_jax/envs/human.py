@@ -30,7 +30,7 @@ HOVER = 0.14  # height above the table for going from place to place
 TOUCH = 0.02  # height for grasping and releasing
 GAIN = 0.6  # share of the remaining way commanded per step
 ALIGNED = 0.35  # in tolerances: comes all the way down once the error is below it
-DROP_ALARM = 0.032  # drop probability per step at which an operator reaches for the controls
+DROP_ALARM = 0.036  # drop probability per step at which an operator reaches for the controls
 
 
 @flax.struct.dataclass

@@ -216,7 +216,8 @@ def _item(
   center, yaw = state.item[index, :2], state.item[index, 2]
   half, paint = _half_size(state, index), color(state.hue[index])
   visible = alpha.astype(jnp.float32)
-  inlay = jnp.where(index == 0, 0.25, 1.25) if state.task.scenery == 'box' else 1.3
+  screen = jnp.asarray([item.narrow for item in state.task.items])[index]
+  inlay = jnp.where(screen, 0.25, 1.3)
   top = height + THICKNESS[state.task.scenery]
   return [
     _box(center, yaw, half, height, 0.5 * paint, alpha=visible),
