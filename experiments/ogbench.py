@@ -3,6 +3,10 @@
 One cube is brought to its target: on the table, or, where there are two, half of the time on top
 of the other. A failure is a cube that is dropped or lost, or no time left. What is OGBench's and
 what was added is said in `aloe_jax/envs/ogbench_cube.py`. Needs pip install -e '.[sim]'.
+
+All methods on both tasks, as `experiments/paper.py` compares them in the embedded simulator:
+
+  python -m experiments.ogbench --workdir=runs/ogbench
 """
 
 from experiments import common
@@ -39,3 +43,9 @@ def get_config(variant: str = 'cube_single'):
     config.sim.update(rollouts=96, attempts=32)
     config.evaluation.update(episodes=128)
   return config
+
+
+if __name__ == '__main__':
+  from experiments import paper  # not above: what reads a config needs no comparison
+
+  paper.main('ogbench')

@@ -29,10 +29,15 @@ from aloe_jax import report_plots
 from aloe_jax import report_traces
 from aloe_jax.agents import AGENTS
 
-TASKS = {  # name in the figures: experiment
+LAUNDRY = {'fold_laundry': 'experiments/laundry.py:sim'}
+TASKS = {
   'pack_phone': 'experiments/pack_phone.py:sim',
   'sort_products': 'experiments/sort_products.py:sim',
-  'fold_laundry': 'experiments/laundry.py:sim',
+  **LAUNDRY,
+}
+OGBENCH = {
+  'cube_single': 'experiments/ogbench.py:cube_single',
+  'cube_double': 'experiments/ogbench.py:cube_double',
 }
 WARM_START = 'warm_start'
 
@@ -44,7 +49,7 @@ class Suite:
   """A comparison.
 
   Attributes:
-    tasks: keys of `TASKS`.
+    tasks: {name in the figures: experiment}.
     first_seed: of the warm starts and all that follows.
     seeds: how many.
     methods: {name in tables and figures: what it changes}.
@@ -52,7 +57,7 @@ class Suite:
     report: whether critics are judged on episodes that they have not seen.
   """
 
-  tasks: Sequence[str]
+  tasks: Mapping[str, str]
   first_seed: int
   seeds: int
   methods: Mapping[str, Overrides]
@@ -107,9 +112,10 @@ ABLATIONS: dict[str, Overrides] = {
   'take-overs go on': {'data.takeover': 'continue'},  # HIL-SERL's rule
 }
 SUITES = {
-  'methods': Suite(tuple(TASKS), 0, 5, METHODS, ('unseen', 'disturb'), report=True),
-  'tuning': Suite(tuple(TASKS), 100, 1, TUNING),
-  'ablations': Suite(('fold_laundry',), 0, 3, ABLATIONS, report=True),
+  'methods': Suite(TASKS, 0, 5, METHODS, ('unseen', 'disturb'), report=True),
+  'tuning': Suite(TASKS, 100, 1, TUNING),
+  'ablations': Suite(LAUNDRY, 0, 3, ABLATIONS, report=True),
+  'ogbench': Suite(OGBENCH, 0, 3, METHODS),
 }
 # Of --quick: every stage and figure, too little training for the numbers to mean anything.
 QUICK = {
@@ -122,9 +128,9 @@ QUICK = {
 }
 
 
-def main() -> None:
-  """Runs a suite, then writes its results."""
-  arguments = _parser().parse_args()
+def main(suite_name: str = 'methods') -> None:
+  """Runs a suite, by default the one named, then writes its results."""
+  arguments = _parser(suite_name).parse_args()
   suite = SUITES[arguments.suite]
   seeds = arguments.seeds or (2 if arguments.quick else suite.seeds)
   suite = dataclasses.replace(suite, seeds=seeds)
@@ -146,10 +152,10 @@ def main() -> None:
   progress.CONSOLE.print(f'Results: {target}', soft_wrap=True)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(suite_name: str) -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(prog='python -m experiments.paper', description=__doc__)
   parser.add_argument('--workdir', type=pathlib.Path, required=True)
-  parser.add_argument('--suite', choices=SUITES, default='methods')
+  parser.add_argument('--suite', choices=SUITES, default=suite_name)
   parser.add_argument('--quick', action='store_true', help='every stage in minutes, no result')
   parser.add_argument('--seeds', type=_count, help='how many, instead of those of the suite')
   parser.add_argument(
@@ -193,7 +199,7 @@ def _job(
   changes: Overrides,
   needs: tuple[str, ...] = (),
 ) -> jobs.Job:
-  where = (f'--config={TASKS[task]}', f'--workdir={directory}')
+  where = (f'--config={suite.tasks[task]}', f'--workdir={directory}')
   given = tuple(f'--config.{field}={value}' for field, value in changes.items())
   commands = [('-m', 'aloe_jax.train', *where, *given)]
   commands += [('-m', 'aloe_jax.evaluate', *where, *given, f'--{c}') for c in suite.conditions]

@@ -1,10 +1,12 @@
 """Comparisons of methods: intervals by hand and by SciPy, and all that is made of them."""
 
+import importlib
 import json
 import pathlib
 import sys
 from unittest import mock
 
+import ml_collections
 import numpy as np
 from PIL import Image
 import pytest
@@ -128,6 +130,29 @@ def test_the_plan_shares_warm_starts_among_methods_of_a_seed(tmp_path):
   assert '--config.iterations=0' in jobs[job.needs[0]].commands[0]
 
 
+@pytest.mark.parametrize('name', paper.SUITES)
+def test_every_run_of_every_suite_sets_fields_that_its_experiment_has(name, tmp_path):
+  for job in paper.plan(paper.SUITES[name], tmp_path, paper.QUICK):
+    _, _, experiment, *flags = job.commands[0]
+    module, _, variant = experiment.removeprefix('--config=').partition('.py:')
+    config = importlib.import_module(module.replace('/', '.')).get_config(variant)
+    fields = {
+      flag.partition('=')[0].removeprefix('--config.')
+      for flag in flags
+      if '.' in flag.partition('=')[0]
+    }
+    assert fields <= set(_leaves(config)), job.name
+    assert 'seed' in fields
+
+
+def _leaves(config, prefix=''):
+  for key, value in config.items():
+    if isinstance(value, ml_collections.ConfigDict):
+      yield from _leaves(value, f'{prefix}{key}.')
+    else:
+      yield prefix + key
+
+
 def write(directory: pathlib.Path, name, content):
   path = directory / name
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +160,7 @@ def write(directory: pathlib.Path, name, content):
 
 
 def test_results_are_collected_from_what_runs_leave(tmp_path):
-  suite = paper.Suite(('fold_laundry',), 3, 1, {'A, b': {'agent': 'bc'}}, ('unseen', 'disturb'))
+  suite = paper.Suite(paper.LAUNDRY, 3, 1, {'A, b': {'agent': 'bc'}}, ('unseen', 'disturb'))
   for number, method in enumerate(('warm_start', 'a_b')):
     directory = tmp_path / 'fold_laundry' / 'seed_3' / method
     write(directory, 'evaluations.json', [evaluation(number)])
