@@ -40,7 +40,7 @@ class Collector:
     """
     config = self._experiment.config
     wanted, attempts = config.task.demonstrations, config.sim.attempts
-    demonstrating = self._experiment.simulation(self._observe, human='demonstrating')
+    demonstrating = self._experiment.world.simulation(self._observe, human='demonstrating')
     rounds: list[tuple[simulation.Trajectories, np.ndarray]] = []
     lengths = np.zeros(0, int)  # of the demonstrations kept so far
     with progress.bar('Demonstrations', wanted, 'successes') as advance:
@@ -78,7 +78,7 @@ class Collector:
       Every episode, and the share of each end reason among the policy's own fragments.
     """
     episodes = episodes or self._experiment.config.sim.rollouts
-    watched = self._experiment.simulation(self._observe, human='watching')
+    watched = self._experiment.world.simulation(self._observe, human='watching')
     with progress.bar(f'Collect {iteration}', episodes, 'episodes') as advance:
       trajectories = watched.run(
         policy,
@@ -100,7 +100,7 @@ class Collector:
         trajectories,
         prompt=self._experiment.prompt,
         keep=keep,
-        render=self._experiment.render,
+        render=self._experiment.world.render,
         metadata={'task': self._experiment.config.sim.task, 'iteration': iteration},
         progress=advance,
       )

@@ -43,7 +43,7 @@ def main() -> None:
   found = {}
   for path, (policy, observe) in contestants.items():
     with config_lib.user_errors():
-      setup = experiment.simulation(observe, unseen=UNSEEN.value, disturb=DISTURB.value)
+      setup = experiment.world.simulation(observe, unseen=UNSEEN.value, disturb=DISTURB.value)
     with progress.bar(f'Evaluate {path}', config.evaluation.episodes, 'episodes') as advance:
       found[path] = evaluation.evaluate(
         setup,
@@ -82,7 +82,7 @@ def _policy(
 ) -> tuple[policy_lib.Policy, simulation.Observe]:
   """The policy of a checkpoint, and what it sees of a simulator's state."""
   found = restored.restore(experiment, path)
-  return found.policy, experiment.observe(found.encoder)
+  return found.policy, experiment.world.observe(found.encoder)
 
 
 def _table(found: dict[pathlib.Path, evaluation.Evaluation], conditions: dict) -> rich.table.Table:

@@ -2,43 +2,27 @@
 
 from collections.abc import Callable
 import functools
-import json
-import re
 from typing import Any
 
-from flax import linen as nn
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
 from aloe_jax import best_of
-from aloe_jax import images as images_lib
 from aloe_jax import inputs as inputs_lib
 from aloe_jax import learner as learner_lib
+from aloe_jax import networks
 from aloe_jax import normalize
 from aloe_jax import optimizer
 from aloe_jax import policy as policy_lib
-from aloe_jax import rollout
 from aloe_jax import sharding
-from aloe_jax import simulation
 from aloe_jax import tokenizer as tokenizer_lib
 from aloe_jax import types
+from aloe_jax import worlds
 from aloe_jax.agents import AGENTS
 from aloe_jax.agents import agent as agent_lib
 from aloe_jax.data import replay
-from aloe_jax.envs import gymnasium_rollout
-from aloe_jax.envs import gymnasium_world
-from aloe_jax.envs import observation
-from aloe_jax.envs import render
-from aloe_jax.envs import tabletop
-from aloe_jax.envs import tasks
-from aloe_jax.models import critic
 from aloe_jax.models import encoder as encoder_lib
-from aloe_jax.models import pi05
-from aloe_jax.models import siglip
-from aloe_jax.models import small
-from aloe_jax.pretrained import big_vision
 from aloe_jax.train_state import TrainState
 
 NORMALIZERS: dict[str, Callable[..., normalize.Normalizer]] = {
@@ -58,20 +42,10 @@ class Experiment:
     self.config = config
     self.agent = AGENTS[config.agent]
     self.layout = sharding.make_layout(config.parallel.mode, config.parallel.fsdp or None)
-    self.world = _make_world(config)
-    self.actor = _make_actor(config)
-    self.critic = _make_critic(self.agent, config)
-    self.encoder = self._make_encoder()
-
-  @property
-  def task(self) -> tasks.Task:
-    """The simulated task."""
-    return tasks.TASKS[self.config.sim.task]
-
-  @property
-  def dataset_name(self) -> str:
-    """What the simulator's episodes are called on disk, an identifier."""
-    return re.sub(r'\W+', '_', self.config.sim.task)
+    self.actor = networks.make_actor(config)
+    self.critic = networks.make_critic(self.agent, config)
+    self.encoder = networks.make_encoder(config)
+    self.world = worlds.make(config, self.encoder, self.reads_images)
 
   @property
   def prompt(self) -> str:
@@ -81,12 +55,7 @@ class Experiment:
   @property
   def reads_images(self) -> bool:
     """Whether the actor reads pictures, and not only features made of them."""
-    return isinstance(self.actor, pi05.Pi05)
-
-  @property
-  def critic_horizon(self) -> int:
-    """Steps that the critic's backup spans."""
-    return self.config.critic.horizon or self.config.task.chunk
+    return networks.reads_images(self.config)
 
   @functools.cached_property
   def tokenizer(self) -> tokenizer_lib.PromptTokenizer:
@@ -149,83 +118,9 @@ class Experiment:
     inputs.check_prompts([self.prompt])
     return inputs
 
-  @functools.cached_property
-  def render(self):
-    """Draws one simulator state: {camera: [H, W, 3] uint8}; None where nothing is drawn."""
-    if self.world is not None:
-      return None
-    size = self.config.sim.image_size
-    return lambda state: render.render(state, size)
-
-  def observe(self, encoder_params: Any) -> simulation.Observe:
-    """What a policy sees of one simulator state.
-
-    Args:
-      encoder_params: of the frozen encoder, where its features are what the actor reads.
-    """
-    if self.world is not None:
-      return self.world.spaces.sight
-    if self.reads_images:
-
-      def see(state):
-        size = self.config.actor.image_size
-        drawn = {
-          camera: images_lib.resize_with_pad_on_device(picture, size)
-          for camera, picture in self.render(state).items()
-        }
-        return types.Sight(observation.observe(state).proprio, images=drawn)
-
-      return see
-    if self.encoder is None:
-      return observation.observe
-
-    def encode(state):
-      features = encoder_lib.encode_cameras(self.encoder, encoder_params, self.render(state))
-      return types.Sight(observation.observe(state).proprio, features)
-
-    return encode
-
-  def simulation(
-    self, observe: simulation.Observe, *, unseen: bool = False, disturb: bool = False, **human
-  ) -> simulation.Simulation:
-    """The task with somebody beside it or not.
-
-    Args:
-      observe: from `Experiment.observe`.
-      unseen, disturb: see `tabletop.Simulator`.
-      human: as in the `Setup` of `rollout` or `gymnasium_rollout`.
-
-    Raises:
-      ValueError: the world has no such scenes, or nobody to demonstrate.
-    """
-    execute = self.config.task.execute
-    if self.world is not None:
-      if unseen or disturb:
-        raise ValueError(
-          f'{self.config.sim.task} has no unseen scenes and no disturbances; the tasks of the '
-          'embedded simulator have.'
-        )
-      limit = self.config.task.max_steps
-      return gymnasium_rollout.Setup(self.world, observe, execute, limit, **human)
-    sim = tabletop.Simulator(self.task, unseen=unseen, disturb=disturb)
-    return rollout.Setup(sim, observe, execute, **human)
-
   def architecture(self) -> dict[str, Any]:
     """All that decides the shapes of the parameters; kept in checkpoints."""
-    actor, names = self.config.actor, ['kind', 'small', 'vocab_size']
-    if self.reads_images:
-      names = ['kind', 'vision', 'language', 'expert', 'vocab_size', 'action_size', 'image_size']
-    critic_names = ('ensemble', 'size', 'language', 'width', 'depth', 'heads', 'mlp_ratio', 'bins')
-    return {
-      'actor': json.loads(ml_collections.ConfigDict({n: actor[n] for n in names}).to_json()),
-      'action': self.config.task.action_size,
-      'chunk': self.config.task.chunk,
-      'observation': 'images' if self.reads_images else self.config.sim.observation,
-      'critic': None
-      if self.critic is None
-      else {name: self.config.critic[name] for name in critic_names}
-      | {'kind': self.agent.critic, 'horizon': self.critic_horizon},
-    }
+    return networks.architecture(self.agent, self.config)
 
   def actor_optimizer(self, updates: int, lr: float):
     """The actor's optimiser for a phase of some updates."""
@@ -249,7 +144,7 @@ class Experiment:
     """How the buffer is cut and labelled."""
     return replay.Chunking(
       horizon=self.config.task.chunk,
-      critic_horizon=self.critic_horizon,
+      critic_horizon=networks.critic_horizon(self.config),
       discount=self.config.discount,
       fail_cost=fail_cost,
       timeout=self.config.data.timeout,
@@ -332,11 +227,10 @@ class Experiment:
     )
 
   def feature_shape(self) -> tuple[int, ...]:
-    """(V, F) of what the critic sees in the simulator."""
-    if self.world is not None:
-      return self.world.spaces.feature_shape
-    width = observation.FEATURE_SHAPE[1] if self.encoder is None else self.encoder.width
-    return len(types.CAMERAS), width
+    """(V, F) of what the critic sees."""
+    if self.encoder is None:
+      return self.world.feature_shape
+    return len(types.CAMERAS), self.encoder.width
 
   def example(self) -> types.ActorBatch:
     """A batch of one, for the shapes of the parameters."""
@@ -375,16 +269,6 @@ class Experiment:
     placed = self.layout.place_rows((images, masks))
     return self.layout.fetch_rows(_encode(self.encoder, encoder_params, *placed))
 
-  def _make_encoder(self) -> encoder_lib.Encoder | None:
-    """The critic's encoder: the simulator's, that of a file, or the actor's own tower."""
-    config = self.config
-    if not self.reads_images:
-      return encoder_lib.RandomEncoder() if config.sim.observation == 'pixels' else None
-    if config.critic.encoder:
-      return encoder_lib.of_weights(big_vision.load(config.critic.encoder))
-    tower = siglip.SigLip(**config.actor.vision, dtype=jnp.dtype(config.actor.dtype))
-    return encoder_lib.TowerEncoder(tower, config.actor.image_size)
-
 
 @functools.partial(jax.jit, static_argnums=0)
 def _encode(
@@ -394,43 +278,3 @@ def _encode(
   masks: dict[str, jax.Array],
 ) -> jax.Array:
   return encoder_lib.encode_cameras(encoder, params, images, masks)
-
-
-def _make_world(config: ml_collections.ConfigDict) -> gymnasium_world.World | None:
-  """The Gymnasium environments of the config, or None for the table top and for robots."""
-  if ':' not in config.sim.task:
-    return None
-  world = gymnasium_world.World(config.sim.task)
-  for field in ('action_size', 'proprio_size'):
-    found, wanted = config.task[field], getattr(world.spaces, field)
-    if found != wanted:
-      raise ValueError(
-        f'config.task.{field} is {found}, but {config.sim.task} has {wanted} numbers; give '
-        f'--config.task.{field}={wanted}.'
-      )
-  return world
-
-
-def _make_actor(config: ml_collections.ConfigDict) -> nn.Module:
-  actor = config.actor
-  if actor.kind == 'pi05':
-    return pi05.make(
-      actor, horizon=config.task.chunk, dtype=jnp.dtype(actor.dtype), remat=actor.remat
-    )
-  return small.SmallActor(
-    horizon=config.task.chunk,
-    action_size=config.task.action_size,
-    vocab_size=actor.vocab_size,
-    **actor.small,
-  )
-
-
-def _make_critic(agent: agent_lib.Agent, config: ml_collections.ConfigDict):
-  """The critic's module, or None for an agent without one."""
-  size = {name: config.critic[name] for name in ('width', 'depth', 'heads', 'mlp_ratio')}
-  if agent.critic is None:
-    return None
-  if agent.critic == 'state':
-    return critic.ValueCritic(config.critic.bins, **size)
-  kind = critic.FullEnsemble if config.critic.ensemble == 'full' else critic.Critic
-  return kind(config.critic.size, config.critic.horizon or config.task.chunk, **size)

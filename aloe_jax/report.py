@@ -24,6 +24,7 @@ from aloe_jax import config as config_lib
 from aloe_jax import datasets as datasets_lib
 from aloe_jax import experiment as experiment_lib
 from aloe_jax import files
+from aloe_jax import networks
 from aloe_jax import plots
 from aloe_jax import progress
 from aloe_jax import report_card
@@ -134,7 +135,7 @@ class Report:
     told = f'{self._config.agent.upper()}, iteration {self._iteration}: {self._experiment.prompt}'
     sections = [('', self._success()), ("The critic's report card", self._card(examined))]
     if examined is not None:
-      width = max(self._config.task.execute, self._experiment.critic_horizon // 2)
+      width = max(self._config.task.execute, networks.critic_horizon(self._config) // 2)
       sections.append(('Along episodes', report_page.figures(_along(traces))))
       drawn: Figures = [
         (

@@ -73,9 +73,9 @@ def play(
     return
   key = jax.random.fold_in(jax.random.key(experiment.config.seed), HELD_OUT)
   key = jax.random.fold_in(key, iteration)
-  collector = collection.Collector(experiment, experiment.observe(found.encoder))
+  collector = collection.Collector(experiment, experiment.world.observe(found.encoder))
   episodes, _ = collector.collect(found.policy, key, iteration, count)
-  rlds.write(directory, episodes, name=experiment.dataset_name)
+  rlds.write(directory, episodes, name=experiment.world.name)
 
 
 def examine(

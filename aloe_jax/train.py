@@ -6,11 +6,7 @@ Each phase leaves something whole on disk: a directory of episodes, a checkpoint
 The same command goes on after the last of them, wherever it was stopped.
 """
 
-import collections
-from concurrent import futures
-import itertools
 import json
-import math
 import pathlib
 import shutil
 from typing import Any
@@ -31,20 +27,19 @@ from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax import requirements
 from aloe_jax import results
+from aloe_jax import run_data
 from aloe_jax import start as start_lib
 from aloe_jax import types
+from aloe_jax import updates as updates_lib
 from aloe_jax import weights as weights_lib
-from aloe_jax.data import manifest
 from aloe_jax.data import replay
 from aloe_jax.data import rlds
 from aloe_jax.data import statistics
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.data import tags as tags_lib
-from aloe_jax.train_state import TrainState
 
 # Streams of randomness, all derived from config.seed: what each number is added to or folded in.
 DEMONSTRATIONS, COLLECT, BANK, CRITIC_ROWS, ACTOR_ROWS = 1, 2, 3, 4, 5
-PREFETCH = 2  # calls whose batches are read ahead
 SWEEP_BATCH = 1024  # chunks per call of the sweep that weighs them
 
 
@@ -63,7 +58,6 @@ class Run:
     self._checkpoints = checkpoints.Checkpoints(workdir / 'checkpoints')
     self._results = results.Results(workdir / 'evaluations.json')
     self._bank: bank_lib.Bank | None = None
-    self._placed: Any = None  # the train state, where the layout wants it
 
   def run(self) -> None:
     """Lines 1-17 of Algorithm 1."""
@@ -103,18 +97,17 @@ class Run:
       if self._start.kind != 'run':
         self._actor = start_lib.actor_params(self._start, experiment)
       self._encoder = start_lib.encoder_params(self._start, experiment, self._actor)
-      self._observe = experiment.observe(self._encoder)
+      self._observe = experiment.world.observe(self._encoder)
       self._collector = collection.Collector(experiment, self._observe)
-      self._datasets = datasets.Datasets(experiment, self._encoder)
-      self._datasets.open(self._given())
+      self._data = run_data.RunData(experiment, self._encoder, self._workdir)
+      self._data.open_given()
 
   def open(self) -> None:
     """Reads what there is on disk: data, its statistics, and the state to go on from."""
     experiment = self._experiment
     with config_lib.user_errors():
-      self._manifest = manifest.Manifest(self._workdir / 'manifest.json')
-      self._manifest.check(lambda path: self._datasets.content(self._workdir / path))
-      steps = self._datasets.read(self._directories(0))
+      self._data.check()
+      steps = self._data.read(0)
       self._fail_cost = datasets.cost_of_failure(self._config, steps)
       if self._stats is None and self._config.data.normalization != 'none':
         self._stats = self._compute_stats(steps)
@@ -127,7 +120,6 @@ class Run:
           'or --config.actor.warm_start_updates=0 for a checkpoint that has done so.'
         )
     self._learner = experiment.learner(self._chunking().reward_scale)
-    self._step = experiment.layout.compile(self._learner.train_step)
     example = buffer.actor_batch(buffer.starts[:1], images=experiment.reads_images)
 
     def create(actor=None):
@@ -145,22 +137,24 @@ class Run:
       progress.CONSOLE.print(f'Going on from {self._start.path}, after {int(state.step)} updates.')
     elif self._start.path:
       progress.CONSOLE.print(f'Starting from the weights of {self._start.path}.')
-    self._set_state(state)
     self._keep_config()
     resume_step = None if self._done is None else int(state.step) + 1
     self._metrics = metrics_lib.MetricsWriter(
       self._workdir / 'metrics', resume_step=resume_step, wandb=self._config.train.wandb
     )
+    self._updates = updates_lib.Updates(
+      experiment, self._learner, state, self._metrics, self._checkpoints
+    )
 
   def demonstrate(self) -> None:
     """Has the human demonstrate until enough episodes succeed; keeps those."""
-    directory = self._directory(0)
+    directory = self._data.directory(0)
     if directory.exists() or not self._config.task.demonstrations:
       return
     with config_lib.user_errors():
       episodes = self._collector.demonstrate(lambda number: self._key(DEMONSTRATIONS, number))
     self._keep_config()
-    rlds.write(directory, episodes, name=self._experiment.dataset_name)
+    rlds.write(directory, episodes, name=self._experiment.world.name)
 
   def warm_start(self) -> None:
     """Line 1: imitates the demonstrations (Eq. 16), and evaluates the result."""
@@ -168,7 +162,7 @@ class Run:
       updates = self._config.actor.warm_start_updates
       buffer = self._replay(0)
       rows = buffer.starts[buffer.source[buffer.starts] == types.Source.DEMO]
-      self._restart_actor(updates, self._config.actor.warm_start_lr)
+      self._updates.restart_actor(updates, self._config.actor.warm_start_lr)
       ones = np.ones(len(buffer), np.float32)
       self._train_actor('Warm start', 0, updates, buffer, rows, ones)
       self._save(0, 'warm_start', 0)
@@ -176,12 +170,12 @@ class Run:
 
   def collect(self, iteration: int) -> None:
     """Line 3: rolls the policy out under a watching human; writes every fragment."""
-    if not self._config.sim.task or self._directory(iteration).exists():
+    if not self._config.sim.task or self._data.directory(iteration).exists():
       return
     key = self._key(COLLECT, iteration)
     episodes, shares = self._collector.collect(self._policy(), key, iteration)
-    rlds.write(self._directory(iteration), episodes, name=self._experiment.dataset_name)
-    self._metrics.write(self._step_count(), shares, phase='collect')
+    rlds.write(self._data.directory(iteration), episodes, name=self._experiment.world.name)
+    self._metrics.write(self._updates.count, shares, phase='collect')
 
   def train_critic(self, iteration: int) -> None:
     """Lines 4-9: N_Q critic updates on everything collected so far."""
@@ -192,9 +186,7 @@ class Run:
     updates = config.first_updates if iteration == 1 else config.updates
     buffer = self._replay(iteration)
     bank = self._draw_bank(iteration, buffer)
-    state = self._state()
-    optimizer_state = self._experiment.critic_optimizer(updates).init(state.critic)
-    self._set_state(state.replace(critic_optimizer=optimizer_state))
+    self._updates.restart_critic(updates)
     seed = self._seed(CRITIC_ROWS, iteration)
 
     def batches(first: int, count: int):
@@ -203,7 +195,7 @@ class Run:
       size = config.batch_size
       return buffer.critic_batches(seed, first, count, size, action, images=images), None
 
-    self._update(f'Critic {iteration}', 'critic', updates, batches)
+    self._updates.run(f'Critic {iteration}', 'critic', updates, batches)
     self._save(number, 'critic', iteration)
 
   def train_actor(self, iteration: int) -> None:
@@ -220,18 +212,18 @@ class Run:
     if agent.advantage is not None and self._config.actor.weights == 'per_phase':
       bank = self._draw_bank(iteration, buffer)
       weights = weights_lib.sweep(
-        self._learner, self._state().critic, buffer, rows, bank, batch_size=SWEEP_BATCH
+        self._learner, self._updates.state.critic, buffer, rows, bank, batch_size=SWEEP_BATCH
       )
       numbers = weights_lib.diagnostics(weights, buffer, self._learner.settings)
       # Of the first update that they weigh: a run that resumes before it writes them again.
-      self._metrics.write(self._step_count() + 1, numbers, phase='weights')
+      self._metrics.write(self._updates.count + 1, numbers, phase='weights')
       weight = weights.weight
       if weights.tag is not None:
         tags = tags_lib.Tags(weights.tag, self._config.recap.drop)
     elif agent.advantage is not None:
       weight = None
     updates = self._config.actor.updates
-    self._restart_actor(updates, self._config.actor.lr)
+    self._updates.restart_actor(updates, self._config.actor.lr)
     self._train_actor(f'Actor {iteration}', iteration, updates, buffer, rows, weight, tags)
     self._tagged = tags is not None
     self._save(number, 'actor', iteration)
@@ -245,7 +237,7 @@ class Run:
     config = self._config.evaluation
     with progress.bar(f'Evaluate {iteration}', config.episodes, 'episodes') as advance:
       result = evaluation.evaluate(
-        self._experiment.simulation(self._observe),
+        self._experiment.world.simulation(self._observe),
         self._policy(),
         episodes=config.episodes,
         seed=config.seed,
@@ -260,7 +252,7 @@ class Run:
       'high': high,
       'throughput': result.throughput,
     }
-    self._metrics.write(self._step_count(), numbers, phase='evaluate')
+    self._metrics.write(self._updates.count, numbers, phase='evaluate')
     progress.CONSOLE.print(
       f'Evaluate {iteration}: success {100 * result.success_rate:.1f} % '
       f'({100 * low:.1f}-{100 * high:.1f}) over {result.episodes} episodes'
@@ -284,47 +276,7 @@ class Run:
       drawn = buffer.actor_batches(seed, first, count, size, rows, weight, tags, images=images)
       return None, drawn
 
-    self._update(what, 'actor', updates, batches)
-
-  def _update(self, what: str, phase: str, updates: int, batches) -> None:
-    """Runs a phase's updates, a compiled call at a time; metrics are read one call late."""
-    layout, size = self._experiment.layout, self._config.train[f'{phase}_updates_per_call']
-    pending = None
-    step = self._step_count()
-
-    def load(first: int):
-      drawn = batches(first, min(size, updates - first))
-      return [b if b is None else layout.place_batches(b) for b in drawn]
-
-    # The next calls' batches are read and decoded while the device works on this one's.
-    with (
-      futures.ThreadPoolExecutor(1) as loader,
-      progress.bar(what, updates, 'updates') as advance,
-    ):
-      calls = iter(range(0, updates, size))
-      loading = collections.deque(
-        loader.submit(load, first) for first in itertools.islice(calls, PREFETCH)
-      )
-      for first in range(0, updates, size):
-        placed = loading.popleft().result()
-        loading.extend(loader.submit(load, later) for later in itertools.islice(calls, 1))
-        self._placed, metrics = self._step(self._placed, *placed)
-        if pending is not None:
-          advance(first, loss=self._log(step + first, phase, pending))
-        pending = metrics
-      advance(updates, loss=self._log(step + updates, phase, pending))
-
-  def _log(self, step: int, phase: str, metrics) -> float:
-    """Writes one call's metrics; stops the run where the loss is no number."""
-    scalars = {name: float(x) for name, x in self._experiment.layout.fetch(metrics)[phase].items()}
-    if not math.isfinite(scalars['loss']):
-      raise SystemExit(
-        f'error: the {phase} loss is {scalars["loss"]} at update {step}; the last checkpoint is '
-        f'{self._checkpoints.latest()}. Lower config.{phase}.lr, or look for extreme values '
-        'in the data.'
-      )
-    self._metrics.write(step, scalars, phase=phase)
-    return scalars['loss']
+    self._updates.run(what, 'actor', updates, batches)
 
   def _draw_bank(self, iteration: int, buffer: replay.Replay) -> bank_lib.Bank | None:
     """Actions of the policy that entered this iteration, at every state of the buffer."""
@@ -337,7 +289,7 @@ class Run:
       seed=self._seed(BANK, iteration),
       samples=config.samples,
       rows=len(buffer),
-      data=self._manifest.digest,
+      data=self._data.digest,
     )
 
     def observe(rows: np.ndarray):
@@ -357,35 +309,8 @@ class Run:
     self._bank.check(key)
     return self._bank
 
-  def _directory(self, iteration: int) -> pathlib.Path:
-    name = f'iteration_{iteration}' if iteration else 'demonstrations'
-    return self._workdir / 'episodes' / name
-
-  def _directories(self, iteration: int) -> list[pathlib.Path]:
-    """Where D_i lies: what was given, then the demonstrations and every iteration's rollouts."""
-    if not self._config.sim.task:
-      return self._given()
-    first = 0 if self._config.task.demonstrations else 1
-    return self._given() + [self._directory(i) for i in range(first, iteration + 1)]
-
-  def _listed(self, directory: pathlib.Path) -> str:
-    """How the manifest names a directory: the run's own move with the working directory."""
-    own = directory.is_relative_to(self._workdir)
-    return str(directory.relative_to(self._workdir) if own else directory.absolute())
-
-  def _given(self) -> list[pathlib.Path]:
-    return [pathlib.Path(path) for path in self._config.data.episodes]
-
   def _replay(self, iteration: int) -> replay.Replay:
-    directories = self._directories(iteration)
-    steps = self._datasets.read(directories)
-    self._manifest.extend(
-      iteration,
-      {self._listed(directory): self._datasets.content(directory) for directory in directories},
-    )
-    ratios = dict(self._config.data.ratios)
-    host = jax.process_index(), jax.process_count()
-    return replay.Replay(steps, self._inputs, self._chunking(), ratios, host)
+    return self._data.replay(iteration, self._inputs, self._chunking())
 
   def _compute_stats(self, steps: steps_lib.Steps) -> dict[str, normalize.Stats]:
     """What states and actions are normalised by, where nothing that a run starts from says it."""
@@ -394,7 +319,9 @@ class Run:
 
   def _policy(self) -> policy_lib.Policy:
     """The policy that acts now."""
-    return self._experiment.policy(self._state(), self._inputs, self._encoder, tagged=self._tagged)
+    return self._experiment.policy(
+      self._updates.state, self._inputs, self._encoder, tagged=self._tagged
+    )
 
   def _chunking(self) -> replay.Chunking:
     return self._experiment.chunking(self._fail_cost)
@@ -416,22 +343,8 @@ class Run:
       **({} if self._stats is None else normalize.to_json(self._stats)),
       'config': json.loads(self._config.to_json()),
     }
-    self._checkpoints.save(number, self._state(), self._encoder, meta)
+    self._checkpoints.save(number, self._updates.state, self._encoder, meta)
     self._done = number
-
-  def _restart_actor(self, updates: int, lr: float) -> None:
-    state = self._state()
-    optimizer_state = self._experiment.actor_optimizer(updates, lr).init(state.actor)
-    self._set_state(state.replace(actor_optimizer=optimizer_state))
-
-  def _state(self) -> TrainState:
-    return self._experiment.layout.fetch(self._placed)
-
-  def _set_state(self, state: TrainState) -> None:
-    self._placed = self._experiment.layout.place_state(state)
-
-  def _step_count(self) -> int:
-    return int(self._state().step)
 
   def _key(self, stream: int, index: int) -> jax.Array:
     key = jax.random.fold_in(jax.random.key(self._config.seed), stream)

@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_named_before_any_work(tmp_path, field, value, mess
 def test_conditions_that_only_the_table_top_has_are_refused():
   built = experiment.Experiment(make_config())
   with pytest.raises(ValueError, match='gymnasium:line_world:Rescued-v0 has no unseen scenes'):
-    built.simulation(built.observe(None), unseen=True)
+    built.world.simulation(built.world.observe(None), unseen=True)
 
 
 def test_given_demonstrations_take_the_place_of_a_demonstrator(finished, tmp_path):

@@ -1,0 +1,79 @@
+"""The networks of a config: actor, critic, and the frozen encoder that the critic sees through."""
+
+import json
+from typing import Any
+
+from flax import linen as nn
+import jax.numpy as jnp
+import ml_collections
+
+from aloe_jax.agents import agent as agent_lib
+from aloe_jax.models import critic as critic_lib
+from aloe_jax.models import encoder as encoder_lib
+from aloe_jax.models import pi05
+from aloe_jax.models import siglip
+from aloe_jax.models import small
+from aloe_jax.pretrained import big_vision
+
+
+def reads_images(config: ml_collections.ConfigDict) -> bool:
+  """Whether the actor reads pictures, and not only features made of them."""
+  return config.actor.kind == 'pi05'
+
+
+def critic_horizon(config: ml_collections.ConfigDict) -> int:
+  """Steps that the critic's backup spans."""
+  return config.critic.horizon or config.task.chunk
+
+
+def make_actor(config: ml_collections.ConfigDict) -> nn.Module:
+  """π0.5, or the small actor."""
+  actor, chunk = config.actor, config.task.chunk
+  if reads_images(config):
+    return pi05.make(actor, horizon=chunk, dtype=jnp.dtype(actor.dtype), remat=actor.remat)
+  return small.SmallActor(
+    horizon=chunk,
+    action_size=config.task.action_size,
+    vocab_size=actor.vocab_size,
+    **actor.small,
+  )
+
+
+def make_critic(agent: agent_lib.Agent, config: ml_collections.ConfigDict):
+  """The critic's module, or None for an agent without one."""
+  size = {name: config.critic[name] for name in ('width', 'depth', 'heads', 'mlp_ratio')}
+  if agent.critic is None:
+    return None
+  if agent.critic == 'state':
+    return critic_lib.ValueCritic(config.critic.bins, **size)
+  kind = critic_lib.FullEnsemble if config.critic.ensemble == 'full' else critic_lib.Critic
+  return kind(config.critic.size, critic_horizon(config), **size)
+
+
+def make_encoder(config: ml_collections.ConfigDict) -> encoder_lib.Encoder | None:
+  """The critic's encoder: the simulator's, that of a file, or the actor's own tower."""
+  if not reads_images(config):
+    return encoder_lib.RandomEncoder() if config.sim.observation == 'pixels' else None
+  if config.critic.encoder:
+    return encoder_lib.of_weights(big_vision.load(config.critic.encoder))
+  tower = siglip.SigLip(**config.actor.vision, dtype=jnp.dtype(config.actor.dtype))
+  return encoder_lib.TowerEncoder(tower, config.actor.image_size)
+
+
+def architecture(agent: agent_lib.Agent, config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """All that decides the shapes of the parameters; kept in checkpoints."""
+  names, critic = ['kind', 'small', 'vocab_size'], None
+  if reads_images(config):
+    names = ['kind', 'vision', 'language', 'expert', 'vocab_size', 'action_size', 'image_size']
+  if agent.critic is not None:
+    sizes = ('ensemble', 'size', 'language', 'width', 'depth', 'heads', 'mlp_ratio', 'bins')
+    critic = {name: config.critic[name] for name in sizes}
+    critic |= {'kind': agent.critic, 'horizon': critic_horizon(config)}
+  actor = ml_collections.ConfigDict({name: config.actor[name] for name in names})
+  return {
+    'actor': json.loads(actor.to_json()),
+    'action': config.task.action_size,
+    'chunk': config.task.chunk,
+    'observation': 'images' if reads_images(config) else config.sim.observation,
+    'critic': critic,
+  }
