@@ -117,16 +117,16 @@ def test_the_plan_shares_warm_starts_among_methods_of_a_seed(tmp_path):
   suite = paper.SUITES['methods']
   jobs = {job.name: job for job in paper.plan(suite, tmp_path, {'iterations': 1})}
   assert len(jobs) == len(suite.tasks) * suite.seeds * (1 + len(suite.methods))
-  job = jobs['fold_laundry/seed_2/aloe']
-  assert job.needs == ('fold_laundry/seed_2/warm_start',)
+  job = jobs['fold_laundry/seed_12/aloe']
+  assert job.needs == ('fold_laundry/seed_12/warm_start',)
   train, *evaluations = job.commands
-  warm_start = tmp_path / 'fold_laundry' / 'seed_2' / 'warm_start'
+  warm_start = tmp_path / 'fold_laundry' / 'seed_12' / 'warm_start'
   assert f'--config.actor.checkpoint={warm_start}/checkpoints/0' in train
   assert '--config.agent=aloe' in train
   *evaluations, judged = evaluations
   assert [command[-1] for command in evaluations] == ['--unseen', '--disturb']
   assert judged[1] == 'aloe_jax.report'
-  assert all('aloe_jax.report' not in c for c in jobs['fold_laundry/seed_2/dagger'].commands)
+  assert all('aloe_jax.report' not in c for c in jobs['fold_laundry/seed_12/dagger'].commands)
   assert '--config.iterations=0' in jobs[job.needs[0]].commands[0]
 
 
