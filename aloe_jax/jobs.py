@@ -46,10 +46,11 @@ class Job:
 
   @property
   def is_finished(self) -> bool:
-    """Whether these very commands have ended well."""
+    """Whether these very commands have ended well, alone or among others."""
     if not self.record.exists():
       return False
-    return json.loads(self.record.read_text())['commands'] == [list(c) for c in self.commands]
+    ended = json.loads(self.record.read_text())['commands']
+    return all(list(command) in ended for command in self.commands)
 
 
 def run(jobs: Sequence[Job], *, workers: int, compiled: pathlib.Path) -> list[str]:
