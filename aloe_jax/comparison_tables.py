@@ -96,7 +96,7 @@ def _final(results: Results) -> str:
     ]
     cells.append(_cell(comparison.mean(found)))
     difference = comparison.paired(reference, found)
-    cells += ['', ''] if method == REFERENCE else [_signed(difference), f'{difference.p_value:.2g}']
+    cells += ['', ''] if method == REFERENCE else [_signed(difference), _p_value(difference)]
     lines.append(_line(shown, *cells))
   return '\n'.join(lines)
 
@@ -171,6 +171,10 @@ def _cell(found: comparison.Difference, digits: int = 1) -> str:
   if np.isnan(found.low):
     return f'{found.mean:.{digits}f}'
   return f'{found.mean:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})'
+
+
+def _p_value(found: comparison.Difference) -> str:
+  return '' if np.isnan(found.p_value) else f'{found.p_value:.2g}'
 
 
 def _signed(found: comparison.Difference) -> str:

@@ -26,19 +26,28 @@ def append(path, word):
 
 def test_commands_run_in_order_and_are_recorded(make, tmp_path):
   order = tmp_path / 'order'
-  job = make('one', append(order, 'a'), append(order, 'b'), 'print("said")')
+  slow = 'import time; time.sleep(0.2); print("said")'
+  job = make('one', append(order, 'a'), append(order, 'b'), slow)
   assert run([job], tmp_path) == []
   assert order.read_text() == 'ab'
   assert 'said' in job.log.read_text()
   record = json.loads(job.record.read_text())
   assert record['commands'] == [list(command) for command in job.commands]
-  assert record['seconds'] > 0
+  assert 0.2 <= record['seconds'] < 60
 
 
 def test_a_finished_job_is_not_repeated_unless_its_commands_change(make, tmp_path):
   order = tmp_path / 'order'
   for word in 'aab':
     run([make('one', append(order, word))], tmp_path)
+  assert order.read_text() == 'ab'
+
+
+def test_a_job_some_of_whose_commands_have_ended_in_another_is_finished_too(make, tmp_path):
+  order = tmp_path / 'order'
+  both, first = (append(order, 'a'), append(order, 'b')), (append(order, 'a'),)
+  for codes in (both, first, both):
+    run([make('one', *codes)], tmp_path)
   assert order.read_text() == 'ab'
 
 
