@@ -16,10 +16,17 @@ from aloe_jax import comparison_tables as tables
 from aloe_jax import plots
 
 _ALL = 'all tasks'
+_MANY = 8  # methods that colours still tell apart
 
 
 def draw(results: tables.Results, directory: pathlib.Path) -> None:
-  """Writes all figures as PNG files; older ones of the same names are replaced."""
+  """Writes the figures as PNG files; older ones of the same names are replaced.
+
+  Of more methods than colours tell apart, only their differences are drawn.
+  """
+  _differences(results, directory / 'differences.png')
+  if len(results['methods']) > _MANY:
+    return
   _by_iteration(results, directory / 'success_by_iteration.png')
   final = {'final success rate (%)': tables.final}
   _bars(results, final, directory / 'success_by_method.png')
@@ -31,6 +38,50 @@ def draw(results: tables.Results, directory: pathlib.Path) -> None:
   }
   if measures:
     _bars(results, measures, directory / 'conditions.png')
+
+
+def _differences(results: tables.Results, path: pathlib.Path) -> None:
+  """A row a method: how far the reference is ahead, in every run and on average."""
+  methods = [tables.WARM_START, *results['methods']]
+  methods.remove(tables.REFERENCE)
+  reference = tables.values(results, tables.REFERENCE, tables.final)
+  size = (7.2, 1.2 + 0.32 * len(methods))
+  drawing = figure.Figure(figsize=size, dpi=150, layout='constrained')
+  axes = drawing.subplots()
+  for row, method in enumerate(methods):
+    found = tables.values(results, method, tables.final)
+    mean = comparison.paired(reference, found)
+    for index, task in enumerate(results['tasks']):
+      ahead = [reference[key] - x for key, x in found.items() if key[0] == task]
+      axes.plot(
+        ahead,
+        np.full(len(ahead), row - 0.18),
+        linestyle='none',
+        marker=plots.marker(index),
+        markersize=3.5,
+        color=plots.colour(index),
+        alpha=0.6,
+        label=f'{task}, a seed' if row == 0 else None,
+      )
+    axes.errorbar(
+      mean.mean,
+      row + 0.1,
+      xerr=_errors([mean]),
+      color='black',
+      marker='D',
+      markersize=4,
+      capsize=3,
+      label='mean and 95 % interval' if row == 0 else None,
+    )
+  shown = ['BC warm start' if name == tables.WARM_START else name for name in methods]
+  axes.set_yticks(range(len(methods)), shown)
+  axes.invert_yaxis()
+  axes.axvline(0, color=plots.GREY, linewidth=1)
+  axes.set_xlabel(f'final success of {tables.REFERENCE} minus that of the method (points)')
+  axes.grid(axis='x', alpha=0.3)
+  axes.spines[['top', 'right', 'left']].set_visible(False)
+  drawing.legend(loc='outside lower center', ncols=2, frameon=False)
+  plots.save(drawing, path)
 
 
 def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:

@@ -259,6 +259,7 @@ def collect(suite: Suite, workdir: pathlib.Path) -> dict:
     for task in suite.tasks:
       for method in (WARM_START, *suite.methods):
         directory = _directory(workdir, task, seed, method)
+        made = (directory / 'job.json').read_text()
         conditions = {
           condition: _evaluation(directory, condition) for condition in suite.conditions
         }
@@ -271,7 +272,7 @@ def collect(suite: Suite, workdir: pathlib.Path) -> dict:
             'conditions': conditions,
             'report': _report(directory),
             'changes': dict(suite.methods.get(method, {})),
-            **json.loads((directory / 'job.json').read_text()),
+            **json.loads(made.replace(str(workdir), '$WORKDIR')),
           }
         )
   return {'methods': list(suite.methods), 'tasks': list(suite.tasks), 'runs': runs}

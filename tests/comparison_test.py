@@ -106,11 +106,21 @@ def test_tables_hold_means_intervals_and_differences(results):
 
 def test_figures_are_drawn_for_every_measure(results, tmp_path):
   comparison_plots.draw(results, tmp_path)
-  names = ['conditions', 'success_by_iteration', 'success_by_method', 'throughput']
+  names = ['conditions', 'differences', 'success_by_iteration', 'success_by_method', 'throughput']
   assert sorted(path.name for path in tmp_path.iterdir()) == [f'{name}.png' for name in names]
   for name in names:
     with Image.open(tmp_path / f'{name}.png') as image:
       assert np.asarray(image.convert('L')).std() > 10
+
+
+def test_of_more_methods_than_colours_only_the_differences_are_drawn(results, tmp_path):
+  (dagger,) = {run['method'] for run in results['runs']} - {'ALOE', 'warm_start'}
+  runs = [run for run in results['runs'] if run['method'] == dagger]
+  for number in range(8):
+    results['methods'].append(f'variant {number}')
+    results['runs'] += [run | {'method': f'variant {number}'} for run in runs]
+  comparison_plots.draw(results, tmp_path)
+  assert [path.name for path in tmp_path.iterdir()] == ['differences.png']
 
 
 def test_the_plan_shares_warm_starts_among_methods_of_a_seed(tmp_path):
@@ -164,7 +174,8 @@ def test_results_are_collected_from_what_runs_leave(tmp_path):
   for number, method in enumerate(('warm_start', 'a_b')):
     directory = tmp_path / 'fold_laundry' / 'seed_3' / method
     write(directory, 'evaluations.json', [evaluation(number)])
-    write(directory, 'job.json', {'commands': [], 'commit': 'c', 'seconds': 1.0})
+    command = ['-m', 'train', f'--workdir={directory}']
+    write(directory, 'job.json', {'commands': [command], 'commit': 'c', 'seconds': 1.0})
     for unseen in (0, 1):
       kept = f'run-1+unseen={unseen},disturb={1 - unseen},seed=1,episodes=2.json'
       write(directory / 'evaluations', kept, [evaluation(50 + unseen)])
@@ -173,6 +184,7 @@ def test_results_are_collected_from_what_runs_leave(tmp_path):
   assert (first['method'], first['seed'], first['changes']) == ('warm_start', 3, {})
   assert (second['method'], second['changes']) == ('A, b', {'agent': 'bc'})
   assert (first['report'], second['report']['spearman_own']) == (None, 0.5)
+  assert second['commands'] == [['-m', 'train', '--workdir=$WORKDIR/fold_laundry/seed_3/a_b']]
   assert second['iterations'][0]['success_rate'] == 0.01
   assert second['conditions']['unseen']['success_rate'] == 0.51
   assert second['conditions']['disturb']['success_rate'] == 0.5
