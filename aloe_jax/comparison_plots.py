@@ -154,6 +154,6 @@ def _errors(found: list[comparison.Difference]) -> list[list[float]]:
 
 
 def _clean(axes: axes_lib.Axes) -> None:
-  axes.set_ylim(bottom=0)
+  axes.set_ylim(0, max(axes.get_ylim()[1], 1))
   axes.grid(axis='y', alpha=0.3)
   axes.spines[['top', 'right']].set_visible(False)

@@ -81,8 +81,8 @@ def _final(results: Results) -> str:
   seeds = len({run['seed'] for run in results['runs']})
   episodes = results['runs'][0]['iterations'][-1]['episodes']
   lines = [
-    f'Final success in %, mean of {seeds} seeds of {episodes} episodes each, 95 % interval over '
-    f'seeds; and {REFERENCE} minus the method, paired by task and seed.',
+    f'Final success in %, mean of {seeds} seed{"s" * (seeds > 1)} of {episodes} episodes each, '
+    f'95 % interval over seeds; and {REFERENCE} minus the method, paired by task and seed.',
     '',
     _line('method', *results['tasks'], 'mean', f'{REFERENCE} minus it', 'p'),
     _rule(len(results['tasks']) + 4),
@@ -168,6 +168,8 @@ def _critics(results: Results) -> str:
 
 
 def _cell(found: comparison.Difference, digits: int = 1) -> str:
+  if np.isnan(found.mean):
+    return ''
   if np.isnan(found.low):
     return f'{found.mean:.{digits}f}'
   return f'{found.mean:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})'
