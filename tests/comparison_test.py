@@ -146,11 +146,8 @@ def test_every_run_of_every_suite_sets_fields_that_its_experiment_has(name, tmp_
     _, _, experiment, *flags = job.commands[0]
     module, _, variant = experiment.removeprefix('--config=').partition('.py:')
     config = importlib.import_module(module.replace('/', '.')).get_config(variant)
-    fields = {
-      flag.partition('=')[0].removeprefix('--config.')
-      for flag in flags
-      if '.' in flag.partition('=')[0]
-    }
+    settings = [flag.removeprefix('--config.') for flag in flags if flag.startswith('--config.')]
+    fields = {setting.partition('=')[0] for setting in settings}
     assert fields <= set(_leaves(config)), job.name
     assert 'seed' in fields
 

@@ -333,9 +333,8 @@ class ObservationTest(absltest.TestCase):
     np.testing.assert_allclose(right[4:6], [0.4, np.tanh(0.2 / 0.15)], atol=1e-6)
     np.testing.assert_allclose(right[6], np.tanh(np.hypot(0.03, 0.06) / 0.048 - 1), atol=1e-6)
     np.testing.assert_allclose(right[8], 0.048 / 0.05, rtol=1e-6)
-    np.testing.assert_array_equal(
-      features[:, 12], [1.0, 0.0, 0.0]
-    )  # the phone waits for the charger
+    # The charger may be grasped, the phone has to wait for it.
+    np.testing.assert_array_equal(features[:, 12], [1.0, 0.0, 0.0])
 
   def test_a_held_item_points_to_its_target_and_shows_how_it_is_held(self):
     state = holding(fresh('pack_phone'), RIGHT, PHONE, height=0.1, shift=0.03)
