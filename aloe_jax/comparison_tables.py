@@ -19,6 +19,8 @@ CRITIC = {
   'spearman_early': 'in the first quarter',
   'falls_failure': 'falls in failures',
   'falls_success': 'falls in successes',
+  'advantage_failure': 'advantage before failures',
+  'advantage_success': 'advantage in successes',
 }
 CONDITIONS = {'unseen': 'unseen objects', 'disturb': 'disturbances'}
 
@@ -69,7 +71,12 @@ def rate_under(condition: str) -> Callable[[dict], float]:
 
 def reported(name: str) -> Callable[[dict], float]:
   """A number of the critic's report; not a number where it could not be had."""
-  return lambda run: np.nan if run['report'][name] is None else run['report'][name]
+
+  def measure(run: dict) -> float:
+    number = run['report'].get(name)
+    return np.nan if number is None else number
+
+  return measure
 
 
 def _rows(results: Results) -> list[tuple[str, str]]:
@@ -153,8 +160,9 @@ def _critics(results: Results) -> str:
   lines = [
     'Critics of the last iteration on episodes that they have not seen, mean of all tasks and '
     'seeds: rank correlation (Spearman) of the score of a chunk that the policy executed with the '
-    'return that came of it, at all times and in the first quarter; and share of fragments whose '
-    'score falls before the last step.',
+    'return that came of it, at all times and in the first quarter; share of fragments whose score '
+    'falls before the last step; and, of critics of actions, the mean advantage (steps) of the '
+    'chunks that lead into a failure and of all chunks of successes.',
     '',
     _line('method', *CRITIC.values()),
     _rule(1 + len(CRITIC)),
