@@ -17,6 +17,7 @@ from aloe_jax import plots
 
 _ALL = 'all tasks'
 _MANY = 8  # methods that colours still tell apart
+_PERCENT = 100.0  # where axes of success rates end: an interval of few seeds may reach beyond
 
 
 def draw(results: tables.Results, directory: pathlib.Path) -> None:
@@ -29,7 +30,7 @@ def draw(results: tables.Results, directory: pathlib.Path) -> None:
     return
   _by_iteration(results, directory / 'success_by_iteration.png')
   final = {'final success rate (%)': tables.final}
-  _bars(results, final, directory / 'success_by_method.png')
+  _bars(results, final, directory / 'success_by_method.png', most=_PERCENT)
   speed = {'successes per hour': tables.last('successes_per_hour')}
   _bars(results, speed, directory / 'throughput.png')
   measures = {
@@ -37,7 +38,7 @@ def draw(results: tables.Results, directory: pathlib.Path) -> None:
     for condition in results['runs'][0]['conditions']
   }
   if measures:
-    _bars(results, measures, directory / 'conditions.png')
+    _bars(results, measures, directory / 'conditions.png', most=_PERCENT)
 
 
 def _differences(results: tables.Results, path: pathlib.Path) -> None:
@@ -108,14 +109,17 @@ def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:
     axes.set_title(task)
     axes.set_xlabel('RL iteration')
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-    _clean(axes)
+    _clean(axes, _PERCENT)
   drawing.axes[0].set_ylabel('success rate (%)')
   drawing.legend(loc='outside lower center', ncols=len(results['methods']), frameon=False)
   plots.save(drawing, path)
 
 
 def _bars(
-  results: tables.Results, measures: Mapping[str, Callable[[dict], float]], path: pathlib.Path
+  results: tables.Results,
+  measures: Mapping[str, Callable[[dict], float]],
+  path: pathlib.Path,
+  most: float = np.inf,
 ) -> None:
   """A row a measure, a group of bars a task."""
   groups = [*results['tasks'], _ALL]
@@ -137,7 +141,7 @@ def _bars(
       )
     axes.set_xticks(range(len(groups)), groups)
     axes.set_ylabel(title)
-    _clean(axes)
+    _clean(axes, most)
   drawing.legend(loc='outside lower center', ncols=len(methods), frameon=False)
   plots.save(drawing, path)
 
@@ -153,7 +157,7 @@ def _errors(found: list[comparison.Difference]) -> list[list[float]]:
   return [[np.nan_to_num(x.mean - x.low) for x in found] for _ in range(2)]
 
 
-def _clean(axes: axes_lib.Axes) -> None:
-  axes.set_ylim(0, max(axes.get_ylim()[1], 1))
+def _clean(axes: axes_lib.Axes, most: float) -> None:
+  axes.set_ylim(0, np.clip(axes.get_ylim()[1], 1, most))
   axes.grid(axis='y', alpha=0.3)
   axes.spines[['top', 'right']].set_visible(False)

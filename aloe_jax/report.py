@@ -81,7 +81,7 @@ class Report:
     """Judges, and writes the page and its numbers."""
     examined, traces = None, {}
     if self._has_critic:
-      examined = self._examine()
+      examined = self.examine()
       traces = _traces(examined)
       for name, trace in traces.items():
         trace.save(self._workdir / 'report' / f'{name}.npz')
@@ -89,8 +89,14 @@ class Report:
     files.write_text(self._workdir / 'report.html', self._page(examined, traces))
     shutil.rmtree(self._workdir / 'report' / 'bank', ignore_errors=True)
 
-  def _examine(self) -> Examined:
-    """Judges what was given; else fresh episodes; else, of a robot, those of the training."""
+  def examine(self) -> Examined:
+    """Judges what was given; else fresh episodes; else, of a robot, those of the training.
+
+    Raises:
+      ValueError: there is no critic to judge.
+    """
+    if not self._has_critic:
+      raise ValueError(f'{self._config.agent}, iteration {self._iteration}: found no critic.')
     directories = [pathlib.Path(path) for path in EPISODES.value or self._config.data.episodes]
     if self._config.sim.task and not EPISODES.value:
       fresh = self._workdir / 'held_out' / f'iteration_{self._iteration}-{COUNT.value}'

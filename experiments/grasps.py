@@ -1,0 +1,138 @@
+"""What a critic knew of drops before they came, in the embedded simulator.
+
+  python -m experiments.grasps --config=experiments/laundry.py:sim --workdir=runs/laundry
+
+An item that was grasped carelessly may drop at any step of its carry, so that nothing new need be
+seen just before it does. What can be known is known from the grasp on. On the episodes that
+`aloe_jax.report` judges, with its flags, this compares what the critic says of an item that has
+just been grasped carelessly and of one grasped safely, where as much of the task is done, with the
+returns that came of both; and it counts the failures that came of a careless grasp. The numbers
+are written to `grasps.json` in --workdir, values in environment steps.
+
+Legend of shapes: R chunks, G grasps.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+
+from aloe_jax import config as config_lib
+from aloe_jax import estimates
+from aloe_jax import experiment as experiment_lib
+from aloe_jax import files
+from aloe_jax import judgement
+from aloe_jax import progress
+from aloe_jax import report
+from aloe_jax import report_numbers
+from aloe_jax import types
+from aloe_jax.envs import tabletop
+from aloe_jax.envs import tasks
+
+HOLDING, TILT = 9, 10  # of an arm's features, see `envs/observation.py`
+
+
+def measure(
+  judged: judgement.Judgement, features: np.ndarray, episode: np.ndarray
+) -> dict[str, estimates.Estimate]:
+  """Careless grasps less safe ones, and the share of failures that came of a careless one.
+
+  Args:
+    judged: R chunks.
+    features: [R, 3, F] of the states at which they start.
+    episode: [R] int, that each lies in.
+
+  Returns:
+    {name: number}; 'score_gap' and 'return_gap' are means over grasps at the same stage: with the
+    same items in place, by the same arm, the other arm as full.
+  """
+  rows, stage, tilt = find(judged, features)
+  careless, safe = tilt < 0, tilt > tabletop.SAFE_TILT
+  numbers = {
+    name: estimates.estimate(_matched(x[rows], careless, safe, stage), episode[rows])
+    for name, x in {'score_gap': judged.score, 'return_gap': judged.returns}.items()
+  }
+  failed = _own(judged) & np.isin(judged.end, report_numbers.FAILED)
+  last = np.flatnonzero(failed & ~np.append(_goes_on(judged)[1:], False))
+  arms = features[last, :2]
+  dropped = ((arms[..., HOLDING] > 0.5) & (arms[..., TILT] < 0)).any(axis=1)
+  share = estimates.mean(dropped.astype(float))
+  numbers['careless_failures'] = estimates.estimate(share, episode[last])
+  counts = dict(careless=careless.sum(), safe=safe.sum(), failures=len(last))
+  return numbers | {
+    name: estimates.Estimate(float(n), np.nan, np.nan) for name, n in counts.items()
+  }
+
+
+def find(
+  judged: judgement.Judgement, features: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """The policy's chunks that are the first to start with an item in hand.
+
+  Args:
+    judged: R chunks.
+    features: [R, 3, F] of the states at which they start.
+
+  Returns:
+    [G] which of the R they are, [G] int stage of the task, equal where as much is done, and [G]
+    the tilt at which the item was grasped.
+  """
+  holding = features[:, :2, HOLDING] > 0.5
+  held_before = np.concatenate([np.ones((1, 2), bool), holding[:-1]])
+  rows, arm = np.nonzero(_goes_on(judged)[:, None] & holding & ~held_before)
+  done = np.column_stack([features[rows, 2] > 0.5, arm])
+  _, stage = np.unique(done, axis=0, return_inverse=True)
+  return rows, stage.reshape(-1), features[rows, arm, TILT]
+
+
+def _own(judged: judgement.Judgement) -> np.ndarray:
+  """[R] bool, of the policy's fragments that ended for good."""
+  return judged.terminal & (judged.source == types.Source.POLICY)
+
+
+def _goes_on(judged: judgement.Judgement) -> np.ndarray:
+  """[R] bool, whether a chunk of the policy's follows another one of its fragment."""
+  own = _own(judged)
+  same = np.append(False, judged.first[1:] == judged.first[:-1])
+  return own & same
+
+
+def _matched(
+  x: np.ndarray, first: np.ndarray, second: np.ndarray, stage: np.ndarray
+) -> estimates.Statistic:
+  """Mean of x [G] over `first` [G] bool less that over `second`, stage by stage.
+
+  Stages count by how well they tell the two apart: n m / (n + m) of n and m rows.
+  """
+
+  def statistic(count: np.ndarray) -> float:
+    sizes = [np.bincount(stage, count * part) for part in (first, second)]
+    sums = [np.bincount(stage, count * part * x) for part in (first, second)]
+    both = (sizes[0] > 0) & (sizes[1] > 0)
+    if not both.any():
+      return np.nan
+    (n, m), (a, b) = [size[both] for size in sizes], [total[both] for total in sums]
+    return float(np.average(a / n - b / m, weights=n * m / (n + m)))
+
+  return statistic
+
+
+def main() -> None:
+  """Compares the grasps of the run of the command line."""
+  config = config_lib.get()
+  workdir = pathlib.Path(config_lib.WORKDIR.value)
+  with config_lib.user_errors():
+    experiment = experiment_lib.Experiment(config)
+    if config.sim.observation != 'objects' or config.sim.task not in tasks.TASKS:
+      raise ValueError('grasps are those of the embedded simulator: use a config with :sim.')
+    examined = report.Report(experiment, workdir).examine()
+  features = examined.steps.features(examined.judged.row)
+  numbers = measure(examined.judged, features, examined.episode)
+  files.write_text(workdir / 'grasps.json', json.dumps(report_numbers.flat(numbers), indent=1))
+  for name, x in numbers.items():
+    interval = f' ({x.low:.2f} to {x.high:.2f})' if np.isfinite(x.low) else ''
+    progress.CONSOLE.print(f'{name}: {x.value:.2f}{interval}', highlight=False)
+
+
+if __name__ == '__main__':
+  config_lib.run(main)
