@@ -37,8 +37,8 @@ class Checkpoints:
     latest = self.latest()
     if latest is None:
       raise FileNotFoundError(
-        f'{self._directory} holds no checkpoint; expected the --workdir of a run, or give '
-        '--checkpoint.'
+        f'{self._directory} holds no checkpoint; expected the --workdir of a run that has '
+        'finished its warm start.'
       )
     return self.path(latest)
 

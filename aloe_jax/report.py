@@ -96,7 +96,10 @@ class Report:
       ValueError: there is no critic to judge.
     """
     if not self._has_critic:
-      raise ValueError(f'{self._config.agent}, iteration {self._iteration}: found no critic.')
+      raise ValueError(
+        f'{self._workdir}: found no critic of {self._config.agent} at iteration {self._iteration}; '
+        'expected a run of aloe, awr or recap that has finished its first iteration.'
+      )
     directories = [pathlib.Path(path) for path in EPISODES.value or self._config.data.episodes]
     if self._config.sim.task and not EPISODES.value:
       fresh = self._workdir / 'held_out' / f'iteration_{self._iteration}-{COUNT.value}'

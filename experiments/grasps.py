@@ -6,8 +6,8 @@ An item that was grasped carelessly may drop at any step of its carry, so that n
 seen just before it does. What can be known is known from the grasp on. On the episodes that
 `aloe_jax.report` judges, with its flags, this compares what the critic says of an item that has
 just been grasped carelessly and of one grasped safely, where as much of the task is done, with the
-returns that came of both; and it counts the failures that came of a careless grasp. The numbers
-are written to `grasps.json` in --workdir, values in environment steps.
+returns that came of both; and it counts the failures with a carelessly held item in hand. The
+numbers are written to `grasps.json` in --workdir, values in environment steps.
 
 Legend of shapes: R chunks, G grasps.
 """
@@ -35,7 +35,7 @@ HOLDING, TILT = 9, 10  # of an arm's features, see `envs/observation.py`
 def measure(
   judged: judgement.Judgement, features: np.ndarray, episode: np.ndarray
 ) -> dict[str, estimates.Estimate]:
-  """Careless grasps less safe ones, and the share of failures that came of a careless one.
+  """Careless grasps less safe ones, and the share of failures with a carelessly held item.
 
   Args:
     judged: R chunks.
@@ -124,7 +124,10 @@ def main() -> None:
   with config_lib.user_errors():
     experiment = experiment_lib.Experiment(config)
     if config.sim.observation != 'objects' or config.sim.task not in tasks.TASKS:
-      raise ValueError('grasps are those of the embedded simulator: use a config with :sim.')
+      raise ValueError(
+        f'found config.sim.task={config.sim.task!r}, sim.observation={config.sim.observation!r}; '
+        f'expected one of {", ".join(tasks.TASKS)} and objects, as experiments with :sim have.'
+      )
     examined = report.Report(experiment, workdir).examine()
   features = examined.steps.features(examined.judged.row)
   numbers = measure(examined.judged, features, examined.episode)

@@ -89,3 +89,14 @@ def test_stages_count_by_how_well_they_tell_the_two_apart():
   )
   numbers = grasps.measure(judged, features, episode)
   assert numbers['score_gap'].value == pytest.approx(-(10 / 2 + 20 * 2 / 3) / (1 / 2 + 2 / 3))
+
+
+def test_where_nothing_was_grasped_the_differences_are_not_defined():
+  judged, features, episode = make((FAILURE, [-9, -20], [None, None], [0, 0]))
+  numbers = grasps.measure(judged, features, episode)
+  assert np.isnan([numbers[name].value for name in ('score_gap', 'return_gap')]).all()
+  assert [numbers[name].value for name in ('careless_failures', 'careless', 'failures')] == [
+    0,
+    0,
+    1,
+  ]
