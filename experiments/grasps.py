@@ -6,8 +6,8 @@ An item that was grasped carelessly may drop at any step of its carry, so that n
 seen just before it does. What can be known is known from the grasp on. On the episodes that
 `aloe_jax.report` judges, with its flags, this compares what the critic says of an item that has
 just been grasped carelessly and of one grasped safely, where as much of the task is done, with the
-returns that came of both; and it counts the failures with a carelessly held item in hand. The
-numbers are written to `grasps.json` in --workdir, values in environment steps.
+returns that came of both; and it says how failures held their items. The numbers are written to
+`grasps.json` in --workdir, values in environment steps.
 
 Legend of shapes: R chunks, G grasps.
 """
@@ -30,12 +30,13 @@ from aloe_jax.envs import tabletop
 from aloe_jax.envs import tasks
 
 HOLDING, TILT = 9, 10  # of an arm's features, see `envs/observation.py`
+AWAY_UNIT = 0.3  # metres, of the first two: the way to the goal
 
 
 def measure(
   judged: judgement.Judgement, features: np.ndarray, episode: np.ndarray
 ) -> dict[str, estimates.Estimate]:
-  """Careless grasps less safe ones, and the share of failures with a carelessly held item.
+  """Careless grasps less safe ones, and how items were held just before failures.
 
   Args:
     judged: R chunks.
@@ -44,7 +45,10 @@ def measure(
 
   Returns:
     {name: number}; 'score_gap' and 'return_gap' are means over grasps at the same stage: with the
-    same items in place, by the same arm, the other arm as full.
+    same items in place, by the same arm, the other arm as full. Shares of the policy's failures,
+    by the worst grasp in hand: 'careless_failures', 'doubtful_failures' (a tilt between careless
+    and safe), 'safe_failures'; and 'placing_failures', of any of them with an item as near to its
+    target as `tabletop.RIM_RADIUS`.
   """
   rows, stage, tilt = find(judged, features)
   careless, safe = tilt < 0, tilt > tabletop.SAFE_TILT
@@ -54,10 +58,17 @@ def measure(
   }
   failed = _own(judged) & np.isin(judged.end, report_numbers.FAILED)
   last = np.flatnonzero(failed & ~np.append(_goes_on(judged)[1:], False))
-  arms = features[last, :2]
-  dropped = ((arms[..., HOLDING] > 0.5) & (arms[..., TILT] < 0)).any(axis=1)
-  share = estimates.mean(dropped.astype(float))
-  numbers['careless_failures'] = estimates.estimate(share, episode[last])
+  holding = features[last, :2, HOLDING] > 0.5
+  worst = np.where(holding, features[last, :2, TILT], np.inf).min(axis=1)  # nothing in hand: inf
+  away = np.hypot(*np.moveaxis(features[last, :2, :2], -1, 0)) * AWAY_UNIT
+  ways = {
+    'careless_failures': worst < 0,
+    'doubtful_failures': (worst >= 0) & (worst <= tabletop.SAFE_TILT),
+    'safe_failures': (worst > tabletop.SAFE_TILT) & holding.any(axis=1),
+    'placing_failures': (holding & (away < tabletop.RIM_RADIUS)).any(axis=1),
+  }
+  for name, way in ways.items():
+    numbers[name] = estimates.estimate(estimates.mean(way.astype(float)), episode[last])
   counts = dict(careless=careless.sum(), safe=safe.sum(), failures=len(last))
   return numbers | {
     name: estimates.Estimate(float(n), np.nan, np.nan) for name, n in counts.items()

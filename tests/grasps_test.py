@@ -13,11 +13,14 @@ from aloe_jax.envs import tasks
 from experiments import grasps
 
 SUCCESS, FAILURE = types.EndReason.SUCCESS, types.EndReason.FAILURE
-CARELESS, SAFE = -0.4, 0.6
+CARELESS, DOUBTFUL, SAFE = -0.4, 0.2, 0.6
 
 
 def make(*fragments):
-  """Chunks of fragments (end, scores, tilts held by the left arm, items in place), one a row."""
+  """Chunks of fragments (end, scores, tilts held by the left arm, items in place), one a row.
+
+  What is held is always (0.3, 0.4) m from its target, unless an item is in place: then it is there.
+  """
   columns = {name: [] for name in ('first', 'left', 'end', 'score', 'episode')}
   features = []
   for number, (end, scores, tilts, placed) in enumerate(fragments):
@@ -31,6 +34,7 @@ def make(*fragments):
       feature = np.zeros((3, 16))
       if tilt is not None:
         feature[0, [grasps.HOLDING, grasps.TILT]] = 1, tilt
+        feature[0, :2] = np.array([0.3, 0.4]) * (not done) / grasps.AWAY_UNIT
       feature[2, 0] = done
       features.append(feature)
   found = {name: np.array(x) for name, x in columns.items()}
@@ -58,6 +62,28 @@ def test_features_are_those_of_the_simulator():
   assert features[0, grasps.HOLDING] == 1
   assert features[0, grasps.TILT] == np.float32(CARELESS)
   assert features[1, grasps.HOLDING] == 0
+  way = np.asarray(state.target[0, :2] - state.position[0, :2])  # held at its middle
+  np.testing.assert_allclose(features[0, :2] * grasps.AWAY_UNIT, way, rtol=1e-5)
+
+
+def test_failures_are_told_apart_by_the_worst_grasp_in_hand():
+  judged, features, episode = make(
+    (FAILURE, [-9, -9], [None, CARELESS], [0, 0]),
+    (FAILURE, [-9, -9], [None, DOUBTFUL], [0, 1]),
+    (FAILURE, [-9, -9], [None, SAFE], [0, 0]),
+    (FAILURE, [-9, -9], [SAFE, SAFE], [1, 1]),
+    (FAILURE, [-9, -9], [SAFE, None], [0, 0]),
+    (SUCCESS, [-9, -9], [SAFE, CARELESS], [0, 0]),
+  )
+  features[0, 1, [grasps.HOLDING, grasps.TILT]] = 1, CARELESS  # not the last chunk
+  features[3, 1, [grasps.HOLDING, grasps.TILT]] = 1, SAFE  # the other arm holds a worse one
+  numbers = grasps.measure(judged, features, episode)
+  assert {name: x.value for name, x in numbers.items() if name.endswith('_failures')} == {
+    'careless_failures': pytest.approx(1 / 5),
+    'doubtful_failures': pytest.approx(1 / 5),
+    'safe_failures': pytest.approx(2 / 5),
+    'placing_failures': pytest.approx(2 / 5),
+  }
 
 
 def test_careless_grasps_are_compared_with_safe_ones_at_the_same_stage():
