@@ -251,29 +251,26 @@ def collect(suite: Suite, workdir: pathlib.Path) -> dict:
 
   Returns:
     'runs': one entry a run, with 'task', 'seed', 'method', the evaluations of all iterations and
-    of the conditions, the numbers of the critic's report or None, and how it was made.
+    of the conditions, the numbers of the critic's report or None, and how it was made; for the path
+    of `workdir` stands $WORKDIR.
   """
   runs = []
   for seed in range(suite.first_seed, suite.first_seed + suite.seeds):
     for task in suite.tasks:
       for method in (WARM_START, *suite.methods):
         directory = _directory(workdir, task, seed, method)
-        made = (directory / 'job.json').read_text()
-        conditions = {
-          condition: _evaluation(directory, condition) for condition in suite.conditions
+        run = {
+          'task': task,
+          'seed': seed,
+          'method': method,
+          'iterations': json.loads((directory / 'evaluations.json').read_text()),
+          'conditions': {c: _evaluation(directory, c) for c in suite.conditions},
+          'report': _report(directory),
+          'changes': dict(suite.methods.get(method, {})),
+          **json.loads((directory / 'job.json').read_text()),
         }
-        runs.append(
-          {
-            'task': task,
-            'seed': seed,
-            'method': method,
-            'iterations': json.loads((directory / 'evaluations.json').read_text()),
-            'conditions': conditions,
-            'report': _report(directory),
-            'changes': dict(suite.methods.get(method, {})),
-            **json.loads(made.replace(str(workdir), '$WORKDIR')),
-          }
-        )
+        text = json.dumps(run, ensure_ascii=False).replace(str(workdir), '$WORKDIR')
+        runs.append(json.loads(text))
   return {'methods': list(suite.methods), 'tasks': list(suite.tasks), 'runs': runs}
 
 

@@ -171,6 +171,7 @@ def write(directory: pathlib.Path, name, content):
 
 
 def test_results_are_collected_from_what_runs_leave(tmp_path):
+  tmp_path /= 'Wäsche'
   suite = paper.Suite(paper.LAUNDRY, 3, 1, {'A, b': {'agent': 'bc'}}, ('unseen', 'disturb'))
   for number, method in enumerate(('warm_start', 'a_b')):
     directory = tmp_path / 'fold_laundry' / 'seed_3' / method
@@ -179,13 +180,17 @@ def test_results_are_collected_from_what_runs_leave(tmp_path):
     write(directory, 'job.json', {'commands': [command], 'commit': 'c', 'seconds': 1.0})
     for unseen in (0, 1):
       kept = f'run-1+unseen={unseen},disturb={1 - unseen},seed=1,episodes=2.json'
-      write(directory / 'evaluations', kept, [evaluation(50 + unseen)])
+      checkpoint = {'checkpoint': str(directory / 'checkpoints' / '6')}
+      write(directory / 'evaluations', kept, [evaluation(50 + unseen) | checkpoint])
   write(tmp_path / 'fold_laundry' / 'seed_3' / 'a_b', 'report.json', report(0.5))
   first, second = paper.collect(suite, tmp_path)['runs']
   assert (first['method'], first['seed'], first['changes']) == ('warm_start', 3, {})
   assert (second['method'], second['changes']) == ('A, b', {'agent': 'bc'})
   assert (first['report'], second['report']['spearman_own']) == (None, 0.5)
   assert second['commands'] == [['-m', 'train', '--workdir=$WORKDIR/fold_laundry/seed_3/a_b']]
+  assert str(tmp_path) not in json.dumps([first, second], ensure_ascii=False)
+  checkpoint = second['conditions']['unseen']['checkpoint']
+  assert checkpoint == '$WORKDIR/fold_laundry/seed_3/a_b/checkpoints/6'
   assert second['iterations'][0]['success_rate'] == 0.01
   assert second['conditions']['unseen']['success_rate'] == 0.51
   assert second['conditions']['disturb']['success_rate'] == 0.5
