@@ -158,7 +158,7 @@ def main(suite_name: str = 'methods') -> None:
 
 def _parser(suite_name: str) -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(prog='python -m experiments.paper', description=__doc__)
-  parser.add_argument('--workdir', type=pathlib.Path, required=True)
+  parser.add_argument('--workdir', type=_workdir, required=True)
   parser.add_argument('--suite', choices=SUITES, default=suite_name)
   parser.add_argument('--quick', action='store_true', help='every stage in minutes, no result')
   parser.add_argument('--seeds', type=_count, help='how many, instead of those of the suite')
@@ -166,6 +166,14 @@ def _parser(suite_name: str) -> argparse.ArgumentParser:
     '--workers', type=_count, default=max(1, os.cpu_count() or 1), help='runs at a time'
   )
   return parser
+
+
+def _workdir(text: str) -> pathlib.Path:
+  """A directory, there already or still to be made."""
+  path = pathlib.Path(text)
+  if path.exists() and not path.is_dir():
+    raise argparse.ArgumentTypeError(f'found a file at {path}, expected a directory or nothing.')
+  return path
 
 
 def _count(text: str) -> int:

@@ -196,6 +196,18 @@ def test_results_are_collected_from_what_runs_leave(tmp_path):
   assert second['conditions']['disturb']['success_rate'] == 0.5
 
 
+def test_a_file_instead_of_a_directory_is_refused(tmp_path, capsys):
+  path = tmp_path / 'notes.txt'
+  path.write_text('mine')
+  with (
+    mock.patch.object(sys, 'argv', ['paper', f'--workdir={path}']),
+    pytest.raises(SystemExit),
+  ):
+    paper.main()
+  assert f'found a file at {path}, expected a directory' in capsys.readouterr().err
+  assert path.read_text() == 'mine'
+
+
 @pytest.mark.parametrize('option', ['--seeds=-1', '--seeds=0', '--workers=0', '--workers=two'])
 def test_counts_that_are_none_are_refused_before_anything_runs(option, tmp_path, capsys):
   workdir = tmp_path / 'paper'

@@ -126,3 +126,11 @@ def test_where_nothing_was_grasped_the_differences_are_not_defined():
     0,
     1,
   ]
+
+
+def test_where_nothing_failed_there_are_no_shares_of_failures():
+  judged, features, episode = make((SUCCESS, [-9, -20], [None, SAFE], [0, 0]))
+  numbers = grasps.measure(judged, features, episode)
+  assert [numbers[name].value for name in ('safe', 'failures')] == [1, 0]
+  shares = [x.value for name, x in numbers.items() if name.endswith('_failures')]
+  assert np.isnan(shares).all()
