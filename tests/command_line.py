@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+from aloe_jax.data import __main__ as data_command
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -18,6 +20,18 @@ def run(name, *arguments, **environment):
     text=True,
   )
   return done.returncode, done.stdout, done.stderr
+
+
+def data(monkeypatch, capsys, *arguments):
+  """Status, output and errors of `python -m aloe_jax.data`, in this process."""
+  monkeypatch.setattr(sys, 'argv', ['data', *map(str, arguments)])
+  status = 0
+  try:
+    data_command.main()
+  except SystemExit as exit:
+    status = exit.code
+  printed = capsys.readouterr()
+  return status, printed.out, printed.err
 
 
 def assert_refused(result, message):

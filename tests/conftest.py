@@ -1,5 +1,10 @@
 """Fixtures that any test file may ask for."""
 
+import pathlib
+import shutil
+
+import foreign
+import golden_rlds
 import jax
 import pytest
 
@@ -10,3 +15,24 @@ def quick_compilation():
   jax.config.update('jax_disable_most_optimizations', True)
   yield
   jax.config.update('jax_disable_most_optimizations', False)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+  """A copy of the golden dataset, to be damaged."""
+  target = tmp_path / 'data'
+  return pathlib.Path(shutil.copytree(golden_rlds.DATASET, target, copy_function=shutil.copyfile))
+
+
+@pytest.fixture(scope='session')
+def pictured(tmp_path_factory):
+  """A small dataset with one camera."""
+  directory = tmp_path_factory.mktemp('foreign') / 'data'
+  foreign.pictured(directory)
+  return directory
+
+
+@pytest.fixture
+def small(pictured, tmp_path):
+  """A copy of the dataset above, to be damaged."""
+  return pathlib.Path(shutil.copytree(pictured, tmp_path / 'small'))

@@ -1,24 +1,22 @@
 """What a dataset says of itself is read as TFDS reads it, without TensorFlow."""
 
 import json
-import pathlib
 import shutil
 
 import foreign
+import golden_rlds
 import numpy as np
 import pytest
 
 from aloe_jax.data import features
 from aloe_jax.data import tfds_directory
 
-GOLDEN = pathlib.Path(__file__).parent / 'golden/rlds_oxe_like/aloe_oxe_like/0.1.0'
-
 
 @pytest.fixture
 def copy(tmp_path):
   """Both JSON files of the golden dataset, to be changed."""
   for name in ('features.json', 'dataset_info.json'):
-    shutil.copy(GOLDEN / name, tmp_path / name)
+    shutil.copy(golden_rlds.DATASET / name, tmp_path / name)
   return tmp_path
 
 
@@ -29,7 +27,7 @@ def edit(path, change):
 
 
 def test_the_golden_dataset_is_described_as_it_was_built():
-  layout = features.read(GOLDEN)
+  layout = features.read(golden_rlds.DATASET)
   assert layout.container == 'tfrecord'
   assert [(shard.path.name, shard.num_records) for shard in layout.splits['train']] == [
     ('aloe_oxe_like-train.tfrecord-00000-of-00002', 3),
@@ -128,8 +126,8 @@ def test_a_dataset_without_steps_is_refused_with_its_fields(copy):
 def test_what_is_no_dataset_is_refused(copy):
   with pytest.raises(FileNotFoundError, match='no such directory'):
     features.read(copy / 'nowhere')
-  with pytest.raises(ValueError, match=f'features.json is missing.*pass {GOLDEN}'):
-    features.read(GOLDEN.parent)
+  with pytest.raises(ValueError, match=f'features.json is missing.*pass {golden_rlds.DATASET}'):
+    features.read(golden_rlds.DATASET.parent)
   with pytest.raises(ValueError, match=f'dataset_info.json is a file.*pass {copy}'):
     features.read(copy / 'dataset_info.json')
   (copy / 'features.json').write_text('{')

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from aloe_jax.data import image_codec
 from aloe_jax.data import tfds_directory
 
 LENGTHS = (4, 1, 3)
@@ -91,3 +92,46 @@ def simple(directory, step=None, values=None, *, episode=None, metadata=None, **
     episode=episode,
     **options,
   )
+
+
+def pictured(directory):
+  """Three episodes of four, one and three steps, two of them in the first of two shards."""
+  image = tfds_features().Image(shape=(2, 3, 3), encoding_format='png')
+  state = tfds_features().Tensor(shape=(3,), dtype=np.float32)
+  simple(
+    directory,
+    {'observation': {'state': state, 'image': image}},
+    lambda e, t: {
+      'observation': {'state': numbers(e, LENGTHS[e], 3)[t], 'image': pixels(e, t)},
+    },
+  )
+
+
+def shard(directory, number=0):
+  """The path of a file of records, by its number."""
+  return sorted(directory.glob('*tfrecord*'))[number]
+
+
+def indices(directory):
+  """The names of the indices beside a dataset."""
+  return sorted(path.name for path in directory.parent.iterdir() if '.index-' in path.name)
+
+
+def assert_numbers(found, episodes=(0, 1, 2)):
+  """The columns hold the episodes above that have these numbers."""
+  lengths = [LENGTHS[e] for e in episodes]
+  assert found.boundaries.tolist() == np.cumsum([0, *lengths]).tolist()
+  for e, start, length in zip(episodes, found.boundaries, lengths, strict=False):
+    rows = slice(start, start + length)
+    np.testing.assert_array_equal(found.state[rows], numbers(e, length, 3))
+    np.testing.assert_array_equal(found.action[rows], numbers(e, length, 2, offset=100))
+
+
+def assert_pixels(found, camera='head', episodes=(0, 1, 2)):
+  """The camera's pictures are those of these episodes."""
+  rows = iter(range(len(found)))
+  for e in episodes:
+    for t in range(LENGTHS[e]):
+      image = found.image(camera, next(rows))
+      decoded = image if isinstance(image, np.ndarray) else image_codec.decode(image)
+      np.testing.assert_array_equal(decoded, pixels(e, t))

@@ -2,15 +2,11 @@
 
 import argparse
 import builtins
-import fractions
-import io
-import json
 import re
 import shutil
 
-import av
+import lerobot_files
 import numpy as np
-from PIL import Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,161 +19,12 @@ from aloe_jax.data.importers import lerobot
 from aloe_jax.data.importers import settings as settings_lib
 from aloe_jax.data.importers import video
 
-FPS = 10
-STEPS = (5, 7, 4)
-TASKS = ('fold the towel', 'fold the shirt')
-TASK = (0, 1, 0)  # of every episode
-HEAD, WRIST, SIDE = (f'observation.images.{name}' for name in ('cam_high', 'wrist', 'side'))
-FEATURES = (HEAD, WRIST, SIDE)
-
-
-def picture(episode, step, feature):
-  """[48, 64, 3], flat: the colour tells where it belongs, even after a lossy video."""
-  colour = (60 * episode + 40, 25 * step + 20, 60 * FEATURES.index(feature) + 40)
-  return np.full((48, 64, 3), colour, np.uint8)
-
-
-def numbers(episode):
-  rng = np.random.default_rng(episode)
-  shape = (STEPS[episode], 8)
-  return rng.normal(size=shape).astype(np.float32), rng.normal(size=shape).astype(np.float32)
-
-
-def write_video(path, pictures, codec='libx264', options=()):
-  """By default one keyframe, then B-frames: no frame can be decoded without those before it."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with av.open(str(path), 'w') as container:
-    stream = container.add_stream(codec, rate=FPS, options=dict(options))
-    stream.height, stream.width = pictures[0].shape[:2]
-    stream.pix_fmt = 'yuv420p'
-    stream.time_base = fractions.Fraction(1, FPS)
-    for pixels in pictures:
-      container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format='rgb24')))
-    container.mux(stream.encode())
-
-
-def png(pixels):
-  buffer = io.BytesIO()
-  Image.fromarray(pixels).save(buffer, 'png')
-  return buffer.getvalue()
-
-
-def rows(episode, images=(), **more):
-  """The table of an episode, as LeRobot's writer makes it."""
-  length = STEPS[episode]
-  state, action = numbers(episode)
-  vector = pa.list_(pa.float32(), 8)
-  columns = {
-    'observation.state': pa.array(state.tolist(), vector),
-    'action': pa.array(action.tolist(), vector),
-    'timestamp': pa.array(np.arange(length) / FPS, pa.float32()),
-    'frame_index': np.arange(length),
-    'episode_index': np.full(length, episode),
-    'index': sum(STEPS[:episode]) + np.arange(length),
-    'task_index': np.full(length, TASK[episode]),
-  }
-  for feature in images:
-    columns[feature] = pa.array(
-      [
-        {'bytes': png(picture(episode, t, feature)), 'path': f'frame_{t:06d}.png'}
-        for t in range(length)
-      ],
-      pa.struct({'bytes': pa.binary(), 'path': pa.string()}),
-    )
-  return pa.table(columns | {name: pa.array(values) for name, values in more.items()})
-
-
-def write_parquet(path, table, **options):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  pq.write_table(table, path, **options)
-
-
-def write_info(directory, version, dtype, columns=(), **more):
-  images = {name: {'dtype': dtype, 'shape': [48, 64, 3]} for name in FEATURES}
-  numbers = {'dtype': 'float32', 'shape': [8], 'names': None}
-  others = {name: {'dtype': 'float32', 'shape': [1], 'names': None} for name in columns}
-  info = {
-    'codebase_version': version,
-    'robot_type': 'aloha',
-    'total_episodes': len(STEPS),
-    'total_frames': sum(STEPS),
-    'chunks_size': 2,
-    'fps': FPS,
-    'splits': {'train': f'0:{len(STEPS)}'},
-    'features': {'observation.state': numbers, 'action': numbers, **others, **images},
-  }
-  (directory / 'meta').mkdir(parents=True)
-  (directory / 'meta/info.json').write_text(json.dumps(info | more))
-
-
-def write_v2(directory, dtype, version='v2.1', **more):
-  """One parquet file an episode, two episodes a chunk; one video an episode and camera."""
-  write_info(
-    directory,
-    version,
-    dtype,
-    more,
-    data_path='data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet',
-    video_path='videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4',
-  )
-  tasks = [{'task_index': number, 'task': task} for number, task in enumerate(TASKS)]
-  episodes = [
-    {'episode_index': number, 'tasks': [TASKS[TASK[number]]], 'length': length}
-    for number, length in enumerate(STEPS)
-  ]
-  for name, lines in (('tasks', tasks), ('episodes', episodes)):
-    text = ''.join(json.dumps(line) + '\n' for line in lines)
-    (directory / f'meta/{name}.jsonl').write_text(text)
-  for episode, length in enumerate(STEPS):
-    chunk = f'chunk-{episode // 2:03d}'
-    table = rows(
-      episode,
-      FEATURES if dtype == 'image' else (),
-      **{name: values[episode] for name, values in more.items()},
-    )
-    write_parquet(directory / f'data/{chunk}/episode_{episode:06d}.parquet', table)
-    for feature in FEATURES if dtype == 'video' else ():
-      write_video(
-        directory / f'videos/{chunk}/{feature}/episode_{episode:06d}.mp4',
-        [picture(episode, t, feature) for t in range(length)],
-      )
-
-
-def write_v3(directory, task_column='task'):
-  """Episodes 0 and 1 in one parquet file and one video a camera, episode 2 in the next ones."""
-  write_info(
-    directory,
-    'v3.0',
-    'video',
-    data_path='data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet',
-    video_path='videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4',
-  )
-  tasks = pa.table({'task_index': [0, 1], task_column: list(TASKS)})
-  write_parquet(directory / 'meta/tasks.parquet', tasks)
-  starts = (0.0, STEPS[0] / FPS, 0.0)
-  columns = {
-    'episode_index': [0, 1, 2],
-    'tasks': [[TASKS[task]] for task in TASK],
-    'length': list(STEPS),
-    'stats/action/mean': [[0.0] * 8] * 3,
-  }
-  for feature in FEATURES:
-    columns |= {
-      f'videos/{feature}/chunk_index': [0, 0, 0],
-      f'videos/{feature}/file_index': [0, 0, 1],
-      f'videos/{feature}/from_timestamp': list(starts),
-      f'videos/{feature}/to_timestamp': [s + n / FPS for s, n in zip(starts, STEPS, strict=True)],
-    }
-  write_parquet(directory / 'meta/episodes/chunk-000/file-000.parquet', pa.table(columns))
-  for file, episodes in enumerate([(0, 1), (2,)]):
-    table = pa.concat_tables([rows(episode) for episode in episodes])
-    path = directory / f'data/chunk-000/file-{file:03d}.parquet'
-    write_parquet(path, table, row_group_size=4)
-    for feature in FEATURES:
-      write_video(
-        directory / f'videos/{feature}/chunk-000/file-{file:03d}.mp4',
-        [picture(episode, t, feature) for episode in episodes for t in range(STEPS[episode])],
-      )
+FPS = lerobot_files.FPS
+STEPS = lerobot_files.STEPS
+TASKS = lerobot_files.TASKS
+TASK = lerobot_files.TASK
+FEATURES = lerobot_files.FEATURES
+HEAD, WRIST, SIDE = lerobot_files.FEATURES
 
 
 def run_import(source, target, *arguments):
@@ -201,7 +48,9 @@ def refusal(directory, **changes):
 def assert_imported(target, cameras, atol):
   found = index.load(target, {})
   np.testing.assert_array_equal(found.boundaries, np.cumsum([0, *STEPS]))
-  state, action = (np.concatenate(arrays) for arrays in zip(*map(numbers, range(3)), strict=True))
+  state, action = (
+    np.concatenate(arrays) for arrays in zip(*map(lerobot_files.numbers, range(3)), strict=True)
+  )
   np.testing.assert_array_equal(found.state[:, :8], state)
   np.testing.assert_array_equal(found.state[:, 8:], 0)
   np.testing.assert_array_equal(found.action, action)
@@ -214,7 +63,7 @@ def assert_imported(target, cameras, atol):
     for step in range(length):
       for camera, feature in cameras.items():
         pixels = image_codec.decode(found.image(camera, int(found.boundaries[episode]) + step))
-        expected = picture(episode, step, feature)
+        expected = lerobot_files.picture(episode, step, feature)
         np.testing.assert_allclose(pixels.astype(int), expected, atol=atol)
   return found
 
@@ -222,14 +71,14 @@ def assert_imported(target, cameras, atol):
 @pytest.fixture(scope='module')
 def v2(tmp_path_factory):
   directory = tmp_path_factory.mktemp('v2') / 'dataset'
-  write_v2(directory, 'video')
+  lerobot_files.write_v2(directory, 'video')
   return directory
 
 
 @pytest.fixture(scope='module')
 def v3(tmp_path_factory):
   directory = tmp_path_factory.mktemp('v3') / 'dataset'
-  write_v3(directory)
+  lerobot_files.write_v3(directory)
   return directory
 
 
@@ -252,7 +101,14 @@ def test_version_2_with_a_video_an_episode_arrives(v2, tmp_path, capsys):
 
 
 def test_version_3_with_several_episodes_a_video_arrives(v3, tmp_path):
-  arguments = ('--camera', f'head={SIDE}', '--camera', f'right_wrist={WRIST}', '--source', 'human')
+  arguments = (
+    '--camera',
+    f'head={SIDE}',
+    '--camera',
+    f'right_wrist={WRIST}',
+    '--source',
+    'human',
+  )
   run_import(v3, tmp_path / 'out', *arguments)
   found = assert_imported(tmp_path / 'out', {'head': SIDE, 'right_wrist': WRIST}, atol=6)
   ends = np.zeros(16)
@@ -262,13 +118,13 @@ def test_version_3_with_several_episodes_a_video_arrives(v3, tmp_path):
 
 
 def test_image_columns_arrive_without_a_loss(tmp_path):
-  write_v2(tmp_path / 'dataset', 'image', version='v2.0')
+  lerobot_files.write_v2(tmp_path / 'dataset', 'image', version='v2.0')
   run_import(tmp_path / 'dataset', tmp_path / 'out')
   assert_imported(tmp_path / 'out', {'head': HEAD, 'left_wrist': WRIST}, atol=0)
 
 
 def test_the_index_of_the_tasks_may_have_no_name(tmp_path):
-  write_v3(tmp_path / 'dataset', task_column='__index_level_0__')
+  lerobot_files.write_v3(tmp_path / 'dataset', task_column='__index_level_0__')
   prompts = [episode.language_instruction for episode in read(tmp_path / 'dataset')]
   assert prompts == [TASKS[task] for task in TASK]
 
@@ -302,7 +158,7 @@ def each(*values):
   ],
 )
 def test_episodes_end_as_their_rows_say_or_else_as_the_settings_do(columns, expected, tmp_path):
-  write_v2(tmp_path / 'dataset', 'image', **columns)
+  lerobot_files.write_v2(tmp_path / 'dataset', 'image', **columns)
   episodes = read(tmp_path / 'dataset', end_reason=types.EndReason.TIMEOUT)
   assert [types.EndReason(episode.end_reason[-1]).name for episode in episodes] == list(expected)
   assert not any(episode.end_reason[:-1].any() for episode in episodes)
@@ -321,7 +177,7 @@ TAKEN_OVER = [  # of the episodes of 5, 7 and 4 steps: where a human acts
 )
 def test_a_flag_tells_at_every_step_whether_a_human_acts(name, kind, tmp_path):
   flags = [[kind(flag) for flag in episode] for episode in TAKEN_OVER]
-  write_v2(tmp_path / 'dataset', 'image', **{name: flags})
+  lerobot_files.write_v2(tmp_path / 'dataset', 'image', **{name: flags})
   run_import(tmp_path / 'dataset', tmp_path / 'out', '--end-reason', 'timeout')
   found = index.load(tmp_path / 'out', {})
   policy, human = types.Source.POLICY, types.Source.HUMAN
@@ -336,7 +192,7 @@ def test_a_flag_tells_at_every_step_whether_a_human_acts(name, kind, tmp_path):
 
 def test_a_flag_of_another_name_can_be_chosen_and_one_in_use_left_out(tmp_path, capsys):
   flags = {'intervention': TAKEN_OVER, 'help': [[1] * length for length in STEPS]}
-  write_v2(tmp_path / 'dataset', 'image', **flags)
+  lerobot_files.write_v2(tmp_path / 'dataset', 'image', **flags)
   chosen = read(tmp_path / 'dataset', intervention='help')
   assert {int(source) for episode in chosen for source in episode.source} == {types.Source.HUMAN}
   run_import(tmp_path / 'dataset', tmp_path / 'out', '--intervention', 'none')
@@ -348,16 +204,18 @@ def test_a_flag_of_another_name_can_be_chosen_and_one_in_use_left_out(tmp_path, 
 
 def test_one_prompt_may_be_given_for_all(copy):
   (copy / 'meta/tasks.parquet').unlink()
-  write_parquet(copy / 'meta/tasks.parquet', pa.table({'task_index': [7], 'task': ['']}))
+  lerobot_files.write_parquet(
+    copy / 'meta/tasks.parquet', pa.table({'task_index': [7], 'task': ['']})
+  )
   assert 'task_index: found 0, for which meta/ holds no text; pass --prompt' in refusal(copy)
   assert {episode.language_instruction for episode in read(copy, prompt='fold')} == {'fold'}
 
 
 def test_an_episode_of_several_tasks_is_refused(copy):
-  table = pa.concat_tables([rows(0), rows(1)])
+  table = pa.concat_tables([lerobot_files.rows(0), lerobot_files.rows(1)])
   task = pa.array([0, 1, 1, 1, 1] + [1] * 7)
   table = table.set_column(table.column_names.index('task_index'), 'task_index', task)
-  write_parquet(copy / 'data/chunk-000/file-000.parquet', table)
+  lerobot_files.write_parquet(copy / 'data/chunk-000/file-000.parquet', table)
   assert refusal(copy).startswith(
     f'{copy}/data/chunk-000/file-000.parquet, episode 0: task_index: found [0, 1], expected one'
   )
@@ -374,9 +232,9 @@ def test_features_of_other_names_can_be_chosen(copy):
     file = copy / f'data/chunk-000/{name}.parquet'
     table = pq.read_table(file)
     names = ['qpos' if x == 'observation.state' else x for x in table.column_names]
-    write_parquet(file, table.rename_columns(names))
+    lerobot_files.write_parquet(file, table.rename_columns(names))
   first = read(copy, state='qpos')[0]
-  np.testing.assert_array_equal(first.proprio[:, :8], numbers(0)[0])
+  np.testing.assert_array_equal(first.proprio[:, :8], lerobot_files.numbers(0)[0])
 
 
 def test_cameras_without_a_name_in_use_have_to_be_chosen(copy):
@@ -392,20 +250,20 @@ def test_cameras_without_a_name_in_use_have_to_be_chosen(copy):
 
 
 def test_an_episode_may_go_on_in_the_next_file(copy):
-  table = pa.concat_tables([rows(episode) for episode in range(3)])
+  table = pa.concat_tables([lerobot_files.rows(episode) for episode in range(3)])
   for file, part in enumerate([table.slice(0, 8), table.slice(8)]):
-    write_parquet(copy / f'data/chunk-000/file-{file:03d}.parquet', part)
+    lerobot_files.write_parquet(copy / f'data/chunk-000/file-{file:03d}.parquet', part)
   assert [len(episode) for episode in read(copy)] == list(STEPS)
 
 
 def test_missing_and_surplus_rows_are_named(copy):
   path = copy / 'data/chunk-000/file-001.parquet'
   table = pq.read_table(path)
-  write_parquet(path, table.slice(1))
+  lerobot_files.write_parquet(path, table.slice(1))
   assert refusal(copy).startswith(f'{path}, episode 2: found 3 rows, expected 4 as in meta/')
   path.unlink()
   assert 'found no rows of episode 2, which meta/ holds' in refusal(copy)
-  write_parquet(path, pa.concat_tables([table, rows(0)]))
+  lerobot_files.write_parquet(path, pa.concat_tables([table, lerobot_files.rows(0)]))
   assert refusal(copy).startswith(f'{path}, episode 0: found rows of an episode that meta/ does')
 
 
@@ -429,7 +287,7 @@ def test_broken_files_are_named(copy):
 
 def test_a_video_that_does_not_fit_the_steps_is_refused(tmp_path):
   path = tmp_path / 'video.mp4'
-  write_video(path, [picture(0, t, HEAD) for t in range(6)])
+  lerobot_files.write_video(path, [lerobot_files.picture(0, t, HEAD) for t in range(6)])
   with pytest.raises(ValueError, match=r'found 2 frames from 0.4000 s on, expected 3'):
     video.read(path, start=0.4, count=3, fps=FPS)
   with pytest.raises(ValueError, match=r'found a frame at 0.1000 s, expected one at 0.0500 s'):
@@ -449,8 +307,8 @@ def test_a_video_that_does_not_fit_the_steps_is_refused(tmp_path):
 def test_frames_are_found_by_their_time_in_any_codec(codec, options, tmp_path, monkeypatch):
   monkeypatch.setenv('SVT_LOG', '0')
   path = tmp_path / 'video.mp4'
-  colours = [picture(t % 3, t % 8, FEATURES[t % 2]) for t in range(40)]
-  write_video(path, colours, codec, options)
+  colours = [lerobot_files.picture(t % 3, t % 8, FEATURES[t % 2]) for t in range(40)]
+  lerobot_files.write_video(path, colours, codec, options)
   for first in (0, 7, 23, 31):
     frames = video.read(path, start=first / FPS, count=9, fps=FPS)
     for frame, expected in zip(frames, colours[first : first + 9], strict=True):

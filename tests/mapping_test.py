@@ -1,13 +1,11 @@
 """Fields are found under the names of other laboratories, and wrong paths name the right ones."""
 
-import pathlib
-
+import golden_rlds
 import pytest
 
 from aloe_jax.data import features
 from aloe_jax.data import mapping
 
-GOLDEN = pathlib.Path(__file__).parent / 'golden/rlds_oxe_like/aloe_oxe_like/0.1.0'
 IMAGE = features.Leaf('image', 'uint8', (96, 96, 3), 'jpeg', True)
 TEXT = features.Leaf('text', 'string', (), 'none', True)
 EPISODE_TEXT = features.Leaf('text', 'string', (), 'none', False)
@@ -56,7 +54,7 @@ RT1 = {
 
 
 def test_the_golden_dataset_needs_no_mapping():
-  assert mapping.resolve(features.read(GOLDEN).leaves, {}) == mapping.Resolved(
+  assert mapping.resolve(features.read(golden_rlds.DATASET).leaves, {}) == mapping.Resolved(
     images={
       'head': 'steps/observation/image',
       'left_wrist': 'steps/observation/left_wrist_image',
@@ -162,7 +160,7 @@ def test_of_numbers_to_concatenate_all_must_exist():
 
 
 def test_what_is_proposed_resolves_to_what_was_proposed():
-  for leaves in (DROID, BRIDGE, RT1, features.read(GOLDEN).leaves):
+  for leaves in (DROID, BRIDGE, RT1, features.read(golden_rlds.DATASET).leaves):
     assert mapping.resolve(leaves, mapping.propose(leaves)) == mapping.resolve(leaves, {})
 
 
@@ -180,7 +178,7 @@ def test_a_camera_takes_the_first_field_that_exists():
 
 
 def test_none_means_there_is_none():
-  leaves = features.read(GOLDEN).leaves
+  leaves = features.read(golden_rlds.DATASET).leaves
   found = mapping.resolve(
     leaves, {'images': {'head': None}, 'success': None, 'source': None, 'language': None}
   )

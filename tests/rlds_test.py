@@ -8,13 +8,12 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import golden_rlds
 import numpy as np
 
 from aloe_jax import types
 from aloe_jax.data import rlds
 from aloe_jax.data import tfds_directory
-
-GOLDEN = pathlib.Path(__file__).parent / 'golden/rlds_oxe_like/aloe_oxe_like/0.1.0'
 
 
 def make_episode(index=0, length=5, **changes):
@@ -193,13 +192,13 @@ class RldsTest(parameterized.TestCase):
 
   def test_a_folder_above_a_dataset_points_to_it(self):
     with self.assertRaisesRegex(ValueError, 'is not a TFDS dataset.*pass .*0.1.0'):
-      rlds.read(GOLDEN.parent)
+      rlds.read(golden_rlds.DATASET.parent)
 
   def test_a_missing_split_or_shard_is_named(self):
     with self.assertRaisesRegex(ValueError, r"split 'test': expected one of \['train', 'val'\]"):
-      rlds.read(GOLDEN, split='test')
+      rlds.read(golden_rlds.DATASET, split='test')
     with self.assertRaisesRegex(ValueError, 'val.tfrecord-00000-of-00002: the shard is mi'):
-      rlds.read(GOLDEN, split='val')
+      rlds.read(golden_rlds.DATASET, split='val')
 
   @parameterized.parameters(
     ('"action":', '"motion":', 'action: found no field with a name in use; choose from .*motion'),
@@ -258,7 +257,7 @@ class OtherLaboratoriesDataTest(absltest.TestCase):
   """A dataset in Open X-Embodiment's layout, written by TFDS; its numbers are known."""
 
   def test_numbers_are_read(self):
-    episodes = rlds.read(GOLDEN, images=True)
+    episodes = rlds.read(golden_rlds.DATASET, images=True)
     self.assertEqual([e.metadata['episode_id'] for e in episodes], [5, 0, 3, 1, 2, 4])
     self.assertEqual([len(e) for e in episodes], [27, 24, 51, 30, 12, 18])
     for episode in episodes:
@@ -276,7 +275,7 @@ class OtherLaboratoriesDataTest(absltest.TestCase):
         np.testing.assert_allclose(colour, np.stack([red, green, blue], axis=1), atol=3)
 
   def test_sources_and_ends_come_from_the_metadata(self):
-    by_id = {e.metadata['episode_id']: e for e in rlds.read(GOLDEN)}
+    by_id = {e.metadata['episode_id']: e for e in rlds.read(golden_rlds.DATASET)}
     sources = {i: set(e.source) for i, e in by_id.items()}
     demo, policy, human = ({source} for source in types.Source)
     self.assertEqual(sources, {0: demo, 3: demo, 1: policy, 4: policy, 2: human, 5: human})
@@ -289,7 +288,7 @@ class OtherLaboratoriesDataTest(absltest.TestCase):
 
   def test_without_a_success_flag_an_episode_ends_by_a_cut(self):
     directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / 'no_flag'
-    shutil.copytree(GOLDEN, directory)
+    shutil.copytree(golden_rlds.DATASET, directory)
     path = directory / 'features.json'
     features = json.loads(path.read_text())
     del features['featuresDict']['features']['episode_metadata']
