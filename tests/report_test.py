@@ -19,6 +19,7 @@ from aloe_jax import experiment
 from aloe_jax import report
 from aloe_jax import report_traces
 from aloe_jax import types
+from experiments import grasps
 from experiments import laundry
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
@@ -115,13 +116,13 @@ def reported(compiled, tmp_path_factory):
 def run(monkeypatch):
   """Runs the command in this process; returns its numbers and its page."""
 
-  def command(workdir, agent='aloe', **arguments):
-    config = laundry.get_config('sim_debug')
+  def command(workdir, agent='aloe', main=report.main, variant='sim_debug', **arguments):
+    config = laundry.get_config(variant)
     config.agent = agent
     monkeypatch.setattr(config_lib, 'get', lambda: config)
     flags.FLAGS.mark_as_parsed()
     with flagsaver.flagsaver(workdir=str(workdir), **arguments):
-      report.main()
+      main()
     return json.loads((workdir / 'report.json').read_text()), (workdir / 'report.html').read_text()
 
   return command
@@ -184,6 +185,26 @@ def test_episodes_that_are_given_are_judged_alike_and_known_when_trained_on(
   found, page = run(workdir, episodes=[given], count=4)
   assert (found['held_out'], found['episodes']) == (False, 4)
   assert 'these numbers are better than the truth' in page
+
+
+def test_grasps_are_compared_on_the_episodes_that_were_judged(
+  reported, run, tmp_path, capsys, monkeypatch
+):
+  workdir = tmp_path / 'laundry'
+  shutil.copytree(reported, workdir)
+  examined = []
+  measure = grasps.measure
+  monkeypatch.setattr(grasps, 'measure', lambda *given: examined.append(given) or measure(*given))
+  run(workdir, main=grasps.main, count=6)
+  ((judged, features, episode),) = examined
+  card = json.loads((reported / 'report.json').read_text())
+  assert (len(judged.row), len(set(episode))) == (card['chunks'], card['episodes'])
+  assert features.shape == (card['chunks'], 3, 16)
+  numbers = json.loads((workdir / 'grasps.json').read_text())
+  assert 0 < numbers['failures'] <= 6  # of the policy's own: in the others a human took over
+  assert f'\nfailures: {numbers["failures"]:.2f}\n' in capsys.readouterr().out
+  with pytest.raises(SystemExit, match="found config.sim.task='fold_laundry', .*'pixels'"):
+    run(workdir, main=grasps.main, variant='pixels')
 
 
 def test_imitation_has_a_page_without_a_card(run, tmp_path):
