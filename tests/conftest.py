@@ -1,5 +1,6 @@
 """Fixtures that any test file may ask for."""
 
+import gc
 import pathlib
 import shutil
 
@@ -7,6 +8,14 @@ import foreign
 import golden_rlds
 import jax
 import pytest
+
+
+@pytest.fixture(scope='module', autouse=True)
+def forget_what_was_compiled():
+  """What is compiled maps memory, and all files together exceed the maps that Linux allows."""
+  yield
+  jax.clear_caches()
+  gc.collect()
 
 
 @pytest.fixture(scope='module')
