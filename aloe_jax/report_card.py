@@ -109,6 +109,11 @@ def _advantage(numbers: Numbers) -> str:
   return GOOD if gap.high < 0 else FAIR if gap.value < 0 else BAD
 
 
+def _level(numbers: Numbers) -> str:
+  share = abs(numbers['advantage'].value) / max(numbers['advantage_std'].value, 1e-9)
+  return GOOD if share <= 0.1 else FAIR if share <= 0.2 else BAD
+
+
 def _falls(numbers: Numbers) -> str:
   gap, share = numbers['falls_gap'], numbers['falls_failure'].value
   return BAD if not gap.low > 0 else GOOD if share >= 0.6 else FAIR
@@ -207,6 +212,26 @@ RULES = (
     ('No overestimation to speak of.',
      'Some; watch it over the iterations.',
      'It overrates unseen actions: use critic.target=min or a larger critic.size.'),
+  ),
+  _Rule(
+    'advantage', 'Rates what was executed as a sample', 'steps',
+    "Mean advantage A = Q - V of the policy's own chunks, which are samples of the policy that V "
+    'averages over: zero, if the backup is right.',
+    _level,
+    ('Small beside the standard deviation of the advantage.',
+     'Some. Above zero, plans are made anew while a chunk is played, and what is executed carries '
+     'hindsight; below zero, samples are overrated.',
+     'Far off. Above zero, what is executed carries hindsight, as plans are made anew while a '
+     'chunk is played: set critic.horizon to task.execute. Below zero, samples are overrated.'),
+  ),
+  _Rule(
+    'replanning', 'Planned and executed actions part', '',
+    'Root mean square distance of the executed actions from those that the policy samples at the '
+    "chunk's start, after the task.execute steps that are played of a plan, over the distance of "
+    'two samples.',
+    _told,
+    ('At 1 the executed actions lie no further from a plan than another plan; above it, planning '
+     'anew corrects the plan.',),
   ),
   _Rule(
     'td_error', 'Agrees with itself', 'steps',

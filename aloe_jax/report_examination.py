@@ -111,7 +111,8 @@ def examine(
   learner = experiment.learner(chunking.reward_scale)
   episode = np.cumsum(steps.is_first) - 1
   chosen = np.linspace(0, episode[-1], min(count, episode[-1] + 1)).round()
-  rows = judgement.planned(buffer, experiment.config.task.execute)
+  execute = experiment.config.task.execute
+  rows = judgement.planned(buffer, execute)
   rows = rows[np.isin(episode[rows], chosen)]
   actions = None
   if learner.agent.samples_policy:
@@ -127,6 +128,9 @@ def examine(
   numbers = report_numbers.measure(
     judged, episode[rows], horizon=chunking.critic_horizon, discount=chunking.discount
   )
+  if actions is not None and actions.shape[1] > 1 and execute < chunking.critic_horizon:
+    apart = judgement.departures(buffer, rows, actions, execute)
+    numbers |= report_numbers.replanning(judged, episode[rows], *apart)
   told = weights_lib.diagnostics(weights, buffer, learner.settings)
   numbers |= report_numbers.of_weights(told, weights.weight[rows], judged.source)
   held_out = not set(contents) & set(trained_on)

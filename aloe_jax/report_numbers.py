@@ -38,7 +38,7 @@ def measure(
     {name: number}; `report_card` says what each is. What the episodes do not define is NaN; what
     a critic of states does not define is left out.
   """
-  own = judged.terminal & (judged.source == types.Source.POLICY)
+  own = _own(judged)
   numbers = _ranking(judged, own, episode)
   numbers |= _calibration(judged, own, episode)
   numbers |= _foresight(judged, own, episode, horizon)
@@ -92,6 +92,25 @@ def calibration_error(score: np.ndarray, returns: np.ndarray) -> float:
   return float(np.average(np.abs(predicted - realised), weights=count))
 
 
+def replanning(
+  judged: Judgement, episode: np.ndarray, from_plan: np.ndarray, of_plans: np.ndarray
+) -> dict[str, Estimate]:
+  """How far planning anew takes the policy from its plans.
+
+  Args:
+    judged: R chunks.
+    episode: [R] int, that each lies in.
+    from_plan: [R] squared distance of executed actions from planned ones.
+    of_plans: [R] that of two plans.
+
+  Returns:
+    'replanning': root mean square of the first over that of the second.
+  """
+  own = _own(judged)
+  squared = estimates.ratio(from_plan * own, of_plans * own)
+  return {'replanning': estimates.estimate(lambda count: np.sqrt(squared(count)), episode)}
+
+
 def of_weights(
   told: Mapping[str, float], weight: np.ndarray, source: np.ndarray
 ) -> dict[str, Estimate]:
@@ -114,6 +133,11 @@ def flat(numbers: Mapping[str, Estimate]) -> dict[str, float | None]:
     if np.isfinite([x.low, x.high]).all():
       found |= {f'{name}_low': x.low, f'{name}_high': x.high}
   return found
+
+
+def _own(judged: Judgement) -> np.ndarray:
+  """[R] bool, chunks of the policy's fragments that ended for good."""
+  return judged.terminal & (judged.source == types.Source.POLICY)
 
 
 def _ranking(judged: Judgement, own: np.ndarray, episode: np.ndarray) -> dict[str, Estimate]:

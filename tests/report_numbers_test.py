@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from aloe_jax import estimates
 from aloe_jax import judgement
 from aloe_jax import report_card
 from aloe_jax import report_numbers
@@ -122,6 +123,27 @@ def test_doubts_are_compared_between_what_leads_into_failures_and_successes():
   assert numbers['td_error_gap'] == 3 - 2
   assert numbers['advantage_gap'] == -5 - 2
   assert numbers['overestimation'] == pytest.approx(q.mean() + 1)
+
+
+def test_replanning_is_by_the_policys_own_chunks():
+  judged, episode = make_judgement(
+    ([0, 0], SUCCESS, POLICY), ([0], FAILURE, POLICY), ([0], SUCCESS, HUMAN), ([0], CUT, POLICY)
+  )
+  from_plan, of_plans = np.array([9.0, 0, 7, 100, 100]), np.array([2.0, 0, 2, 1, 1])
+  found = report_numbers.replanning(judged, episode, from_plan, of_plans)['replanning']
+  assert found.value == 2  # sqrt(16 / 4)
+  np.testing.assert_allclose([found.low, found.high], np.sqrt([7 / 2, 9 / 2]))
+
+
+@pytest.mark.parametrize(
+  'mean, verdict', [(0.5, 'good'), (-0.5, 'good'), (1.5, 'fair'), (3, 'bad'), (-3, 'bad')]
+)
+def test_a_mean_advantage_is_measured_by_the_deviation_of_advantages(mean, verdict):
+  exact = {'advantage': mean, 'advantage_std': 10.0}
+  numbers = {name: estimates.Estimate(x, np.nan, np.nan) for name, x in exact.items()}
+  (line,) = report_card.lines(numbers)
+  assert line.verdict == verdict
+  assert ('critic.horizon to task.execute' in line.advice) == (verdict == 'bad')
 
 
 def test_how_far_the_discount_looks():
