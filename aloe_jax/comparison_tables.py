@@ -33,8 +33,13 @@ def markdown(results: Results) -> str:
   conditions = [name for name in CONDITIONS if name in results['runs'][0]['conditions']]
   if conditions:
     tables.append(_conditions(results, conditions))
-  if any(run['report'] for run in results['runs']):
-    tables.append(_critics(results))
+  reported_on = [
+    method
+    for method in results['methods']
+    if all(run['report'] for run in results['runs'] if run['method'] == method)
+  ]
+  if reported_on:
+    tables.append(_critics(results, reported_on))
   return '\n\n'.join(tables) + '\n'
 
 
@@ -156,7 +161,7 @@ def _conditions(results: Results, conditions: list[str]) -> str:
   return '\n'.join(lines)
 
 
-def _critics(results: Results) -> str:
+def _critics(results: Results, methods: list[str]) -> str:
   lines = [
     'Critics of the last iteration on episodes that they have not seen, mean of all tasks and '
     'seeds: rank correlation (Spearman) of the score of a chunk that the policy executed with the '
@@ -167,11 +172,9 @@ def _critics(results: Results) -> str:
     _line('method', *CRITIC.values()),
     _rule(1 + len(CRITIC)),
   ]
-  for method in results['methods']:
-    runs = [run for run in results['runs'] if run['method'] == method]
-    if all(run['report'] for run in runs):
-      found = [comparison.mean(values(results, method, reported(name))) for name in CRITIC]
-      lines.append(_line(method, *(_cell(x, digits=2) for x in found)))
+  for method in methods:
+    found = [comparison.mean(values(results, method, reported(name))) for name in CRITIC]
+    lines.append(_line(method, *(_cell(x, digits=2) for x in found)))
   return '\n'.join(lines)
 
 

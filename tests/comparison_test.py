@@ -108,6 +108,13 @@ def test_tables_hold_means_intervals_and_differences(results):
   assert '| BC warm start | 20.0 (20.0 to 20.0) | 10.0 (10.0 to 10.0) |' in conditions
 
 
+def test_a_report_on_some_runs_of_a_method_alone_makes_no_table(results):
+  reported = [run for run in results['runs'] if run['report']]
+  for run in reported[1:]:
+    run['report'] = None
+  assert 'Critics' not in comparison_tables.markdown(results)
+
+
 def test_figures_are_drawn_for_every_measure(results, tmp_path):
   comparison_plots.draw(results, tmp_path)
   names = ['conditions', 'differences', 'success_by_iteration', 'success_by_method', 'throughput']
