@@ -1,15 +1,18 @@
 """Many runs of commands, side by side on the cores of one machine; none is repeated."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import queue
 import shlex
+import signal
 import subprocess
 import sys
+import threading
 import time
 
 from aloe_jax import files
@@ -63,6 +66,9 @@ def run(jobs: Sequence[Job], *, workers: int, compiled: pathlib.Path) -> list[st
 
   Returns:
     Names of the jobs that failed or that need one which did.
+
+  Raises:
+    SystemExit: interrupted or terminated, as which it ends the commands that are running.
   """
   shares: queue.SimpleQueue[set[int] | None] = queue.SimpleQueue()
   for share in _shares(workers):
@@ -71,9 +77,11 @@ def run(jobs: Sequence[Job], *, workers: int, compiled: pathlib.Path) -> list[st
   running: dict[str, futures.Future] = {}
   waiting = [job for job in jobs if not job.is_finished]
   finished = {job.name for job in jobs} - {job.name for job in waiting}
+  processes = _Processes()
   with (
     futures.ThreadPoolExecutor(workers) as pool,
     progress.bar('Jobs', len(jobs), 'jobs') as advance,
+    _interruptible(processes, lambda: f'{len(finished)} of {len(jobs)} jobs are finished'),
   ):
     advance(len(finished))
     while waiting or running:
@@ -84,7 +92,7 @@ def run(jobs: Sequence[Job], *, workers: int, compiled: pathlib.Path) -> list[st
           progress.CONSOLE.print(f'{job.name}: left out, as {", ".join(job.needs)} failed.')
         elif len(running) < workers and finished.issuperset(job.needs):
           waiting.remove(job)
-          running[job.name] = pool.submit(_run, job, shares, compiled)
+          running[job.name] = pool.submit(_run, job, shares, compiled, processes)
       futures.wait(running.values(), return_when=futures.FIRST_COMPLETED)
       for name in [name for name, future in running.items() if future.done()]:
         try:
@@ -98,6 +106,47 @@ def run(jobs: Sequence[Job], *, workers: int, compiled: pathlib.Path) -> list[st
   return failed
 
 
+class _Processes:
+  """Commands that run now, and that can all be ended."""
+
+  def __init__(self):
+    self._lock = threading.Lock()
+    self._live: set[subprocess.Popen] = set()
+    self._ending = False
+
+  def call(self, command: Sequence[str], **options) -> int:
+    """Runs a command to its end; its exit status."""
+    with self._lock:
+      if self._ending:
+        return -signal.SIGTERM
+      process = subprocess.Popen(command, **options)
+      self._live.add(process)
+    status = process.wait()
+    with self._lock:
+      self._live.discard(process)
+    return status
+
+  def end(self) -> None:
+    """Terminates what runs, and starts nothing any more."""
+    with self._lock:
+      self._ending = True
+      for process in self._live:
+        process.terminate()
+
+
+@contextlib.contextmanager
+def _interruptible(processes: _Processes, state: Callable[[], str]) -> Iterator[None]:
+  """Ctrl-C and SIGTERM end the commands first, and then the program with a message."""
+  terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)
+  try:
+    yield
+  except KeyboardInterrupt:
+    processes.end()
+    sys.exit(f'Stopped: {state()}; the same command goes on from there.')
+  finally:
+    signal.signal(signal.SIGTERM, terminated)
+
+
 def _shares(workers: int) -> list[set[int] | None]:
   """Cores for each worker; None where the system does not let one choose."""
   if not hasattr(os, 'sched_getaffinity'):
@@ -108,7 +157,9 @@ def _shares(workers: int) -> list[set[int] | None]:
   return [set(cores[worker::workers]) for worker in range(workers)]
 
 
-def _run(job: Job, shares: queue.SimpleQueue, compiled: pathlib.Path) -> float:
+def _run(
+  job: Job, shares: queue.SimpleQueue, compiled: pathlib.Path, processes: _Processes
+) -> float:
   """Runs a job's commands; a process has the cores of the thread that starts it."""
   share = shares.get()
   start = time.monotonic()
@@ -120,13 +171,11 @@ def _run(job: Job, shares: queue.SimpleQueue, compiled: pathlib.Path) -> float:
     for command in job.commands:
       with job.log.open('a') as log:
         print('$ python', shlex.join(command), file=log, flush=True)
-        result = subprocess.run(
+        status = processes.call(
           [sys.executable, *command], stdout=log, stderr=subprocess.STDOUT, env=environment
         )
-      if result.returncode:
-        raise subprocess.CalledProcessError(
-          result.returncode, f'python {shlex.join(command)} (see {job.log})'
-        )
+      if status:
+        raise subprocess.CalledProcessError(status, f'python {shlex.join(command)} (see {job.log})')
   finally:
     shares.put(share)
   seconds = time.monotonic() - start

@@ -1,6 +1,12 @@
 """Jobs: each once, after what they need, and a failure is told and keeps the others going."""
 
 import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -89,3 +95,35 @@ def test_jobs_share_the_compilation_cache_and_split_the_cores(make, tmp_path):
   )
   assert cache == str(tmp_path / 'compiled')
   assert int(some) == max(1, (int(all_cores) + 1) // 2) or int(all_cores) == 1
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_who_is_interrupted_ends_what_runs_and_says_how_to_go_on(number, tmp_path):
+  code = """
+import os, pathlib, sys
+from aloe_jax import jobs
+directory = pathlib.Path(sys.argv[1])
+job = 'import os, sys, time; open(sys.argv[1], "w").write(str(os.getpid())); time.sleep(600)'
+long = [jobs.Job(x, directory / x, (('-c', job, str(directory / f'{x}.pid')),)) for x in 'abc']
+short = jobs.Job('short', directory / 'short', (('-c', ''),))
+jobs.run([short, *long], workers=2, compiled=directory / 'compiled')
+"""
+  process = subprocess.Popen(
+    [sys.executable, '-c', code, str(tmp_path)],
+    cwd=pathlib.Path(__file__).parents[1],
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  deadline = time.monotonic() + 60
+  pids = [tmp_path / f'{name}.pid' for name in 'ab']
+  while not all(path.exists() and path.read_text() for path in pids):
+    assert time.monotonic() < deadline
+    time.sleep(0.05)
+  process.send_signal(number)
+  _, errors = process.communicate(timeout=60)
+  assert process.returncode == 1
+  assert errors == 'Stopped: 1 of 4 jobs are finished; the same command goes on from there.\n'
+  for path in pids:
+    with pytest.raises(ProcessLookupError):
+      os.kill(int(path.read_text()), 0)
+  assert not (tmp_path / 'c.pid').exists()
