@@ -38,13 +38,18 @@ def measure(
     {name: number}; `report_card` says what each is. What the episodes do not define is NaN; what
     a critic of states does not define is left out.
   """
-  own = _own(judged)
+  own = is_own(judged)
   numbers = _ranking(judged, own, episode)
   numbers |= _calibration(judged, own, episode)
   numbers |= _foresight(judged, own, episode, horizon)
   if judged.q is not None:
     numbers |= _doubts(judged, own, episode, horizon)
   return numbers | _reach(judged, own, episode, discount)
+
+
+def is_own(judged: Judgement) -> np.ndarray:
+  """[R] bool, chunks of the policy's fragments that ended for good."""
+  return judged.terminal & (judged.source == types.Source.POLICY)
 
 
 def before_end(judged: Judgement, horizon: int) -> np.ndarray:
@@ -106,7 +111,7 @@ def replanning(
   Returns:
     'replanning': root mean square of the first over that of the second.
   """
-  own = _own(judged)
+  own = is_own(judged)
   squared = estimates.ratio(from_plan * own, of_plans * own)
   return {'replanning': estimates.estimate(lambda count: np.sqrt(squared(count)), episode)}
 
@@ -133,11 +138,6 @@ def flat(numbers: Mapping[str, Estimate]) -> dict[str, float | None]:
     if np.isfinite([x.low, x.high]).all():
       found |= {f'{name}_low': x.low, f'{name}_high': x.high}
   return found
-
-
-def _own(judged: Judgement) -> np.ndarray:
-  """[R] bool, chunks of the policy's fragments that ended for good."""
-  return judged.terminal & (judged.source == types.Source.POLICY)
 
 
 def _ranking(judged: Judgement, own: np.ndarray, episode: np.ndarray) -> dict[str, Estimate]:

@@ -25,7 +25,6 @@ from aloe_jax import judgement
 from aloe_jax import progress
 from aloe_jax import report
 from aloe_jax import report_numbers
-from aloe_jax import types
 from aloe_jax.envs import tabletop
 from aloe_jax.envs import tasks
 
@@ -56,7 +55,7 @@ def measure(
     name: estimates.estimate(_matched(x[rows], careless, safe, stage), episode[rows])
     for name, x in {'score_gap': judged.score, 'return_gap': judged.returns}.items()
   }
-  failed = _own(judged) & np.isin(judged.end, report_numbers.FAILED)
+  failed = report_numbers.is_own(judged) & np.isin(judged.end, report_numbers.FAILED)
   last = np.flatnonzero(failed & ~np.append(_goes_on(judged)[1:], False))
   holding = features[last, :2, HOLDING] > 0.5
   worst = np.where(holding, features[last, :2, TILT], np.inf).min(axis=1)  # nothing in hand: inf
@@ -96,14 +95,9 @@ def find(
   return rows, stage.reshape(-1), features[rows, arm, TILT]
 
 
-def _own(judged: judgement.Judgement) -> np.ndarray:
-  """[R] bool, of the policy's fragments that ended for good."""
-  return judged.terminal & (judged.source == types.Source.POLICY)
-
-
 def _goes_on(judged: judgement.Judgement) -> np.ndarray:
   """[R] bool, whether a chunk of the policy's follows another one of its fragment."""
-  own = _own(judged)
+  own = report_numbers.is_own(judged)
   same = np.append(False, judged.first[1:] == judged.first[:-1])
   return own & same
 
