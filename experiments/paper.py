@@ -139,6 +139,10 @@ def main(suite_name: str = 'methods') -> None:
   seeds = arguments.seeds or (1 if arguments.quick else suite.seeds)
   suite = dataclasses.replace(suite, seeds=seeds)
   workdir = arguments.workdir.absolute()
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise SystemExit(f'error: --workdir: {error}; choose a place that can be written.') from None
   common, report_flags = (QUICK, QUICK_REPORT) if arguments.quick else ({}, ())
   planned = plan(suite, workdir, common, report_flags)
   failed = jobs.run(planned, workers=arguments.workers, compiled=workdir / 'compiled')

@@ -3,6 +3,7 @@
 import importlib
 import json
 import pathlib
+import re
 import sys
 from unittest import mock
 
@@ -224,3 +225,14 @@ def test_counts_that_are_none_are_refused_before_anything_runs(option, tmp_path,
   name, _, value = option.partition('=')
   assert f"argument {name}: found '{value}', expected a whole number" in capsys.readouterr().err
   assert not workdir.exists()
+
+
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
+  (tmp_path / 'file').touch()
+  target = tmp_path / 'file' / 'runs'
+  message = re.escape(f"error: --workdir: [Errno 20] Not a directory: '{target}'; choose a place")
+  with (
+    mock.patch.object(sys, 'argv', ['paper', f'--workdir={target}']),
+    pytest.raises(SystemExit, match=message),
+  ):
+    paper.main()
