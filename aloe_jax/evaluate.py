@@ -9,15 +9,15 @@ import pathlib
 from absl import flags
 import rich.table
 
-from aloe_jax import checkpoints
 from aloe_jax import config as config_lib
-from aloe_jax import evaluation
-from aloe_jax import experiment as experiment_lib
 from aloe_jax import files
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
-from aloe_jax import restored
-from aloe_jax import simulation
+from aloe_jax.envs import simulation
+from aloe_jax.run import checkpoints
+from aloe_jax.run import evaluation
+from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import restored
 
 CHECKPOINT = flags.DEFINE_string(
   'checkpoint', None, 'Checkpoint to evaluate; by default the newest of --workdir'

@@ -9,13 +9,13 @@ from absl import flags
 from absl import logging
 import jax
 
-from aloe_jax import checkpoints
 from aloe_jax import config as config_lib
-from aloe_jax import experiment as experiment_lib
-from aloe_jax import normalize
 from aloe_jax import progress
-from aloe_jax import start as start_lib
+from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import openpi
+from aloe_jax.run import checkpoints
+from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import starting_point
 
 CHECKPOINT = flags.DEFINE_string(
   'checkpoint', None, 'Checkpoint to export; by default the newest of --workdir'
@@ -46,7 +46,7 @@ def main() -> None:
       stats = normalize.from_json(meta, str(path))
     target = pathlib.Path(TO.value)
     openpi.export(target, params, stats=stats, asset=ASSET.value)
-  if start_lib.tagged(start_lib.find(str(path))):
+  if starting_point.tagged(starting_point.find(str(path))):
     logging.warning(
       '%s was taught tags, which openpi does not give: there it acts without "Advantage: '
       'positive", as the mixture of all that it has seen.',

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from aloe_jax import best_of
-from aloe_jax import hosts
-from aloe_jax import inputs as inputs_lib
 from aloe_jax import types
 from aloe_jax.models import flow
+from aloe_jax.parallel import hosts
+from aloe_jax.preprocessing import inputs as inputs_lib
 
 
 def row_noise(key: jax.Array, row: types.Array, samples: int, chunk: tuple[int, ...]) -> jax.Array:

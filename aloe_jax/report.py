@@ -6,7 +6,7 @@ Writes `report.html`, which needs nothing else, and `report.json`, one flat obje
 (`iteration`, `held_out`, `episodes`, `chunks`), every number of the card under its name with
 `_low` and `_high`, the 95 % interval over episodes, and what the weights were in training under
 `training_`. Values are in environment steps. `report/success.npz` and `report/failure.npz` are
-episodes that `report_traces.Trace.load` reads and `report_plots.trajectory` draws.
+episodes that `reporting.traces.Trace.load` reads and `reporting.figures.trajectory` draws.
 
 The critic of an iteration is judged on episodes that it was not trained on: in a simulator on
 fresh ones of the policy that it judged, a human watching; on a robot on `--episodes`.
@@ -19,23 +19,23 @@ import shutil
 from absl import flags
 from matplotlib import figure
 
-from aloe_jax import checkpoints
 from aloe_jax import config as config_lib
-from aloe_jax import datasets as datasets_lib
-from aloe_jax import experiment as experiment_lib
 from aloe_jax import files
-from aloe_jax import networks
 from aloe_jax import plots
 from aloe_jax import progress
-from aloe_jax import report_card
-from aloe_jax import report_examination
-from aloe_jax import report_numbers
-from aloe_jax import report_page
-from aloe_jax import report_plots
-from aloe_jax import report_traces
-from aloe_jax import restored
 from aloe_jax import types
 from aloe_jax.data import steps as steps_lib
+from aloe_jax.reporting import card
+from aloe_jax.reporting import examination
+from aloe_jax.reporting import figures
+from aloe_jax.reporting import numbers as report_numbers
+from aloe_jax.reporting import page
+from aloe_jax.reporting import traces as report_traces
+from aloe_jax.run import checkpoints
+from aloe_jax.run import datasets as datasets_lib
+from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import networks
+from aloe_jax.run import restored
 
 ITERATION = flags.DEFINE_integer(
   'iteration', None, 'RL iteration whose critic is judged; by default the newest', lower_bound=1
@@ -47,7 +47,7 @@ COUNT = flags.DEFINE_integer(
   'count', 128, 'Episodes to play in the simulator, or at most to judge', lower_bound=1
 )
 
-Examined = report_examination.Examined
+Examined = examination.Examined
 Figures = list[tuple[str, figure.Figure, str]]  # name, drawing, caption
 
 
@@ -103,14 +103,14 @@ class Report:
     directories = [pathlib.Path(path) for path in EPISODES.value or self._config.data.episodes]
     if self._config.sim.task and not EPISODES.value:
       fresh = self._workdir / 'held_out' / f'iteration_{self._iteration}-{COUNT.value}'
-      report_examination.play(
+      examination.play(
         self._experiment, self._found, fresh, iteration=self._iteration, count=COUNT.value
       )
       directories = [fresh]
     with config_lib.user_errors():
       self._datasets.open(directories)
     trained_on = [e['content'] for e in self._manifest if e['iteration'] <= self._iteration]
-    return report_examination.examine(
+    return examination.examine(
       self._experiment,
       self._found,
       self._datasets,
@@ -145,30 +145,30 @@ class Report:
     sections = [('', self._success()), ("The critic's report card", self._card(examined))]
     if examined is not None:
       width = max(self._config.task.execute, networks.critic_horizon(self._config) // 2)
-      sections.append(('Along episodes', report_page.figures(_along(traces))))
+      sections.append(('Along episodes', page.figures(_along(traces))))
       drawn: Figures = [
         (
           'calibration',
-          report_plots.calibration(examined.judged),
+          figures.calibration(examined.judged),
           'Predicted and realised return, in bins of equally many chunks.',
         ),
         (
           'ends',
-          report_plots.towards_the_end(examined.judged, width),
+          figures.towards_the_end(examined.judged, width),
           "The policy's fragments counted back from their ends: mean, and 10th to 90th percentile.",
         ),
       ]
       if examined.weights.tag is None:
         weight = examined.weights.weight[examined.weights.rows]
         caption = 'Weights that these chunks get, divided by their mean.'
-        drawn.append(('weights', report_plots.weights(weight, examined.judged.source), caption))
-      sections.append(('Behind the card', report_page.figures(drawn)))
+        drawn.append(('weights', figures.weights(weight, examined.judged.source), caption))
+      sections.append(('Behind the card', page.figures(drawn)))
     sections += [('Training', self._training()), ('Data', self._data(examined))]
-    return report_page.page(told, sections)
+    return page.page(told, sections)
 
   def _success(self) -> str:
     if not self._evaluations:
-      return report_page.paragraph('There is no simulator to evaluate in.', 'soft')
+      return page.paragraph('There is no simulator to evaluate in.', 'soft')
     counts = {e['iteration']: (e['successes'], e['episodes']) for e in self._evaluations}
     name = self._config.agent.upper()
     drawing = plots.draw_learning_curves({name: counts}, warm_start=counts.get(0))
@@ -183,31 +183,31 @@ class Report:
       for e in self._evaluations
     ]
     header = ['policy', 'success', '95 % interval', 'episodes/h']
-    return report_page.figures([('success', drawing, '')]) + report_page.table(header, rows)
+    return page.figures([('success', drawing, '')]) + page.table(header, rows)
 
   def _card(self, examined: Examined | None) -> str:
     if examined is None:
       agent, trained = self._config.agent.upper(), self._iteration > 0
       why = 'learns no critic' if trained else 'has not learnt a critic yet'
-      return report_page.paragraph(f'{agent} {why}: there is nothing to judge.')
+      return page.paragraph(f'{agent} {why}: there is nothing to judge.')
     chunks = examined.judged.row.size
     text = f'{chunks} chunks of {examined.episodes} episodes; intervals are over episodes, 95 %. '
     if examined.held_out:
-      told = report_page.paragraph(text + 'The critic was not trained on any of them.')
+      told = page.paragraph(text + 'The critic was not trained on any of them.')
     else:
-      told = report_page.paragraph(
+      told = page.paragraph(
         text + 'The critic was trained on them, so that these numbers are better than the truth; '
         'give --episodes that it has not seen.',
         'warn',
       )
-    return told + report_page.cards(report_card.lines(examined.numbers))
+    return told + page.cards(card.lines(examined.numbers))
 
   def _training(self) -> str:
     records, drawn = self._records(), []
     for phase in ('critic', 'actor'):
       if any(record.get('phase') == phase for record in records):
-        drawn.append((phase, report_plots.losses(records, phase), ''))
-    return report_page.figures(drawn)
+        drawn.append((phase, figures.losses(records, phase), ''))
+    return page.figures(drawn)
 
   def _data(self, examined: Examined | None) -> str:
     """Steps by source and ends of fragments, of what was trained on and what was judged."""
@@ -220,7 +220,7 @@ class Report:
       rows.append(_counts('held out', examined.steps))
     sources = [f'{source.name.lower()} steps' for source in types.Source]
     ends = [end.name.lower() for end in types.EndReason if end != types.EndReason.NONE]
-    return report_page.table(['episodes of', 'episodes', *sources, *ends], rows)
+    return page.table(['episodes of', 'episodes', *sources, *ends], rows)
 
   def _records(self) -> list[dict]:
     path = self._workdir / 'metrics' / 'metrics.jsonl'
@@ -250,7 +250,7 @@ def _along(traces: dict[str, report_traces.Trace]) -> Figures:
   for name, trace in traces.items():
     title = f'A {name} of median length'
     caption = 'The vertical line and the framed picture mark where the policy ended.'
-    drawn.append((name, report_plots.trajectory(trace, title), caption))
+    drawn.append((name, figures.trajectory(trace, title), caption))
   return drawn
 
 

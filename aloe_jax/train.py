@@ -14,29 +14,29 @@ from typing import Any
 import jax
 import numpy as np
 
-from aloe_jax import bank as bank_lib
-from aloe_jax import checkpoints
-from aloe_jax import collection
 from aloe_jax import config as config_lib
-from aloe_jax import datasets
-from aloe_jax import evaluation
-from aloe_jax import experiment as experiment_lib
 from aloe_jax import metrics as metrics_lib
-from aloe_jax import normalize
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
-from aloe_jax import requirements
-from aloe_jax import results
-from aloe_jax import run_data
-from aloe_jax import start as start_lib
 from aloe_jax import types
-from aloe_jax import updates as updates_lib
-from aloe_jax import weights as weights_lib
 from aloe_jax.data import replay
 from aloe_jax.data import rlds
 from aloe_jax.data import statistics
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.data import tags as tags_lib
+from aloe_jax.learning import action_bank
+from aloe_jax.learning import chunk_weights
+from aloe_jax.preprocessing import normalize
+from aloe_jax.run import checkpoints
+from aloe_jax.run import collected
+from aloe_jax.run import collection
+from aloe_jax.run import datasets
+from aloe_jax.run import evaluation
+from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import requirements
+from aloe_jax.run import results
+from aloe_jax.run import starting_point
+from aloe_jax.run import updates as updates_lib
 
 # Streams of randomness, all derived from config.seed: what each number is added to or folded in.
 DEMONSTRATIONS, COLLECT, BANK, CRITIC_ROWS, ACTOR_ROWS = 1, 2, 3, 4, 5
@@ -57,7 +57,7 @@ class Run:
     self._workdir = workdir
     self._checkpoints = checkpoints.Checkpoints(workdir / 'checkpoints')
     self._results = results.Results(workdir / 'evaluations.json')
-    self._bank: bank_lib.Bank | None = None
+    self._bank: action_bank.Bank | None = None
 
   def run(self) -> None:
     """Lines 1-17 of Algorithm 1."""
@@ -84,22 +84,22 @@ class Run:
     experiment = self._experiment
     self._done = self._checkpoints.latest()
     with config_lib.user_errors():
-      self._start = start_lib.find(self._config.actor.checkpoint)
+      self._start = starting_point.find(self._config.actor.checkpoint)
       if self._done is not None:
-        self._start = start_lib.Start('run', str(self._checkpoints.path(self._done)))
-      start_lib.check(self._start, experiment)
+        self._start = starting_point.Start('run', str(self._checkpoints.path(self._done)))
+      starting_point.check(self._start, experiment)
       self._stats: dict[str, normalize.Stats] | None = None
       if self._config.data.normalization != 'none':
-        self._stats = start_lib.stats(self._start, experiment)
+        self._stats = starting_point.stats(self._start, experiment)
       self._inputs = experiment.inputs(self._stats)
-      self._tagged = start_lib.tagged(self._start)  # whether the actor was taught tags
+      self._tagged = starting_point.tagged(self._start)  # whether the actor was taught tags
       self._actor: Any = None  # parameters to start from; None where a whole state is
       if self._start.kind != 'run':
-        self._actor = start_lib.actor_params(self._start, experiment)
-      self._encoder = start_lib.encoder_params(self._start, experiment, self._actor)
+        self._actor = starting_point.actor_params(self._start, experiment)
+      self._encoder = starting_point.encoder_params(self._start, experiment, self._actor)
       self._observe = experiment.world.observe(self._encoder)
       self._collector = collection.Collector(experiment, self._observe)
-      self._data = run_data.RunData(experiment, self._encoder, self._workdir)
+      self._data = collected.RunData(experiment, self._encoder, self._workdir)
       self._data.open_given()
 
   def open(self) -> None:
@@ -211,10 +211,10 @@ class Run:
     tags = None
     if agent.advantage is not None and self._config.actor.weights == 'per_phase':
       bank = self._draw_bank(iteration, buffer)
-      weights = weights_lib.sweep(
+      weights = chunk_weights.sweep(
         self._learner, self._updates.state.critic, buffer, rows, bank, batch_size=SWEEP_BATCH
       )
-      numbers = weights_lib.diagnostics(weights, buffer, self._learner.settings)
+      numbers = chunk_weights.diagnostics(weights, buffer, self._learner.settings)
       # Of the first update that they weigh: a run that resumes before it writes them again.
       self._metrics.write(self._updates.count + 1, numbers, phase='weights')
       weight = weights.weight
@@ -278,13 +278,13 @@ class Run:
 
     self._updates.run(what, 'actor', updates, batches)
 
-  def _draw_bank(self, iteration: int, buffer: replay.Replay) -> bank_lib.Bank | None:
+  def _draw_bank(self, iteration: int, buffer: replay.Replay) -> action_bank.Bank | None:
     """Actions of the policy that entered this iteration, at every state of the buffer."""
     config = self._config.actor
     if not (self._learner.agent.samples_policy and config.bank):
       return None
     policy = self._policy()
-    key = bank_lib.make_key(
+    key = action_bank.make_key(
       policy,
       seed=self._seed(BANK, iteration),
       samples=config.samples,
@@ -297,7 +297,7 @@ class Run:
 
     if self._bank is None:
       with progress.bar(f'Bank {iteration}', len(buffer), 'states') as advance:
-        self._bank = bank_lib.draw(
+        self._bank = action_bank.draw(
           policy,
           observe,
           key,
@@ -363,7 +363,7 @@ def main() -> None:
     requirements.check(config, workdir)
     experiment = experiment_lib.Experiment(config)
     experiment.inputs(None)  # builds the tokenizer
-    start_lib.check(start_lib.find(config.actor.checkpoint), experiment)
+    starting_point.check(starting_point.find(config.actor.checkpoint), experiment)
   Run(experiment, workdir).run()
 
 

@@ -23,12 +23,12 @@ import numpy as np
 import rich.table
 
 from aloe_jax import config as config_lib
-from aloe_jax import experiment as experiment_lib
-from aloe_jax import learner as learner_lib
 from aloe_jax import progress
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
-from aloe_jax.train_state import TrainState
+from aloe_jax.learning import learner as learner_lib
+from aloe_jax.learning.train_state import TrainState
+from aloe_jax.run import experiment as experiment_lib
 from benchmarks import flops
 
 ROUNDS = flags.DEFINE_integer('rounds', 7, 'Measurements of each, interleaved')

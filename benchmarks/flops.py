@@ -12,10 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from aloe_jax import learner as learner_lib
 from aloe_jax import policy
 from aloe_jax import types
-from aloe_jax.train_state import TrainState
+from aloe_jax.learning import learner as learner_lib
+from aloe_jax.learning.train_state import TrainState
 
 Work = Callable[[learner_lib.Learner, TrainState, types.ActorBatch], Any]
 

@@ -17,15 +17,15 @@ import numpy as np
 from PIL import Image
 import simplejpeg
 
-from aloe_jax import inputs
-from aloe_jax import normalize
-from aloe_jax import tokenizer
 from aloe_jax import types
 from aloe_jax.data import index as index_lib
 from aloe_jax.data import replay as replay_lib
 from aloe_jax.data import rlds
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.data import tfds_directory
+from aloe_jax.preprocessing import inputs
+from aloe_jax.preprocessing import normalize
+from aloe_jax.preprocessing import tokenizer
 from benchmarks import episodes
 
 HORIZON = 50  # of the chunks

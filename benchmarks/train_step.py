@@ -23,9 +23,9 @@ import numpy as np
 import rich.table
 
 from aloe_jax import config as config_lib
-from aloe_jax import experiment as experiment_lib
 from aloe_jax import progress
 from aloe_jax import types
+from aloe_jax.run import experiment as experiment_lib
 
 UPDATES = flags.DEFINE_integer('updates', 20, 'Updates per measurement')
 ROUNDS = flags.DEFINE_integer('rounds', 7, 'Measurements of each, interleaved')

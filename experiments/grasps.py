@@ -18,15 +18,15 @@ import pathlib
 import numpy as np
 
 from aloe_jax import config as config_lib
-from aloe_jax import estimates
-from aloe_jax import experiment as experiment_lib
 from aloe_jax import files
-from aloe_jax import judgement
 from aloe_jax import progress
 from aloe_jax import report
-from aloe_jax import report_numbers
 from aloe_jax.envs import tabletop
 from aloe_jax.envs import tasks
+from aloe_jax.reporting import estimates
+from aloe_jax.reporting import judgement
+from aloe_jax.reporting import numbers as report_numbers
+from aloe_jax.run import experiment as experiment_lib
 
 HOLDING, TILT = 9, 10  # of an arm's features, see `envs/observation.py`
 AWAY_UNIT = 0.3  # metres, of the first two: the way to the goal

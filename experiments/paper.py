@@ -19,15 +19,15 @@ import os
 import pathlib
 import re
 
-from aloe_jax import comparison_plots
-from aloe_jax import comparison_tables
 from aloe_jax import files
-from aloe_jax import jobs
 from aloe_jax import plots
 from aloe_jax import progress
-from aloe_jax import report_plots
-from aloe_jax import report_traces
 from aloe_jax.agents import AGENTS
+from aloe_jax.comparison import figures
+from aloe_jax.comparison import jobs
+from aloe_jax.comparison import tables
+from aloe_jax.reporting import figures as reporting_figures
+from aloe_jax.reporting import traces
 
 LAUNDRY = {'fold_laundry': 'experiments/laundry.py:sim'}
 PICK_AND_PLACE = {
@@ -151,9 +151,9 @@ def main(suite_name: str = 'methods') -> None:
   results = collect(suite, workdir)
   target = workdir / arguments.suite
   files.write_text(target / 'results.json', json.dumps(results, indent=1))
-  text = comparison_tables.markdown(results)
+  text = tables.markdown(results)
   files.write_text(target / 'results.md', text)
-  comparison_plots.draw(results, target)
+  figures.draw(results, target)
   if suite.report:
     draw_traces(suite, workdir, target)
   progress.CONSOLE.print(text, soft_wrap=True, highlight=False)
@@ -241,11 +241,11 @@ def _job(
 def draw_traces(suite: Suite, workdir: pathlib.Path, target: pathlib.Path) -> None:
   """Q along a success and a failure of every task: the first seed's, of median length."""
   for task in suite.tasks:
-    reported = _directory(workdir, task, suite.first_seed, comparison_tables.REFERENCE) / 'report'
+    reported = _directory(workdir, task, suite.first_seed, tables.REFERENCE) / 'report'
     for ending in ('success', 'failure'):
       path = reported / f'{ending}.npz'
       if path.exists():
-        drawing = report_plots.trajectory(report_traces.Trace.load(path), f'{task}: a {ending}')
+        drawing = reporting_figures.trajectory(traces.Trace.load(path), f'{task}: a {ending}')
         plots.save(drawing, target / f'q_{ending}_{task}.png')
 
 

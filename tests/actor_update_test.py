@@ -10,8 +10,8 @@ import pytest
 import tiny
 import updates
 
-from aloe_jax import learner as learner_lib
 from aloe_jax import policy as policy_lib
+from aloe_jax.learning import learner as learner_lib
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 

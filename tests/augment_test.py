@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from aloe_jax import augment
+from aloe_jax.preprocessing import augment
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 

@@ -8,11 +8,11 @@ import pytest
 import tiny
 
 from aloe_jax import best_of
-from aloe_jax import images as images_lib
-from aloe_jax import inputs
-from aloe_jax import normalize
 from aloe_jax import types
 from aloe_jax.models import encoder as encoder_lib
+from aloe_jax.preprocessing import images as images_lib
+from aloe_jax.preprocessing import inputs
+from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import big_vision
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from aloe_jax import checkpoints
+from aloe_jax.run import checkpoints
 
 ARCHITECTURE = {'actor': {'width': 16, 'depth': 1}, 'critic': {'size': 2}, 'chunk': 8}
 ENCODER = {'filters': np.float32([[1, 2], [3, 4]])}

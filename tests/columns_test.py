@@ -7,23 +7,23 @@ import tensorflow as tf
 
 from aloe_jax import types
 from aloe_jax.data import columns
-from aloe_jax.data import features
 from aloe_jax.data import mapping
+from aloe_jax.data import schema
 from aloe_jax.data import tfds_directory
 from aloe_jax.data import tfrecord
 
 DEMO, POLICY, HUMAN = types.Source
 NONE, SUCCESS, FAILURE, _, TAKEOVER, CUT = types.EndReason
-NUMBER = features.Leaf('tensor', 'float32', (), 'none', True)
-FLAG = features.Leaf('tensor', 'bool', (), 'none', True)
-TEXT = features.Leaf('text', 'string', (), 'none', True)
-EPISODE_TEXT = features.Leaf('text', 'string', (), 'none', False)
-LABEL = features.Leaf('label', 'int64', (), 'none', True, ('Demo', 'policy', 'human'))
+NUMBER = schema.Leaf('tensor', 'float32', (), 'none', True)
+FLAG = schema.Leaf('tensor', 'bool', (), 'none', True)
+TEXT = schema.Leaf('text', 'string', (), 'none', True)
+EPISODE_TEXT = schema.Leaf('text', 'string', (), 'none', False)
+LABEL = schema.Leaf('label', 'int64', (), 'none', True, ('Demo', 'policy', 'human'))
 PNG = b'\x89PNG\r\n\x1a\n...'
-EPISODE_FLAG = features.Leaf('tensor', 'bool', (), 'none', False)
+EPISODE_FLAG = schema.Leaf('tensor', 'bool', (), 'none', False)
 LEAVES = {
-  'steps/observation/state': features.Leaf('tensor', 'float32', (2,), 'none', True),
-  'steps/action': features.Leaf('tensor', 'float64', (1,), 'none', True),
+  'steps/observation/state': schema.Leaf('tensor', 'float32', (2,), 'none', True),
+  'steps/action': schema.Leaf('tensor', 'float64', (1,), 'none', True),
 }
 FIELDS = {
   'steps/observation/state': [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
@@ -91,7 +91,7 @@ def every_number(tmp_path_factory):
 )
 def test_every_kind_of_number_is_read_as_tfds_reads_it(name, every_number):
   directory, episodes = every_number
-  layout = features.read(directory)
+  layout = schema.read(directory)
   paths = mapping.resolve(layout.leaves, {'state': [name]})
   found = [
     columns.read(record.payload, layout.leaves, paths, 'here')
@@ -130,8 +130,8 @@ def test_an_episode_ends_by_its_success(prefix, success, end):
   assert found.metadata == {'success': bool(success)}
 
 
-EPISODE_NUMBER = features.Leaf('tensor', 'float32', (1,), 'none', False)
-OUTCOME = features.Leaf('label', 'int64', (), 'none', False, ('success', 'failure'))
+EPISODE_NUMBER = schema.Leaf('tensor', 'float32', (1,), 'none', False)
+OUTCOME = schema.Leaf('label', 'int64', (), 'none', False, ('success', 'failure'))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_human_who_acts_after_the_policy_took_over_unless_ends_are_told():
 
 
 def test_integers_beyond_63_bits_keep_their_sign():
-  wide = features.Leaf('tensor', 'uint64', (1,), 'none', True)
+  wide = schema.Leaf('tensor', 'uint64', (1,), 'none', True)
   found = read({'steps/action': wide}, {'steps/action': [1, -(2**62), 3]})
   np.testing.assert_array_equal(found.action[:, 0], np.float32([1, 2**64 - 2**62, 3]))
 
@@ -272,9 +272,9 @@ def test_a_reward_is_read_only_when_it_is_asked_for():
 
 def test_numbers_and_texts_of_the_episode_are_its_metadata():
   leaves = {
-    'episode_metadata/id': features.Leaf('tensor', 'int32', (), 'none', False),
-    'episode_metadata/speed': features.Leaf('tensor', 'float32', (), 'none', False),
-    'episode_metadata/box': features.Leaf('tensor', 'float32', (2,), 'none', False),
+    'episode_metadata/id': schema.Leaf('tensor', 'int32', (), 'none', False),
+    'episode_metadata/speed': schema.Leaf('tensor', 'float32', (), 'none', False),
+    'episode_metadata/box': schema.Leaf('tensor', 'float32', (2,), 'none', False),
     'episode_metadata/file': EPISODE_TEXT,
     'other': EPISODE_TEXT,
   }
@@ -305,9 +305,9 @@ def test_numbers_and_texts_of_the_episode_are_its_metadata():
     ({'task': EPISODE_TEXT}, {'task': [b'\xff']}, r"task: found b'.xff', expected UTF-8"),
     ({'success': EPISODE_FLAG}, {}, 'success: the field is missing in this record'),
     ({'success': EPISODE_FLAG}, {'success': [1, 1]}, 'success: found 2 values, expected one'),
-    ({'steps/observation/image': features.Leaf('image', 'uint8', (2, 2, 3), 'png', True)},
+    ({'steps/observation/image': schema.Leaf('image', 'uint8', (2, 2, 3), 'png', True)},
      {'steps/observation/image': [b'a', b'b']}, 'found 2 images, expected one a step: 3'),
-    ({'steps/observation/image': features.Leaf('image', 'uint8', (2, 2, 3), 'png', True)},
+    ({'steps/observation/image': schema.Leaf('image', 'uint8', (2, 2, 3), 'png', True)},
      {'steps/observation/image': [PNG, b'', b'BMP-bytes']},
      "step 2: steps/observation/image: found bytes that begin with b'BMP-byte', expected a JPEG"),
     ({'steps/source': LABEL}, {'steps/source': [0, 1, 3]},

@@ -13,9 +13,9 @@ from PIL import Image
 import pytest
 import scipy.stats
 
-from aloe_jax import comparison
-from aloe_jax import comparison_plots
-from aloe_jax import comparison_tables
+from aloe_jax.comparison import figures
+from aloe_jax.comparison import paired
+from aloe_jax.comparison import tables
 from experiments import paper
 
 FIRST = {('a', 0): 60.0, ('a', 1): 70.0, ('b', 0): 30.0, ('b', 1): 34.0}
@@ -24,7 +24,7 @@ SECOND = {('a', 0): 50.0, ('a', 1): 54.0, ('b', 0): 28.0, ('b', 1): 30.0}
 
 def test_paired_differences_are_those_worked_out_by_hand():
   # Differences 10, 16 and 2, 4; means 13 and 3; squares 9 + 9 + 1 + 1 over 2 degrees: variance 10.
-  found = comparison.paired(FIRST, SECOND)
+  found = paired.paired(FIRST, SECOND)
   assert found.mean == 8
   assert found.pairs == 4
   error = np.sqrt(10 * (1 / 2 + 1 / 2)) / 2
@@ -37,18 +37,18 @@ def test_with_one_task_it_is_students_paired_test():
   rng = np.random.default_rng(0)
   x, y = rng.normal(size=(2, 6))
   first, second = ({('a', seed): v for seed, v in enumerate(values)} for values in (x, y))
-  found, expected = comparison.paired(first, second), scipy.stats.ttest_rel(x, y)
+  found, expected = paired.paired(first, second), scipy.stats.ttest_rel(x, y)
   assert found.p_value == pytest.approx(expected.pvalue)
   np.testing.assert_allclose((found.low, found.high), expected.confidence_interval(0.95))
 
 
 def test_other_runs_of_the_one_than_of_the_other_are_refused():
   with pytest.raises(ValueError, match=r"other runs .* \[\('b', 1\)\]"):
-    comparison.paired(FIRST, {key: x for key, x in SECOND.items() if key != ('b', 1)})
+    paired.paired(FIRST, {key: x for key, x in SECOND.items() if key != ('b', 1)})
 
 
 def test_one_seed_has_a_mean_and_no_interval():
-  found = comparison.mean({('a', 0): 1.0, ('b', 0): 2.0})
+  found = paired.mean({('a', 0): 1.0, ('b', 0): 2.0})
   assert found.mean == 1.5
   assert np.isnan([found.low, found.high, found.p_value]).all()
 
@@ -65,7 +65,7 @@ def evaluation(successes, episodes=100):
 
 
 def report(number):
-  return dict.fromkeys(comparison_tables.CRITIC, number)
+  return dict.fromkeys(tables.CRITIC, number)
 
 
 @pytest.fixture
@@ -88,9 +88,7 @@ def results():
 
 
 def test_tables_hold_means_intervals_and_differences(results):
-  final, iterations, speed, conditions, critics = comparison_tables.markdown(results).split(
-    '\n\n| '
-  )[1:]
+  final, iterations, speed, conditions, critics = tables.markdown(results).split('\n\n| ')[1:]
   by_method = {line.split(' | ')[0].strip('| '): line for line in final.splitlines()}
   # Seeds 30 and 32, 60 and 62: half an interval of two seeds is 12.706 * 1.
   assert '| 31.0 (18.3 to 43.7) | 31.0 (18.3 to 43.7) |' in by_method['DAgger']
@@ -105,7 +103,7 @@ def test_tables_hold_means_intervals_and_differences(results):
   for run in results['runs']:
     if run['report']:
       del run['report']['advantage_failure']  # as where the critic is of states
-  assert '(0.40 to 0.70) |  | 0.55 (0.40' in comparison_tables.markdown(results)
+  assert '(0.40 to 0.70) |  | 0.55 (0.40' in tables.markdown(results)
   assert '| BC warm start | 20.0 (20.0 to 20.0) | 10.0 (10.0 to 10.0) |' in conditions
 
 
@@ -113,11 +111,11 @@ def test_a_report_on_some_runs_of_a_method_alone_makes_no_table(results):
   reported = [run for run in results['runs'] if run['report']]
   for run in reported[1:]:
     run['report'] = None
-  assert 'Critics' not in comparison_tables.markdown(results)
+  assert 'Critics' not in tables.markdown(results)
 
 
 def test_figures_are_drawn_for_every_measure(results, tmp_path):
-  comparison_plots.draw(results, tmp_path)
+  figures.draw(results, tmp_path)
   names = ['conditions', 'differences', 'success_by_iteration', 'success_by_method', 'throughput']
   assert sorted(path.name for path in tmp_path.iterdir()) == [f'{name}.png' for name in names]
   for name in names:
@@ -131,7 +129,7 @@ def test_of_more_methods_than_colours_only_the_differences_are_drawn(results, tm
   for number in range(8):
     results['methods'].append(f'variant {number}')
     results['runs'] += [run | {'method': f'variant {number}'} for run in runs]
-  comparison_plots.draw(results, tmp_path)
+  figures.draw(results, tmp_path)
   assert [path.name for path in tmp_path.iterdir()] == ['differences.png']
 
 

@@ -9,12 +9,12 @@ import pytest
 import tiny
 import updates
 
-from aloe_jax import bank as bank_lib
 from aloe_jax import policy as policy_lib
-from aloe_jax import sharding
 from aloe_jax import types
 from aloe_jax.agents import aloe
 from aloe_jax.data import replay
+from aloe_jax.learning import action_bank
+from aloe_jax.parallel import sharding
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 
@@ -137,8 +137,8 @@ def test_with_and_without_a_bank_equal_noise_gives_equal_targets(tmp_path):
     return row_noise(jax.random.key(77), row, samples, chunk)
 
   with mock.patch.object(policy_lib, 'row_noise', of_one_key):
-    key = bank_lib.make_key(policy, seed=0, samples=1, rows=len(buffer), data='')
-    bank = bank_lib.draw(
+    key = action_bank.make_key(policy, seed=0, samples=1, rows=len(buffer), data='')
+    bank = action_bank.draw(
       policy,
       buffer.observation,
       key,

@@ -10,7 +10,7 @@ import golden_rlds
 import numpy as np
 import pytest
 
-from aloe_jax import normalize
+from aloe_jax.preprocessing import normalize
 
 DATASET = golden_rlds.DATASET
 LENGTHS = golden_rlds.LENGTHS

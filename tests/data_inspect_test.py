@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from aloe_jax.data import contact_sheet
-from aloe_jax.data import features
-from aloe_jax.data import inspection
 from aloe_jax.data import mapping
+from aloe_jax.data import schema
+from aloe_jax.data.tools import contact_sheet
+from aloe_jax.data.tools import inspection
 
 DATASET = golden_rlds.DATASET
 EXPECTED = golden_rlds.EXPECTED
@@ -46,7 +46,7 @@ def test_an_inspection_counts_what_was_recorded():
 
 
 def test_the_mapping_that_is_shown_reads_the_same_fields():
-  leaves = features.read(DATASET).leaves
+  leaves = schema.read(DATASET).leaves
   shown = inspection.inspect(DATASET, {}).mapping
   assert shown['head'] == 'observation/image'
   assert shown['intervention'] == 'none'

@@ -8,9 +8,9 @@ import golden_rlds
 import numpy as np
 import pytest
 
-from aloe_jax.data import inspection
 from aloe_jax.data import tfrecord
-from aloe_jax.data import validation
+from aloe_jax.data.tools import inspection
+from aloe_jax.data.tools import validation
 
 DATASET = golden_rlds.DATASET
 LENGTHS = golden_rlds.LENGTHS

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import tiny
 
-from aloe_jax import datasets
 from aloe_jax import types
 from aloe_jax.data import index
 from aloe_jax.data import rlds
 from aloe_jax.models import encoder
+from aloe_jax.run import datasets
 from experiments import laundry
 
 ROOT = pathlib.Path(__file__).parents[1]

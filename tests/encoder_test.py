@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from aloe_jax import experiment
 from aloe_jax import types
 from aloe_jax.models import encoder
 from aloe_jax.models import siglip
 from aloe_jax.pretrained import big_vision
+from aloe_jax.run import experiment
 from experiments import laundry
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')

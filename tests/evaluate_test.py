@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tiny
 
-from aloe_jax import checkpoints
 from aloe_jax import config as config_lib
 from aloe_jax import evaluate
-from aloe_jax import experiment
+from aloe_jax.run import checkpoints
+from aloe_jax.run import experiment
 from experiments import laundry
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')

@@ -5,9 +5,9 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from aloe_jax import evaluation
-from aloe_jax import simulation
 from aloe_jax import types
+from aloe_jax.envs import simulation
+from aloe_jax.run import evaluation
 
 SUCCESS, FAILURE, TIMEOUT = (
   types.EndReason.SUCCESS,

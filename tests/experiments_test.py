@@ -4,8 +4,8 @@ import jax
 import pytest
 
 from aloe_jax import config as config_lib
-from aloe_jax import experiment
 from aloe_jax.envs import tasks
+from aloe_jax.run import experiment
 from experiments import common
 from experiments import laundry
 from experiments import pack_phone

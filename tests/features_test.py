@@ -8,7 +8,7 @@ import golden_rlds
 import numpy as np
 import pytest
 
-from aloe_jax.data import features
+from aloe_jax.data import schema
 from aloe_jax.data import tfds_directory
 
 
@@ -27,17 +27,17 @@ def edit(path, change):
 
 
 def test_the_golden_dataset_is_described_as_it_was_built():
-  layout = features.read(golden_rlds.DATASET)
+  layout = schema.read(golden_rlds.DATASET)
   assert layout.container == 'tfrecord'
   assert [(shard.path.name, shard.num_records) for shard in layout.splits['train']] == [
     ('aloe_oxe_like-train.tfrecord-00000-of-00002', 3),
     ('aloe_oxe_like-train.tfrecord-00001-of-00002', 3),
   ]
   assert [shard.num_records for shard in layout.splits['val']] == [1, 1]
-  image = features.Leaf('image', 'uint8', (96, 96, 3), 'jpeg', per_step=True)
-  text = features.Leaf('text', 'string', (), 'none', per_step=True)
-  success = features.Leaf('tensor', 'bool', (), 'none', per_step=False)
-  position = features.Leaf('tensor', 'float64', (12,), 'none', per_step=True)
+  image = schema.Leaf('image', 'uint8', (96, 96, 3), 'jpeg', per_step=True)
+  text = schema.Leaf('text', 'string', (), 'none', per_step=True)
+  success = schema.Leaf('tensor', 'bool', (), 'none', per_step=False)
+  position = schema.Leaf('tensor', 'float64', (12,), 'none', per_step=True)
   assert layout.leaves['steps/observation/right_wrist_image'] == image
   assert layout.leaves['steps/language_instruction'] == text
   assert layout.leaves['episode_metadata/success'] == success
@@ -72,7 +72,7 @@ def test_fields_and_shards_are_those_that_tfds_finds(container, tmp_path):
     metadata=lambda e: {'id': e},
   )  # fmt: skip
   builder = tfds.builder_from_directory(tmp_path / 'data')
-  layout = features.read(tmp_path / 'data')
+  layout = schema.read(tmp_path / 'data')
   assert layout.container == container
   split = builder.info.splits['train']
   assert [str(shard.path) for shard in layout.splits['train']] == [str(p) for p in split.filepaths]
@@ -106,7 +106,7 @@ def test_other_file_names_are_read_from_their_template(copy):
     del info['fileFormat']
 
   edit(copy / 'dataset_info.json', change)
-  splits = features.read(copy).splits
+  splits = schema.read(copy).splits
   assert splits['train'][1].path == copy / 'train/aloe_oxe_like.tfrecord-00001'
   assert splits['val'][0].path == copy / 'aloe_oxe_like-val.tfrecord-00000-of-00002'
 
@@ -114,25 +114,25 @@ def test_other_file_names_are_read_from_their_template(copy):
 def test_an_unknown_container_is_refused_by_name(copy):
   edit(copy / 'dataset_info.json', lambda info: info.update(fileFormat='riegeli'))
   with pytest.raises(ValueError, match='found the file format riegeli.*tfds convert_format'):
-    features.read(copy)
+    schema.read(copy)
 
 
 def test_a_dataset_without_steps_is_refused_with_its_fields(copy):
   edit(copy / 'features.json', lambda tree: tree['featuresDict']['features'].pop('steps'))
   with pytest.raises(ValueError, match='no field of `steps`.*episode_metadata/file_path'):
-    features.read(copy)
+    schema.read(copy)
 
 
 def test_what_is_no_dataset_is_refused(copy):
   with pytest.raises(FileNotFoundError, match='no such directory'):
-    features.read(copy / 'nowhere')
+    schema.read(copy / 'nowhere')
   with pytest.raises(ValueError, match=f'features.json is missing.*pass {golden_rlds.DATASET}'):
-    features.read(golden_rlds.DATASET.parent)
+    schema.read(golden_rlds.DATASET.parent)
   with pytest.raises(ValueError, match=f'dataset_info.json is a file.*pass {copy}'):
-    features.read(copy / 'dataset_info.json')
+    schema.read(copy / 'dataset_info.json')
   (copy / 'features.json').write_text('{')
   with pytest.raises(ValueError, match='features.json: found no JSON'):
-    features.read(copy)
+    schema.read(copy)
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ def test_what_is_no_dataset_is_refused(copy):
 def test_what_tfds_does_not_write_is_named_by_its_file(name, change, message, copy):
   edit(copy / name, change)
   with pytest.raises(ValueError, match=f'{copy / name}: found .*{message}'):
-    features.read(copy)
+    schema.read(copy)
 
 
 def test_json_of_another_kind_is_refused(copy):
   (copy / 'dataset_info.json').write_text('[]')
   with pytest.raises(ValueError, match='dataset_info.json: found a list, expected an object'):
-    features.read(copy)
+    schema.read(copy)

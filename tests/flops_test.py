@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from aloe_jax import experiment as experiment_lib
 from aloe_jax.agents import AGENTS
+from aloe_jax.run import experiment as experiment_lib
 from benchmarks import flops
 from experiments import laundry
 

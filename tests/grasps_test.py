@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from aloe_jax import judgement
 from aloe_jax import types
 from aloe_jax.envs import tabletop
 from aloe_jax.envs import tasks
+from aloe_jax.reporting import judgement
 from experiments import grasps
 
 SUCCESS, FAILURE = types.EndReason.SUCCESS, types.EndReason.FAILURE

@@ -8,13 +8,13 @@ import jax
 import numpy as np
 import pytest
 
-from aloe_jax import checkpoints
 from aloe_jax import config as config_lib
-from aloe_jax import experiment
-from aloe_jax import requirements
 from aloe_jax import train
 from aloe_jax import types
 from aloe_jax.data import rlds
+from aloe_jax.run import checkpoints
+from aloe_jax.run import experiment
+from aloe_jax.run import requirements
 from experiments import ogbench
 
 OVERRIDES = {

@@ -8,16 +8,16 @@ import jax
 import numpy as np
 import tiny
 
-from aloe_jax import bank as bank_lib
-from aloe_jax import experiment
-from aloe_jax import hosts
-from aloe_jax import optimizer
-from aloe_jax import sharding
-from aloe_jax import start
 from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.data import row_cache
+from aloe_jax.learning import action_bank
+from aloe_jax.learning import optimizer
 from aloe_jax.models import encoder
+from aloe_jax.parallel import hosts
+from aloe_jax.parallel import sharding
+from aloe_jax.run import experiment
+from aloe_jax.run import starting_point as start
 from experiments import laundry
 
 BATCH, UPDATES, SEED = 16, 3, 5
@@ -68,8 +68,8 @@ def learn(directory, layout):
   learner = tiny.make_learner('aloe', tiny.make_actor(), optimizer=ADAMW)
   start = layout.fetch(layout.place_state(tiny.make_state(learner)))
   policy = tiny.make_policy(params=start.actor_ema)
-  key = bank_lib.make_key(policy, seed=SEED, samples=2, rows=len(buffer), data='')
-  bank = bank_lib.draw(
+  key = action_bank.make_key(policy, seed=SEED, samples=2, rows=len(buffer), data='')
+  bank = action_bank.draw(
     policy,
     buffer.observation,
     key,

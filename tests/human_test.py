@@ -12,8 +12,8 @@ import numpy as np
 from aloe_jax import types
 from aloe_jax.envs import human
 from aloe_jax.envs import tabletop
+from aloe_jax.envs import tabletop_state
 from aloe_jax.envs import tasks
-from aloe_jax.envs import world
 
 EPISODES = 512
 PHONE = 2  # of pack_phone's items
@@ -84,7 +84,7 @@ class SkillTest(parameterized.TestCase):
     # Kept demonstrations hold both kinds of grasp; the failures held more careless ones.
     self.assertBetween(safe[success].mean(), 0.42, 0.60)
     self.assertLess(safe[~success].mean(), 0.38)
-    drops = np.asarray(state.failure)[~success] == world.Failure.DROP
+    drops = np.asarray(state.failure)[~success] == tabletop_state.Failure.DROP
     self.assertGreater(drops.mean(), 0.7)
     # An operator watching them is alarmed before some failures, seldom otherwise.
     self.assertBetween(danger[~success].any(axis=1).mean(), 0.05, 0.65)
@@ -96,7 +96,7 @@ class SkillTest(parameterized.TestCase):
     first, operator = draw(sim, jax.random.key(4), 'careful', 'good')
     operator = dataclasses.replace(operator, tilt=jnp.full_like(operator.tilt, human.TILT[0]))
     state, _, _ = play(sim, first, operator, jax.random.key(5))
-    drops = np.sum(state.failure == world.Failure.DROP)
+    drops = np.sum(state.failure == tabletop_state.Failure.DROP)
     self.assertBetween(float(drops / (drops + np.sum(state.placed))), 0.15, 0.5)
 
   def test_unknown_styles_are_refused(self):
@@ -127,7 +127,7 @@ class RecoveryTest(parameterized.TestCase):
       t=jnp.int32(40),
       done=jnp.bool_(True),
       end_reason=jnp.int32(types.EndReason.FAILURE),
-      failure=jnp.int32(world.Failure.JAM),
+      failure=jnp.int32(tabletop_state.Failure.JAM),
     )
     after = human.recover(jammed)
     np.testing.assert_allclose(after.position[:, 2], [0.2, 0.14])

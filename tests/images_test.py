@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aloe_jax import images
+from aloe_jax.preprocessing import images
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 SIZES = ('480x640', '200x150', '224x300', '225x223')

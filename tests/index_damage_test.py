@@ -7,12 +7,12 @@ import foreign
 import numpy as np
 import pytest
 
-from aloe_jax.data import features
+from aloe_jax.data import example_proto
 from aloe_jax.data import index
 from aloe_jax.data import mapping
 from aloe_jax.data import records
+from aloe_jax.data import schema
 from aloe_jax.data import tfrecord
-from aloe_jax.data import wire
 
 
 def flip(path, position):
@@ -24,7 +24,7 @@ def flip(path, position):
 def regions(path):
   """{part of the second record: a byte in it}."""
   _, record = tfrecord.walk(path)
-  values = wire.parse(record.payload)
+  values = example_proto.parse(record.payload)
   image, length = values['steps/observation/image'].spans()[0]
   parts = {'checksum of the payload': len(record.payload) + 1, 'first byte': 0}
   parts |= {'image': image + length // 2, 'length of an image': image - 1}
@@ -63,7 +63,7 @@ def test_a_flipped_bit_in_a_length_or_its_checksum_loses_one_episode(place, smal
 
 
 def test_any_byte_that_changes_is_reported_once_with_file_record_and_episode(small):
-  layout = features.read(small)
+  layout = schema.read(small)
   paths = mapping.resolve(layout.leaves, {})
   path = foreign.shard(small)
   data = path.read_bytes()

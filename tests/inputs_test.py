@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from aloe_jax import inputs as inputs_lib
-from aloe_jax import normalize
-from aloe_jax import tokenizer
 from aloe_jax import types
+from aloe_jax.preprocessing import inputs as inputs_lib
+from aloe_jax.preprocessing import normalize
+from aloe_jax.preprocessing import tokenizer
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 NORM_STATS = GOLDEN / 'pi05_case_a_orbax' / 'assets' / 'trossen' / 'norm_stats.json'

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from aloe_jax import jobs
+from aloe_jax.comparison import jobs
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_jobs_share_the_compilation_cache_and_split_the_cores(make, tmp_path):
 def test_who_is_interrupted_ends_what_runs_and_says_how_to_go_on(number, tmp_path):
   code = """
 import os, pathlib, sys
-from aloe_jax import jobs
+from aloe_jax.comparison import jobs
 directory = pathlib.Path(sys.argv[1])
 job = 'import os, sys, time; open(sys.argv[1], "w").write(str(os.getpid())); time.sleep(600)'
 long = [jobs.Job(x, directory / x, (('-c', job, str(directory / f'{x}.pid')),)) for x in 'abc']

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tiny
 
-from aloe_jax import judgement
 from aloe_jax import types
 from aloe_jax.agents import aloe
 from aloe_jax.agents import awr
 from aloe_jax.data import replay
+from aloe_jax.reporting import judgement
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 

@@ -3,18 +3,18 @@
 import golden_rlds
 import pytest
 
-from aloe_jax.data import features
 from aloe_jax.data import mapping
+from aloe_jax.data import schema
 
-IMAGE = features.Leaf('image', 'uint8', (96, 96, 3), 'jpeg', True)
-TEXT = features.Leaf('text', 'string', (), 'none', True)
-EPISODE_TEXT = features.Leaf('text', 'string', (), 'none', False)
-FLAG = features.Leaf('tensor', 'bool', (), 'none', True)
-SUCCESS = features.Leaf('tensor', 'bool', (), 'none', False)
+IMAGE = schema.Leaf('image', 'uint8', (96, 96, 3), 'jpeg', True)
+TEXT = schema.Leaf('text', 'string', (), 'none', True)
+EPISODE_TEXT = schema.Leaf('text', 'string', (), 'none', False)
+FLAG = schema.Leaf('tensor', 'bool', (), 'none', True)
+SUCCESS = schema.Leaf('tensor', 'bool', (), 'none', False)
 
 
 def vector(*shape, dtype='float32'):
-  return features.Leaf('tensor', dtype, shape, 'none', True)
+  return schema.Leaf('tensor', dtype, shape, 'none', True)
 
 
 MINIMAL = {'steps/observation/state': vector(7), 'steps/action': vector(7)}
@@ -54,7 +54,7 @@ RT1 = {
 
 
 def test_the_golden_dataset_needs_no_mapping():
-  assert mapping.resolve(features.read(golden_rlds.DATASET).leaves, {}) == mapping.Resolved(
+  assert mapping.resolve(schema.read(golden_rlds.DATASET).leaves, {}) == mapping.Resolved(
     images={
       'head': 'steps/observation/image',
       'left_wrist': 'steps/observation/left_wrist_image',
@@ -121,18 +121,18 @@ def test_cameras_are_found_however_deep_by_their_last_word():
 
 
 def test_bytes_of_pictures_may_be_kept_as_texts_and_depth_is_no_camera():
-  depth = features.Leaf('image', 'uint16', (96, 96, 1), 'png', True)
+  depth = schema.Leaf('image', 'uint16', (96, 96, 1), 'png', True)
   leaves = MINIMAL | {'steps/observation/image': depth, 'steps/observation/image_0': TEXT}
   assert mapping.resolve(leaves, {}).images['head'] == 'steps/observation/image_0'
-  clip = features.Leaf('image', 'uint8', (8, 96, 96, 3), 'jpeg', True)
+  clip = schema.Leaf('image', 'uint8', (8, 96, 96, 3), 'jpeg', True)
   assert mapping.resolve(MINIMAL | {'steps/image': clip}, {}).images['head'] is None
 
 
 def test_labels_with_names_are_texts():
-  label = features.Leaf('label', 'int64', (), 'none', True, ('demo', 'human'))
+  label = schema.Leaf('label', 'int64', (), 'none', True, ('demo', 'human'))
   found = mapping.resolve(MINIMAL | {'steps/source': label, 'steps/task': label}, {})
   assert (found.source, found.language) == ('steps/source', ('steps/task',))
-  nameless = features.Leaf('label', 'int64', (), 'none', True)
+  nameless = schema.Leaf('label', 'int64', (), 'none', True)
   assert mapping.resolve(MINIMAL | {'steps/source': nameless}, {}).source is None
 
 
@@ -160,7 +160,7 @@ def test_of_numbers_to_concatenate_all_must_exist():
 
 
 def test_what_is_proposed_resolves_to_what_was_proposed():
-  for leaves in (DROID, BRIDGE, RT1, features.read(golden_rlds.DATASET).leaves):
+  for leaves in (DROID, BRIDGE, RT1, schema.read(golden_rlds.DATASET).leaves):
     assert mapping.resolve(leaves, mapping.propose(leaves)) == mapping.resolve(leaves, {})
 
 
@@ -178,7 +178,7 @@ def test_a_camera_takes_the_first_field_that_exists():
 
 
 def test_none_means_there_is_none():
-  leaves = features.read(golden_rlds.DATASET).leaves
+  leaves = schema.read(golden_rlds.DATASET).leaves
   found = mapping.resolve(
     leaves, {'images': {'head': None}, 'success': None, 'source': None, 'language': None}
   )
@@ -243,7 +243,7 @@ def test_a_field_with_a_name_in_use_that_cannot_be_read_is_named():
 
 
 def test_lists_of_varying_length_and_wide_states_are_refused():
-  ragged = features.Leaf('ragged', 'float32', (), 'none', True)
+  ragged = schema.Leaf('ragged', 'float32', (), 'none', True)
   with pytest.raises(ValueError, match='found ragged'):
     mapping.resolve(MINIMAL | {'steps/list': ragged}, {'action': 'list'})
   with pytest.raises(ValueError, match='found 40 numbers a step .* expected at most 32'):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aloe_jax import normalize
+from aloe_jax.preprocessing import normalize
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 NORM_STATS = GOLDEN / 'pi05_case_a_orbax' / 'assets' / 'trossen' / 'norm_stats.json'

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 import numpy as np
 
-from aloe_jax import sharding
+from aloe_jax.parallel import sharding
 from aloe_jax.pretrained import openpi
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'

@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 import pytest
 import tensorstore
 
-from aloe_jax import normalize
+from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import openpi
 
 ROOT = pathlib.Path(__file__).parents[1]

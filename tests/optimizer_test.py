@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aloe_jax import optimizer
+from aloe_jax.learning import optimizer
 
 
 @pytest.mark.parametrize(

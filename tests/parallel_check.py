@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import tiny
 
-from aloe_jax import optimizer
-from aloe_jax import sharding
+from aloe_jax.learning import optimizer
+from aloe_jax.parallel import sharding
 
 UPDATES, BATCH = 3, 16
 

@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec
 import numpy as np
 import pytest
 
-from aloe_jax import sharding
+from aloe_jax.parallel import sharding
 
 ROOT = pathlib.Path(__file__).parents[1]
 

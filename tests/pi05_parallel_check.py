@@ -7,9 +7,9 @@ import sys
 import jax
 import robot
 
-from aloe_jax import experiment
-from aloe_jax import sharding
 from aloe_jax import train
+from aloe_jax.parallel import sharding
+from aloe_jax.run import experiment
 
 if __name__ == '__main__':
   assert len(jax.devices()) == 8

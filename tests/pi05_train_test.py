@@ -16,16 +16,16 @@ import orbax.checkpoint as ocp
 import pytest
 import robot
 
-from aloe_jax import checkpoints
-from aloe_jax import datasets
-from aloe_jax import experiment
-from aloe_jax import images
-from aloe_jax import normalize
-from aloe_jax import sharding
 from aloe_jax import train
 from aloe_jax import types
 from aloe_jax.data import image_codec
+from aloe_jax.parallel import sharding
+from aloe_jax.preprocessing import images
+from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import openpi
+from aloe_jax.run import checkpoints
+from aloe_jax.run import datasets
+from aloe_jax.run import experiment
 
 ROOT = pathlib.Path(__file__).parents[1]
 

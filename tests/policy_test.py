@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import tiny
 
-from aloe_jax import inputs as inputs_lib
-from aloe_jax import normalize
 from aloe_jax import policy as policy_lib
-from aloe_jax import tokenizer
 from aloe_jax import types
 from aloe_jax.models import flow
 from aloe_jax.models import pi05
+from aloe_jax.preprocessing import inputs as inputs_lib
+from aloe_jax.preprocessing import normalize
+from aloe_jax.preprocessing import tokenizer
 from experiments import common
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')

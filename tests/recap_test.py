@@ -9,14 +9,14 @@ import pytest
 import tiny
 
 from aloe_jax import policy as policy_lib
-from aloe_jax import tokenizer
 from aloe_jax import types
-from aloe_jax import weights
 from aloe_jax.agents import AGENTS
 from aloe_jax.agents import agent
 from aloe_jax.agents import recap
 from aloe_jax.data import replay
 from aloe_jax.data import tags as tags_lib
+from aloe_jax.learning import chunk_weights
+from aloe_jax.preprocessing import tokenizer
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 
@@ -76,7 +76,7 @@ def test_without_rollouts_the_threshold_is_that_of_all_chunks():
 def test_a_sweep_tags_every_chunk_and_weighs_all_alike():
   learner, buffer = tiny.make_learner('recap', positive=0.5), make_buffer()
   params = tiny.make_state(learner).critic
-  found = weights.sweep(learner, params, buffer, buffer.starts, None, batch_size=4)
+  found = chunk_weights.sweep(learner, params, buffer, buffer.starts, None, batch_size=4)
   positive = recap.is_positive(
     found.advantage[buffer.starts], buffer.source[buffer.starts], learner.settings
   )
@@ -84,7 +84,7 @@ def test_a_sweep_tags_every_chunk_and_weighs_all_alike():
   np.testing.assert_array_equal(found.tag[buffer.starts] == NEGATIVE, ~positive)
   assert found.tag[14] == NONE  # the last step before the cut starts no chunk
   np.testing.assert_array_equal(found.weight[buffer.starts], 1)
-  numbers = weights.diagnostics(found, buffer, learner.settings)
+  numbers = chunk_weights.diagnostics(found, buffer, learner.settings)
   shares = {name for name in numbers if name.startswith('positive')}
   assert shares == {'positive_demo', 'positive_policy', 'positive_human'}
   assert (numbers['positive_human'], numbers['positive_policy']) == (1.0, pytest.approx(4 / 9))

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aloe_jax import recording
-from aloe_jax import simulation
 from aloe_jax import types
 from aloe_jax.data import rlds
+from aloe_jax.envs import recording
+from aloe_jax.envs import simulation
 
 LENGTHS = [5, 3, 7, 1]
 FAILED = 1

@@ -11,11 +11,11 @@ import pytest
 import simplejpeg
 import tiny
 
-from aloe_jax import normalize
-from aloe_jax import tokenizer
 from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.data import steps as steps_lib
+from aloe_jax.preprocessing import normalize
+from aloe_jax.preprocessing import tokenizer
 
 NONE, SUCCESS, FAILURE, TIMEOUT, TAKEOVER, CUT = types.EndReason
 DISCOUNT, FAIL_COST = 0.9, 6.0

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from aloe_jax import estimates
-from aloe_jax import judgement
-from aloe_jax import report_card
-from aloe_jax import report_numbers
 from aloe_jax import types
+from aloe_jax.reporting import card
+from aloe_jax.reporting import estimates
+from aloe_jax.reporting import judgement
+from aloe_jax.reporting import numbers as report_numbers
 
 SUCCESS, FAILURE, TAKEOVER, TIMEOUT, CUT = (
   types.EndReason[name] for name in ('SUCCESS', 'FAILURE', 'TAKEOVER', 'TIMEOUT', 'CUT')
@@ -141,7 +141,7 @@ def test_replanning_is_by_the_policys_own_chunks():
 def test_a_mean_advantage_is_measured_by_the_deviation_of_advantages(mean, verdict):
   exact = {'advantage': mean, 'advantage_std': 10.0}
   numbers = {name: estimates.Estimate(x, np.nan, np.nan) for name, x in exact.items()}
-  (line,) = report_card.lines(numbers)
+  (line,) = card.lines(numbers)
   assert line.verdict == verdict
   assert ('critic.horizon to task.execute' in line.advice) == (verdict == 'bad')
 
@@ -167,7 +167,7 @@ def test_what_no_episode_shows_is_null_and_told_as_such():
   assert flat['falls_success'] is None
   assert flat['auroc_early'] is None
   assert 'overestimation' not in flat  # is of a critic of actions
-  lines = {line.name: line for line in report_card.lines(numbers)}
+  lines = {line.name: line for line in card.lines(numbers)}
   assert (lines['falls_gap'].verdict, lines['falls_gap'].value) == ('undefined', 'not defined')
 
 
@@ -184,12 +184,12 @@ def test_weights_are_shared_by_source():
 )
 def test_a_rank_that_chance_could_give_is_bad(value, low, verdict):
   numbers = {'spearman_own': report_numbers.Estimate(value, low, 0.9)}
-  (line,) = report_card.lines(numbers)
+  (line,) = card.lines(numbers)
   assert line.verdict == verdict
   assert line.value == f'{value:.2f} ({low:.2f} to 0.90)'
 
 
 def test_numbers_are_shown_in_their_units():
   x = report_numbers.Estimate(0.256, 0.2, 0.3)
-  assert report_card.show(x, '%') == '26 % (20 to 30)'
-  assert report_card.show(x, 'steps') == '0.3 steps (0.2 to 0.3)'
+  assert card.show(x, '%') == '26 % (20 to 30)'
+  assert card.show(x, 'steps') == '0.3 steps (0.2 to 0.3)'

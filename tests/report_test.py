@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import tiny
 
-from aloe_jax import checkpoints
 from aloe_jax import config as config_lib
-from aloe_jax import experiment
 from aloe_jax import report
-from aloe_jax import report_traces
 from aloe_jax import types
+from aloe_jax.reporting import traces
+from aloe_jax.run import checkpoints
+from aloe_jax.run import experiment
 from experiments import grasps
 from experiments import laundry
 
@@ -157,7 +157,7 @@ def test_numbers_are_flat_and_of_fresh_episodes(reported):
 
 
 def test_an_episode_is_kept_to_be_drawn_again(reported):
-  trace = report_traces.Trace.load(reported / 'report' / 'failure.npz')
+  trace = traces.Trace.load(reported / 'report' / 'failure.npz')
   assert types.EndReason(trace.end_reason) in (types.EndReason.FAILURE, types.EndReason.TAKEOVER)
   np.testing.assert_array_equal(trace.score, trace.q.min(axis=0))
   assert trace.end in trace.frame_steps

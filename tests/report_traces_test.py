@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import tiny
 
-from aloe_jax import judgement
-from aloe_jax import report_plots
-from aloe_jax import report_traces
 from aloe_jax import types
+from aloe_jax.reporting import figures
+from aloe_jax.reporting import judgement
+from aloe_jax.reporting import traces
 
 NONE, SUCCESS, FAILURE = types.EndReason.NONE, types.EndReason.SUCCESS, types.EndReason.FAILURE
 POLICY, HUMAN = types.Source.POLICY, types.Source.HUMAN
@@ -57,7 +57,7 @@ def test_the_episode_of_median_length_is_shown_with_what_the_human_did_after():
     make_episode(rng, 9, FAILURE, recovered=4),
     make_episode(rng, 30, FAILURE),
   )
-  trace = report_traces.follow(judged, steps, [FAILURE])
+  trace = traces.follow(judged, steps, [FAILURE])
   np.testing.assert_array_equal(trace.step, [0, 2, 4, 6, 8, 9, 11])
   np.testing.assert_array_equal(trace.score, trace.step + 8)  # rows of the third episode
   np.testing.assert_array_equal(trace.human, trace.step > 8)
@@ -65,15 +65,15 @@ def test_the_episode_of_median_length_is_shown_with_what_the_human_did_after():
   # Six at regular times of 0..12, of which 7 gives way to the end beside it.
   np.testing.assert_array_equal(trace.frame_steps, [0, 2, 5, 8, 10, 12])
   np.testing.assert_array_equal(trace.frames[:, 0, 0, 0], trace.frame_steps)
-  assert report_traces.follow(judged, steps, [types.EndReason.TAKEOVER]) is None
+  assert traces.follow(judged, steps, [types.EndReason.TAKEOVER]) is None
 
 
 def test_a_figure_marks_the_end_on_the_curve_and_in_the_strip(tmp_path):
   judged, steps = make(make_episode(np.random.default_rng(0), 9, FAILURE, recovered=4))
-  trace = report_traces.follow(judged, steps, [FAILURE])
+  trace = traces.follow(judged, steps, [FAILURE])
   trace.save(tmp_path / 'report' / 'failure.npz')
-  kept = report_traces.Trace.load(tmp_path / 'report' / 'failure.npz')
-  for figure in (report_plots.trajectory(x, 'A failure') for x in (trace, kept)):
+  kept = traces.Trace.load(tmp_path / 'report' / 'failure.npz')
+  for figure in (figures.trajectory(x, 'A failure') for x in (trace, kept)):
     axes, *strip = figure.axes
     lines = {line.get_label(): line for line in axes.lines}
     np.testing.assert_array_equal(lines['V'].get_xydata(), np.stack([trace.step, trace.score], 1))
@@ -85,6 +85,6 @@ def test_a_figure_marks_the_end_on_the_curve_and_in_the_strip(tmp_path):
 def test_an_episode_without_pictures_has_no_strip():
   rng = np.random.default_rng(0)
   judged, steps = make(dataclasses.replace(make_episode(rng, 9, SUCCESS), images=None))
-  trace = report_traces.follow(judged, steps, [SUCCESS])
+  trace = traces.follow(judged, steps, [SUCCESS])
   assert trace.frames.shape[0] == trace.frame_steps.size == 0
-  assert len(report_plots.trajectory(trace, 'A success').axes) == 1
+  assert len(figures.trajectory(trace, 'A success').axes) == 1

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tiny
 
-from aloe_jax import checkpoints
 from aloe_jax import config as config_lib
-from aloe_jax import experiment
-from aloe_jax import requirements
 from aloe_jax import types
 from aloe_jax.data import rlds
 from aloe_jax.data import tfds_directory
+from aloe_jax.run import checkpoints
+from aloe_jax.run import experiment
+from aloe_jax.run import requirements
 from experiments import laundry
 
 DEBUG = '--config=experiments/laundry.py:sim_debug'

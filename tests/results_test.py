@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from aloe_jax import evaluation
-from aloe_jax import results
+from aloe_jax.run import evaluation
+from aloe_jax.run import results
 
 
 def make_evaluation(successes, episodes=100):

@@ -6,11 +6,11 @@ import jax
 import numpy as np
 import tiny
 
-from aloe_jax import experiment
-from aloe_jax import normalize
 from aloe_jax import types
 from aloe_jax.data import rlds
+from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import openpi
+from aloe_jax.run import experiment
 from experiments import laundry
 
 SIZE = 14  # numbers of the state and of an action

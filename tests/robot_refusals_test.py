@@ -13,9 +13,9 @@ import pytest
 import robot
 
 from aloe_jax import config as config_lib
-from aloe_jax import normalize
 from aloe_jax import train
 from aloe_jax.data import rlds
+from aloe_jax.preprocessing import normalize
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aloe_jax import rollout
 from aloe_jax import types
 from aloe_jax.envs import human
-from aloe_jax.envs import observation
 from aloe_jax.envs import tabletop
+from aloe_jax.envs import tabletop_rollout
+from aloe_jax.envs import tabletop_sight
 from aloe_jax.envs import tasks
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
@@ -36,7 +36,7 @@ class Scripted:
 
 def setup(**settings):
   task = dataclasses.replace(tasks.TASKS['pack_phone'], max_steps=LIMIT)
-  return rollout.Setup(tabletop.Simulator(task), observation.observe, **settings)
+  return tabletop_rollout.Setup(tabletop.Simulator(task), tabletop_sight.observe, **settings)
 
 
 def chunks(*rows):
@@ -150,7 +150,7 @@ def test_every_state_follows_from_the_one_before_and_its_action():
 
 def test_observations_are_of_the_state_that_the_action_was_chosen_in():
   trajectories, _ = watched()
-  seen = jax.jit(jax.vmap(jax.vmap(observation.observe)))(trajectories.state)
+  seen = jax.jit(jax.vmap(jax.vmap(tabletop_sight.observe)))(trajectories.state)
   np.testing.assert_allclose(trajectories.proprio, seen.proprio, atol=1e-6)
   np.testing.assert_allclose(trajectories.features, seen.features, atol=1e-5)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aloe_jax.data import spread as spread_lib
+from aloe_jax.data.tools import spread as spread_lib
 
 
 def test_extremes_are_found_where_they_are():

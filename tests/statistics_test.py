@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import tiny
 
-from aloe_jax import normalize
 from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.data import statistics
+from aloe_jax.preprocessing import normalize
 
 NONE, SUCCESS, FAILURE, TIMEOUT, TAKEOVER, CUT = types.EndReason
 CHUNKING = replay.Chunking(horizon=3, critic_horizon=3, discount=0.9, fail_cost=5.0)

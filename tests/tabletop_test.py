@@ -11,8 +11,8 @@ import numpy as np
 
 from aloe_jax import types
 from aloe_jax.envs import tabletop
+from aloe_jax.envs import tabletop_state
 from aloe_jax.envs import tasks
-from aloe_jax.envs import world
 
 LEFT, RIGHT = tasks.LEFT, tasks.RIGHT
 OPEN, CLOSE = 1.0, -1.0
@@ -171,11 +171,13 @@ class ContactTest(parameterized.TestCase):
     after = STEP(simulator(name), state, action, jax.random.key(0))
     self.assertEqual(after.end_reason, types.EndReason.FAILURE)
     self.assertTrue(after.done)
-    return world.Failure(int(after.failure))
+    return tabletop_state.Failure(int(after.failure))
 
   def test_closing_on_nothing_near_the_table_is_an_empty_grasp(self):
     state = over(fresh('pack_phone'), RIGHT, PHONE, height=0.03, shift=0.08)
-    self.assertEqual(self.fail('pack_phone', state, still(grip=CLOSE)), world.Failure.EMPTY_GRASP)
+    self.assertEqual(
+      self.fail('pack_phone', state, still(grip=CLOSE)), tabletop_state.Failure.EMPTY_GRASP
+    )
 
   def test_closing_on_nothing_in_the_air_is_harmless(self):
     state = over(fresh('pack_phone'), RIGHT, PHONE, height=0.09, shift=0.08)
@@ -185,43 +187,51 @@ class ContactTest(parameterized.TestCase):
 
   def test_an_arm_cannot_grasp_what_the_other_arm_owns(self):
     state = over(fresh('pack_phone'), LEFT, PHONE, height=0.03)
-    self.assertEqual(self.fail('pack_phone', state, still(grip=CLOSE)), world.Failure.EMPTY_GRASP)
+    self.assertEqual(
+      self.fail('pack_phone', state, still(grip=CLOSE)), tabletop_state.Failure.EMPTY_GRASP
+    )
 
   def test_the_lid_before_the_phone_is_the_wrong_order(self):
     state = over(fresh('pack_phone'), LEFT, LID, height=0.03)
-    self.assertEqual(self.fail('pack_phone', state, still(grip=CLOSE)), world.Failure.WRONG_ORDER)
+    self.assertEqual(
+      self.fail('pack_phone', state, still(grip=CLOSE)), tabletop_state.Failure.WRONG_ORDER
+    )
 
   def test_a_sleeve_waits_for_both_corners(self):
     state = over(fresh('fold_laundry'), LEFT, 2, height=0.03)
     one = dataclasses.replace(state, placed=state.placed.at[0].set(True))
     both = dataclasses.replace(one, placed=one.placed.at[1].set(True))
-    self.assertEqual(self.fail('fold_laundry', one, still(grip=CLOSE)), world.Failure.WRONG_ORDER)
+    self.assertEqual(
+      self.fail('fold_laundry', one, still(grip=CLOSE)), tabletop_state.Failure.WRONG_ORDER
+    )
     after = STEP(simulator('fold_laundry'), both, still(grip=CLOSE), jax.random.key(0))
     self.assertEqual(after.held[LEFT], 2)
 
   def test_a_phone_that_comes_down_on_the_rim_jams_and_one_over_the_box_goes_in(self):
     down = still(z=-1.0, grip=CLOSE)
     beside = holding(fresh('pack_phone'), RIGHT, PHONE, height=0.08, shift=0.06)
-    self.assertEqual(self.fail('pack_phone', beside, down), world.Failure.JAM)
+    self.assertEqual(self.fail('pack_phone', beside, down), tabletop_state.Failure.JAM)
     for shift in (0.0, 0.2):  # over the box, and far enough from it to miss its rim
       state = holding(fresh('pack_phone'), RIGHT, PHONE, height=0.08, shift=shift)
       after = STEP(simulator('pack_phone'), state, down, jax.random.key(0))
-      self.assertEqual(after.failure, world.Failure.NONE)
+      self.assertEqual(after.failure, tabletop_state.Failure.NONE)
 
   def test_a_release_in_the_air_fails_even_over_the_target(self):
     state = holding(fresh('sort_products'), LEFT, 0, height=0.09)
-    self.assertEqual(self.fail('sort_products', state, still()), world.Failure.RELEASED_IN_AIR)
+    self.assertEqual(
+      self.fail('sort_products', state, still()), tabletop_state.Failure.RELEASED_IN_AIR
+    )
 
   def test_a_release_beside_the_target_is_misplaced(self):
     state = holding(fresh('sort_products'), LEFT, 0, height=0.03, shift=0.14)
-    self.assertEqual(self.fail('sort_products', state, still()), world.Failure.MISPLACED)
+    self.assertEqual(self.fail('sort_products', state, still()), tabletop_state.Failure.MISPLACED)
 
   def test_what_is_held_by_its_very_edge_drops_when_carried_fast(self):
     state = holding(fresh('sort_products'), LEFT, 0, height=0.15)
     state = dataclasses.replace(state, grasp_offset=state.grasp_offset.at[LEFT, 0].set(0.35))
     self.assertGreater(0.025 * (0.35 / 0.035 / 1.05) ** 2, 1.0)  # certain at full speed
     action = still(x=-1.0, grip=CLOSE)
-    self.assertEqual(self.fail('sort_products', state, action), world.Failure.DROP)
+    self.assertEqual(self.fail('sort_products', state, action), tabletop_state.Failure.DROP)
 
 
 class DropProbabilityTest(parameterized.TestCase):
@@ -252,7 +262,7 @@ class DropProbabilityTest(parameterized.TestCase):
     state = dataclasses.replace(state, grasp_tilt=jnp.float32([0.0, -0.4]), size=jnp.ones(5))
     action = still(x=-1.0, grip=CLOSE)
     after = many_steps(simulator('pack_phone'), state, action, jax.random.key(0))
-    drops = np.mean(after.failure == world.Failure.DROP)
+    drops = np.mean(after.failure == tabletop_state.Failure.DROP)
     np.testing.assert_allclose(drops, 0.042, atol=3 * np.sqrt(0.042 * 0.958 / 6000))
 
 

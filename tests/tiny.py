@@ -9,18 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from aloe_jax import inputs
-from aloe_jax import learner
-from aloe_jax import normalize
 from aloe_jax import policy
-from aloe_jax import tokenizer
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
 from aloe_jax.agents import agent
 from aloe_jax.data import rlds
 from aloe_jax.data import steps
+from aloe_jax.learning import learner
 from aloe_jax.models import critic
 from aloe_jax.models import small
+from aloe_jax.preprocessing import inputs
+from aloe_jax.preprocessing import normalize
+from aloe_jax.preprocessing import tokenizer
 
 HORIZON, ACTION, VIEWS, FEATURE, PROMPT, VOCABULARY = 3, 2, 2, 4, 3, 16
 

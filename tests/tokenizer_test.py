@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from aloe_jax import tokenizer
 from aloe_jax import types
+from aloe_jax.preprocessing import tokenizer
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / 'golden' / 'pi05_io_golden.json').read_text())
 

@@ -12,14 +12,14 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from aloe_jax import checkpoints
 from aloe_jax import config as config_lib
 from aloe_jax import evaluate
-from aloe_jax import experiment
 from aloe_jax import metrics
 from aloe_jax import train
 from aloe_jax.data import rlds
 from aloe_jax.data import tfds_directory
+from aloe_jax.run import checkpoints
+from aloe_jax.run import experiment
 from experiments import laundry
 
 

@@ -12,13 +12,13 @@ import optax
 import pytest
 import tiny
 
-from aloe_jax import learner as learner_lib
 from aloe_jax import policy as policy_lib
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
 from aloe_jax.agents import agent
+from aloe_jax.learning import learner as learner_lib
+from aloe_jax.learning.train_state import TrainState
 from aloe_jax.models import pi05
-from aloe_jax.train_state import TrainState
 
 THEIRS = ('base_0_rgb', 'left_wrist_0_rgb', 'right_wrist_0_rgb')
 CAMERAS = dict(zip(types.CAMERAS, THEIRS, strict=True))

@@ -14,16 +14,16 @@ import pathlib
 import sys
 from typing import Any
 
-from aloe_jax import normalize
 from aloe_jax import progress
 from aloe_jax import types
-from aloe_jax.data import contact_sheet
-from aloe_jax.data import dataset_statistics
-from aloe_jax.data import features
-from aloe_jax.data import inspection
 from aloe_jax.data import mapping as mappings
-from aloe_jax.data import validation
+from aloe_jax.data import schema
 from aloe_jax.data.importers import command as import_command
+from aloe_jax.data.tools import contact_sheet
+from aloe_jax.data.tools import dataset_statistics
+from aloe_jax.data.tools import inspection
+from aloe_jax.data.tools import validation
+from aloe_jax.preprocessing import normalize
 
 
 def main() -> None:
@@ -191,7 +191,7 @@ def _check_is_new(path: pathlib.Path, overwrite: bool) -> None:
 
 def _reading(arguments: argparse.Namespace, directory: str):
   """A bar over the records of a dataset; none if JSON is all that may be printed."""
-  splits = features.read(directory).splits
+  splits = schema.read(directory).splits
   names = splits if arguments.split is None else [arguments.split]
   total = sum(shard.num_records for name in names for shard in splits.get(name, []))
   bar = _silent if arguments.json else progress.bar

@@ -20,12 +20,12 @@ import zlib
 import numpy as np
 
 from aloe_jax import types
-from aloe_jax.data import features
+from aloe_jax.data import example_proto
 from aloe_jax.data import field_names
 from aloe_jax.data import fragments
 from aloe_jax.data import image_codec
 from aloe_jax.data import mapping
-from aloe_jax.data import wire
+from aloe_jax.data import schema as features
 
 SOURCES = {
   'demo': types.Source.DEMO,
@@ -120,7 +120,7 @@ class _Record:
     self._payload = payload
     self._where = where
     try:
-      self._values = wire.parse(payload)
+      self._values = example_proto.parse(payload)
     except ValueError as error:
       raise ValueError(
         f'{where}: found no tf.train.Example ({error}); the dataset was written wrongly.'
@@ -164,7 +164,7 @@ class _Record:
     leaf = self.leaves[path]
     if leaf.kind == 'tensor':
       return self._shaped(path, length).reshape(length, *leaf.shape)
-    spans = self._decode(path, wire.Values.spans)
+    spans = self._decode(path, example_proto.Values.spans)
     if len(spans) != length:
       raise self.error(path, f'found {len(spans)} images, expected one a step: {length}.')
     for step, (offset, size) in enumerate(spans):
@@ -181,7 +181,9 @@ class _Record:
     if leaf.names:
       found = self._labels(path)
     elif leaf.kind == 'text':
-      found = [text.decode(errors='replace') for text in self._decode(path, wire.Values.texts)]
+      found = [
+        text.decode(errors='replace') for text in self._decode(path, example_proto.Values.texts)
+      ]
     else:
       found = self._flat(path).tolist()
     if len(found) != 1:
@@ -190,7 +192,7 @@ class _Record:
 
   def _decoded_texts(self, path: str) -> list[str]:
     texts = []
-    for step, encoded in enumerate(self._decode(path, wire.Values.texts)):
+    for step, encoded in enumerate(self._decode(path, example_proto.Values.texts)):
       try:
         texts.append(encoded.decode())
       except UnicodeDecodeError as error:
@@ -222,7 +224,7 @@ class _Record:
     """The numbers of a field one after the other."""
     leaf = self.leaves[path]
     if leaf.encoding in ('bytes', 'zlib'):
-      parts = self._decode(path, wire.Values.texts)
+      parts = self._decode(path, example_proto.Values.texts)
       if leaf.encoding == 'zlib':
         try:
           parts = [zlib.decompress(part) for part in parts]
@@ -233,10 +235,10 @@ class _Record:
         raise self.error(path, f'found another size than {leaf.dtype} {list(leaf.shape)}.')
       return np.frombuffer(b''.join(parts), dtype)
     if 'float' in leaf.dtype:
-      return self._decode(path, wire.Values.floats)
+      return self._decode(path, example_proto.Values.floats)
     if leaf.dtype in ('uint8', 'uint64'):
       return self._decode(path, lambda values: values.integers(np.dtype(leaf.dtype).type))
-    return self._decode(path, wire.Values.integers)
+    return self._decode(path, example_proto.Values.integers)
 
   def _decode(self, path: str, read) -> Any:
     values = self._values.get(path, self._values.get(f'{path}/{_LISTS}'))

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from aloe_jax.data import features
 from aloe_jax.data import index_writer
 from aloe_jax.data import mapping as mappings
+from aloe_jax.data import schema
 
 _VERSION = 3
 _OPEN_FILES = 128  # at a time
@@ -164,7 +164,7 @@ def load(
   if on_error not in ('raise', 'skip'):
     raise ValueError(f'on_error: found {on_error!r}, expected raise or skip.')
   directory = pathlib.Path(os.path.abspath(directory))
-  layout = features.read(directory)
+  layout = schema.read(directory)
   if split not in layout.splits:
     raise ValueError(f'{directory}: split {split!r}: expected one of {sorted(layout.splits)}.')
   try:
@@ -189,7 +189,7 @@ def load(
 
 def _key(
   directory: pathlib.Path,
-  layout: features.Layout,
+  layout: schema.Layout,
   split: str,
   paths: mappings.Resolved,
   on_error: str,

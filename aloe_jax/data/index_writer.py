@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 
 from aloe_jax.data import columns
-from aloe_jax.data import features
 from aloe_jax.data import growing_array
 from aloe_jax.data import mapping
 from aloe_jax.data import records
+from aloe_jax.data import schema
 from aloe_jax.data import tfrecord
 
 IMAGE = np.dtype([('file', '<i2'), ('offset', '<i8'), ('length', '<i4')])
@@ -38,8 +38,8 @@ OWN_FILE = -1  # `file` of images in images.bin; the others count the shards
 
 def write(
   directory: pathlib.Path,
-  shards: list[features.Shard],
-  layout: features.Layout,
+  shards: list[schema.Shard],
+  layout: schema.Layout,
   paths: mapping.Resolved,
   *,
   on_error: str,
@@ -80,7 +80,7 @@ def write(
 class _Writer:
   """The open files of an index."""
 
-  def __init__(self, directory: pathlib.Path, layout: features.Layout, paths: mapping.Resolved):
+  def __init__(self, directory: pathlib.Path, layout: schema.Layout, paths: mapping.Resolved):
     self.rows = 0
     self._directory = directory
     self._prompts: dict[str, int] = {}

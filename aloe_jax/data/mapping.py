@@ -22,8 +22,8 @@ import math
 from typing import Any
 
 from aloe_jax import types
-from aloe_jax.data import features
 from aloe_jax.data import field_names
+from aloe_jax.data import schema as features
 
 KEYS = (
   'images',

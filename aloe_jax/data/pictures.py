@@ -6,11 +6,11 @@ import os
 import numpy as np
 import simplejpeg
 
-from aloe_jax import images
 from aloe_jax import types
 from aloe_jax.data import image_codec
 from aloe_jax.data import scratch
 from aloe_jax.data import steps as steps_lib
+from aloe_jax.preprocessing import images
 
 
 class Pictures:

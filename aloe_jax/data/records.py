@@ -8,8 +8,8 @@ import numpy as np
 
 from aloe_jax.data import array_record
 from aloe_jax.data import columns as columns_lib
-from aloe_jax.data import features
 from aloe_jax.data import mapping
+from aloe_jax.data import schema
 from aloe_jax.data import tfrecord
 
 _WALKS = {'tfrecord': tfrecord.walk, 'array_record': array_record.walk}
@@ -53,7 +53,7 @@ class Read:
 
 
 def read(
-  layout: features.Layout, shards: Sequence[features.Shard], paths: mapping.Resolved
+  layout: schema.Layout, shards: Sequence[schema.Shard], paths: mapping.Resolved
 ) -> Iterator[Read]:
   """Reads every record once, whatever is wrong with those before it.
 

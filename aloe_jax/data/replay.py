@@ -9,7 +9,6 @@ import dataclasses
 import jax
 import numpy as np
 
-from aloe_jax import inputs as inputs_lib
 from aloe_jax import rewards
 from aloe_jax import types
 from aloe_jax.data import fragments as fragments_lib
@@ -17,6 +16,7 @@ from aloe_jax.data import pictures as pictures_lib
 from aloe_jax.data import sampler
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.data import tags as tags_lib
+from aloe_jax.preprocessing import inputs as inputs_lib
 
 
 @dataclasses.dataclass(frozen=True)

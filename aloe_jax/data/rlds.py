@@ -28,10 +28,10 @@ import numpy as np
 
 from aloe_jax import types
 from aloe_jax.data import columns
-from aloe_jax.data import features as features_lib
 from aloe_jax.data import image_codec
 from aloe_jax.data import mapping
 from aloe_jax.data import records
+from aloe_jax.data import schema
 from aloe_jax.data import tfds_directory
 
 CAMERAS = {  # camera: its field in steps/observation
@@ -131,7 +131,7 @@ def read(
     FileNotFoundError: if the directory is missing.
     ValueError: naming the file or the episode and step, and the field, that is wrong.
   """
-  layout = features_lib.read(directory)
+  layout = schema.read(directory)
   if split not in layout.splits:
     raise ValueError(f'{directory}: split {split!r}: expected one of {sorted(layout.splits)}.')
   try:

@@ -10,7 +10,7 @@ from typing import IO
 import jax
 import numpy as np
 
-from aloe_jax import hosts
+from aloe_jax.parallel import hosts
 
 _SYNC_SECONDS = 5.0  # between two times that what was computed is made safe
 

@@ -5,10 +5,10 @@ import dataclasses
 
 import numpy as np
 
-from aloe_jax import inputs as inputs_lib
-from aloe_jax import normalize
 from aloe_jax.data import replay as replay_lib
 from aloe_jax.data import steps as steps_lib
+from aloe_jax.preprocessing import inputs as inputs_lib
+from aloe_jax.preprocessing import normalize
 
 ROWS = 1024  # chunks per update of the running statistics
 

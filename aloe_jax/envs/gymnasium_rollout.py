@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aloe_jax import simulation
 from aloe_jax import types
 from aloe_jax.envs import gymnasium_world
+from aloe_jax.envs import simulation
 from aloe_jax.policy import Policy
 
 PLACES = 8  # environments side by side: enough for a batch, as each holds a whole physics engine

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from aloe_jax import types
 from aloe_jax.envs import tabletop
-from aloe_jax.envs import world
+from aloe_jax.envs import tabletop_state
 
 CAREFUL_SHARE = 0.8
 SAFE_SHARE = 0.4  # of items grasped at the safe tilt
@@ -73,13 +73,15 @@ def init(
   )
 
 
-def act(state: world.State, human: HumanState, key: jax.Array) -> tuple[jax.Array, HumanState]:
+def act(
+  state: tabletop_state.State, human: HumanState, key: jax.Array
+) -> tuple[jax.Array, HumanState]:
   """The human's action [14] in this state.
 
   Each arm goes over its goal at `HOVER`, comes down as the error gets small, closes or opens at
   the bottom, and rises before it goes elsewhere; it hovers over an item whose turn has not come.
   """
-  goal = world.goal(state)
+  goal = tabletop_state.goal(state)
   holding = goal.holding
   aim = human.aim[goal.item, holding.astype(jnp.int32)]
   tolerance = jnp.stack([goal.tolerance, goal.tolerance, goal.yaw_tolerance], axis=1)
@@ -124,9 +126,9 @@ def act(state: world.State, human: HumanState, key: jax.Array) -> tuple[jax.Arra
   return jnp.clip(action, -1.0, 1.0).reshape(-1), human
 
 
-def danger(state: world.State) -> jax.Array:
+def danger(state: tabletop_state.State) -> jax.Array:
   """Whether a watching operator would expect a failure in the next moments, [] bool."""
-  goal = world.goal(state)
+  goal = tabletop_state.goal(state)
   error = goal.error(state)
   distance = jnp.linalg.norm(error[:, :2], axis=1)
   height = state.position[:, 2]
@@ -148,7 +150,7 @@ def danger(state: world.State) -> jax.Array:
   return jnp.any(empty_grasp | wrong_order | release | drop | jam) & ~state.done
 
 
-def recover(state: world.State) -> world.State:
+def recover(state: tabletop_state.State) -> tabletop_state.State:
   """What the operator's hands do after a failure, before they go on from there.
 
   Grippers are opened and lifted, what they held lies where it was, a jammed phone lies beside
@@ -164,11 +166,11 @@ def recover(state: world.State) -> world.State:
     t=jnp.int32(0),
     done=jnp.bool_(False),
     end_reason=jnp.int32(types.EndReason.NONE),
-    failure=jnp.int32(world.Failure.NONE),
+    failure=jnp.int32(tabletop_state.Failure.NONE),
   )
 
 
-def _way_home(state: world.State) -> jax.Array:
+def _way_home(state: tabletop_state.State) -> jax.Array:
   """[2, 3] way on x, y and yaw to where an arm with nothing to do rests."""
   return jnp.concatenate(
     [tabletop.HOME[:, :2] - state.position[:, :2], -state.yaw[:, None]], axis=1

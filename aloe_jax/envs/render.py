@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aloe_jax.envs import scene
-from aloe_jax.envs import world
+from aloe_jax.envs import tabletop_state
 
 CAMERAS = ('head', 'left_wrist', 'right_wrist')
 HEAD_POSITION = np.array([0.0, -0.65, 1.40], np.float32)
@@ -55,7 +55,7 @@ def head_camera() -> Camera:
   return Camera(*map(jnp.asarray, axes))
 
 
-def wrist_cameras(state: world.State) -> Camera:
+def wrist_cameras(state: tabletop_state.State) -> Camera:
   """Both cameras above the grippers, with a leading axis [2]; they look down and turn along."""
   cos, sin, zero = jnp.cos(state.yaw), jnp.sin(state.yaw), jnp.zeros(2)
   return Camera(
@@ -66,7 +66,7 @@ def wrist_cameras(state: world.State) -> Camera:
   )
 
 
-def render(state: world.State, size: int) -> dict[str, jax.Array]:
+def render(state: tabletop_state.State, size: int) -> dict[str, jax.Array]:
   """Pictures of one environment, {camera: [size, size, 3] uint8}; callers vmap."""
   shapes = [*scene.table(state), *scene.held(state), *scene.fingers(state)]
   head = _paint(head_camera(), [*shapes, *scene.arms(state)], size)

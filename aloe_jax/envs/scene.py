@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aloe_jax.envs import world
+from aloe_jax.envs import tabletop_state
 
 TABLE, FLOOR = (0.80, 0.72, 0.60), (0.25, 0.26, 0.29)
 SHADOW, STEEL, DARK = (0.0, 0.0, 0.0), (0.72, 0.74, 0.78), (0.16, 0.17, 0.20)
@@ -80,7 +80,7 @@ class Patch:
     return jnp.maximum(jnp.maximum(sides[0], sides[1]), jnp.maximum(sides[2], sides[3]))
 
 
-def table(state: world.State) -> list[Box | Patch]:
+def table(state: tabletop_state.State) -> list[Box | Patch]:
   """The table, what stands on it, and the items that nobody holds."""
   shapes: list[Box | Patch] = [_box((0.0, 0.0), 0.0, (0.75, 0.65), 0.0, TABLE)]
   if state.task.scenery == 'box':
@@ -95,7 +95,7 @@ def table(state: world.State) -> list[Box | Patch]:
   return shapes
 
 
-def held(state: world.State) -> list[Box]:
+def held(state: tabletop_state.State) -> list[Box]:
   """What the grippers hold, with its shadow on the table."""
   shapes: list[Box] = []
   for arm in range(2):
@@ -109,7 +109,7 @@ def held(state: world.State) -> list[Box]:
   return shapes
 
 
-def fingers(state: world.State) -> list[Box]:
+def fingers(state: tabletop_state.State) -> list[Box]:
   """Both grippers' fingers, apart by their opening, and the shadows they cast."""
   shapes: list[Box] = []
   for arm in range(2):
@@ -125,7 +125,7 @@ def fingers(state: world.State) -> list[Box]:
   return shapes
 
 
-def arms(state: world.State) -> list[Box]:
+def arms(state: tabletop_state.State) -> list[Box]:
   """Both arms above their grippers: forearm, wrist and palm; the wrist leans with the tilt."""
   shapes: list[Box] = []
   for arm in range(2):
@@ -150,7 +150,7 @@ def color(hue: jax.Array, saturation: float = 0.75, value: float = 0.85) -> jax.
   return value * (1.0 - saturation * (1.0 - jnp.clip(ramp, 0.0, 1.0)))
 
 
-def _box_scenery(state: world.State) -> list[Box]:
+def _box_scenery(state: tabletop_state.State) -> list[Box]:
   """The rigid box that the phone fits into."""
   x, y, yaw = state.target[0]
   center = jnp.stack([x, y])
@@ -162,7 +162,7 @@ def _box_scenery(state: world.State) -> list[Box]:
   ]
 
 
-def _belt_scenery(state: world.State) -> list[Box]:
+def _belt_scenery(state: tabletop_state.State) -> list[Box]:
   """The belt with its slats behind, a bin for each arm in front."""
   shift = state.target[0, :2] - jnp.float32(state.task.items[0].target[:2])
   y = 0.40 + shift[1]
@@ -178,7 +178,7 @@ def _belt_scenery(state: world.State) -> list[Box]:
   return shapes
 
 
-def _shirt_scenery(state: world.State) -> list[Box | Patch]:
+def _shirt_scenery(state: tabletop_state.State) -> list[Box | Patch]:
   """The shirt as its six points pull it, above the marks where they belong.
 
   A hem that has been brought up leaves a fold half way to where it lay, and shows the cloth's
@@ -210,7 +210,7 @@ def _shirt_scenery(state: world.State) -> list[Box | Patch]:
 
 
 def _item(
-  state: world.State, index: jax.Array, height: jax.Array | float, alpha: jax.Array
+  state: tabletop_state.State, index: jax.Array, height: jax.Array | float, alpha: jax.Array
 ) -> list[Box]:
   """An item lying at `height`: a dark side, a bright top, a mark that shows which way it lies."""
   center, yaw = state.item[index, :2], state.item[index, 2]
@@ -233,12 +233,12 @@ def _item(
   ]
 
 
-def _half_size(state: world.State, index: jax.Array) -> jax.Array:
+def _half_size(state: tabletop_state.State, index: jax.Array) -> jax.Array:
   """[2] half length and half width of an item."""
   return jnp.float32([item.half_size for item in state.task.items])[index] * state.size[index]
 
 
-def _gripper(state: world.State, arm: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _gripper(state: tabletop_state.State, arm: int) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Position [3], yaw [] and lean [2] of the wrist over the fingertips."""
   yaw = state.yaw[arm]
   lean = LEAN * state.tilt[arm] * jnp.stack([-jnp.sin(yaw), jnp.cos(yaw)])

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from aloe_jax import types
-from aloe_jax.envs import observation
+from aloe_jax.envs import tabletop_sight
+from aloe_jax.envs import tabletop_state
 from aloe_jax.envs import tasks
-from aloe_jax.envs import world
 
 ACTION_SIZE = 14  # two arms times (dx, dy, dz, roll, pitch, dyaw, grip), each in [-1, 1]
 STEP_LENGTH = 0.05  # metres a full command moves the gripper on one axis
@@ -62,7 +62,7 @@ class Simulator:
   unseen: bool = False
   disturb: bool = False
 
-  def reset(self, key: jax.Array) -> world.State:
+  def reset(self, key: jax.Array) -> tabletop_state.State:
     """A fresh episode: arms at home, items scattered."""
     key_item, key_target, key_size, key_hue, key_tolerance = jax.random.split(key, 5)
     items = self.task.items
@@ -71,7 +71,7 @@ class Simulator:
     start = jnp.float32([item.start for item in items])
     spread = jnp.float32([item.spread for item in items])
     shift = jnp.float32(self.task.target_spread)
-    return world.State(
+    return tabletop_state.State(
       task=self.task,
       position=jnp.asarray(HOME),
       yaw=jnp.zeros(2),
@@ -91,10 +91,12 @@ class Simulator:
       t=jnp.int32(0),
       done=jnp.bool_(False),
       end_reason=jnp.int32(types.EndReason.NONE),
-      failure=jnp.int32(world.Failure.NONE),
+      failure=jnp.int32(tabletop_state.Failure.NONE),
     )
 
-  def step(self, state: world.State, action: jax.Array, key: jax.Array) -> world.State:
+  def step(
+    self, state: tabletop_state.State, action: jax.Array, key: jax.Array
+  ) -> tabletop_state.State:
     """One control step; a state that is done is returned unchanged.
 
     Args:
@@ -112,12 +114,12 @@ class Simulator:
     state = _end(state)
     return jax.tree.map(lambda new, old: jnp.where(before.done, old, new), state, before)
 
-  def observe(self, state: world.State) -> types.Sight:
+  def observe(self, state: tabletop_state.State) -> types.Sight:
     """What a policy sees; see `observation.observe`."""
-    return observation.observe(state)
+    return tabletop_sight.observe(state)
 
 
-def drop_probability(state: world.State) -> jax.Array:
+def drop_probability(state: tabletop_state.State) -> jax.Array:
   """[2] chance that each arm drops what it holds during the step of `state.command`.
 
   A held item slips with the speed of the carry, in proportion to its size, to how far the tilt
@@ -128,12 +130,15 @@ def drop_probability(state: world.State) -> jax.Array:
   slip = jnp.float32([item.slip for item in state.task.items])[held] * state.size[held]
   speed = jnp.linalg.norm(state.command[:, :3], axis=1)
   unsafe = jnp.clip((SAFE_TILT - state.grasp_tilt) / (2 * SAFE_TILT), 0.0, 1.0)
-  offset = jnp.linalg.norm(state.grasp_offset[:, :2], axis=1) / world.tolerances(state)[0][held, 0]
+  offset = (
+    jnp.linalg.norm(state.grasp_offset[:, :2], axis=1)
+    / tabletop_state.tolerances(state)[0][held, 0]
+  )
   probability = slip * unsafe * speed + OFFSET_SLIP * jnp.square(offset * speed)
   return jnp.where(state.held >= 0, probability, 0.0)
 
 
-def _move(state: world.State, command: jax.Array, key: jax.Array) -> world.State:
+def _move(state: tabletop_state.State, command: jax.Array, key: jax.Array) -> tabletop_state.State:
   """Moves arms and grippers, and with them what they hold."""
   noise = jax.random.normal(key, (2, 4)) * jnp.float32(NOISE_SCALE)
   path = STEP_LENGTH * command[:, :3]
@@ -154,23 +159,25 @@ def _move(state: world.State, command: jax.Array, key: jax.Array) -> world.State
   )
 
 
-def _contact(before: world.State, state: world.State, drops: jax.Array) -> world.State:
+def _contact(
+  before: tabletop_state.State, state: tabletop_state.State, drops: jax.Array
+) -> tabletop_state.State:
   """Grasps, releases, drops and jams, all decided by where the motion has led."""
   arms = jnp.arange(2)
   holding = state.held >= 0
   held = jnp.maximum(state.held, 0)
   height = state.position[:, 2]
-  right_enough = world.goal(state).within(state)
+  right_enough = tabletop_state.goal(state).within(state)
   closes = (before.gripper >= 0.5) & (state.gripper < 0.5)
   opens = (before.gripper < 0.5) & (state.gripper >= 0.5)
 
   way = state.item - jnp.concatenate([state.position[:, :2], state.yaw[:, None]], axis=1)[:, None]
   distance = jnp.linalg.norm(way[..., :2], axis=-1)
-  tolerance = world.tolerances(state)[0]
+  tolerance = tabletop_state.tolerances(state)[0]
   in_reach = (distance < tolerance[:, 0]) & (jnp.abs(way[..., 2]) < tolerance[:, 1])
-  in_reach &= world.owned(state.task) & ~state.placed
+  in_reach &= tabletop_state.owned(state.task) & ~state.placed
   nearest = jnp.argmin(jnp.where(in_reach, distance, jnp.inf), axis=1)
-  ready = world.prerequisites_met(state)[nearest]
+  ready = tabletop_state.prerequisites_met(state)[nearest]
   squeezes = ~holding & closes & (height < GRASP_HEIGHT)
   finds = squeezes & in_reach.any(axis=1)
   grasps = finds & ready
@@ -186,8 +193,8 @@ def _contact(before: world.State, state: world.State, drops: jax.Array) -> world
 
   failure = jnp.select(
     [squeezes & ~finds, finds & ~ready, drops, jams, releases & in_air, releases & ~places],
-    [jnp.int32(code) for code in list(world.Failure)[1:]],
-    jnp.int32(world.Failure.NONE),
+    [jnp.int32(code) for code in list(tabletop_state.Failure)[1:]],
+    jnp.int32(tabletop_state.Failure.NONE),
   )
   return dataclasses.replace(
     state,
@@ -199,7 +206,7 @@ def _contact(before: world.State, state: world.State, drops: jax.Array) -> world
   )
 
 
-def _push(state: world.State, key: jax.Array) -> world.State:
+def _push(state: tabletop_state.State, key: jax.Array) -> tabletop_state.State:
   """At times pushes one item that is neither placed nor held a few centimetres away."""
   key_item, key_push = jax.random.split(key)
   index = jnp.arange(state.placed.size)
@@ -215,11 +222,11 @@ def _push(state: world.State, key: jax.Array) -> world.State:
   return dataclasses.replace(state, item=jnp.where(pushed[:, None], item, state.item))
 
 
-def _end(state: world.State) -> world.State:
+def _end(state: tabletop_state.State) -> tabletop_state.State:
   """Advances the clock and says whether and why the fragment ends here."""
   t = state.t + 1
   end_reason = jnp.select(
-    [state.failure != world.Failure.NONE, state.placed.all(), t >= state.task.max_steps],
+    [state.failure != tabletop_state.Failure.NONE, state.placed.all(), t >= state.task.max_steps],
     [
       jnp.int32(r)
       for r in (types.EndReason.FAILURE, types.EndReason.SUCCESS, types.EndReason.TIMEOUT)

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
-from aloe_jax import images as images_lib
 from aloe_jax import types
 from aloe_jax.models import siglip
+from aloe_jax.preprocessing import images as images_lib
 
 FILTERS = 48
 SHARPNESS = 12.0  # of the soft-argmax, over responses of unit variance

@@ -16,11 +16,11 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from aloe_jax import images as images_lib
 from aloe_jax import types
 from aloe_jax.models import flow
 from aloe_jax.models import gemma
 from aloe_jax.models import siglip
+from aloe_jax.preprocessing import images as images_lib
 
 
 @flax.struct.dataclass

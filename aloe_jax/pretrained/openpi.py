@@ -20,7 +20,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
 
-from aloe_jax import normalize
+from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import trees
 
 _STATS = 'norm_stats.json'

@@ -1,0 +1,163 @@
+"""Figures of a comparison: the paper's Figs. 3 to 5, with 95 % intervals over seeds.
+
+`results` is what `comparison.tables` describes.
+"""
+
+from collections.abc import Callable, Mapping
+import pathlib
+
+from matplotlib import axes as axes_lib
+from matplotlib import figure
+from matplotlib import ticker
+import numpy as np
+
+from aloe_jax import plots
+from aloe_jax.comparison import paired
+from aloe_jax.comparison import tables
+
+_ALL = 'all tasks'
+_MANY = 8  # methods that colours still tell apart
+_PERCENT = 100.0  # where axes of success rates end: an interval of few seeds may reach beyond
+
+
+def draw(results: tables.Results, directory: pathlib.Path) -> None:
+  """Writes the figures as PNG files; older ones of the same names are replaced.
+
+  Of more methods than colours tell apart, only their differences are drawn.
+  """
+  _differences(results, directory / 'differences.png')
+  if len(results['methods']) > _MANY:
+    return
+  _by_iteration(results, directory / 'success_by_iteration.png')
+  final = {'final success rate (%)': tables.final}
+  _bars(results, final, directory / 'success_by_method.png', most=_PERCENT)
+  speed = {'successes per hour': tables.last('successes_per_hour')}
+  _bars(results, speed, directory / 'throughput.png')
+  measures = {
+    f'{tables.CONDITIONS[condition]}: success rate (%)': tables.rate_under(condition)
+    for condition in results['runs'][0]['conditions']
+  }
+  if measures:
+    _bars(results, measures, directory / 'conditions.png', most=_PERCENT)
+
+
+def _differences(results: tables.Results, path: pathlib.Path) -> None:
+  """A row a method: how far the reference is ahead, in every run and on average."""
+  methods = [tables.WARM_START, *results['methods']]
+  methods.remove(tables.REFERENCE)
+  reference = tables.values(results, tables.REFERENCE, tables.final)
+  size = (7.2, 1.2 + 0.32 * len(methods))
+  drawing = figure.Figure(figsize=size, dpi=150, layout='constrained')
+  axes = drawing.subplots()
+  for row, method in enumerate(methods):
+    found = tables.values(results, method, tables.final)
+    mean = paired.paired(reference, found)
+    for index, task in enumerate(results['tasks']):
+      ahead = [reference[key] - x for key, x in found.items() if key[0] == task]
+      axes.plot(
+        ahead,
+        np.full(len(ahead), row - 0.18),
+        linestyle='none',
+        marker=plots.marker(index),
+        markersize=3.5,
+        color=plots.colour(index),
+        alpha=0.6,
+        label=f'{task}, a seed' if row == 0 else None,
+      )
+    axes.errorbar(
+      mean.mean,
+      row + 0.1,
+      xerr=_errors([mean]),
+      color='black',
+      marker='D',
+      markersize=4,
+      capsize=3,
+      label='mean and 95 % interval' if row == 0 else None,
+    )
+  shown = ['BC warm start' if name == tables.WARM_START else name for name in methods]
+  axes.set_yticks(range(len(methods)), shown)
+  axes.invert_yaxis()
+  axes.axvline(0, color=plots.GREY, linewidth=1)
+  axes.set_xlabel(f'final success of {tables.REFERENCE} minus that of the method (points)')
+  axes.grid(axis='x', alpha=0.3)
+  axes.spines[['top', 'right', 'left']].set_visible(False)
+  drawing.legend(loc='outside lower center', ncols=2, frameon=False)
+  plots.save(drawing, path)
+
+
+def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:
+  """One panel a task and one for their mean; a line a method."""
+  panels = [*results['tasks'], _ALL]
+  drawing = figure.Figure(figsize=(3.2 * len(panels), 3.6), dpi=150, layout='constrained')
+  last = max(len(run['iterations']) for run in results['runs']) - 1
+  for axes, task in zip(drawing.subplots(1, len(panels), sharey=True), panels, strict=True):
+    for index, method in enumerate(results['methods']):
+      found = [_mean(results, task, method, tables.rate_of(n)) for n in range(last + 1)]
+      shift = 0.04 * (index - (len(results['methods']) - 1) / 2)  # keeps the bars apart
+      axes.errorbar(
+        np.arange(last + 1) + shift,
+        [x.mean for x in found],
+        yerr=_errors(found),
+        color=plots.colour(index),
+        marker=plots.marker(index),
+        markersize=4,
+        linewidth=2.4 if method == tables.REFERENCE else 1.3,
+        elinewidth=0.9,
+        capsize=2,
+        label=method if task == _ALL else None,
+      )
+    axes.set_title(task)
+    axes.set_xlabel('RL iteration')
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    _clean(axes, _PERCENT)
+  drawing.axes[0].set_ylabel('success rate (%)')
+  drawing.legend(loc='outside lower center', ncols=len(results['methods']), frameon=False)
+  plots.save(drawing, path)
+
+
+def _bars(
+  results: tables.Results,
+  measures: Mapping[str, Callable[[dict], float]],
+  path: pathlib.Path,
+  most: float = np.inf,
+) -> None:
+  """A row a measure, a group of bars a task."""
+  groups = [*results['tasks'], _ALL]
+  methods = [tables.WARM_START, *results['methods']]
+  drawing = figure.Figure(figsize=(9.6, 3.4 * len(measures)), dpi=150, layout='constrained')
+  rows = drawing.subplots(len(measures), 1, squeeze=False)[:, 0]
+  for axes, (title, measure) in zip(rows, measures.items(), strict=True):
+    for index, method in enumerate(methods):
+      found = [_mean(results, task, method, measure) for task in groups]
+      axes.bar(
+        np.arange(len(groups)) + 0.8 * ((index + 0.5) / len(methods) - 0.5),
+        [x.mean for x in found],
+        width=0.8 / len(methods),
+        yerr=_errors(found),
+        color=plots.GREY if index == 0 else plots.colour(index - 1),
+        alpha=0.9,
+        error_kw=dict(elinewidth=0.9, capsize=2),
+        label=('BC warm start' if index == 0 else method) if axes is rows[0] else None,
+      )
+    axes.set_xticks(range(len(groups)), groups)
+    axes.set_ylabel(title)
+    _clean(axes, most)
+  drawing.legend(loc='outside lower center', ncols=len(methods), frameon=False)
+  plots.save(drawing, path)
+
+
+def _mean(
+  results: tables.Results, task: str, method: str, measure: Callable[[dict], float]
+) -> paired.Difference:
+  found = tables.values(results, method, measure)
+  return paired.mean({key: x for key, x in found.items() if task in (_ALL, key[0])})
+
+
+def _errors(found: list[paired.Difference]) -> list[list[float]]:
+  return [[np.nan_to_num(x.mean - x.low) for x in found] for _ in range(2)]
+
+
+def _clean(axes: axes_lib.Axes, most: float) -> None:
+  axes.set_ylim(0, np.clip(axes.get_ylim()[1], 1, most))
+  axes.grid(axis='y', alpha=0.3)
+  axes.spines[['top', 'right']].set_visible(False)

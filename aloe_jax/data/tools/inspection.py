@@ -1,0 +1,249 @@
+"""What a dataset holds and how it would be read, for a person who sees it for the first time."""
+
+from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+import functools
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+import rich.console
+import rich.markup
+import rich.tree
+
+from aloe_jax import types
+from aloe_jax.data import columns as columns_lib
+from aloe_jax.data import image_codec
+from aloe_jax.data import mapping as mappings
+from aloe_jax.data import records
+from aloe_jax.data import schema
+from aloe_jax.data.tools import survey as survey_lib
+
+# What is read where the mapping names no field; see `columns`.
+_WITHOUT = {
+  **dict.fromkeys(types.CAMERAS, 'the camera is missing at every step'),
+  'language': 'every prompt is empty',
+  'end_reason': 'episodes end by their success, and take-overs show by who acts',
+  'success': 'without an end_reason episodes end in a cut; a last reward of 0 or 1 may say it',
+  'source': 'every episode is a demonstration',
+  'intervention': 'all steps of an episode are of one source',
+  'reward': 'rewards are those of Eq. (14)',
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scene:
+  """Some steps of an episode, to be looked at.
+
+  Attributes:
+    title: where they are from and what the prompt says.
+    captions: one a step.
+    frames: {camera: one picture a step, uint8 [H, W, 3], or None if it is missing}.
+  """
+
+  title: str
+  captions: list[str]
+  frames: dict[str, list[np.ndarray | None]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inspection:
+  """What was found in one split of a dataset.
+
+  Attributes:
+    directory: of the dataset.
+    split: its name.
+    layout: of the dataset.
+    mapping: {key or camera: field, several with commas between, or 'none'} as it is read, or
+      as it is proposed where that cannot be.
+    problem: why the mapping cannot be used, or empty; nothing else is known then.
+    survey: of all episodes; of pictures only the first of each.
+    unreadable: number of episodes and files that something is wrong with.
+    scene: first, middle and last step of the episode asked for, if there are pictures.
+  """
+
+  directory: str
+  split: str
+  layout: schema.Layout
+  mapping: dict[str, str]
+  problem: str
+  survey: survey_lib.Survey
+  unreadable: int
+  scene: Scene | None
+
+  @property
+  def left_out(self) -> list[str]:
+    """Pictures of every step that no camera shows."""
+    shown = {f'steps/{self.mapping[camera]}' for camera in types.CAMERAS}
+    return [
+      path
+      for path, leaf in self.layout.leaves.items()
+      if path not in shown and leaf.per_step and leaf.kind == 'image'
+    ]
+
+  def to_json(self) -> dict[str, Any]:
+    """All but the pictures, as JSON takes it."""
+    return {
+      'directory': self.directory,
+      'container': self.layout.container,
+      'splits': {name: _records(shards) for name, shards in self.layout.splits.items()},
+      'fields': {path: dataclasses.asdict(leaf) for path, leaf in self.layout.leaves.items()},
+      'mapping': self.mapping,
+      'pictures_left_out': self.left_out,
+      'problem': self.problem,
+      'split': self.split,
+      'survey': self.survey.to_json(),
+      'unreadable': self.unreadable,
+    }
+
+  def show(self, console: rich.console.Console) -> None:
+    """Prints all but the pictures for a person."""
+    tell = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    console.print(_tree(f'{self.directory} ({self.layout.container})', self.layout.leaves))
+    for name, shards in self.layout.splits.items():
+      tell(f'Split {name}: {_records(shards)} episodes in {len(shards)} files')
+    tell(
+      '\nFields that training reads, several with commas between; options of training, and '
+      'without `config.data.` of this command:'
+    )
+    for key, text in self.mapping.items():
+      without = f'  # {_WITHOUT[key]}' if text == 'none' and key in _WITHOUT else ''
+      tell(f'  --config.data.mapping.{key}={text}{without}')
+    if self.left_out:
+      names = ', '.join(path.removeprefix('steps/') for path in self.left_out)
+      tell(f'Pictures that no camera shows: {names}')
+    if self.problem:
+      return
+    tell(f'\nSplit {self.split}, read so:')
+    for table in self.survey.tables():
+      console.print(table)
+    if self.unreadable:
+      tell(f'Wrong: {self.unreadable} episodes or files; `validate` names them all.')
+
+
+def inspect(
+  directory: str | os.PathLike,
+  mapping: Mapping[str, Any],
+  *,
+  split: str = 'train',
+  episode: int = 0,
+  progress: Callable[[int], None] = lambda records: None,
+) -> Inspection:
+  """Reads all files of a split once, decodes few pictures and writes nothing.
+
+  Args:
+    directory: of one dataset.
+    mapping: which fields feed which key; see `mapping`.
+    split: its name.
+    episode: number of the one whose pictures are wanted.
+    progress: told the records read so far.
+
+  Raises:
+    FileNotFoundError: if there is no such directory.
+    ValueError: if it is no dataset, or has no such split or episode.
+  """
+  layout = schema.read(directory)
+  if split not in layout.splits:
+    raise ValueError(f'{directory}: split {split!r}: expected one of {sorted(layout.splits)}.')
+  survey = survey_lib.Survey()
+  found = functools.partial(Inspection, str(pathlib.Path(directory)), split, layout)
+  try:
+    paths = mappings.resolve(layout.leaves, mapping)
+  except ValueError as error:
+    return found(_texts(mappings.propose(layout.leaves)), str(error), survey, 0, None)
+  unreadable, seen, scene = 0, 0, None
+  for read in records.read(layout, layout.splits[split], paths):
+    unreadable += bool(read.problem)
+    seen += read.record is not None
+    progress(seen)
+    if read.columns is None:
+      continue
+    survey.add(read.columns)
+    for camera in read.columns.images:
+      survey.add_picture(camera, _size(read.frame(camera, 0)))
+    if read.record is not None and read.episode == episode:
+      scene = _scene(read)
+  if episode >= max(seen, 1):
+    raise ValueError(f'{directory}: found no episode {episode}, expected one of 0 to {seen - 1}.')
+  return found(_texts(dataclasses.asdict(paths)), '', survey, unreadable, scene)
+
+
+def _records(shards: list[schema.Shard]) -> int:
+  return sum(shard.num_records for shard in shards)
+
+
+def _tree(title: str, leaves: Mapping[str, schema.Leaf]) -> rich.tree.Tree:
+  root = rich.tree.Tree(rich.markup.escape(title))
+  branches = {'': root}
+
+  def branch(path: str) -> rich.tree.Tree:
+    if path not in branches:
+      parent, _, name = path.rpartition('/')
+      branches[path] = branch(parent).add(rich.markup.escape(name))
+    return branches[path]
+
+  for path, leaf in leaves.items():
+    parent, _, name = path.rpartition('/')
+    kind = leaf.kind if leaf.encoding == 'none' else f'{leaf.kind} ({leaf.encoding})'
+    shape = f' {list(leaf.shape)}' if leaf.shape else ''
+    branch(parent).add(rich.markup.escape(f'{name}: {kind} {leaf.dtype}{shape}'))
+  return root
+
+
+def _texts(mapping: Mapping[str, Any]) -> dict[str, str]:
+  """A mapping as a flat table of texts, which `mapping.parse` reads."""
+
+  def text(value: Any) -> str:
+    names = [value] if isinstance(value, str) else value or []
+    return ','.join(name.removeprefix('steps/') for name in names) or 'none'
+
+  cameras = {camera: text(path) for camera, path in mapping['images'].items()}
+  return cameras | {key: text(mapping[key]) for key in mappings.KEYS if key != 'images'}
+
+
+def _size(frame: bytes | np.ndarray | None) -> str:
+  """Size of a picture, from its header."""
+  if frame is None:
+    return survey_lib.MISSING
+  try:
+    _, height, width = image_codec.common_format(
+      [frame] if isinstance(frame, bytes) else frame[None]
+    )
+  except ValueError:
+    return 'unreadable'
+  return f'{height} x {width}'
+
+
+def _scene(read: records.Read) -> Scene | None:
+  """First, middle and last step of an episode."""
+  columns = read.columns
+  assert columns is not None
+  if not columns.images:
+    return None
+  steps = sorted({0, (len(columns) - 1) // 2, len(columns) - 1})
+  return Scene(
+    title=f'{read.path.name}, episode {read.episode}: {columns.prompt[0]!r}',
+    captions=list(_captions(columns, steps)),
+    frames={
+      camera: [_decoded(read.frame(camera, step)) for step in steps] for camera in columns.images
+    },
+  )
+
+
+def _captions(columns: columns_lib.Columns, steps: list[int]) -> Iterator[str]:
+  for step in steps:
+    end = types.EndReason(columns.end_reason[step])
+    ends = f', ends: {end.name.lower()}' if end else ''
+    source = types.Source(columns.source[step]).name.lower()
+    yield f'step {step} of {len(columns)}, {source}{ends}'
+
+
+def _decoded(frame: bytes | np.ndarray | None) -> np.ndarray | None:
+  """A picture, or None where there is none that can be decoded."""
+  if not isinstance(frame, bytes):
+    return frame
+  try:
+    return image_codec.decode(frame)
+  except (ValueError, OSError, SyntaxError):
+    return None

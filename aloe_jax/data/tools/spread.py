@@ -1,0 +1,93 @@
+"""How far each number of a state or an action reaches, and where it reaches farthest."""
+
+from typing import Any
+
+import numpy as np
+import rich.table
+
+from aloe_jax.preprocessing import normalize
+
+FAR = 10.0  # once normalised; 98 % of the values lie within -1 and 1
+
+
+class Spread:
+  """Smallest and largest of n numbers with their places, and the quantiles training would use.
+
+  Args:
+    n: numbers per vector.
+
+  Attributes:
+    low: [n] the smallest of each.
+    high: [n] the largest.
+    low_at: [n, 2] int, episode and step of the smallest.
+    high_at: [n, 2] int, those of the largest.
+  """
+
+  def __init__(self, n: int):
+    self.low, self.high = np.full(n, np.inf), np.full(n, -np.inf)
+    self.low_at, self.high_at = np.zeros((n, 2), int), np.zeros((n, 2), int)
+    self._running = normalize.RunningStats(n)
+
+  def update(self, vectors: np.ndarray, episode: int) -> None:
+    """Adds the vectors [T, n] of an episode."""
+    low, high = vectors.min(axis=0), vectors.max(axis=0)
+    lower, higher = low < self.low, high > self.high
+    self.low_at[lower, 0] = self.high_at[higher, 0] = episode
+    self.low_at[lower, 1] = vectors.argmin(axis=0)[lower]
+    self.high_at[higher, 1] = vectors.argmax(axis=0)[higher]
+    self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+    self._running.update(vectors)
+
+  def quantiles(self) -> tuple[np.ndarray, np.ndarray]:
+    """q01 and q99, [n] each."""
+    stats = self._running.stats()
+    assert stats.q01 is not None
+    assert stats.q99 is not None
+    return stats.q01, stats.q99
+
+  def farthest(self) -> np.ndarray:
+    """[n] largest magnitude once q01 is -1 and q99 is 1; infinite where these are the same."""
+    q01, q99 = self.quantiles()
+    centre, half = (q01 + q99) / 2, (q99 - q01) / 2
+    reach = np.maximum(self.high - centre, centre - self.low)
+    return np.divide(reach, half, out=np.full_like(half, np.inf), where=half > 0)
+
+  def remarks(self, key: str) -> list[str]:
+    """A sentence on each number of `key` that is not as training would like it."""
+    found = []
+    still = self.low == self.high
+    if still.any():
+      found.append(f'{key}: numbers {np.flatnonzero(still).tolist()} never move.')
+    farthest = self.farthest()
+    q01, q99 = self.quantiles()
+    for i in np.flatnonzero((farthest > FAR) & ~still):
+      above = self.high[i] - q99[i] > q01[i] - self.low[i]
+      value, place = (self.high, self.high_at) if above else (self.low, self.low_at)
+      episode, step = place[i].tolist()
+      found.append(
+        f'{key}: number {i} is {value[i]:.4g} in episode {episode}, step {step}, while 98 % of '
+        f'its values lie between {q01[i]:.4g} and {q99[i]:.4g}.'
+      )
+    return found
+
+  def to_json(self) -> dict[str, Any]:
+    """All numbers, as JSON takes them."""
+    q01, q99 = self.quantiles()
+    return {
+      'min': self.low.tolist(),
+      'q01': q01.tolist(),
+      'q99': q99.tolist(),
+      'max': self.high.tolist(),
+      'min_at': self.low_at.tolist(),
+      'max_at': self.high_at.tolist(),
+    }
+
+  def table(self, title: str) -> rich.table.Table:
+    """The numbers for a person."""
+    table = rich.table.Table(title=title)
+    for column in ('number', 'min', 'q01', 'q99', 'max', 'largest, normalised'):
+      table.add_column(column, justify='right')
+    rows = zip(self.low, *self.quantiles(), self.high, self.farthest(), strict=True)
+    for number, row in enumerate(rows):
+      table.add_row(str(number), *(f'{value:.4g}' for value in row))
+    return table

@@ -1,0 +1,255 @@
+"""Reads every byte of a dataset and lists all that is wrong with it.
+
+Wrong is what training would stop at or learn wrongly from: a damaged file, a field that is not
+what it should be, a number that is not finite, a picture that cannot be decoded, a fragment
+without its end. What may be meant, such as an empty prompt, is noted only.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
+import dataclasses
+import functools
+import os
+from typing import Any
+
+import numpy as np
+import rich.console
+
+from aloe_jax.data import fragments
+from aloe_jax.data import image_codec
+from aloe_jax.data import mapping as mappings
+from aloe_jax.data import records
+from aloe_jax.data import schema
+from aloe_jax.data.tools import spread as spread_lib
+from aloe_jax.data.tools import survey as survey_lib
+
+_NAMED = 20  # episodes in a note for a person
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+  """What is wrong with a dataset, a file or an episode.
+
+  Attributes:
+    message: all of it, for a person.
+    file: name, or empty.
+    record: number in the file, or None.
+    episode: number in the split, or None.
+  """
+
+  message: str
+  file: str = ''
+  record: int | None = None
+  episode: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+  """What is worth a look.
+
+  Attributes:
+    message: for a person.
+    episodes: that it is about, by their numbers in the split; empty if it is about all.
+  """
+
+  message: str
+  episodes: tuple[int, ...] = ()
+
+  def __str__(self) -> str:
+    if not self.episodes:
+      return self.message
+    named = ', '.join(map(str, self.episodes[:_NAMED]))
+    more = f' and {len(self.episodes) - _NAMED} more' if len(self.episodes) > _NAMED else ''
+    return f'{self.message}: {named}{more}.'
+
+
+@dataclasses.dataclass
+class Report:
+  """What was found in one split of a dataset.
+
+  Attributes:
+    directory: of the dataset.
+    split: its name.
+    size: of its files, bytes.
+    problems: all of them, in the order of the files.
+    notes: on what may be meant.
+    survey: of the episodes without problems of their own.
+    spreads: of 'state' and 'action' over the same, unless there are less than two steps.
+  """
+
+  directory: str
+  split: str
+  size: int = 0
+  problems: list[Problem] = dataclasses.field(default_factory=list)
+  notes: list[Note] = dataclasses.field(default_factory=list)
+  survey: survey_lib.Survey = dataclasses.field(default_factory=survey_lib.Survey)
+  spreads: dict[str, spread_lib.Spread] = dataclasses.field(default_factory=dict)
+
+  def to_json(self) -> dict[str, Any]:
+    """All that was found, as JSON takes it."""
+    return {
+      'directory': self.directory,
+      'split': self.split,
+      'bytes': self.size,
+      'problems': [dataclasses.asdict(problem) for problem in self.problems],
+      'notes': [dataclasses.asdict(note) for note in self.notes],
+      'survey': self.survey.to_json(),
+      'ranges': {key: spread.to_json() for key, spread in self.spreads.items()},
+    }
+
+  def show(self, console: rich.console.Console) -> None:
+    """Prints all that was found for a person."""
+    tell = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    tell(f'{self.directory}, split {self.split}: {self.size / 1e6:.1f} MB')
+    for table in self.survey.tables():
+      console.print(table)
+    for key, spread in self.spreads.items():
+      console.print(spread.table(key))
+    for note in self.notes:
+      tell(f'Note: {note}')
+    for problem in self.problems:
+      tell(f'Wrong: {problem.message}')
+
+
+def validate(
+  directory: str | os.PathLike,
+  mapping: Mapping[str, Any],
+  *,
+  split: str | None = None,
+  progress: Callable[[int], None] = lambda records: None,
+) -> list[Report]:
+  """Reads all files of a dataset once and decodes all pictures that the mapping names.
+
+  Args:
+    directory: of one dataset.
+    mapping: which fields feed which key; see `mapping`.
+    split: the only one to read; None reads all.
+    progress: told the records read so far.
+
+  Returns:
+    One for each split.
+
+  Raises:
+    FileNotFoundError: if there is no such directory.
+    ValueError: if it is no dataset, or the mapping does not fit it.
+  """
+  layout, paths = _open(directory, mapping, split)
+  reports, done = [], 0
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    for name in layout.splits if split is None else [split]:
+      checker = _Checker(Report(str(directory), name), pool)
+      shards = layout.splits[name]
+      for read in records.read(layout, shards, paths):
+        checker.check(read)
+        done += read.record is not None
+        progress(done)
+      checker.report.size = sum(s.path.stat().st_size for s in shards if s.path.exists())
+      checker.finish()
+      reports.append(checker.report)
+  return reports
+
+
+def compare_widths(reports: Sequence[Report]) -> None:
+  """Adds a problem to the reports whose actions are not as wide as those of the first."""
+  known = [report for report in reports if 'action' in report.spreads]
+  for report in known:
+    width, expected = (len(r.spreads['action'].low) for r in (report, known[0]))
+    if width != expected:
+      message = (
+        f'{report.directory}: action: found {width} numbers a step, expected {expected} as in '
+        f'{known[0].directory}.'
+      )
+      report.problems.append(Problem(message))
+
+
+def _open(
+  directory: str | os.PathLike, mapping: Mapping[str, Any], split: str | None
+) -> tuple[schema.Layout, mappings.Resolved]:
+  """The layout of a dataset that has this split, and the fields that a mapping names in it."""
+  layout = schema.read(directory)
+  if split is not None and split not in layout.splits:
+    raise ValueError(
+      f'{directory}: found no split {split!r}, expected one of {sorted(layout.splits)}.'
+    )
+  try:
+    return layout, mappings.resolve(layout.leaves, mapping)
+  except ValueError as error:
+    raise ValueError(f'{directory}: {error}') from error
+
+
+class _Checker:
+  """Checks the records of a split one after the other."""
+
+  def __init__(self, report: Report, pool: futures.Executor):
+    self.report = report
+    self._pool = pool
+    self._single: list[int] = []  # episodes of one step
+    self._silent: list[int] = []  # episodes with an empty prompt
+
+  def check(self, read: records.Read) -> None:
+    """Adds what a record holds, or what is wrong with it."""
+    if read.problem:
+      self._add(read, read.problem)
+    if read.columns is None:
+      return
+    columns = read.columns
+    self.report.survey.add(columns)
+    for key, vectors in (('state', columns.state), ('action', columns.action)):
+      spread = self.report.spreads.setdefault(key, spread_lib.Spread(vectors.shape[1]))
+      spread.update(vectors, read.episode)
+    is_last = np.arange(len(columns)) == len(columns) - 1
+    for step, problem in fragments.lost_ends(columns.source, columns.end_reason, is_last):
+      self._add(read, f'{read.where}: step {step} {problem}')
+    for problem in self._pictures(read):
+      self._add(read, problem)
+    if len(columns) == 1:
+      self._single.append(read.episode)
+    if not all(columns.prompt):
+      self._silent.append(read.episode)
+
+  def finish(self) -> None:
+    """Notes what only all episodes together show."""
+    report, survey = self.report, self.report.survey
+    if not survey.lengths:
+      report.problems.append(Problem(f'{report.directory}: there is no episode that can be used.'))
+    if self._single:
+      report.notes.append(Note('One step only in the episodes', tuple(self._single)))
+    if self._silent:
+      report.notes.append(Note('An empty prompt in the episodes', tuple(self._silent)))
+    for camera, sizes in survey.pictures.items():
+      if len(sizes) > 1:
+        found = ', '.join(f'{count} {size}' for size, count in sizes.most_common())
+        report.notes.append(Note(f'Pictures of {camera} differ: {found}.'))
+    if sum(survey.lengths) < 2:
+      report.spreads.clear()
+    for key, spread in report.spreads.items():
+      report.notes += [Note(remark) for remark in spread.remarks(key)]
+
+  def _add(self, read: records.Read, message: str) -> None:
+    if read.record is None:
+      self.report.problems.append(Problem(message, read.path.name))
+      return
+    number = read.record.number
+    self.report.problems.append(Problem(message, read.path.name, number, read.episode))
+
+  def _pictures(self, read: records.Read) -> Iterator[str]:
+    """Decodes the pictures of an episode; yields what is wrong with them."""
+    assert read.columns is not None
+    for camera in read.columns.images:
+      frames = (read.frame(camera, step) for step in range(len(read.columns)))
+      for step, (size, problem) in enumerate(self._pool.map(_decoded, frames)):
+        if problem:
+          yield f'{read.where}, step {step}: picture of {camera}: {problem}'
+        else:
+          self.report.survey.add_picture(camera, size)
+
+
+def _decoded(frame: bytes | np.ndarray | None) -> tuple[str, str]:
+  """Size of a picture, and what is wrong with it."""
+  if frame is None:
+    return survey_lib.MISSING, ''
+  try:
+    height, width, _ = np.shape(image_codec.decode(frame) if isinstance(frame, bytes) else frame)
+  except (ValueError, OSError, SyntaxError) as error:  # the last is Pillow's for a broken PNG
+    return '', f'{error}; the picture is damaged, or neither JPEG nor PNG.'
+  return f'{height} x {width}', ''

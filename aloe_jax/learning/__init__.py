@@ -1,0 +1,1 @@
+"""The compiled train step, its state, and what is computed once per iteration."""

@@ -1,0 +1,132 @@
+"""The action bank: the frozen policy's chunks at every state of the buffer, drawn once.
+
+While the critic learns, the policy does not move, so one sweep serves every TD target, every
+state value and the diagnostics. A bank belongs to one policy; from any other it is refused.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+import hashlib
+import pathlib
+
+import jax
+import numpy as np
+
+from aloe_jax import policy as policy_lib
+from aloe_jax import types
+from aloe_jax.data import row_cache
+from aloe_jax.parallel import sharding
+
+
+class StaleBankError(ValueError):
+  """The bank was drawn from another policy, seed, sampler or buffer than the one in use."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bank:
+  """Sampled actions.
+
+  Attributes:
+    action: [N, M, h, A] float32, M chunks at each row's state, mapped from the disk.
+    key: what they were drawn from.
+  """
+
+  action: np.ndarray
+  key: 'Key'
+
+  def check(self, expected: 'Key') -> None:
+    """Refuses a bank that was drawn from something else, naming what differs."""
+    for field in dataclasses.fields(Key):
+      found, wanted = getattr(self.key, field.name), getattr(expected, field.name)
+      if found != wanted:
+        raise StaleBankError(
+          f'the action bank was drawn with {field.name} {found}, but {field.name} {wanted} is '
+          'in use. Its actions are those of another policy, and critic targets from it '
+          'would be wrong; draw a new bank.'
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+  """What a bank's actions are a function of.
+
+  Attributes:
+    policy: `policy.fingerprint` of the parameters.
+    seed: of the noise.
+    flow_steps: Euler steps of the sampler.
+    samples: M.
+    rows: N of the buffer.
+    data: digest of the buffer's datasets.
+  """
+
+  policy: str
+  seed: int
+  flow_steps: int
+  samples: int
+  rows: int
+  data: str
+
+  @property
+  def name(self) -> str:
+    """Of the file that holds the bank."""
+    return f'bank-{hashlib.sha256(repr(self).encode()).hexdigest()[:16]}.npy'
+
+
+def make_key(policy: policy_lib.Policy, *, seed: int, samples: int, rows: int, data: str) -> Key:
+  """The key that a bank of this policy has."""
+  return Key(policy_lib.fingerprint(policy.params), seed, policy.flow_steps, samples, rows, data)
+
+
+def draw(
+  policy: policy_lib.Policy,
+  observe: Callable[[np.ndarray], types.Observation],
+  key: Key,
+  directory: pathlib.Path,
+  *,
+  layout: sharding.Layout,
+  batch_size: int,
+  progress: Callable[[int], None],
+) -> Bank:
+  """Sweeps the buffer once, going on where a sweep of the same key was stopped.
+
+  Args:
+    policy: whose actions are drawn.
+    observe: rows [B] to their observations.
+    key: of this policy, from `make_key`.
+    directory: that holds the bank's file.
+    layout: of the policy's parameters.
+    batch_size: rows per call and host; the result does not depend on it.
+    progress: told the rows done so far.
+
+  Returns:
+    The bank of all N rows.
+  """
+  noise_key = np.asarray(jax.random.key_data(jax.random.key(key.seed)))
+
+  def sample(rows: np.ndarray) -> np.ndarray:
+    placed = layout.place_rows((observe(rows), rows.astype(np.int32)))
+    return layout.fetch_rows(_sample(policy, *placed, noise_key, key.samples))
+
+  action = row_cache.build(
+    directory / key.name,
+    (key.rows, key.samples, *policy.chunk_shape),
+    np.float32,
+    sample,
+    batch_size=batch_size,
+    progress=progress,
+  )
+  return Bank(action, key)
+
+
+@functools.partial(jax.jit, static_argnames='samples')
+def _sample(
+  policy: policy_lib.Policy,
+  observation: types.Observation,
+  row: jax.Array,
+  noise_key: jax.Array,
+  samples: int,
+) -> jax.Array:
+  """[B, M, h, A]; compiled once, whatever the policy's parameters."""
+  noise = policy.noise(jax.random.wrap_key_data(noise_key), row, samples)
+  return policy.sample(observation, noise)

@@ -1,0 +1,1 @@
+"""What stands between a robot and the network, with its inverses."""

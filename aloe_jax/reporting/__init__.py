@@ -1,0 +1,1 @@
+"""Whether a critic can be trusted: numbers, a verdict each, and a page."""

@@ -1,0 +1,203 @@
+"""What a critic says of chunks that were executed, beside what came of them.
+
+Legend of shapes: R chunks, S states at which the policy was asked, K critics, M samples, h horizon.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+
+from aloe_jax import losses
+from aloe_jax import types
+from aloe_jax.agents import aloe
+from aloe_jax.agents import awr
+from aloe_jax.data import replay as replay_lib
+from aloe_jax.learning import learner as learner_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+  """R chunks, in the order of the buffer; all values are in environment steps.
+
+  Attributes:
+    row: [R] of the buffer, at which each starts.
+    first: [R] row at which its fragment starts.
+    left: [R] steps until its fragment's last; 0 there.
+    source: [R] `types.Source`.
+    end: [R] `types.EndReason` of its fragment.
+    terminal: [R] bool, whether that end is terminal, so that `returns` miss nothing.
+    returns: [R] discounted return from its state to the fragment's end.
+    score: [R] what the critic says of it: pessimistic Q (Eq. 9), or V where it is of states.
+    advantage: [R] as the agent defines it.
+    v: [R] value of its state; of an action critic that of Eq. (10), over samples of the policy.
+    q: [K, R] of the chunk; None where the critic is of states.
+    sampled_q: [K, R] mean over the policy's samples at its state; None likewise.
+    td_error: [R] target of Eq. (7), by the critic itself, less `q`, means over the ensemble and
+      the samples; None likewise.
+  """
+
+  row: np.ndarray
+  first: np.ndarray
+  left: np.ndarray
+  source: np.ndarray
+  end: np.ndarray
+  terminal: np.ndarray
+  returns: np.ndarray
+  score: np.ndarray
+  advantage: np.ndarray
+  v: np.ndarray
+  q: np.ndarray | None = None
+  sampled_q: np.ndarray | None = None
+  td_error: np.ndarray | None = None
+
+  @property
+  def age(self) -> np.ndarray:
+    """[R] steps since the fragment began."""
+    return self.row - self.first
+
+
+def planned(replay: replay_lib.Replay, execute: int) -> np.ndarray:
+  """Rows at which a policy that executes e steps of a chunk plans the next one, [R] ascending."""
+  age = replay.starts - replay.fragments.first[replay.starts]
+  return replay.starts[age % execute == 0]
+
+
+def states(replay: replay_lib.Replay, rows: np.ndarray) -> np.ndarray:
+  """Rows [S] at which the policy's actions are needed to judge the chunks that start at `rows`."""
+  chunk = replay.transitions(rows)
+  return np.union1d(rows, chunk.next_row[chunk.discount > 0])
+
+
+def departures(
+  replay: replay_lib.Replay, rows: np.ndarray, actions: np.ndarray, execute: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """How far executed chunks lie from plans once the policy has planned anew.
+
+  Args:
+    replay: the buffer.
+    rows: [R] as `planned` gives them.
+    actions: [S, M, h, A] of the policy at `states(replay, rows)`, M above 1.
+    execute: e, steps that are played of a chunk.
+
+  Returns:
+    [R] squared distance of the executed actions from those that the policy samples at the chunk's
+    start, mean over the samples, and [R] that of two samples; both are sums over the valid steps
+    from e on, in normalised units.
+  """
+  samples = actions[np.searchsorted(states(replay, rows), rows)]
+  executed, valid = replay.chunks(rows)
+  late = valid & (np.arange(valid.shape[1]) >= execute)
+  from_plan = np.square(np.asarray(executed)[:, None] - samples).mean(axis=1)  # [R, h, A]
+  of_plans = 2 * samples.var(axis=1, ddof=1)
+  return tuple(np.where(late[..., None], x, 0).sum(axis=(1, 2)) for x in (from_plan, of_plans))
+
+
+def judge(
+  learner: learner_lib.Learner,
+  critic_params,
+  replay: replay_lib.Replay,
+  rows: np.ndarray,
+  actions: np.ndarray | None,
+  *,
+  batch_size: int,
+  progress: Callable[[int], None],
+) -> Judgement:
+  """Has a critic judge the chunks that start at some rows.
+
+  Args:
+    learner: of the critic, whose agent has an advantage.
+    critic_params: of the critic.
+    replay: the buffer.
+    rows: [R] ascending, out of `replay.starts`.
+    actions: [S, M, h, A] of the policy at `states(replay, rows)`; None for a critic of states.
+    batch_size: chunks per call.
+    progress: told the chunks done so far.
+  """
+  scale = learner.settings.reward_scale
+  fragments = replay.fragments
+  known = dict(
+    row=rows,
+    first=fragments.first[rows],
+    left=fragments.last[rows] - rows,
+    source=replay.source[rows],
+    end=replay.end_reason[fragments.last[rows]],
+    terminal=fragments.terminal[rows],
+  )
+  if actions is None:
+
+    def judge_states(index):
+      batch = replay.actor_batch(rows[index])
+      return batch.returns, *_judge_states(learner, critic_params, batch)
+
+    returns, v, advantage = _sweep(judge_states, len(rows), batch_size, progress)
+    found = dict(returns=returns, score=v, v=v, advantage=advantage)
+    return Judgement(**known, **{name: x / scale for name, x in found.items()})
+
+  asked = states(replay, rows)
+
+  def judge_samples(index):
+    return _judge_samples(learner, critic_params, replay.observation(asked[index]), actions[index])
+
+  def judge_chunks(index):
+    batch = replay.actor_batch(rows[index])
+    first_sample = actions[np.searchsorted(asked, rows[index])][:, 0]
+    return batch.returns, _judge_chunks(learner, critic_params, batch, first_sample)
+
+  half = len(asked)  # of the work
+  sampled_q, v = _sweep(judge_samples, len(asked), batch_size, progress)
+  returns, q = _sweep(judge_chunks, len(rows), batch_size, lambda done: progress(half + done))
+  chunk, own = replay.transitions(rows), np.searchsorted(asked, rows)
+  after = np.searchsorted(asked, chunk.next_row).clip(max=len(asked) - 1)  # any where it is 0
+  target = chunk.reward + chunk.discount * sampled_q[:, after].mean(axis=0)
+  score = losses.pessimistic_q(q, learner.settings.pessimism)
+  found = dict(
+    returns=returns,
+    score=score,
+    advantage=score - v[own],
+    v=v[own],
+    q=q,
+    sampled_q=sampled_q[:, own],
+    td_error=target - q.mean(axis=0),
+  )
+  return Judgement(**known, **{name: x / scale for name, x in found.items()})
+
+
+def _sweep(function, count: int, size: int, progress: Callable[[int], None]) -> list[np.ndarray]:
+  """Calls a function of [size] indices for all of them; joins what it returns at the last axis."""
+  parts = []
+  for start in range(0, count, size):
+    # The last batch is filled up with the last index, so that one program serves them all.
+    found = function(np.minimum(np.arange(start, start + size), count - 1))
+    parts.append([np.asarray(x)[..., : count - start] for x in found])
+    progress(min(start + size, count))
+  return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _judge_samples(learner, params, observation: types.Observation, actions):
+  """Mean Q over M samples [B, M, h, A] of the policy, [K, B], and V, [B]."""
+  critic, settings = learner.networks.critic, learner.settings
+  q = aloe.evaluate_samples(critic, params, observation, actions, use_language=settings.language)
+  return q.mean(axis=1), losses.state_value(q, settings.pessimism)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _judge_chunks(learner, params, batch: types.ActorBatch, own_action):
+  """Q [K, B] of the chunks as the critic's loss reads them."""
+  settings = learner.settings
+  action, valid = aloe.past_the_end(
+    batch.action, batch.valid, batch.ended, own_action, past_end=settings.past_end
+  )
+  critic, observation = learner.networks.critic, batch.observation
+  return aloe.evaluate(critic, params, observation, action, valid, use_language=settings.language)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _judge_states(learner, params, batch: types.ActorBatch):
+  """V and the advantage, [B] each."""
+  critic, settings = learner.networks.critic, learner.settings
+  v = awr.state_value(critic, params, batch.observation, settings)
+  return v, learner.agent.advantage(params, batch, None, critic=critic, settings=settings)

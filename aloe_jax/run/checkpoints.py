@@ -1,0 +1,152 @@
+"""Checkpoints of a run: one directory per finished phase, written by Orbax, atomic."""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from aloe_jax import config as config_lib
+from aloe_jax.learning.train_state import TrainState
+
+
+class Checkpoints:
+  """The numbered checkpoints of one run, kept all: an iteration may have to be gone back to.
+
+  Args:
+    directory: holds one directory a checkpoint; created by the first save.
+  """
+
+  def __init__(self, directory: pathlib.Path):
+    self._directory = directory.absolute()
+
+  def latest(self) -> int | None:
+    """Number of the newest checkpoint, or None."""
+    if not self._directory.exists():
+      return None
+    return max(ocp.utils.checkpoint_steps(self._directory), default=None)
+
+  def newest(self) -> pathlib.Path:
+    """Directory of the newest checkpoint.
+
+    Raises:
+      FileNotFoundError: there is none.
+    """
+    latest = self.latest()
+    if latest is None:
+      raise FileNotFoundError(
+        f'{self._directory} holds no checkpoint; expected the --workdir of a run that has '
+        'finished its warm start.'
+      )
+    return self.path(latest)
+
+  def path(self, number: int) -> pathlib.Path:
+    """Directory of a checkpoint."""
+    return self._directory / str(number)
+
+  def save(self, number: int, state: TrainState, encoder: Any, meta: dict[str, Any]) -> None:
+    """Writes a checkpoint; on return it is whole on disk.
+
+    Args:
+      number: its directory's name.
+      state: one global copy.
+      encoder: parameters of the frozen encoder that the critic was trained on; {} for none.
+      meta: JSON about it; `architecture` is what `restore` compares.
+    """
+    with ocp.CheckpointManager(self._directory) as manager:
+      items: dict[str, Any] = {'state': ocp.args.StandardSave(state)}
+      if encoder:
+        items['encoder'] = ocp.args.StandardSave(encoder)
+      manager.save(number, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)))
+      manager.wait_until_finished()
+
+
+def is_one(path: pathlib.Path) -> bool:
+  """Whether there is a checkpoint of a run at `path`."""
+  return (path / 'meta' / 'metadata').exists()
+
+
+def read_meta(path: pathlib.Path) -> dict[str, Any]:
+  """What `save` was told about a checkpoint.
+
+  Raises:
+    FileNotFoundError: there is no checkpoint at `path`.
+  """
+  if not is_one(path):
+    raise FileNotFoundError(
+      f'{path} is not a checkpoint: expected a directory such as '
+      'runs/laundry/checkpoints/4, holding "state" and "meta".'
+    )
+  return json.loads((path / 'meta' / 'metadata').read_text())
+
+
+def restore(path: pathlib.Path, like: TrainState, architecture: dict[str, Any]) -> TrainState:
+  """Reads a checkpoint back, bit for bit.
+
+  Args:
+    path: of the checkpoint.
+    like: a state of the shapes wanted, or their `jax.eval_shape`; leaves that say where they
+      lie are read straight there.
+    architecture: of the networks wanted, compared with the checkpoint's before any read.
+
+  Raises:
+    FileNotFoundError: there is no checkpoint at `path`.
+    ValueError: it is of another architecture; see `check`.
+  """
+  check(path, architecture)
+  return _read(path / 'state', like)
+
+
+def restore_policy(path: pathlib.Path, like: Any) -> Any:
+  """Reads back the acting policy of a checkpoint, the actor's moving average, and nothing else.
+
+  Args:
+    path: of the checkpoint.
+    like: parameters of the shapes wanted; leaves say where they are to lie.
+  """
+  item = {'actor_ema': _described(like)}
+  arguments = ocp.args.PyTreeRestore(
+    item,
+    restore_args=ocp.checkpoint_utils.construct_restore_args(item),
+    partial_restore=True,
+  )
+  with ocp.PyTreeCheckpointer() as checkpointer:
+    return checkpointer.restore((path / 'state').absolute(), args=arguments)['actor_ema']
+
+
+def restore_encoder(path: pathlib.Path, like: Any) -> Any:
+  """Reads back the frozen encoder of a checkpoint; `like` as for `restore`."""
+  return _read(path / 'encoder', like)
+
+
+def _read(item: pathlib.Path, like: Any) -> Any:
+  with ocp.StandardCheckpointer() as checkpointer:
+    return checkpointer.restore(item.absolute(), _described(like))
+
+
+def _described(like: Any) -> Any:
+  """Shapes, types and places of a tree's leaves."""
+
+  def described(x):
+    return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=getattr(x, 'sharding', None))
+
+  return jax.tree.map(described, like)
+
+
+def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
+  """Compares a checkpoint's architecture with the one wanted; reads no parameters.
+
+  Raises:
+    FileNotFoundError: there is no checkpoint at `path`.
+    ValueError: it is of another architecture; lists every field that differs.
+  """
+  found = read_meta(path)['architecture']
+  different = config_lib.differences(found, json.loads(json.dumps(architecture)))
+  if different:
+    raise ValueError(
+      f'{path} is a checkpoint of another architecture; found\n  '
+      + '\n  '.join(different)
+      + '\nGive the config it was trained with, or start from another checkpoint.'
+    )

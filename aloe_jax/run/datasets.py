@@ -1,0 +1,178 @@
+"""What training reads: datasets opened for random access, with features of a frozen encoder."""
+
+import hashlib
+import pathlib
+from typing import Any
+
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from aloe_jax import policy
+from aloe_jax import progress
+from aloe_jax import rewards
+from aloe_jax import types
+from aloe_jax.data import index as index_lib
+from aloe_jax.data import mapping
+from aloe_jax.data import pictures
+from aloe_jax.data import row_cache
+from aloe_jax.data import steps as steps_lib
+from aloe_jax.models import encoder as encoder_lib
+from aloe_jax.run import checkpoints
+from aloe_jax.run import experiment as experiment_lib
+
+_FRAMES = 128  # of each camera that a host encodes per compiled call
+
+
+class Datasets:
+  """Opens each directory of episodes once.
+
+  Args:
+    experiment: whose encoder, if it has one, turns pictures into features. Those are kept on
+      disk beside the episodes, under a name made of the encoder and of what is in the episodes.
+    encoder_params: of that encoder.
+  """
+
+  def __init__(self, experiment: experiment_lib.Experiment, encoder_params: Any):
+    self._experiment = experiment
+    self._encoder_params = encoder_params
+    self._indices: dict[pathlib.Path, index_lib.Index] = {}
+    self._features: dict[pathlib.Path, np.ndarray | None] = {}
+
+  def open(self, directories: list[pathlib.Path]) -> None:
+    """Indexes and checks what is new among some directories, then encodes its pictures.
+
+    Raises:
+      FileNotFoundError: naming a directory that is missing.
+      ValueError: naming what a directory lacks.
+    """
+    for directory in directories:
+      if directory not in self._indices:
+        self._indices[directory] = self._open(directory)
+        self._check(directory)
+    for directory in directories:
+      if directory not in self._features:
+        index = self._indices[directory]
+        encoder = self._experiment.encoder
+        self._features[directory] = (
+          index.features if encoder is None else self._encode(directory, index, encoder)
+        )
+
+  def read(self, directories: list[pathlib.Path]) -> steps_lib.Steps:
+    """All steps of some directories, in order; raises what `open` does."""
+    self.open(directories)
+    indices = [self._indices[directory] for directory in directories]
+    return steps_lib.Steps(indices, [self._features[directory] for directory in directories])
+
+  def content(self, directory: pathlib.Path) -> str:
+    """A digest of the episodes of a directory; raises what `open` does."""
+    self.open([directory])
+    return self._indices[directory].content
+
+  def _open(self, directory: pathlib.Path) -> index_lib.Index:
+    config = self._experiment.config.data
+    with progress.bar(f'Index {directory.name}', None, 'steps') as advance:
+      index = index_lib.load(
+        directory,
+        mapping.parse(config.mapping),
+        split=config.split,
+        cache=config.cache or None,
+        on_error=config.on_error,
+        progress=advance,
+      )
+    for problem in index.skipped:
+      progress.CONSOLE.print(f'Skipped: {problem}', soft_wrap=True)
+    if index.skipped:
+      progress.CONSOLE.print(f'{directory}: {len(index.skipped)} episodes were skipped.')
+    return index
+
+  def _check(self, directory: pathlib.Path) -> None:
+    """Raises ValueError unless a dataset has what the networks read, of the widths wanted."""
+    index, task = self._indices[directory], self._experiment.config.task
+    if not len(index):
+      raise ValueError(f'{directory}: there is no episode that can be used.')
+    if index.action.shape[1] != task.action_size:
+      raise ValueError(
+        f'{directory}: action: found {index.action.shape[1]} numbers a step, expected '
+        f'config.task.action_size = {task.action_size}.'
+      )
+    if index.state.shape[1] < task.proprio_size:
+      raise ValueError(
+        f'{directory}: state: found {index.state.shape[1]} numbers a step, expected '
+        f'config.task.proprio_size = {task.proprio_size}.'
+      )
+    if self._experiment.encoder is not None:
+      missing = [camera for camera in task.cameras if camera not in index.cameras]
+      if missing:
+        raise ValueError(
+          f'{directory}: there are no pictures of the camera {" or ".join(map(repr, missing))}; '
+          f'name their field with config.data.mapping.{missing[0]}, or leave a camera that this '
+          'robot has not out of config.task.cameras.'
+        )
+      return
+    if index.features is None:
+      raise ValueError(
+        f'{directory} has no steps/observation/features, which the actor reads in place of '
+        'images; use a variant of the experiment that encodes the cameras, such as :pixels.'
+      )
+    reference = next(iter(self._indices.values())).features
+    found, expected = index.features.shape[1:], np.shape(reference)[1:]
+    if found != expected:
+      raise ValueError(
+        f'{directory}: features: found {list(found)} a step, expected {list(expected)} as in '
+        'the other episodes.'
+      )
+
+  def _encode(
+    self, directory: pathlib.Path, index: index_lib.Index, encoder: encoder_lib.Encoder
+  ) -> np.ndarray:
+    """[N, V, F] bfloat16, mapped from the disk: kept from before, or computed now."""
+    key = f'{encoder!r} {policy.fingerprint(self._encoder_params)} {index.content}'
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    parent = pathlib.Path(self._experiment.config.data.cache or directory.parent)
+    shape = (len(index), len(types.CAMERAS), encoder.width)
+    steps = steps_lib.Steps([index])
+    size = encoder.image_size or self._experiment.config.sim.image_size
+    reader = pictures.Pictures(steps, size)
+
+    def encode(rows: np.ndarray) -> np.ndarray:
+      seen, present = reader.read(rows)
+      return self._experiment.encode(self._encoder_params, seen, present)
+
+    with progress.bar(f'Encode {directory.name}', len(index), 'frames') as advance:
+      return row_cache.build(
+        parent / f'.{directory.name}.features-{digest}.npy',
+        shape,
+        jnp.bfloat16,
+        encode,
+        batch_size=_FRAMES,
+        progress=advance,
+      )
+
+
+def cost_of_failure(config: ml_collections.ConfigDict, steps: steps_lib.Steps) -> float:
+  """C_fail of Eq. (14), in steps, frozen at the first iteration.
+
+  Args:
+    config: `fail.cost` if it is given; else, of a run without a simulator, that of the
+      checkpoint it goes on from; else `fail.lengths` mean lengths of a successful demonstration.
+    steps: of the first iteration.
+
+  Raises:
+    ValueError: there is no demonstration to take it from.
+  """
+  if config.fail.cost > 0:
+    return config.fail.cost
+  start = pathlib.Path(config.actor.checkpoint)
+  if not config.sim.task and config.actor.checkpoint and checkpoints.is_one(start):
+    return checkpoints.read_meta(start)['fail_cost']
+  episode = np.cumsum(steps.is_first) - 1
+  others = np.bincount(episode, weights=steps.source != types.Source.DEMO)
+  demonstrated = others[episode] == 0
+  if not demonstrated.any():
+    raise ValueError(
+      'the cost of failure is the mean length of the successful demonstrations, but the '
+      'episodes hold no demonstration; give config.fail.cost, in steps.'
+    )
+  ends, firsts = steps.end_reason[demonstrated], steps.is_first[demonstrated]
+  return config.fail.lengths * rewards.mean_success_length(ends, firsts)

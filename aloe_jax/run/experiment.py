@@ -1,0 +1,280 @@
+"""A config made into objects: networks, learner, simulator, inputs. Commands build on it."""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from aloe_jax import best_of
+from aloe_jax import policy as policy_lib
+from aloe_jax import types
+from aloe_jax.agents import AGENTS
+from aloe_jax.agents import agent as agent_lib
+from aloe_jax.data import replay
+from aloe_jax.envs import worlds
+from aloe_jax.learning import learner as learner_lib
+from aloe_jax.learning import optimizer
+from aloe_jax.learning.train_state import TrainState
+from aloe_jax.models import encoder as encoder_lib
+from aloe_jax.parallel import sharding
+from aloe_jax.preprocessing import inputs as inputs_lib
+from aloe_jax.preprocessing import normalize
+from aloe_jax.preprocessing import tokenizer as tokenizer_lib
+from aloe_jax.run import networks
+
+NORMALIZERS: dict[str, Callable[..., normalize.Normalizer]] = {
+  'quantile': normalize.Quantile,
+  'zscore': normalize.ZScore,
+}
+
+
+class Experiment:
+  """What a config describes.
+
+  Args:
+    config: checked by `config.validate`.
+  """
+
+  def __init__(self, config: ml_collections.ConfigDict):
+    self.config = config
+    self.agent = AGENTS[config.agent]
+    self.layout = sharding.make_layout(config.parallel.mode, config.parallel.fsdp or None)
+    self.actor = networks.make_actor(config)
+    self.critic = networks.make_critic(self.agent, config)
+    self.encoder = networks.make_encoder(config)
+    self.world = worlds.make(config, self.encoder, self.reads_images)
+
+  @property
+  def prompt(self) -> str:
+    """The language instruction: the same on the robot and in the simulator."""
+    return self.config.task.prompt
+
+  @property
+  def reads_images(self) -> bool:
+    """Whether the actor reads pictures, and not only features made of them."""
+    return networks.reads_images(self.config)
+
+  @functools.cached_property
+  def tokenizer(self) -> tokenizer_lib.PromptTokenizer:
+    """Of prompts: the small actor's leaves the state to proprio, π0.5's puts it into words.
+
+    Raises:
+      FileNotFoundError: its file is not there.
+      ValueError: it is of another vocabulary than the actor.
+    """
+    actor = self.config.actor
+    if actor.tokenizer == 'words':
+      encoder: tokenizer_lib.Encoder = tokenizer_lib.Words(actor.vocab_size)
+    else:
+      encoder = tokenizer_lib.SentencePiece(actor.tokenizer)
+    if encoder.vocab_size > actor.vocab_size:
+      raise ValueError(
+        f'{actor.tokenizer} has {encoder.vocab_size} tokens, more than the '
+        f'{actor.vocab_size} of config.actor.vocab_size.'
+      )
+    return tokenizer_lib.PromptTokenizer(
+      encoder, actor.prompt_length, discrete_state=self.reads_images
+    )
+
+  def inputs(self, stats: dict[str, normalize.Stats] | None) -> inputs_lib.Inputs:
+    """How states, actions and prompts are put to the networks.
+
+    Args:
+      stats: of 'state' and 'actions', or None where nothing is normalised. One object is to be
+        made per run: compiled programs are kept by it.
+
+    Raises:
+      ValueError: the statistics are of another robot, or the prompt is too long.
+    """
+    config = self.config
+    normalizers: dict[str, normalize.Normalizer] = dict.fromkeys(
+      ('state', 'actions'), normalize.Identity()
+    )
+    if stats is not None:
+      kind = NORMALIZERS[config.data.normalization]
+      fields = {'state': 'proprio_size', 'actions': 'action_size'}
+      for key, field in fields.items():
+        width = config.task[field]
+        if key not in stats or stats[key].mean.size < width:
+          found = stats[key].mean.size if key in stats else 'no'
+          raise ValueError(
+            f'the statistics of {key!r} are of {found} numbers, expected config.task.{field} = '
+            f'{width}; give those of this robot with config.data.norm_stats, or '
+            "'compute' to take them from the episodes."
+          )
+      normalizers = {key: kind(stats[key], key) for key in fields}
+    inputs = inputs_lib.Inputs(
+      tokenizer=self.tokenizer,
+      state=normalizers['state'],
+      action=normalizers['actions'],
+      state_size=config.task.proprio_size,
+      delta=tuple(config.task.delta),
+      image_size=config.actor.image_size if self.reads_images else 0,
+      tagged=self.agent.is_positive is not None,
+    )
+    inputs.check_prompts([self.prompt])
+    return inputs
+
+  def architecture(self) -> dict[str, Any]:
+    """All that decides the shapes of the parameters; kept in checkpoints."""
+    return networks.architecture(self.agent, self.config)
+
+  def actor_optimizer(self, updates: int, lr: float):
+    """The actor's optimiser for a phase of some updates."""
+    actor = self.config.actor
+    return optimizer.adamw(
+      peak=lr,
+      warmup=actor.warmup,
+      total=updates,
+      floor=actor.final_lr,
+      weight_decay=actor.weight_decay,
+    )
+
+  def critic_optimizer(self, updates: int):
+    """The critic's optimiser for a phase of some updates."""
+    config = self.config.critic
+    return optimizer.adamw(
+      peak=config.lr, warmup=config.warmup, total=updates, weight_decay=config.weight_decay
+    )
+
+  def chunking(self, fail_cost: float) -> replay.Chunking:
+    """How the buffer is cut and labelled."""
+    return replay.Chunking(
+      horizon=self.config.task.chunk,
+      critic_horizon=networks.critic_horizon(self.config),
+      discount=self.config.discount,
+      fail_cost=fail_cost,
+      timeout=self.config.data.timeout,
+      takeover=self.config.data.takeover,
+      failures=self.config.data.failures,
+    )
+
+  def learner(self, reward_scale: float) -> learner_lib.Learner:
+    """Agent, networks and losses, in the units that the rewards are scaled to."""
+    config = self.config
+    settings = agent_lib.Settings(
+      action_size=config.task.action_size,
+      samples=config.actor.samples,
+      flow_steps=config.actor.flow_steps,
+      target=config.critic.target,
+      polyak=config.critic.polyak,
+      beta=config.actor.beta,
+      beta_unit=config.actor.beta_unit,
+      clip=config.actor.clip,
+      reward_scale=reward_scale,
+      ema=config.actor.ema,
+      flow_time=config.actor.flow_time,
+      mask_padding=config.actor.mask_padding,
+      augment=config.actor.augment,
+      language=config.critic.language,
+      backup=config.critic.backup,
+      pessimism=config.critic.pessimism,
+      past_end=config.critic.past_end,
+      value_bins=config.critic.bins,
+      positive=config.recap.positive,
+    )
+    return learner_lib.Learner(
+      self.agent,
+      agent_lib.Networks(self.actor, self.critic),
+      settings,
+      self.actor_optimizer(config.actor.warm_start_updates, config.actor.warm_start_lr),
+      self.critic_optimizer(config.critic.first_updates),
+    )
+
+  def abstract_state(self) -> TrainState:
+    """Shapes and types of a train state, for reading one back in the simulator."""
+    learner = self.learner(reward_scale=1.0)
+    return self.layout.shapes(lambda: learner.init(0, self.example()))
+
+  def policy(
+    self,
+    state: TrainState,
+    inputs: inputs_lib.Inputs,
+    encoder_params: Any,
+    *,
+    tagged: bool = False,
+  ) -> policy_lib.Policy:
+    """The policy that acts: the moving average of the actor.
+
+    Args:
+      state: one global copy.
+      inputs: those that the actor was trained with.
+      encoder_params: of the critic's encoder, for choosing among `actor.best_of` chunks.
+      tagged: whether the actor was taught tags, and is to be asked for what they call positive.
+    """
+    judge = None
+    if self.config.actor.best_of > 1:
+      judge = best_of.Judge(
+        params=state.critic,
+        encoder_params=encoder_params,
+        critic=self.critic,
+        encoder=self.encoder,
+        samples=self.config.actor.best_of,
+        language=self.config.critic.language,
+      )
+    return policy_lib.Policy(
+      params=state.actor_ema,
+      judge=judge,
+      actor=self.actor,
+      inputs=inputs,
+      prompt=self.prompt,
+      action_size=self.config.task.action_size,
+      flow_steps=self.config.actor.flow_steps,
+      guidance=self.config.recap.guidance if tagged else None,
+    )
+
+  def feature_shape(self) -> tuple[int, ...]:
+    """(V, F) of what the critic sees."""
+    if self.encoder is None:
+      return self.world.feature_shape
+    return len(types.CAMERAS), self.encoder.width
+
+  def example(self) -> types.ActorBatch:
+    """A batch of one, for the shapes of the parameters."""
+    chunk, actor = self.config.task.chunk, self.config.actor
+    images = None
+    if self.reads_images:
+      picture = np.zeros((1, actor.image_size, actor.image_size, 3), np.uint8)
+      images = dict.fromkeys(types.CAMERAS, picture)
+    shown = types.Observation(
+      proprio=np.zeros((1, types.PROPRIO_SIZE), np.float32),
+      prompt_tokens=np.zeros((1, actor.prompt_length), np.int32),
+      prompt_mask=np.ones((1, actor.prompt_length), bool),
+      features=np.zeros((1, *self.feature_shape()), np.float32),
+      images=images,
+    )
+    return types.ActorBatch(
+      observation=shown,
+      action=np.zeros((1, chunk, self.config.task.action_size), np.float32),
+      valid=np.ones((1, chunk), bool),
+      ended=np.zeros(1, bool),
+      returns=np.zeros(1, np.float32),
+      weight=None,
+      row=np.zeros(1, np.int32),
+    )
+
+  def encode(
+    self,
+    encoder_params: Any,
+    images: dict[str, np.ndarray],
+    masks: dict[str, np.ndarray],
+  ) -> np.ndarray:
+    """Features [B, V, F] of pictures {camera: [B, H, W, 3] uint8} of the encoder's size.
+
+    `masks` {camera: [B] bool} are False where a camera is missing; its features are zeros.
+    """
+    placed = self.layout.place_rows((images, masks))
+    return self.layout.fetch_rows(_encode(self.encoder, encoder_params, *placed))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(
+  encoder: encoder_lib.Encoder,
+  params: Any,
+  images: dict[str, jax.Array],
+  masks: dict[str, jax.Array],
+) -> jax.Array:
+  return encoder_lib.encode_cameras(encoder, params, images, masks)

@@ -1,0 +1,56 @@
+"""The evaluations of a run: kept as JSON, shown as a table and as learning curves."""
+
+import json
+import pathlib
+
+import rich.table
+
+from aloe_jax import files
+from aloe_jax import plots
+from aloe_jax import progress
+from aloe_jax.run import evaluation
+
+
+class Results:
+  """Evaluations by RL iteration; 0 is the BC warm start.
+
+  Args:
+    path: of the JSON file; read if it exists.
+  """
+
+  def __init__(self, path: pathlib.Path):
+    self._path = path
+    self._evaluations: dict[int, evaluation.Evaluation] = {}
+    if path.exists():
+      for entry in json.loads(path.read_text()):
+        fields = {name: entry[name] for name in evaluation.Evaluation.__dataclass_fields__}
+        self._evaluations[entry['iteration']] = evaluation.Evaluation(**fields)
+
+  def __contains__(self, iteration: int) -> bool:
+    return iteration in self._evaluations
+
+  def add(self, iteration: int, result: evaluation.Evaluation) -> None:
+    """Keeps an evaluation, on disk when this returns."""
+    self._evaluations[iteration] = result
+    entries = [{'iteration': i} | e.summary() for i, e in sorted(self._evaluations.items())]
+    files.write_text(self._path, json.dumps(entries, indent=2))
+
+  def report(self, picture: pathlib.Path, agent: str, task: str) -> None:
+    """Draws the learning curve and prints the table."""
+    by_iteration = sorted(self._evaluations.items())
+    counts = {iteration: (e.successes, e.episodes) for iteration, e in by_iteration}
+    plots.learning_curves(picture, {agent.upper(): counts}, warm_start=counts[0], title=task)
+    table = rich.table.Table(title=f'{agent.upper()}: {task}')
+    for column in evaluation.COLUMNS:
+      table.add_column(column, justify='left' if column in ('policy', 'ends') else 'right')
+    for iteration, e in by_iteration:
+      table.add_row(f'iteration {iteration}' if iteration else 'BC warm start', *e.cells())
+    progress.CONSOLE.print(table)
+    first, last = by_iteration[0][1], by_iteration[-1][1]
+    gain = 100 * (last.success_rate - first.success_rate)
+    apart = last.interval[0] > first.interval[1] or last.interval[1] < first.interval[0]
+    progress.CONSOLE.print(
+      f'{agent.upper()} ends {gain:+.1f} points from its BC warm start over '
+      f'{last.episodes} episodes; the 95 % intervals {"do not overlap" if apart else "overlap"}.'
+    )
+    progress.CONSOLE.print(f'Learning curve: {picture}', soft_wrap=True)

@@ -1,0 +1,208 @@
+"""Where a run's parameters and statistics come from: nothing, published weights, or another run."""
+
+from collections.abc import Mapping
+import dataclasses
+import pathlib
+from typing import Any
+
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aloe_jax import config as config_lib
+from aloe_jax.models import pi05
+from aloe_jax.preprocessing import normalize
+from aloe_jax.pretrained import big_vision
+from aloe_jax.pretrained import openpi
+from aloe_jax.pretrained import trees
+from aloe_jax.run import checkpoints
+from aloe_jax.run import experiment as experiment_lib
+
+# What a PaliGemma file leaves to be initialised: the action expert and its projections.
+NOT_IN_PALIGEMMA = (r'PaliGemma/llm/.*_1/.*', r'action_.*', r'time_mlp_.*')
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+  """What `actor.checkpoint` names.
+
+  Attributes:
+    kind: 'scratch', 'openpi', 'paligemma' (an .npz), or of our own checkpoints 'warm_start', which
+      gives any agent its policy, and 'run', which an agent of the same kind goes on from.
+    path: as it was given; '' for 'scratch'.
+  """
+
+  kind: str
+  path: str = ''
+
+  @property
+  def is_own(self) -> bool:
+    """Whether it is a checkpoint of ours, which carries statistics and encoder along."""
+    return self.kind in ('run', 'warm_start')
+
+
+def find(path: str) -> Start:
+  """Tells the kinds of checkpoint apart by what lies at `path`."""
+  if not path:
+    return Start('scratch')
+  if '.npz' in path:
+    return Start('paligemma', path)
+  if not checkpoints.is_one(pathlib.Path(path)):
+    return Start('openpi', path)
+  phase = checkpoints.read_meta(pathlib.Path(path)).get('phase')
+  return Start('warm_start' if phase == 'warm_start' else 'run', path)
+
+
+def check(start: Start, experiment: experiment_lib.Experiment) -> None:
+  """Compares a checkpoint with the networks wanted before any of its parameters is read.
+
+  Raises:
+    FileNotFoundError: there is no checkpoint.
+    ValueError: it does not fit; lists all that differs.
+  """
+  if start.is_own:
+    architecture = experiment.architecture()
+    if start.kind == 'warm_start':  # its critic has not learnt anything
+      kept = checkpoints.read_meta(pathlib.Path(start.path))['architecture']
+      architecture['critic'] = kept['critic']
+    checkpoints.check(pathlib.Path(start.path), architecture)
+  elif start.kind != 'scratch' and not experiment.reads_images:
+    raise ValueError(
+      f"config.actor.checkpoint names {start.path}, which holds π0.5's weights, but "
+      "config.actor.kind is 'small'; use a config of π0.5."
+    )
+  if start.kind == 'openpi':
+    found = traverse_util.flatten_dict(openpi.shapes(pathlib.Path(start.path)), sep='/')
+    wanted = traverse_util.flatten_dict(_shapes(experiment)['params'], sep='/')
+    try:
+      trees.check(found, wanted, where=start.path)
+    except ValueError as error:
+      raise ValueError(f'{error}{_advice(start, experiment)}') from error
+
+
+def _advice(start: Start, experiment: experiment_lib.Experiment) -> str:
+  """Which fields of the config build the network that an openpi checkpoint belongs to."""
+  try:
+    sizes = pi05.sizes_of(openpi.shapes(pathlib.Path(start.path)))
+  except KeyError:  # leaves are missing; the list above tells which
+    return ''
+  found = traverse_util.flatten_dict(sizes, sep='.')
+  flags = [
+    f'--config.actor.{field}={size}'
+    for field, size in found.items()
+    if config_lib.lookup(experiment.config.actor, field) != size
+  ]
+  return f'\nThe network it belongs to: {" ".join(flags)}' if flags else ''
+
+
+def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
+  """The actor's parameters, where the layout wants them; not of a 'run', which has a state."""
+  shapes = _shapes(experiment)
+  if start.kind == 'warm_start':
+    return checkpoints.restore_policy(pathlib.Path(start.path), shapes)
+  if start.kind == 'openpi':
+    return {'params': openpi.restore(pathlib.Path(start.path), shapes['params'])}
+  learner = experiment.learner(reward_scale=1.0)
+  seed, example = experiment.config.seed, experiment.example()
+  fresh = experiment.layout.create(lambda: _typed(learner.init_actor(seed, example), experiment))
+  if start.kind == 'scratch':
+    return fresh
+  return _with_paligemma(fresh, start.path)
+
+
+def tagged(start: Start) -> bool:
+  """Whether the actor was last trained on prompts that tell the advantage, as RECAP's are."""
+  if start.kind != 'run':
+    return False
+  return checkpoints.read_meta(pathlib.Path(start.path)).get('tagged', False)
+
+
+def encoder_params(start: Start, experiment: experiment_lib.Experiment, actor: Any) -> Any:
+  """Parameters of the critic's frozen encoder; {} where it has none.
+
+  Args:
+    start: of the run.
+    experiment: of the run.
+    actor: the parameters that the run starts from; None where `start` is a 'run'.
+  """
+  if experiment.encoder is None:
+    return {}
+  if not experiment.reads_images:
+    return experiment.encoder.init()
+  if start.is_own:
+    own = _shapes(experiment)['params']['PaliGemma']['img']
+    if experiment.config.critic.encoder:
+      own = _shapes_of(big_vision.load(experiment.config.critic.encoder))
+    return checkpoints.restore_encoder(pathlib.Path(start.path), own)
+  if experiment.config.critic.encoder:
+    return jax.tree.map(jnp.asarray, big_vision.load(experiment.config.critic.encoder))
+  return jax.tree.map(jnp.copy, actor['params']['PaliGemma']['img'])
+
+
+def stats(start: Start, experiment: experiment_lib.Experiment) -> dict[str, normalize.Stats] | None:
+  """Statistics to normalise with, or None if they are to be computed from the episodes.
+
+  `data.norm_stats` is a file, the name of one of the checkpoint's assets, 'compute', or '': then
+  those of the checkpoint, if it has one set of them. Another run always goes on with its own.
+
+  Raises:
+    FileNotFoundError: there are none of that name; names those that there are.
+    ValueError: the checkpoint has several; names them.
+  """
+  if start.is_own:
+    path = pathlib.Path(start.path)
+    return normalize.from_json(checkpoints.read_meta(path), str(path))
+  wanted = experiment.config.data.norm_stats
+  if wanted == 'compute':
+    return None
+  assets = openpi.assets(pathlib.Path(start.path)) if start.kind == 'openpi' else {}
+  if wanted:
+    path = assets.get(wanted, pathlib.Path(wanted))
+    if not path.is_file():
+      raise FileNotFoundError(
+        f'config.data.norm_stats names {wanted}, which is neither a file nor an asset of '
+        f'{start.path or "a checkpoint"}; its assets are: {", ".join(assets) or "none"}.'
+      )
+    return normalize.read(path)
+  if len(assets) > 1:
+    raise ValueError(
+      f'{start.path} has statistics of several robots: {", ".join(assets)}; name one with '
+      "config.data.norm_stats, or 'compute' to take them from the episodes."
+    )
+  return normalize.read(*assets.values()) if assets else None
+
+
+def _shapes(experiment: experiment_lib.Experiment) -> Any:
+  """Of the actor's parameters: shapes, the types wanted, and where they are to lie."""
+  learner, example = experiment.learner(reward_scale=1.0), experiment.example()
+  return experiment.layout.shapes(lambda: _typed(learner.init_actor(0, example), experiment))
+
+
+def _typed(params: Any, experiment: experiment_lib.Experiment) -> Any:
+  dtype = jnp.dtype(experiment.config.actor.param_dtype)
+  return jax.tree.map(lambda x: x.astype(dtype), params)
+
+
+def _shapes_of(params: Any) -> Any:
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+
+
+def _with_paligemma(fresh: Any, path: str) -> Any:
+  """Fresh parameters of the actor with PaliGemma's in their place, types and places kept."""
+  found = traverse_util.flatten_dict({'PaliGemma': big_vision.load(path)}, sep='/')
+  wanted = traverse_util.flatten_dict(fresh['params'], sep='/')
+  _resample_positions(found, wanted)
+  trees.check(found, wanted, where=path, may_miss=NOT_IN_PALIGEMMA)
+  placed = {
+    name: jax.device_put(np.asarray(x).astype(wanted[name].dtype), wanted[name].sharding)
+    for name, x in found.items()
+  }
+  return {'params': traverse_util.unflatten_dict(wanted | placed, sep='/')}
+
+
+def _resample_positions(found: dict[str, Any], wanted: Mapping[str, Any]) -> None:
+  """Fits position embeddings to pictures of another size."""
+  name = 'PaliGemma/img/pos_embedding'
+  if name in found and found[name].shape != wanted[name].shape:
+    found[name] = big_vision.resample_positions(found[name], wanted[name].shape[1])
