@@ -16,33 +16,6 @@ from aloe_jax.parallel import hosts
 from aloe_jax.preprocessing import inputs as inputs_lib
 
 
-def row_noise(key: jax.Array, row: types.Array, samples: int, chunk: tuple[int, ...]) -> jax.Array:
-  """Noise that depends on (key, row) only, however rows are batched or split over devices.
-
-  Args:
-    key: of the draw.
-    row: [B] int32, what identifies each row.
-    samples: M.
-    chunk: (h, A).
-
-  Returns:
-    [B, M, h, A], standard normal.
-  """
-  return jax.vmap(lambda r: jax.random.normal(jax.random.fold_in(key, r), (samples, *chunk)))(row)
-
-
-def sample_actions(
-  actor: nn.Module, params, observation: types.Observation, noise: jax.Array, flow_steps: int
-) -> jax.Array:
-  """Draws M chunks per state: noise [B, M, h, A] -> actions [B, M, h, A]."""
-  return flow.sample(actor, params, observation, noise.swapaxes(0, 1), flow_steps).swapaxes(0, 1)
-
-
-def denoise(actor: nn.Module, params, cache, noise: jax.Array, flow_steps: int) -> jax.Array:
-  """`sample_actions` from the cache of a prefix: noise [B, M, h, A] -> actions [B, M, h, A]."""
-  return flow.denoise(actor, params, cache, noise.swapaxes(0, 1), flow_steps).swapaxes(0, 1)
-
-
 @flax.struct.dataclass
 class Policy:
   """A flow-matching actor with its parameters and all that turns sights into actions.
@@ -80,9 +53,9 @@ class Policy:
     """(h, A) of the robot."""
     return self.actor.horizon, self.action_size
 
-  def noise(self, key: jax.Array, row: types.Array, samples: int) -> jax.Array:
-    """What `sample` starts from, [B, M, h, A of the network]; see `row_noise`."""
-    return row_noise(key, row, samples, (self.actor.horizon, self.actor.action_size))
+  def noise(self, key: jax.Array, index: types.Array, samples: int) -> jax.Array:
+    """What `sample` starts from, [B, M, h, A of the network]; see `flow.chunk_noise`."""
+    return flow.chunk_noise(key, index, samples, (self.actor.horizon, self.actor.action_size))
 
   def observe(self, sight: types.Sight, tag: types.Tag = types.Tag.NONE) -> types.Observation:
     """A batch of sights as the network takes them, with one tag for all; may be compiled."""
@@ -121,7 +94,7 @@ class Policy:
 
   def sample(self, observation: types.Observation, noise: jax.Array) -> jax.Array:
     """M normalised chunks [B, M, h, A] per state from given noise."""
-    chunks = sample_actions(self.actor, self.params, observation, noise, self.flow_steps)
+    chunks = flow.sample_actions(self.actor, self.params, observation, noise, self.flow_steps)
     return chunks[..., : self.action_size]
 
   def sample_guided(
@@ -130,9 +103,9 @@ class Policy:
     """`sample` with guidance: what the tag changes, times the scale."""
     actor, steps = self.actor, self.flow_steps
     chunks = flow.sample_guided(
-      actor, self.params, observation, untagged, self.guidance, noise.swapaxes(0, 1), steps
+      actor, self.params, observation, untagged, self.guidance, noise, steps
     )
-    return chunks.swapaxes(0, 1)[..., : self.action_size]
+    return chunks[..., : self.action_size]
 
 
 def fingerprint(params) -> str:

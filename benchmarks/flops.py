@@ -12,10 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from aloe_jax import policy
 from aloe_jax import types
 from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning.train_state import TrainState
+from aloe_jax.models import flow
 
 Work = Callable[[learner_lib.Learner, TrainState, types.ActorBatch], Any]
 
@@ -80,7 +80,7 @@ def _euler_step(actor, params, observation: types.Observation, samples: int) -> 
   rows = observation.proprio.shape[1]
   noise = jax.ShapeDtypeStruct((rows, samples, actor.horizon, actor.action_size), np.float32)
   cache = jax.eval_shape(prefix, params, observation)
-  return _lowered(lambda *inputs: policy.denoise(actor, *inputs, 1), params, cache, noise)
+  return _lowered(lambda *inputs: flow.denoise(actor, *inputs, 1), params, cache, noise)
 
 
 def _lowered(function: Callable[..., Any], *shapes) -> float:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tiny
 
-from aloe_jax import policy as policy_lib
 from aloe_jax import types
 from aloe_jax.learning import action_bank
+from aloe_jax.models import flow
 from aloe_jax.parallel import sharding
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
@@ -52,7 +52,7 @@ def draw(policy, seed=SEED, batch_size=ROWS, rows=ROWS):
 def test_it_holds_the_policys_actions_from_each_rows_own_noise(policy):
   bank, _ = draw(policy)
   chunk = (tiny.HORIZON, tiny.ACTION)
-  noise = policy_lib.row_noise(jax.random.key(SEED), np.arange(ROWS), SAMPLES, chunk)
+  noise = flow.chunk_noise(jax.random.key(SEED), np.arange(ROWS), SAMPLES, chunk)
   assert bank.action.shape == (ROWS, SAMPLES, *chunk)
   sample = jax.jit(policy.sample)
   for m in range(SAMPLES):

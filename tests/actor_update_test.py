@@ -10,8 +10,8 @@ import pytest
 import tiny
 import updates
 
-from aloe_jax import policy as policy_lib
 from aloe_jax.learning import learner as learner_lib
+from aloe_jax.models import flow
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 
@@ -23,7 +23,7 @@ def test_an_actor_update_is_the_one_worked_out_by_hand():
   noise = tiny.normal(rng, updates.BATCH, tiny.HORIZON, tiny.ACTION)
   eta = rng.random(updates.BATCH).astype(np.float32)
   with (
-    mock.patch.object(policy_lib, 'row_noise', lambda *_: noise[:, None]),
+    mock.patch.object(flow, 'chunk_noise', lambda *_: noise[:, None]),
     mock.patch.object(learner_lib, 'flow_time', lambda *_: eta),
   ):
     after, metrics = updates.step(learner, state, None, batches)
@@ -203,7 +203,7 @@ def test_flow_times_have_their_distribution(distribution, quantile):
 def test_policy_samples_flow_times_and_flow_noise_are_independent_draws():
   learner = updates.make_linear()
   state, batches = tiny.make_state(learner), updates.actor_batches(weighted=False)
-  keys, row_noise, flow_time = [], policy_lib.row_noise, learner_lib.flow_time
+  keys, chunk_noise, flow_time = [], flow.chunk_noise, learner_lib.flow_time
 
   def spy(draw):
     def spied(key, *arguments):
@@ -213,7 +213,7 @@ def test_policy_samples_flow_times_and_flow_noise_are_independent_draws():
     return spied
 
   with (
-    mock.patch.object(policy_lib, 'row_noise', spy(row_noise)),
+    mock.patch.object(flow, 'chunk_noise', spy(chunk_noise)),
     mock.patch.object(learner_lib, 'flow_time', spy(flow_time)),
   ):
     for _ in range(2):

@@ -9,11 +9,11 @@ import pytest
 import tiny
 import updates
 
-from aloe_jax import policy as policy_lib
 from aloe_jax import types
 from aloe_jax.agents import aloe
 from aloe_jax.data import replay
 from aloe_jax.learning import action_bank
+from aloe_jax.models import flow
 from aloe_jax.parallel import sharding
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
@@ -130,13 +130,13 @@ def test_with_and_without_a_bank_equal_noise_gives_equal_targets(tmp_path):
   )
   # Noise is keyed by a row and by a draw. The rows are made the same here, those of the buffer,
   # and so is the draw: that of the bank and that of the step go to one key.
-  row_noise = policy_lib.row_noise
+  chunk_noise = flow.chunk_noise
 
   def of_one_key(key, row, samples, chunk):
     del key
-    return row_noise(jax.random.key(77), row, samples, chunk)
+    return chunk_noise(jax.random.key(77), row, samples, chunk)
 
-  with mock.patch.object(policy_lib, 'row_noise', of_one_key):
+  with mock.patch.object(flow, 'chunk_noise', of_one_key):
     key = action_bank.make_key(policy, seed=0, samples=1, rows=len(buffer), data='')
     bank = action_bank.draw(
       policy,

@@ -182,10 +182,10 @@ def test_gradients_are_the_recorded_ones_whatever_is_recomputed(case, remat):
 @pytest.mark.parametrize('steps, name', [(10, 'sample_actions'), (1, 'sample_actions_1step')])
 def test_samples_are_the_recorded_ones(case, steps, name):
   actor = make_actor(case)
-  noise = np.stack([case['inputs/sample_noise'], case['inputs/noise']])
-  sample = jax.jit(functools.partial(flow.sample, actor, num_steps=steps))
+  noise = np.stack([case['inputs/sample_noise'], case['inputs/noise']], axis=1)
+  sample = jax.jit(functools.partial(flow.sample_actions, actor, flow_steps=steps))
   found = sample(make_params(case), make_observation(case), noise)
-  np.testing.assert_allclose(found[0], case[f'outputs/{name}'], **TOLERANCE)
+  np.testing.assert_allclose(found[:, 0], case[f'outputs/{name}'], **TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -200,10 +200,12 @@ def test_half_precision_stays_near_the_recorded_one(case, name, dtype):
   assert velocity.dtype == dtype
   np.testing.assert_allclose(np.float32(velocity), case[f'{name}/v_t'], atol=0.06)
   np.testing.assert_allclose(np.float32(found), case[f'{name}/loss'], atol=0.06)
-  observation, noise = make_observation(case), case['inputs/sample_noise'][None]
-  sampled = jax.jit(functools.partial(flow.sample, actor, num_steps=10))(params, observation, noise)
+  observation, noise = make_observation(case), case['inputs/sample_noise'][:, None]
+  sampled = jax.jit(functools.partial(flow.sample_actions, actor, flow_steps=10))(
+    params, observation, noise
+  )
   assert sampled.dtype == jnp.float32
-  np.testing.assert_allclose(sampled[0], case[f'{name}/sample_actions'], atol=0.06)
+  np.testing.assert_allclose(sampled[:, 0], case[f'{name}/sample_actions'], atol=0.06)
 
 
 def test_nothing_seen_by_a_masked_camera_or_padded_word_reaches_the_action(case):
@@ -245,8 +247,8 @@ def test_full_size_has_the_published_tree():
 
 def test_samples_share_one_copy_of_the_prefix(case):
   actor, observation = make_actor(case), make_observation(case)
-  noise = jax.ShapeDtypeStruct((8, 2, 10, 32), np.float32)
-  sample = jax.jit(functools.partial(flow.sample, actor, num_steps=10))
+  noise = jax.ShapeDtypeStruct((2, 8, 10, 32), np.float32)
+  sample = jax.jit(functools.partial(flow.sample_actions, actor, flow_steps=10))
   text = sample.lower(make_params(case), observation, noise).as_text()
   cached = 'x'.join(map(str, case['outputs/kv_cache/k'].shape[1:]))
   assert f'<3x{cached}xf32>' in text

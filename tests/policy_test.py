@@ -33,15 +33,15 @@ def make_sight(batch):
 
 def test_the_noise_of_a_row_does_not_depend_on_its_neighbours():
   key = jax.random.key(0)
-  together = policy_lib.row_noise(key, np.arange(5), 2, CHUNK)
+  together = flow.chunk_noise(key, np.arange(5), 2, CHUNK)
   np.testing.assert_array_equal(
-    policy_lib.row_noise(key, np.array([3, 1]), 2, CHUNK), together[np.array([3, 1])]
+    flow.chunk_noise(key, np.array([3, 1]), 2, CHUNK), together[np.array([3, 1])]
   )
   assert len(np.unique(together)) == together.size
 
 
 def test_noise_is_standard_normal():
-  noise = policy_lib.row_noise(jax.random.key(0), np.arange(2000), 2, CHUNK)
+  noise = flow.chunk_noise(jax.random.key(0), np.arange(2000), 2, CHUNK)
   np.testing.assert_allclose(noise.mean(), 0, atol=0.02)
   np.testing.assert_allclose(noise.std(), 1, atol=0.02)
 
@@ -49,7 +49,7 @@ def test_noise_is_standard_normal():
 def test_a_state_gets_the_same_actions_in_any_batch():
   policy = tiny.make_policy()
   observation = tiny.make_observation(np.random.default_rng(1), 4)
-  noise = policy_lib.row_noise(jax.random.key(0), np.arange(4), 2, CHUNK)
+  noise = flow.chunk_noise(jax.random.key(0), np.arange(4), 2, CHUNK)
   whole = sample(policy, observation, noise)
   part = sample(policy, jax.tree.map(lambda x: x[2:3], observation), noise[2:3])
   assert whole.shape == (4, 2, *CHUNK)
@@ -64,7 +64,7 @@ def test_acting_takes_the_prompt_of_the_policy_and_one_sample_of_each_rows_noise
   np.testing.assert_array_equal(observation.prompt_tokens, np.tile(tokens, (3, 1)))
   np.testing.assert_array_equal(observation.prompt_mask, np.tile(mask, (3, 1)))
   assert mask.tolist() == [True, True, False]
-  noise = policy_lib.row_noise(key, np.arange(3), 1, CHUNK)
+  noise = flow.chunk_noise(key, np.arange(3), 1, CHUNK)
   np.testing.assert_allclose(
     act(policy, sight, key), sample(policy, observation, noise)[:, 0], atol=1e-6
   )
@@ -86,7 +86,7 @@ def test_a_policy_that_was_taught_tags_acts_on_the_positive_one(guidance, tag):
   tokens, mask = (np.asarray(x) for x in (observation.prompt_tokens, observation.prompt_mask))
   np.testing.assert_array_equal(tokens[mask], expected * 3)
   found = act(policy, sight, key)
-  noise = policy_lib.row_noise(key, np.arange(3), 1, CHUNK)
+  noise = flow.chunk_noise(key, np.arange(3), 1, CHUNK)
   np.testing.assert_allclose(found, sample(policy, observation, noise)[:, 0], atol=1e-6)
 
 
@@ -107,7 +107,7 @@ def test_guidance_goes_beyond_the_positive_tag_from_no_tag():
   sight = make_sight(3)
   tagged, untagged = policy.observe(sight, types.Tag.POSITIVE), policy.observe(sight)
   apply = jax.jit(policy.actor.apply)
-  x = policy_lib.row_noise(key, np.arange(3), 1, CHUNK)[:, 0]
+  x = flow.chunk_noise(key, np.arange(3), 1, CHUNK)[:, 0]
   for time in (np.full(3, 1.0, np.float32), np.full(3, 0.5, np.float32)):
     conditional, free = (apply(policy.params, seen, x, time) for seen in (tagged, untagged))
     assert np.abs(conditional - free).max() > 1e-3
@@ -150,11 +150,11 @@ def test_a_small_pi05_acts_as_states_prompts_samples_and_actions_do_one_after_th
   assert len(np.unique(tokens, axis=0)) == batch
   expected = types.Observation(shown, tokens, tokens > 0, None, pictures, present)
   actor = pi05.make(common.PI05_DEBUG, horizon=tiny.HORIZON)
-  noise = policy_lib.row_noise(key, np.arange(batch), 1, (tiny.HORIZON, 32))
+  noise = flow.chunk_noise(key, np.arange(batch), 1, (tiny.HORIZON, 32))
   first = jax.tree.map(lambda x: x[:1], expected)
   params = tiny.make_params(actor, first, noise[:1, 0], np.ones(1, np.float32))
-  integrate = jax.jit(flow.sample, static_argnums=(0, 4))
-  chunk = integrate(actor, params, expected, noise[:, 0][None], 2)[0]
+  integrate = jax.jit(flow.sample_actions, static_argnums=(0, 4))
+  chunk = integrate(actor, params, expected, noise, 2)[:, 0]
 
   # And after it.
   robot = (chunk[..., :width] + 1) / 2 * (high[1] - low[1] + 1e-6) + low[1]

@@ -12,12 +12,12 @@ import optax
 import pytest
 import tiny
 
-from aloe_jax import policy as policy_lib
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
 from aloe_jax.agents import agent
 from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning.train_state import TrainState
+from aloe_jax.models import flow
 from aloe_jax.models import pi05
 
 THEIRS = ('base_0_rgb', 'left_wrist_0_rgb', 'right_wrist_0_rgb')
@@ -50,7 +50,7 @@ class MixingActor(nn.Module):
 def update(learner, state, batches, noise, eta):
   """One update of the actor on noise [B, h, A] and eta [B]."""
   with (
-    mock.patch.object(policy_lib, 'row_noise', lambda *_: noise[:, None]),
+    mock.patch.object(flow, 'chunk_noise', lambda *_: noise[:, None]),
     mock.patch.object(learner_lib, 'flow_time', lambda *_: eta),
   ):
     return learner.train_step(state, None, batches)
@@ -94,7 +94,7 @@ def test_actions_drawn_in_a_step_are_as_wide_as_the_robots():
   learner = tiny.make_learner(actor=MixingActor())
   state, observation = tiny.make_state(learner), tiny.make_observation(np.random.default_rng(0), 3)
   noise = tiny.normal(np.random.default_rng(1), 3, 2, tiny.HORIZON, WIDTH)
-  with mock.patch.object(policy_lib, 'row_noise', lambda *_: noise):
+  with mock.patch.object(flow, 'chunk_noise', lambda *_: noise):
     drawn = learner.sample(state, observation, np.arange(3), samples=2)
   once = np.eye(WIDTH) - state.actor_ema['params']['w'] / 2  # one of two Euler steps
   np.testing.assert_allclose(drawn, (noise @ once @ once)[..., : tiny.ACTION], atol=1e-5)

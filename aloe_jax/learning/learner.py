@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import optax
 
 from aloe_jax import losses
-from aloe_jax import policy
 from aloe_jax import types
 from aloe_jax.agents import agent as agent_lib
 from aloe_jax.learning.train_state import TrainState
+from aloe_jax.models import flow
 from aloe_jax.models import language
 from aloe_jax.preprocessing import augment
 
@@ -204,7 +204,7 @@ class Learner:
     action = _widened(jnp.asarray(batch.action), actor.action_size)
     eta = flow_time(_key(state, Draw.FLOW_TIME), batch.row, settings.flow_time)
     key_noise = _key(state, Draw.FLOW_NOISE)
-    noise = policy.row_noise(key_noise, batch.row, 1, action.shape[1:])[:, 0]
+    noise = flow.chunk_noise(key_noise, batch.row, 1, action.shape[1:])[:, 0]
     noisy = losses.noised_action(action, noise, eta)
     observation = batch.observation
     if settings.augment:
@@ -251,7 +251,7 @@ class Learner:
     if self.agent.samples_policy:
       params, cache = jax.lax.stop_gradient((params, cache))
       noise = self._policy_noise(state, batch.row, self.settings.samples)
-      own_action = policy.denoise(
+      own_action = flow.denoise(
         self.networks.actor, params, cache, noise, self.settings.flow_steps
       )[..., : self.settings.action_size]
     advantage = self.agent.advantage(
@@ -274,7 +274,7 @@ class Learner:
       [B, M, h, A], A the robot's.
     """
     noise = self._policy_noise(state, row, samples)
-    actions = policy.sample_actions(
+    actions = flow.sample_actions(
       self.networks.actor, state.actor_ema, observation, noise, self.settings.flow_steps
     )
     return actions[..., : self.settings.action_size]
@@ -283,7 +283,7 @@ class Learner:
     """[B, M, h, A] of the update at this state, A the network's."""
     actor = self.networks.actor
     chunk = (actor.horizon, actor.action_size)
-    return policy.row_noise(_key(state, Draw.POLICY), row, samples, chunk)
+    return flow.chunk_noise(_key(state, Draw.POLICY), row, samples, chunk)
 
 
 def _widened(action: types.Array, size: int) -> jax.Array:

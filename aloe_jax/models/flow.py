@@ -1,4 +1,7 @@
-"""Sampling action chunks from any flow-matching actor with the door `prefix`, `velocity`."""
+"""Sampling action chunks from any flow-matching actor with the door `prefix`, `velocity`.
+
+Legend of shapes: B batch, M samples per state, h horizon, A action width of the network.
+"""
 
 from collections.abc import Callable
 
@@ -26,12 +29,30 @@ def time_embedding(time: jax.Array, width: int) -> jax.Array:
   return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 
-def sample(
+def chunk_noise(
+  key: jax.Array, index: types.Array, samples: int, chunk: tuple[int, ...]
+) -> jax.Array:
+  """Noise that depends on (key, index) only, however a batch is made up or split over devices.
+
+  Args:
+    key: of the draw.
+    index: [B] int32, what identifies each state: its row of the buffer, or its position in the
+      global batch.
+    samples: M.
+    chunk: (h, A).
+
+  Returns:
+    [B, M, h, A], standard normal.
+  """
+  return jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), (samples, *chunk)))(index)
+
+
+def sample_actions(
   actor: nn.Module,
   params,
   observation: types.Observation,
   noise: jax.Array,
-  num_steps: int,
+  flow_steps: int,
 ) -> jax.Array:
   """Integrates the flow from noise to actions by Euler steps (π0.5's sampler).
 
@@ -42,23 +63,23 @@ def sample(
     actor: linen module with methods `prefix(observation)` and `velocity(cache, x, t)`.
     params: its variables.
     observation: batch of B.
-    noise: [M, B, h, A], standard normal.
-    num_steps: Euler steps.
+    noise: [B, M, h, A], standard normal.
+    flow_steps: Euler steps.
 
   Returns:
-    [M, B, h, A] actions; equal noise gives equal actions.
+    [B, M, h, A] actions; equal noise gives equal actions.
   """
   cache = actor.apply(params, observation, method='prefix')
-  return denoise(actor, params, cache, noise, num_steps)
+  return denoise(actor, params, cache, noise, flow_steps)
 
 
-def denoise(actor: nn.Module, params, cache, noise: jax.Array, num_steps: int) -> jax.Array:
-  """`sample` from the cache that the prefix of some observation left; noise [M, B, h, A]."""
+def denoise(actor: nn.Module, params, cache, noise: jax.Array, flow_steps: int) -> jax.Array:
+  """`sample_actions` from the cache that a prefix left: noise [B, M, h, A] to actions."""
 
   def velocity(x, time):
     return actor.apply(params, cache, x, time, method='velocity')
 
-  return _integrate(velocity, noise, num_steps)
+  return _integrate(velocity, noise, flow_steps)
 
 
 def sample_guided(
@@ -68,18 +89,18 @@ def sample_guided(
   unconditional: types.Observation,
   scale: float,
   noise: jax.Array,
-  num_steps: int,
+  flow_steps: int,
 ) -> jax.Array:
-  """`sample` with classifier-free guidance: both velocities in every Euler step.
+  """`sample_actions` with classifier-free guidance: both velocities in every Euler step.
 
   Args:
-    actor, params, noise, num_steps: as in `sample`.
+    actor, params, noise, flow_steps: as in `sample_actions`.
     observation: batch of B that holds the condition.
     unconditional: the same without it.
     scale: see `guided_velocity`.
 
   Returns:
-    [M, B, h, A] actions.
+    [B, M, h, A] actions.
   """
   cache = actor.apply(params, observation, method='prefix')
   free_cache = actor.apply(params, unconditional, method='prefix')
@@ -89,7 +110,7 @@ def sample_guided(
     free = actor.apply(params, free_cache, x, time, method='velocity')
     return guided_velocity(conditional, free, scale)
 
-  return _integrate(velocity, noise, num_steps)
+  return _integrate(velocity, noise, flow_steps)
 
 
 def guided_velocity(conditional: jax.Array, unconditional: jax.Array, scale: float) -> jax.Array:
@@ -97,14 +118,14 @@ def guided_velocity(conditional: jax.Array, unconditional: jax.Array, scale: flo
   return unconditional + scale * (conditional - unconditional)
 
 
-def _integrate(velocity: Velocity, noise: jax.Array, num_steps: int) -> jax.Array:
-  """Euler steps from t = 1 to 0, [M, B, h, A]."""
+def _integrate(velocity: Velocity, noise: jax.Array, flow_steps: int) -> jax.Array:
+  """Euler steps from t = 1 to 0, [B, M, h, A]."""
 
   def euler(step: jax.Array, x: jax.Array) -> jax.Array:
-    time = jnp.full(x.shape[0], 1.0 - step / num_steps)
-    return x - velocity(x, time) / num_steps
+    time = jnp.full(x.shape[0], 1.0 - step / flow_steps)
+    return x - velocity(x, time) / flow_steps
 
   def integrate(x: jax.Array) -> jax.Array:
-    return jax.lax.fori_loop(0, num_steps, euler, x)
+    return jax.lax.fori_loop(0, flow_steps, euler, x)
 
-  return jax.vmap(integrate)(noise)
+  return jax.vmap(integrate)(noise.swapaxes(0, 1)).swapaxes(0, 1)
