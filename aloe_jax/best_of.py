@@ -14,7 +14,7 @@ from aloe_jax.models import encoder as encoder_lib
 
 
 @flax.struct.dataclass
-class Judge:
+class Chooser:
   """The critic of a policy.
 
   Attributes:

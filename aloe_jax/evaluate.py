@@ -41,9 +41,9 @@ def main() -> None:
     contestants = {path: _policy(experiment, path) for path in paths}
 
   found = {}
-  for path, (policy, observe) in contestants.items():
+  for path, (policy, see) in contestants.items():
     with config_lib.user_errors():
-      setup = experiment.world.simulation(observe, unseen=UNSEEN.value, disturb=DISTURB.value)
+      setup = experiment.world.simulation(see, unseen=UNSEEN.value, disturb=DISTURB.value)
     with progress.bar(f'Evaluate {path}', config.evaluation.episodes, 'episodes') as advance:
       found[path] = evaluation.evaluate(
         setup,
@@ -79,10 +79,10 @@ def _checkpoints(workdir: pathlib.Path) -> list[pathlib.Path]:
 
 def _policy(
   experiment: experiment_lib.Experiment, path: pathlib.Path
-) -> tuple[policy_lib.Policy, simulation.Observe]:
+) -> tuple[policy_lib.Policy, simulation.See]:
   """The policy of a checkpoint, and what it sees of a simulator's state."""
   found = restored.restore(experiment, path)
-  return found.policy, experiment.world.observe(found.encoder)
+  return found.policy, experiment.world.see(found.encoder)
 
 
 def _table(found: dict[pathlib.Path, evaluation.Evaluation], conditions: dict) -> rich.table.Table:

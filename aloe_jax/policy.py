@@ -24,7 +24,7 @@ class Policy:
 
   Attributes:
     params: variables of the actor (the moving average, where it acts on a robot).
-    judge: picks one of several chunks, or None to act on the first.
+    chooser: picks one of several chunks, or None to act on the first.
     actor: the module.
     inputs: how states, actions and prompts are put to the network, the same as in training.
     prompt: what the robot is asked to do.
@@ -35,7 +35,7 @@ class Policy:
   """
 
   params: Any
-  judge: best_of.Judge | None = None
+  chooser: best_of.Chooser | None = None
   actor: nn.Module = flax.struct.field(pytree_node=False, kw_only=True)
   inputs: inputs_lib.Inputs = flax.struct.field(pytree_node=False, kw_only=True)
   prompt: str = flax.struct.field(pytree_node=False, kw_only=True)
@@ -57,9 +57,9 @@ class Policy:
     """What `sample` starts from, [B, M, h, A of the network]; see `flow.chunk_noise`."""
     return flow.chunk_noise(key, index, samples, (self.actor.horizon, self.actor.action_size))
 
-  def observe(self, sight: types.Sight, tag: types.Tag = types.Tag.NONE) -> types.Observation:
+  def observation(self, sight: types.Sight, tag: types.Tag = types.Tag.NONE) -> types.Observation:
     """A batch of sights as the network takes them, with one tag for all; may be compiled."""
-    proprio = self.inputs.proprio(sight.proprio)
+    proprio = self.inputs.proprio(sight.state)
     batch = len(proprio)
     if self.inputs.tokenizer.discrete_state:
       length = self.inputs.tokenizer.max_length
@@ -82,15 +82,15 @@ class Policy:
 
   def act(self, sight: types.Sight, key: jax.Array) -> types.Array:
     """One chunk [B, h, A] per sight, in the robot's units; row b's noise depends on (key, b)."""
-    observation = self.observe(sight, self.tag)
-    samples = 1 if self.judge is None else self.judge.samples
+    observation = self.observation(sight, self.tag)
+    samples = 1 if self.chooser is None else self.chooser.samples
     noise = self.noise(key, jnp.arange(len(observation.proprio)), samples)
     if self.guidance in (None, 1):
       chunks = self.sample(observation, noise)
     else:
-      chunks = self.sample_guided(observation, self.observe(sight), noise)
-    chunk = chunks[:, 0] if self.judge is None else self.judge.pick(observation, chunks)
-    return self.inputs.undo_chunk(chunk, sight.proprio)
+      chunks = self.sample_guided(observation, self.observation(sight), noise)
+    chunk = chunks[:, 0] if self.chooser is None else self.chooser.pick(observation, chunks)
+    return self.inputs.undo_chunk(chunk, sight.state)
 
   def sample(self, observation: types.Observation, noise: jax.Array) -> jax.Array:
     """M normalised chunks [B, M, h, A] per state from given noise."""

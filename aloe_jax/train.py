@@ -97,8 +97,8 @@ class Run:
       if self._start.kind != 'run':
         self._actor = starting_point.actor_params(self._start, experiment)
       self._encoder = starting_point.encoder_params(self._start, experiment, self._actor)
-      self._observe = experiment.world.observe(self._encoder)
-      self._collector = collection.Collector(experiment, self._observe)
+      self._see = experiment.world.see(self._encoder)
+      self._collector = collection.Collector(experiment, self._see)
       self._data = collected.RunData(experiment, self._encoder, self._workdir)
       self._data.open_given()
 
@@ -237,7 +237,7 @@ class Run:
     config = self._config.evaluation
     with progress.bar(f'Evaluate {iteration}', config.episodes, 'episodes') as advance:
       result = evaluation.evaluate(
-        self._experiment.world.simulation(self._observe),
+        self._experiment.world.simulation(self._see),
         self._policy(),
         episodes=config.episodes,
         seed=config.seed,
@@ -292,14 +292,14 @@ class Run:
       data=self._data.digest,
     )
 
-    def observe(rows: np.ndarray):
+    def observation(rows: np.ndarray):
       return buffer.observation(rows, images=self._experiment.reads_images)
 
     if self._bank is None:
       with progress.bar(f'Bank {iteration}', len(buffer), 'states') as advance:
         self._bank = action_bank.draw(
           policy,
-          observe,
+          observation,
           key,
           self._workdir / 'bank',
           layout=self._experiment.layout,

@@ -49,13 +49,13 @@ class Sight:
   """What a robot shows at one step, in its own units; any leading batch axes.
 
   Attributes:
-    proprio: [..., 32] float32, joint angles and gripper openings, zero padded.
+    state: [..., 32] float32, joint angles and gripper openings, zero padded.
     features: [..., V, F] float, where they stand in for images.
     images: {camera: [..., H, W, 3] uint8}.
     image_masks: {camera: [...] bool}, False where a camera is missing; None if none is.
   """
 
-  proprio: Array
+  state: Array
   features: Array | None = None
   images: dict[str, Array] | None = None
   image_masks: dict[str, Array] | None = None
@@ -101,8 +101,8 @@ class CriticBatch:
     ended: [B] bool, True where the chunk reaches a terminal end.
     next_action: [B, M, h, A] of the policy at s_{t+n}, from the bank, or None to sample it
       inside the step.
-    own_action: [B, h, A] of the policy at s_t, likewise; see `aloe.past_the_end`.
-    row: [B] int32, position in the global batch: the key of this row's random numbers.
+    policy_action: [B, M, h, A] of the policy at s_t, likewise; see `aloe.past_the_end`.
+    position: [B] int32, in the global batch: the key of a chunk's random numbers.
   """
 
   observation: Observation
@@ -114,8 +114,8 @@ class CriticBatch:
   next_observation: Observation
   ended: Array
   next_action: Array | None
-  own_action: Array | None
-  row: Array
+  policy_action: Array | None
+  position: Array
 
 
 @flax.struct.dataclass
@@ -130,7 +130,7 @@ class ActorBatch:
     returns: [B], Monte-Carlo return, scaled (the advantage of AWR).
     weight: [B] the weight w of Eq. (11) computed once per phase, or None to compute it
       inside the step.
-    row: [B] int32, position in the global batch.
+    position: [B] int32, in the global batch: the key of a chunk's random numbers.
   """
 
   observation: Observation
@@ -139,4 +139,4 @@ class ActorBatch:
   ended: Array
   returns: Array
   weight: Array | None
-  row: Array
+  position: Array

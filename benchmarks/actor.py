@@ -78,7 +78,7 @@ class Case:
   @property
   def size(self) -> int:
     """B."""
-    return self.batches.row.size
+    return self.batches.position.size
 
   @property
   def chunks(self) -> int:
@@ -176,7 +176,7 @@ def _batches(
     return np.broadcast_to(x, shape)
 
   return jax.tree.map(random, experiment.example()).replace(
-    weight=np.ones((1, size), np.float32), row=np.arange(size, dtype=np.int32)[None]
+    weight=np.ones((1, size), np.float32), position=np.arange(size, dtype=np.int32)[None]
   )
 
 

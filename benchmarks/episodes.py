@@ -74,7 +74,7 @@ def _episode(number: int, steps: int, quality: int) -> rlds.Episode:
   end_reason = np.full(steps, types.EndReason.NONE, np.int8)
   end_reason[-1] = types.EndReason.SUCCESS
   return rlds.Episode(
-    proprio=state(rows),
+    state=state(rows),
     features=None,
     images={
       camera: [picture(k, row, quality) for row in rows] for k, camera in enumerate(types.CAMERAS)
@@ -82,7 +82,7 @@ def _episode(number: int, steps: int, quality: int) -> rlds.Episode:
     action=action(rows),
     source=np.full(steps, types.Source.DEMO, np.int8),
     end_reason=end_reason,
-    language_instruction='fold the shirt',
+    prompt='fold the shirt',
     metadata={},
   )
 

@@ -38,7 +38,7 @@ def sample(
 ) -> jax.Array:
   """M chunks [B, M, h, A] at each state of the first batch."""
   batch = jax.tree.map(lambda x: x[0], batches)
-  return learner.sample(state, batch.observation, batch.row, samples)
+  return learner.sample(state, batch.observation, batch.position, samples)
 
 
 def count(

@@ -37,7 +37,7 @@ def main() -> None:
   learner = experiment.learner(reward_scale=1.0)
   state = jax.jit(learner.init, static_argnums=0)(0, experiment.example())
   banked = _batches(experiment, UPDATES.value)
-  sampled = dataclasses.replace(banked, next_action=None, own_action=None)
+  sampled = dataclasses.replace(banked, next_action=None, policy_action=None)
   step = jax.jit(learner.train_step)
   single = [jax.tree.map(lambda x, i=i: x[i : i + 1], banked) for i in range(UPDATES.value)]
 
@@ -113,8 +113,8 @@ def _batches(experiment: experiment_lib.Experiment, count: int) -> types.CriticB
     returns=rng.random((count, size), np.float32),
     next_observation=observation,
     next_action=chunk[:, :, None],
-    own_action=chunk,
-    row=np.broadcast_to(np.arange(size, dtype=np.int32), (count, size)),
+    policy_action=chunk[:, :, None],
+    position=np.broadcast_to(np.arange(size, dtype=np.int32), (count, size)),
   )
 
 

@@ -28,7 +28,7 @@ def seen():
   return tiny.make_observation(np.random.default_rng(1), ROWS)
 
 
-def observe(rows: np.ndarray) -> types.Observation:
+def make_observation(rows: np.ndarray) -> types.Observation:
   return jax.tree.map(lambda leaf: leaf[rows], seen())
 
 
@@ -39,7 +39,7 @@ def draw(policy, seed=SEED, batch_size=ROWS, rows=ROWS):
     path = pathlib.Path(directory)
     bank = action_bank.draw(
       policy,
-      observe,
+      make_observation,
       key,
       path,
       layout=sharding.Pmap(),

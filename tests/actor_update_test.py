@@ -83,7 +83,7 @@ def test_weights_computed_in_the_step_are_those_computed_for_the_phase_from_the_
   def weigh(state, batch):
     # In the step V is that of the policy being trained; for a phase, that of its average.
     entered = dataclasses.replace(state, actor_ema=state.actor)
-    drawn = learner.sample(entered, batch.observation, batch.row, updates.SETTINGS['samples'])
+    drawn = learner.sample(entered, batch.observation, batch.position, updates.SETTINGS['samples'])
     advantage = learner.agent.advantage(
       state.critic, batch, drawn, critic=learner.networks.critic, settings=learner.settings
     )

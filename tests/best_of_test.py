@@ -21,16 +21,16 @@ GOLDEN = pathlib.Path(__file__).parent / 'golden'
 BATCH, SAMPLES = 6, 5
 ENCODER = encoder_lib.RandomEncoder()
 
-pick = jax.jit(lambda judge, observation, chunks: judge.pick(observation, chunks))
+pick = jax.jit(lambda chooser, observation, chunks: chooser.pick(observation, chunks))
 act = jax.jit(lambda policy, sight, key: policy.act(sight, key))
 
 
-def make_judge(samples=SAMPLES, encoder=None, params=None):
+def make_chooser(samples=SAMPLES, encoder=None, params=None):
   width = tiny.FEATURE if encoder is None else encoder.width
   chunk = np.zeros((1, tiny.HORIZON, tiny.ACTION), np.float32)
   example = np.zeros((1, 3, width), np.float32), np.zeros((1, types.PROPRIO_SIZE), np.float32)
   valid = np.ones(chunk.shape[:2], bool)
-  return best_of.Judge(
+  return best_of.Chooser(
     params=tiny.make_params(tiny.DenseCritic(), *example, chunk, valid, seed=4),
     encoder_params=params,
     critic=tiny.DenseCritic(),
@@ -40,16 +40,16 @@ def make_judge(samples=SAMPLES, encoder=None, params=None):
   )
 
 
-def values(judge, features, proprio, chunks):
+def values(chooser, features, proprio, chunks):
   """Q of one chunk after the other, [K, B, N]."""
   batch, samples = chunks.shape[:2]
   valid = np.ones((1, tiny.HORIZON), bool)
   q = np.zeros((2, batch, samples))
-  value = jax.jit(judge.critic.apply)
+  value = jax.jit(chooser.critic.apply)
   for b in range(batch):
     for n in range(samples):
       chunk = chunks[b, n][None]
-      q[:, b, n] = value(judge.params, features[b][None], proprio[b][None], chunk, valid)[:, 0]
+      q[:, b, n] = value(chooser.params, features[b][None], proprio[b][None], chunk, valid)[:, 0]
   return q
 
 
@@ -68,9 +68,9 @@ def make_chunks(rng):
 def test_the_chunk_of_the_highest_pessimistic_value_is_picked():
   rng = np.random.default_rng(0)
   observation, chunks = tiny.make_observation(rng, BATCH), make_chunks(rng)
-  judge = make_judge()
-  q = values(judge, observation.features, observation.proprio, chunks)
-  assert_best(pick(judge, observation, chunks), q, chunks)
+  chooser = make_chooser()
+  q = values(chooser, observation.features, observation.proprio, chunks)
+  assert_best(pick(chooser, observation, chunks), q, chunks)
 
 
 def test_without_features_the_critic_judges_by_the_pictures_of_the_cameras_that_are_there():
@@ -79,14 +79,14 @@ def test_without_features_the_critic_judges_by_the_pictures_of_the_cameras_that_
   masks = {name: np.arange(BATCH) % 3 != missing for missing, name in enumerate(types.CAMERAS)}
   seen = tiny.make_observation(rng, BATCH)
   seen = seen.replace(features=None, images=images, image_masks=masks)
-  judge, chunks = make_judge(encoder=ENCODER, params=ENCODER.init()), make_chunks(rng)
+  chooser, chunks = make_chooser(encoder=ENCODER, params=ENCODER.init()), make_chunks(rng)
   encode = jax.jit(ENCODER.apply)
-  encoded = np.stack([encode(judge.encoder_params, images[name]) for name in types.CAMERAS], axis=1)
+  encoded = np.stack([encode(chooser.encoder_params, images[name]) for name in types.CAMERAS], axis=1)
   features = encoded.copy()
   features[np.arange(BATCH), np.arange(BATCH) % 3] = 0
-  q = values(judge, features, seen.proprio, chunks)
-  assert_best(pick(judge, seen, chunks), q, chunks)
-  unmasked = values(judge, encoded, seen.proprio, chunks)
+  q = values(chooser, features, seen.proprio, chunks)
+  assert_best(pick(chooser, seen, chunks), q, chunks)
+  unmasked = values(chooser, encoded, seen.proprio, chunks)
   assert (unmasked.min(axis=0).argmax(axis=1) != q.min(axis=0).argmax(axis=1)).any()
 
 
@@ -96,11 +96,11 @@ def test_an_encoder_of_other_pictures_than_the_actors_has_them_resized():
   rng = np.random.default_rng(1)
   images = {name: rng.integers(0, 256, (BATCH, 8, 8, 3), np.uint8) for name in types.CAMERAS}
   seen = tiny.make_observation(rng, BATCH).replace(features=None, images=images)
-  judge, chunks = make_judge(encoder=tower, params=weights), make_chunks(rng)
+  chooser, chunks = make_chooser(encoder=tower, params=weights), make_chunks(rng)
   larger = {name: images_lib.resize_with_pad_on_device(x, 16) for name, x in images.items()}
   encode = jax.jit(lambda pictures: encoder_lib.encode_cameras(tower, weights, pictures))
-  q = values(judge, encode(larger), seen.proprio, chunks)
-  assert_best(pick(judge, seen, chunks), q, chunks)
+  q = values(chooser, encode(larger), seen.proprio, chunks)
+  assert_best(pick(chooser, seen, chunks), q, chunks)
 
 
 STATE = normalize.ZScore(normalize.Stats(np.array([1.0, 2, 3]), np.array([2.0, 4, 8])), 'state')
@@ -114,22 +114,22 @@ def make_sight():
 
 
 def test_a_policy_acts_on_the_best_of_its_chunks_in_the_robots_units():
-  judge, sight, key = make_judge(), make_sight(), jax.random.key(3)
-  policy = tiny.make_policy(inputs=ROBOT, judge=judge)
+  chooser, sight, key = make_chooser(), make_sight(), jax.random.key(3)
+  policy = tiny.make_policy(inputs=ROBOT, chooser=chooser)
   noise = policy.noise(key, np.arange(BATCH), SAMPLES)
-  shown = np.zeros_like(sight.proprio)
-  shown[:, :3] = (sight.proprio[:, :3] - [1, 2, 3]) / [2, 4, 8]
-  observation = policy.observe(sight)
+  shown = np.zeros_like(sight.state)
+  shown[:, :3] = (sight.state[:, :3] - [1, 2, 3]) / [2, 4, 8]
+  observation = policy.observation(sight)
   np.testing.assert_allclose(observation.proprio, shown, atol=1e-5)
   chunks = np.asarray(jax.jit(policy.sample)(observation, noise))
-  best = values(judge, sight.features, shown, chunks).min(axis=0).argmax(axis=1)
+  best = values(chooser, sight.features, shown, chunks).min(axis=0).argmax(axis=1)
   assert len(set(best)) > 1
   expected = chunks[np.arange(BATCH), best] * [2, 5] + [10, 20]
-  expected[..., 1] += sight.proprio[:, 1:2]  # relative to the state, the first is not
+  expected[..., 1] += sight.state[:, 1:2]  # relative to the state, the first is not
   np.testing.assert_allclose(act(policy, sight, key), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_best_of_one_is_what_a_policy_without_a_judge_does():
+def test_the_best_of_one_is_what_a_policy_without_a_chooser_does():
   sight, key = make_sight(), jax.random.key(3)
-  alone, judged = (tiny.make_policy(inputs=ROBOT, judge=j) for j in (None, make_judge(samples=1)))
-  np.testing.assert_allclose(act(judged, sight, key), act(alone, sight, key), rtol=1e-5)
+  alone, chosen = (tiny.make_policy(inputs=ROBOT, chooser=c) for c in (None, make_chooser(samples=1)))
+  np.testing.assert_allclose(act(chosen, sight, key), act(alone, sight, key), rtol=1e-5)

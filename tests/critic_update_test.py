@@ -54,7 +54,7 @@ def test_a_critic_update_is_the_one_worked_out_by_hand(target):
   y = batch.reward + batch.discount * next_q
   # What a terminal end left unplayed is the policy's own; any other end is masked.
   ended = batch.ended[:, None]
-  filled = np.where((ended & ~batch.valid)[..., None], batch.own_action, batch.action)
+  filled = np.where((ended & ~batch.valid)[..., None], batch.policy_action[:, 0], batch.action)
   q, x = linear_q(params, filled, batch.valid | ended)
   gradient = {
     'w': 2 * (q - y) @ x / (2 * updates.BATCH),
@@ -107,12 +107,12 @@ def test_without_a_bank_the_step_draws_the_next_actions_that_its_state_determine
   state, batches = tiny.make_state(learner), updates.critic_batches(samples=None)
   batch = jax.tree.map(lambda x: x[0], batches)
   drawn = jax.jit(learner.sample, static_argnames='samples')(
-    state, batch.next_observation, batch.row, samples=1
+    state, batch.next_observation, batch.position, samples=1
   )
   own = jax.jit(learner.sample, static_argnames='samples')(
-    state, batch.observation, batch.row, samples=1
+    state, batch.observation, batch.position, samples=1
   )
-  given = dataclasses.replace(batches, next_action=drawn[None], own_action=own[:, 0][None])
+  given = dataclasses.replace(batches, next_action=drawn[None], policy_action=own[None])
   updates.assert_trees_close(
     updates.step(learner, state, batches), updates.step(learner, state, given)
   )
@@ -128,13 +128,13 @@ def test_with_and_without_a_bank_equal_noise_gives_equal_targets(tmp_path):
   policy = tiny.make_policy(
     params=state.actor_ema, actor=learner.networks.actor, flow_steps=updates.SETTINGS['flow_steps']
   )
-  # Noise is keyed by a row and by a draw. The rows are made the same here, those of the buffer,
+  # Noise is keyed by an index and by a draw. The indices are made the same here, rows of the buffer,
   # and so is the draw: that of the bank and that of the step go to one key.
   chunk_noise = flow.chunk_noise
 
-  def of_one_key(key, row, samples, chunk):
+  def of_one_key(key, index, samples, chunk):
     del key
-    return chunk_noise(jax.random.key(77), row, samples, chunk)
+    return chunk_noise(jax.random.key(77), index, samples, chunk)
 
   with mock.patch.object(flow, 'chunk_noise', of_one_key):
     key = action_bank.make_key(policy, seed=0, samples=1, rows=len(buffer), data='')
@@ -152,7 +152,7 @@ def test_with_and_without_a_bank_equal_noise_gives_equal_targets(tmp_path):
     shown = sampled.next_observation.proprio
     every = buffer.observation(np.arange(10)).proprio
     next_row = (shown[:, :, None] == every).all(-1).argmax(-1).astype(np.int32)
-    sampled = dataclasses.replace(sampled, row=next_row)
+    sampled = dataclasses.replace(sampled, position=next_row)
     with_bank, without = (updates.step(learner, state, batches) for batches in (banked, sampled))
   for metrics in (with_bank[1], without[1]):
     assert abs(metrics['critic']['target']) > 0.1
@@ -164,7 +164,7 @@ def test_with_and_without_a_bank_equal_noise_gives_equal_targets(tmp_path):
 
 def test_only_the_option_mask_shows_the_critic_that_a_terminal_end_comes():
   batch = jax.tree.map(lambda x: x[0], updates.critic_batches())
-  own = batch.own_action
+  own = batch.policy_action[:, 0]
   action, valid = aloe.past_the_end(batch.action, batch.valid, batch.ended, own, past_end='policy')
   for b in range(updates.BATCH):
     n = batch.valid[b].sum()

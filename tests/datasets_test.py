@@ -28,13 +28,13 @@ def make_episode(number, length=4, **changes):
   brightness = rng.integers(0, 256, (length, 1, 1, 1), dtype=np.uint8)
   frames = np.broadcast_to(brightness, (length, 16, 16, 3))
   episode = rlds.Episode(
-    proprio=np.zeros((length, types.PROPRIO_SIZE), np.float32),
+    state=np.zeros((length, types.PROPRIO_SIZE), np.float32),
     features=np.full((length, 3, 2), number, np.float32),
     images=dict.fromkeys(rlds.CAMERAS, frames),
     action=np.zeros((length, 14), np.float32),
     source=np.zeros(length, np.int8),
     end_reason=end_reason,
-    language_instruction='fold it',
+    prompt='fold it',
     metadata={},
   )
   return dataclasses.replace(episode, **changes)

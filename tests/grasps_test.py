@@ -58,7 +58,7 @@ def test_features_are_those_of_the_simulator():
   state = dataclasses.replace(
     state, held=state.held.at[0].set(0), grasp_tilt=state.grasp_tilt.at[0].set(CARELESS)
   )
-  features = np.asarray(sim.observe(state).features)
+  features = np.asarray(sim.see(state).features)
   assert features[0, grasps.HOLDING] == 1
   assert features[0, grasps.TILT] == np.float32(CARELESS)
   assert features[1, grasps.HOLDING] == 0

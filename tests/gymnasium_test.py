@@ -30,7 +30,7 @@ class Scripted:
   follow: float = 0.0
 
   def act(self, sight, key):
-    return self.chunk + self.follow * sight.proprio[:, None, :1]
+    return self.chunk + self.follow * sight.state[:, None, :1]
 
 
 @functools.cache
@@ -49,7 +49,7 @@ def episode(trajectories, index):
   """Positions, actions, sources and end reasons of one episode."""
   steps = slice(0, trajectories.lengths[index])
   return (
-    trajectories.proprio[index, steps, 0],
+    trajectories.state[index, steps, 0],
     trajectories.action[index, steps, 0],
     trajectories.source[index, steps].tolist(),
     trajectories.end_reason[index, steps].tolist(),
@@ -70,7 +70,7 @@ def test_a_dict_is_all_features_in_scale_and_what_it_calls_proprio_as_it_is():
   found = gymnasium_spaces.Spaces(Stub(space), 'stub')
   assert (found.proprio_size, found.feature_shape, found.action_size) == (2, (3, 2), 2)
   sight = found.sight({'goal': np.float32([3.0, -1.0]), 'proprio': np.float32([2.5, -5.0])})
-  np.testing.assert_array_equal(sight.proprio, [2.5, -5.0] + [0.0] * 30)
+  np.testing.assert_array_equal(sight.state, [2.5, -5.0] + [0.0] * 30)
   # 3 of 0 to 4 is half way up; -1 without bounds is -log(2).
   expected = [[0.5, -np.log(2.0)], [0.5, -1.0], [0.0, 0.0]]
   np.testing.assert_allclose(sight.features, expected, rtol=1e-6)
@@ -80,7 +80,7 @@ def test_of_a_plain_box_the_first_32_numbers_are_proprio():
   found = gymnasium_spaces.Spaces(Stub(spaces.Box(-1.0, 1.0, (40,), np.float64)), 'stub')
   numbers = np.linspace(-1.0, 1.0, 40)
   sight = found.sight(numbers)
-  np.testing.assert_allclose(sight.proprio, numbers[:32], rtol=1e-6)
+  np.testing.assert_allclose(sight.state, numbers[:32], rtol=1e-6)
   assert found.feature_shape == (3, 14)
   np.testing.assert_allclose(sight.features.ravel(), [*numbers, 0.0, 0.0], rtol=1e-6)
 
@@ -203,18 +203,18 @@ def test_where_nobody_is_nobody_demonstrates():
 
 def test_equal_keys_give_every_policy_the_same_scenes_and_people():
   one, other = (play('Rescued', [dx, dx], human='watching') for dx in (0.5, 2.0))
-  np.testing.assert_array_equal(one.proprio[:, 0], other.proprio[:, 0])
+  np.testing.assert_array_equal(one.state[:, 0], other.state[:, 0])
   hands = [t.action[np.arange(EPISODES), np.argmax(t.source == HUMAN, 1)] for t in (one, other)]
   np.testing.assert_array_equal(*hands)
   different = play('Rescued', [0.5, 0.5], human='watching', key=1)
-  assert (one.proprio[:, 0] != different.proprio[:, 0]).any()
+  assert (one.state[:, 0] != different.state[:, 0]).any()
 
 
 def test_equal_keys_and_policies_give_equal_bits_and_more_episodes_the_same_ones_first():
   one, again = (play('Watched', [0.5, -0.5], human='watching') for _ in range(2))
   jax.tree.map(np.testing.assert_array_equal, one, again)
   fewer = play('Watched', [0.5, -0.5], human='watching', episodes=5)
-  np.testing.assert_array_equal(fewer.proprio[:, 0], one.proprio[:5, 0])
+  np.testing.assert_array_equal(fewer.state[:, 0], one.state[:5, 0])
 
 
 def test_progress_ends_with_all_episodes_and_all_steps():
@@ -266,7 +266,7 @@ def test_environments_of_gymnasium_itself_can_be_played():
   assert trajectories.first_end.tolist() == [TIMEOUT] * 2
   # Seven steps of its own equations, from the angle and speed that were seen first.
   assert gymnasium.spec('Pendulum-v1').max_episode_steps == 200
-  for seen in trajectories.proprio[:, :, :3]:
+  for seen in trajectories.state[:, :, :3]:
     angle, speed = np.arctan2(seen[0, 1], seen[0, 0]), seen[0, 2]
     for step in range(6):
       speed = np.clip(speed + (15.0 * np.sin(angle) + 3.0 * 1.0) * 0.05, -8.0, 8.0)

@@ -82,7 +82,7 @@ def test_episodes_are_on_disk_as_they_were_seen_with_take_overs_and_without_pict
   for episode in [*demonstrations, *collected]:
     assert episode.images is None
     assert episode.metadata['task'] == 'gymnasium:line_world:Rescued-v0'
-    x = episode.proprio[:, 0]
+    x = episode.state[:, 0]
     np.testing.assert_allclose(episode.features[:, 0, 0], np.sign(x) * np.log1p(abs(x)), rtol=1e-5)
     followed = episode.end_reason[:-1] != types.EndReason.FAILURE
     moved = (x[:-1] + episode.action[:-1, 0])[followed]
@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_named_before_any_work(tmp_path, field, value, mess
 def test_conditions_that_only_the_table_top_has_are_refused():
   built = experiment.Experiment(make_config())
   with pytest.raises(ValueError, match='gymnasium:line_world:Rescued-v0 has no unseen scenes'):
-    built.world.simulation(built.world.observe(None), unseen=True)
+    built.world.simulation(built.world.see(None), unseen=True)
 
 
 def test_given_demonstrations_take_the_place_of_a_demonstrator(finished, tmp_path):

@@ -86,7 +86,7 @@ def learn(directory, layout):
   placed = [layout.place_batches(batch) for batch in batches]
   state = layout.place_state(tiny.make_state(learner))
   state, metrics = layout.compile(learner.train_step)(state, *placed)
-  rows = [batch.row for batch in batches]
+  rows = [batch.position for batch in batches]
   found = jax.tree.map(hosts.whole, layout.fetch((state, metrics)))
   return jax.tree.leaves((found, np.asarray(bank.action))), key, rows
 

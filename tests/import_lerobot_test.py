@@ -125,7 +125,7 @@ def test_image_columns_arrive_without_a_loss(tmp_path):
 
 def test_the_index_of_the_tasks_may_have_no_name(tmp_path):
   lerobot_files.write_v3(tmp_path / 'dataset', task_column='__index_level_0__')
-  prompts = [episode.language_instruction for episode in read(tmp_path / 'dataset')]
+  prompts = [episode.prompt for episode in read(tmp_path / 'dataset')]
   assert prompts == [TASKS[task] for task in TASK]
 
 
@@ -208,7 +208,7 @@ def test_one_prompt_may_be_given_for_all(copy):
     copy / 'meta/tasks.parquet', pa.table({'task_index': [7], 'task': ['']})
   )
   assert 'task_index: found 0, for which meta/ holds no text; pass --prompt' in refusal(copy)
-  assert {episode.language_instruction for episode in read(copy, prompt='fold')} == {'fold'}
+  assert {episode.prompt for episode in read(copy, prompt='fold')} == {'fold'}
 
 
 def test_an_episode_of_several_tasks_is_refused(copy):
@@ -234,7 +234,7 @@ def test_features_of_other_names_can_be_chosen(copy):
     names = ['qpos' if x == 'observation.state' else x for x in table.column_names]
     lerobot_files.write_parquet(file, table.rename_columns(names))
   first = read(copy, state='qpos')[0]
-  np.testing.assert_array_equal(first.proprio[:, :8], lerobot_files.numbers(0)[0])
+  np.testing.assert_array_equal(first.state[:, :8], lerobot_files.numbers(0)[0])
 
 
 def test_cameras_without_a_name_in_use_have_to_be_chosen(copy):

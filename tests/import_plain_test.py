@@ -159,7 +159,7 @@ def test_cameras_and_arrays_of_other_names_can_be_chosen(folder):
   settings = settings_lib.Settings(cameras={'head': 'top'}, state='qpos')
   episode = next(iter(plain.Folder(folder, settings)))
   assert list(episode.images) == ['head']
-  np.testing.assert_array_equal(episode.proprio[:, :14], numbers(0)['state'].astype(np.float32))
+  np.testing.assert_array_equal(episode.state[:, :14], numbers(0)['state'].astype(np.float32))
 
 
 def save(name, array):

@@ -64,7 +64,7 @@ def test_a_dataset_of_our_own_is_read_as_it_was_written(tmp_path):
     end_reason[-1] = number + 1
     episodes.append(
       rlds.Episode(
-        proprio=rng.normal(size=(length, types.PROPRIO_SIZE)).astype(np.float32),
+        state=rng.normal(size=(length, types.PROPRIO_SIZE)).astype(np.float32),
         features=rng.normal(size=(length, 2, 4)).astype(np.float32),
         images={'head': rng.integers(0, 256, (length, 16, 16, 3), np.uint8)},
         action=rng.normal(size=(length, 5)).astype(np.float32),
@@ -79,12 +79,12 @@ def test_a_dataset_of_our_own_is_read_as_it_was_written(tmp_path):
   written = rlds.read(tmp_path / 'data')
   for entry, expected in zip(found.episodes(), written, strict=True):
     rows = slice(entry.start, entry.stop)
-    np.testing.assert_array_equal(found.state[rows], expected.proprio)
+    np.testing.assert_array_equal(found.state[rows], expected.state)
     np.testing.assert_array_equal(found.action[rows], expected.action)
     np.testing.assert_array_equal(found.features[rows], expected.features)
     np.testing.assert_array_equal(found.source[rows], expected.source)
     np.testing.assert_array_equal(found.end_reason[rows], expected.end_reason)
-    assert {found.prompts[row] for row in found.prompt[rows]} == {expected.language_instruction}
+    assert {found.prompts[row] for row in found.prompt[rows]} == {expected.prompt}
     assert entry.metadata == expected.metadata
     images = [found.image('head', row) for row in range(entry.start, entry.stop)]
     assert images == list(expected.images['head'])

@@ -25,7 +25,7 @@ class Rising:
   """Lifts its empty gripper as high as it goes."""
 
   def act(self, sight, key):
-    return jnp.tile(jnp.float32([0.0, 0.0, 1.0, 0.0, -1.0]), (len(sight.proprio), 4, 1))
+    return jnp.tile(jnp.float32([0.0, 0.0, 1.0, 0.0, -1.0]), (len(sight.state), 4, 1))
 
 
 @pytest.fixture(scope='module')

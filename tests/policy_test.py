@@ -59,7 +59,7 @@ def test_a_state_gets_the_same_actions_in_any_batch():
 def test_acting_takes_the_prompt_of_the_policy_and_one_sample_of_each_rows_noise():
   policy, key = tiny.make_policy(), jax.random.key(5)
   sight = make_sight(3)
-  observation = policy.observe(sight)
+  observation = policy.observation(sight)
   tokens, mask = tiny.INPUTS.tokenizer('put it')
   np.testing.assert_array_equal(observation.prompt_tokens, np.tile(tokens, (3, 1)))
   np.testing.assert_array_equal(observation.prompt_mask, np.tile(mask, (3, 1)))
@@ -80,9 +80,9 @@ ROOMY = dataclasses.replace(
 def test_a_policy_that_was_taught_tags_acts_on_the_positive_one(guidance, tag):
   policy, key = tiny.make_policy(inputs=ROOMY, guidance=guidance), jax.random.key(5)
   sight = make_sight(3)
-  observation = policy.observe(sight, tag)
+  observation = policy.observation(sight, tag)
   words = 'put it' + ' advantage positive' * (tag == types.Tag.POSITIVE)
-  expected = ROOMY.tokenizer.encoder.encode(words, bos=True)
+  expected = ROOMY.tokenizer.vocabulary.encode(words, bos=True)
   tokens, mask = (np.asarray(x) for x in (observation.prompt_tokens, observation.prompt_mask))
   np.testing.assert_array_equal(tokens[mask], expected * 3)
   found = act(policy, sight, key)
@@ -94,10 +94,10 @@ def test_a_prompt_that_tells_the_state_is_tagged_after_it():
   encode = tokenizer.PromptTokenizer(tokenizer.Words(1024), 64, discrete_state=True)
   inputs = dataclasses.replace(tiny.INPUTS, tokenizer=encode, state_size=2)
   sight = types.Sight(np.zeros((2, types.PROPRIO_SIZE), np.float32))
-  observe = jax.jit(tiny.make_policy(inputs=inputs).observe, static_argnums=1)
+  observe = jax.jit(tiny.make_policy(inputs=inputs).observation, static_argnums=1)
   shown = observe(sight, types.Tag.POSITIVE)
   text = 'Task: put it, State: 128 128;\nAdvantage: positive\nAction: '
-  expected = encode.encoder.encode(text, bos=True)
+  expected = encode.vocabulary.encode(text, bos=True)
   tokens, mask = np.asarray(shown.prompt_tokens), np.asarray(shown.prompt_mask)
   np.testing.assert_array_equal(tokens[mask], expected * 2)
 
@@ -105,7 +105,7 @@ def test_a_prompt_that_tells_the_state_is_tagged_after_it():
 def test_guidance_goes_beyond_the_positive_tag_from_no_tag():
   policy, key = tiny.make_policy(inputs=ROOMY, guidance=2.0), jax.random.key(5)
   sight = make_sight(3)
-  tagged, untagged = policy.observe(sight, types.Tag.POSITIVE), policy.observe(sight)
+  tagged, untagged = policy.observation(sight, types.Tag.POSITIVE), policy.observation(sight)
   apply = jax.jit(policy.actor.apply)
   x = flow.chunk_noise(key, np.arange(3), 1, CHUNK)[:, 0]
   for time in (np.full(3, 1.0, np.float32), np.full(3, 0.5, np.float32)):
@@ -162,7 +162,7 @@ def test_a_small_pi05_acts_as_states_prompts_samples_and_actions_do_one_after_th
   robot = robot + relative * raw[:, None, :width]
   policy = tiny.make_policy(params=params, actor=actor, inputs=inputs, action_size=width)
   assert policy.chunk_shape == (tiny.HORIZON, width)
-  observation = jax.jit(policy.observe)(sight)
+  observation = jax.jit(policy.observation)(sight)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), observation, expected)
   found = act(policy, sight, key)
   assert found.shape == (batch, tiny.HORIZON, width)

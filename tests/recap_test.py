@@ -141,7 +141,7 @@ def test_an_actor_that_was_taught_two_modes_acts_in_the_one_that_is_tagged_as_po
   batches = dataclasses.replace(
     tiny.make_actor_batches(rng, updates, size),
     observation=types.Observation(
-      repeated(sight.proprio), table[tag], masks[tag], repeated(sight.features)
+      repeated(sight.state), table[tag], masks[tag], repeated(sight.features)
     ),
     action=np.where(positive, 1, -1)[..., None, None]
     * np.ones((tiny.HORIZON, tiny.ACTION), np.float32),

@@ -30,13 +30,13 @@ def make_trajectories():
   end_reason[np.arange(count), np.array(LENGTHS) - 1] = types.EndReason.SUCCESS
   end_reason[FAILED, LENGTHS[FAILED] - 1] = types.EndReason.FAILURE
   return simulation.Trajectories(
-    proprio=np.tile(number[..., None], types.PROPRIO_SIZE).astype(np.float32),
+    state=np.tile(number[..., None], types.PROPRIO_SIZE).astype(np.float32),
     features=np.tile(number[..., None, None], (3, 2)).astype(np.float32),
     action=np.tile(-number[..., None], 14).astype(np.float32),
     source=np.full((count, STEPS), types.Source.HUMAN, np.int8),
     end_reason=end_reason,
     active=active,
-    state={'number': number},
+    simulator_state={'number': number},
   )
 
 
@@ -62,8 +62,8 @@ def test_pictures_are_those_of_their_own_states_however_many_are_drawn_at_a_time
   episodes = record([True] * 4)
   assert [len(episode) for episode in episodes] == LENGTHS
   for index, episode in enumerate(episodes):
-    number = trajectories.state['number'][index, : len(episode)]
-    np.testing.assert_array_equal(episode.proprio[:, 0], number)
+    number = trajectories.simulator_state['number'][index, : len(episode)]
+    np.testing.assert_array_equal(episode.state[:, 0], number)
     np.testing.assert_array_equal(episode.features[:, 2, 1], number)
     np.testing.assert_array_equal(episode.action[:, 13], -number)
     for place, camera in enumerate(rlds.CAMERAS):

@@ -83,14 +83,14 @@ def monte_carlo(episode, t):
 
 def find(episodes, observation):
   """Rows [B] whose content the observations show."""
-  proprio = np.concatenate([episode.proprio for episode in episodes])
+  proprio = np.concatenate([episode.state for episode in episodes])
   return [int(np.flatnonzero((proprio == shown).all(1))[0]) for shown in observation.proprio]
 
 
 def check_observation(observation, episodes, rows):
   for b, row in enumerate(rows):
     episode, t = place(episodes, row)
-    tokens, mask = ENCODE(episode.language_instruction)
+    tokens, mask = ENCODE(episode.prompt)
     np.testing.assert_array_equal(observation.features[b], episode.features[t])
     np.testing.assert_array_equal(observation.prompt_tokens[b], tokens)
     np.testing.assert_array_equal(observation.prompt_mask[b], mask)
@@ -319,7 +319,7 @@ def test_chunks_count_from_the_state_they_start_in_and_are_then_normalised(episo
   state = np.zeros((4, types.PROPRIO_SIZE), np.float32)
   state[:, :2] = [[1, 9], [2, 9], [4, 9], [8, 9]]
   action = np.float32([[3, 10], [5, 14], [9, 18], [17, 22]])
-  short = dataclasses.replace(episodes[2], proprio=state, action=action)  # its end is a cut
+  short = dataclasses.replace(episodes[2], state=state, action=action)  # its end is a cut
   stats = normalize.Stats(np.array([1.0, 10]), np.array([2.0, 4]))
   score, other = normalize.ZScore(stats, 'actions'), normalize.ZScore(stats, 'state')
   buffer = make_replay([short], action=score, state=other, state_size=2, delta=(1, -1))
@@ -349,9 +349,9 @@ def test_the_prompt_of_a_row_tells_its_normalised_state(episodes):
   observation = buffer.observation(rows)
   for b, row in enumerate(rows):
     episode, t = place(episodes, row)
-    state = (episode.proprio[t, :3] - 0.25) / 4
+    state = (episode.state[t, :3] - 0.25) / 4
     np.testing.assert_allclose(observation.proprio[b], np.pad(state, (0, 29)), atol=1e-5)
-    tokens, mask = encode(episode.language_instruction, state)
+    tokens, mask = encode(episode.prompt, state)
     np.testing.assert_array_equal(observation.prompt_tokens[b], tokens)
     np.testing.assert_array_equal(observation.prompt_mask[b], mask)
   assert len(np.unique(observation.prompt_tokens, axis=0)) == 4

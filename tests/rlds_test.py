@@ -27,13 +27,13 @@ def make_episode(index=0, length=5, **changes):
   end_reason[1:2] = types.EndReason.TAKEOVER
   end_reason[-1] = types.EndReason.SUCCESS
   episode = rlds.Episode(
-    proprio=rng.normal(size=(length, types.PROPRIO_SIZE)).astype(np.float32),
+    state=rng.normal(size=(length, types.PROPRIO_SIZE)).astype(np.float32),
     features=rng.normal(size=(length, 3, 4)).astype(np.float32),
     images=dict(zip(rlds.CAMERAS, frames, strict=True)),
     action=rng.normal(size=(length, 14)).astype(np.float32),
     source=source,
     end_reason=end_reason,
-    language_instruction='fold the towel',
+    prompt='fold the towel',
     metadata={'episode_id': index, 'success': True, 'speed': 0.25, 'task': 'fold_laundry'},
   )
   return dataclasses.replace(episode, **changes)
@@ -56,7 +56,7 @@ class RldsTest(parameterized.TestCase):
     np.testing.assert_array_equal(found.action, expected.action)
     np.testing.assert_array_equal(found.source, expected.source)
     np.testing.assert_array_equal(found.end_reason, expected.end_reason)
-    self.assertEqual(found.language_instruction, expected.language_instruction)
+    self.assertEqual(found.prompt, expected.prompt)
     self.assertEqual(found.metadata, expected.metadata)
 
   def test_what_is_written_is_read_back_in_order(self):
@@ -104,7 +104,7 @@ class RldsTest(parameterized.TestCase):
     steps = list(example['steps'].as_numpy_iterator())
     self.assertLen(steps, 5)
     for t, step in enumerate(steps):
-      np.testing.assert_array_equal(step['observation']['state'], episode.proprio[t])
+      np.testing.assert_array_equal(step['observation']['state'], episode.state[t])
       np.testing.assert_array_equal(step['observation']['features'], episode.features[t])
       np.testing.assert_array_equal(step['action'], episode.action[t])
       image = step['observation']['left_wrist_image'].astype(int)
@@ -262,9 +262,9 @@ class OtherLaboratoriesDataTest(absltest.TestCase):
     self.assertEqual([len(e) for e in episodes], [27, 24, 51, 30, 12, 18])
     for episode in episodes:
       identifier, t = episode.metadata['episode_id'], np.arange(len(episode))
-      np.testing.assert_array_equal(episode.proprio[:, 0], identifier)
-      np.testing.assert_array_equal(episode.proprio[:, 1], t)
-      np.testing.assert_array_equal(episode.proprio[:, 14:], 0)
+      np.testing.assert_array_equal(episode.state[:, 0], identifier)
+      np.testing.assert_array_equal(episode.state[:, 1], t)
+      np.testing.assert_array_equal(episode.state[:, 14:], 0)
       expected = -0.1 + 0.2 * np.arange(14) / 13 + 0.01 * t[:, None]
       np.testing.assert_allclose(episode.action, expected, atol=1e-6)
       for number, camera in enumerate(rlds.CAMERAS):

@@ -46,7 +46,7 @@ def make_episode(index, **changes):
   proprio = np.zeros((LENGTH, types.PROPRIO_SIZE), np.float32)
   proprio[:, :SIZE] = 0.5 * tiny.normal(rng, LENGTH, SIZE)
   episode = rlds.Episode(
-    proprio=proprio,
+    state=proprio,
     features=None,
     images={
       camera: rng.integers(0, 256, (LENGTH, 24, 32, 3), dtype=np.uint8) for camera in rlds.CAMERAS
@@ -54,7 +54,7 @@ def make_episode(index, **changes):
     action=proprio[:, :SIZE] + 0.1 * tiny.normal(rng, LENGTH, SIZE),
     source=source,
     end_reason=end_reason,
-    language_instruction='Fold the t-shirt',
+    prompt='Fold the t-shirt',
     metadata={},
   )
   return dataclasses.replace(episode, **changes)

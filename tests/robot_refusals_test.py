@@ -65,7 +65,7 @@ def command(place, tmp_path, **changes):
 def with_nan(index, step):
   """An episode with a number that is none, written past the check that would refuse it."""
   episode = robot.make_episode(index)
-  episode.proprio[step, 3] = np.nan
+  episode.state[step, 3] = np.nan
   return episode
 
 

@@ -31,12 +31,12 @@ class Scripted:
   follow: float = 0.0
 
   def act(self, sight, key):
-    return self.chunk.at[:, :, 3].add(self.follow * sight.proprio[:, None, 0])
+    return self.chunk.at[:, :, 3].add(self.follow * sight.state[:, None, 0])
 
 
 def setup(**settings):
   task = dataclasses.replace(tasks.TASKS['pack_phone'], max_steps=LIMIT)
-  return tabletop_rollout.Setup(tabletop.Simulator(task), tabletop_sight.observe, **settings)
+  return tabletop_rollout.Setup(tabletop.Simulator(task), tabletop_sight.see, **settings)
 
 
 def chunks(*rows):
@@ -113,7 +113,7 @@ def test_a_careful_human_mostly_finishes_what_the_policy_could_not():
 
 def test_after_a_failure_the_human_starts_with_opened_hands_and_after_an_alarm_from_right_there():
   trajectories, _ = watched()
-  state = trajectories.state
+  state = trajectories.simulator_state
   for index in range(FAILS, ENVIRONMENTS, 3):
     np.testing.assert_array_equal(state.gripper[index, 3], [1.0, 1.0])
     np.testing.assert_allclose(state.position[index, 3, :, 2], human.HOVER)
@@ -129,7 +129,7 @@ def test_after_a_failure_the_human_starts_with_opened_hands_and_after_an_alarm_f
 def test_every_state_follows_from_the_one_before_and_its_action():
   for trajectories in (watched()[0], alone(3, 0.5)):
     state, action = (
-      trajectories.state,
+      trajectories.simulator_state,
       trajectories.action.reshape(*trajectories.active.shape, 2, 7),
     )
     follows = trajectories.active[:, 1:] & (trajectories.end_reason[:, :-1] != FAILURE)
@@ -150,8 +150,8 @@ def test_every_state_follows_from_the_one_before_and_its_action():
 
 def test_observations_are_of_the_state_that_the_action_was_chosen_in():
   trajectories, _ = watched()
-  seen = jax.jit(jax.vmap(jax.vmap(tabletop_sight.observe)))(trajectories.state)
-  np.testing.assert_allclose(trajectories.proprio, seen.proprio, atol=1e-6)
+  seen = jax.jit(jax.vmap(jax.vmap(tabletop_sight.see)))(trajectories.simulator_state)
+  np.testing.assert_allclose(trajectories.state, seen.state, atol=1e-6)
   np.testing.assert_allclose(trajectories.features, seen.features, atol=1e-5)
 
 
@@ -160,7 +160,7 @@ def test_the_first_actions_of_each_chunk_are_played_before_the_policy_sees_again
   trajectories = alone(execute, 0.5)
   for index, length in enumerate(trajectories.lengths):
     step = np.arange(length)
-    asked = trajectories.proprio[index, step - step % execute, 0]
+    asked = trajectories.state[index, step - step % execute, 0]
     expected = 0.1 * (step % execute) + 0.5 * asked
     np.testing.assert_allclose(trajectories.action[index, :length, 3], expected, atol=1e-6)
 

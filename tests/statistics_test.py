@@ -30,9 +30,9 @@ INPUTS = dataclasses.replace(
 
 def make_episode(ends, state, action):
   episode = tiny.make_episode(np.random.default_rng(0), ends)
-  proprio = np.zeros_like(episode.proprio)
+  proprio = np.zeros_like(episode.state)
   proprio[:, :2] = state
-  return dataclasses.replace(episode, proprio=proprio, action=np.float32(action))
+  return dataclasses.replace(episode, state=proprio, action=np.float32(action))
 
 
 def test_a_short_episodes_statistics_are_those_worked_out_by_hand():
@@ -66,7 +66,7 @@ def test_no_chunk_reaches_into_another_fragment_or_past_a_cut(monkeypatch):
   stats = statistics.compute(tiny.make_steps(episodes), INPUTS, CHUNKING, told.append)
   np.testing.assert_allclose(stats['actions'].mean, np.mean(actions, axis=0), atol=1e-6)
   np.testing.assert_allclose(stats['actions'].std, np.std(actions, axis=0), atol=1e-6)
-  states = np.concatenate([episode.proprio[:, :2] for episode in episodes])
+  states = np.concatenate([episode.state[:, :2] for episode in episodes])
   np.testing.assert_allclose(stats['state'].mean, states.mean(axis=0), atol=1e-6)
   assert told == [4, 8, 13]
 

@@ -38,14 +38,14 @@ def test_rows_of_any_shape_and_order_are_found(recordings, rows):
     whole = np.concatenate([getattr(recording, name) for recording in recordings])
     np.testing.assert_array_equal(read(rows), whole[rows])
   whole = np.concatenate([recording.state for recording in recordings])
-  np.testing.assert_array_equal(steps.proprio(rows), whole[rows])
+  np.testing.assert_array_equal(steps.state(rows), whole[rows])
 
 
 def test_narrower_states_are_padded_with_zeros(recordings):
   narrow = tiny.Recorded(recordings[1]._episodes)
   narrow.state = narrow.state[:, :5]
   steps = steps_lib.Steps([recordings[0], narrow])
-  found = steps.proprio(np.array([6, 2]))
+  found = steps.state(np.array([6, 2]))
   np.testing.assert_array_equal(found[0, :5], narrow.state[1])
   np.testing.assert_array_equal(found[0, 5:], 0)
   np.testing.assert_array_equal(found[1], recordings[0].state[2])

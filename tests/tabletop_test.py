@@ -289,10 +289,10 @@ class EpisodeTest(parameterized.TestCase):
     state = holding(fresh('pack_phone'), RIGHT, PHONE, height=0.15)
     action = still(x=-1.0, z=0.3, yaw=0.2, roll=-0.5, grip=CLOSE)
     together = many_steps(sim, state, action, jax.random.key(0))
-    seen = jax.vmap(sim.observe)(jax.tree.map(lambda leaf: leaf[:5], together))
+    seen = jax.vmap(sim.see)(jax.tree.map(lambda leaf: leaf[:5], together))
     for i, key in enumerate(jax.random.split(jax.random.key(0), 6000)[:5]):
       alone = STEP(sim, state, action, key)
-      for batch, single in ((together, alone), (seen, sim.observe(alone))):
+      for batch, single in ((together, alone), (seen, sim.see(alone))):
         jax.tree.map(
           lambda a, b, i=i: np.testing.assert_allclose(a[i], b, atol=1e-6), batch, single
         )
@@ -332,8 +332,8 @@ class ObservationTest(absltest.TestCase):
       item=state.item.at[PHONE].set(jnp.float32([0.40, -0.16, 0.2])),
       placed=jnp.arange(5) == CABLE,
     )
-    sight = sim.observe(state)
-    proprio, features = sight.proprio, sight.features
+    sight = sim.see(state)
+    proprio, features = sight.state, sight.features
     np.testing.assert_allclose(proprio[:6], [-0.7, -0.7, 1.0, 0, 0, 1], atol=1e-6)
     np.testing.assert_allclose(proprio[6:12], [0.74, -0.2, -0.5, 0, 0, 1], atol=1e-6)
     np.testing.assert_array_equal(proprio[12:], 0.0)
@@ -354,14 +354,14 @@ class ObservationTest(absltest.TestCase):
       grasp_tilt=jnp.float32([0.0, -0.35]),
       grasp_offset=jnp.float32([[0, 0, 0], [0.012, 0, 0]]),
     )
-    right = simulator('pack_phone').observe(state).features[1]
+    right = simulator('pack_phone').see(state).features[1]
     np.testing.assert_allclose(right[0], (-0.03 - 0.012) / 0.3, atol=1e-5)
     np.testing.assert_allclose(right[9:12], [1.0, -0.35, 0.25], atol=1e-6)
 
   def test_an_arm_with_nothing_left_to_do_sees_nothing(self):
     state = fresh('pack_phone')
     state = dataclasses.replace(state, placed=jnp.arange(5) < LID)
-    features = simulator('pack_phone').observe(state).features
+    features = simulator('pack_phone').see(state).features
     np.testing.assert_array_equal(features[1], 0.0)
     self.assertEqual(features[0, 12], 1.0)  # the lid's turn has come
     np.testing.assert_allclose(features[2, :8], [1, 1, 1, 1, 0, 0, 0, 0.8])

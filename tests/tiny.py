@@ -171,8 +171,8 @@ def make_critic_batches(rng, count, size, samples=1):
     returns=-rng.random(batch).astype(np.float32),
     next_observation=make_observation(rng, *batch),
     next_action=samples and normal(rng, *batch, samples, HORIZON, ACTION),
-    own_action=samples and normal(rng, *batch, HORIZON, ACTION),
-    row=np.tile(np.arange(size, dtype=np.int32), (count, 1)),
+    policy_action=samples and normal(rng, *batch, 1, HORIZON, ACTION),
+    position=np.tile(np.arange(size, dtype=np.int32), (count, 1)),
   )
 
 
@@ -186,7 +186,7 @@ def make_actor_batches(rng, count, size, weighted=True):
     ended=np.arange(size) % 2 == np.zeros(batch, int),
     returns=-rng.random(batch).astype(np.float32),
     weight=rng.random(batch).astype(np.float32) if weighted else None,
-    row=np.tile(np.arange(size, dtype=np.int32), (count, 1)),
+    position=np.tile(np.arange(size, dtype=np.int32), (count, 1)),
   )
 
 
@@ -196,11 +196,11 @@ class Recorded:
   def __init__(self, episodes):
     lengths = [len(episode) for episode in episodes]
     self.boundaries = np.cumsum([0, *lengths])
-    self.state = np.concatenate([episode.proprio for episode in episodes])
+    self.state = np.concatenate([episode.state for episode in episodes])
     self.action = np.concatenate([episode.action for episode in episodes])
     self.source = np.concatenate([episode.source for episode in episodes])
     self.end_reason = np.concatenate([episode.end_reason for episode in episodes])
-    self.prompts = [episode.language_instruction for episode in episodes]
+    self.prompts = [episode.prompt for episode in episodes]
     self.prompt = np.repeat(np.arange(len(episodes), dtype=np.int32), lengths)
     self.reward = None
     self.features = None
@@ -230,12 +230,12 @@ def make_episode(rng, end_reason, source=types.Source.DEMO, prompt='put it there
   """One episode whose steps carry these end reasons."""
   length = len(end_reason)
   return rlds.Episode(
-    proprio=normal(rng, length, types.PROPRIO_SIZE),
+    state=normal(rng, length, types.PROPRIO_SIZE),
     features=normal(rng, length, VIEWS, FEATURE),
     images=None,
     action=normal(rng, length, ACTION),
     source=np.full(length, source, np.int8),
     end_reason=np.array(end_reason, np.int8),
-    language_instruction=prompt,
+    prompt=prompt,
     metadata={},
   )

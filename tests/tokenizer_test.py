@@ -46,14 +46,14 @@ def test_the_text_of_prompt_and_state_is_that_of_openpi(case):
   state = case['state']
   if state is not None:
     state = np.array(state, case['state_dtype'])
-  encoder = Letters()
-  encode = tokenizer.PromptTokenizer(encoder, 200, discrete_state=state is not None)
+  vocabulary = Letters()
+  encode = tokenizer.PromptTokenizer(vocabulary, 200, discrete_state=state is not None)
   _, mask = encode(case['prompt'], state)
   if state is None:
-    assert encoder.calls == case['encode_calls']
+    assert vocabulary.calls == case['encode_calls']
   else:
     assert encode.text(case['prompt'], state) == case['text']
-    assert encoder.calls == [[case['text'], True]]
+    assert vocabulary.calls == [[case['text'], True]]
     assert mask.sum() == len(case['text']) + 1
 
 
@@ -66,12 +66,12 @@ def test_the_text_of_prompt_and_state_is_that_of_openpi(case):
   ],
 )
 def test_a_tag_is_the_last_line_before_the_action(tag, line):
-  encoder = Letters()
-  tokenizer.PromptTokenizer(encoder, 80, discrete_state=True)('fold_it', np.array([-1, 0.5]), tag)
-  assert encoder.calls == [[f'Task: fold it, State: 0 192;\n{line}Action: ', True]]
-  encoder = Letters()
-  tokenizer.PromptTokenizer(encoder, 80, discrete_state=False)('fold_it', None, tag)
-  assert ''.join(text for text, _ in encoder.calls) == f'fold it\n{line}'
+  vocabulary = Letters()
+  tokenizer.PromptTokenizer(vocabulary, 80, discrete_state=True)('fold_it', np.array([-1, 0.5]), tag)
+  assert vocabulary.calls == [[f'Task: fold it, State: 0 192;\n{line}Action: ', True]]
+  vocabulary = Letters()
+  tokenizer.PromptTokenizer(vocabulary, 80, discrete_state=False)('fold_it', None, tag)
+  assert ''.join(text for text, _ in vocabulary.calls) == f'fold it\n{line}'
 
 
 def test_short_text_is_padded_and_long_text_cut_as_in_openpi(monkeypatch):
@@ -79,13 +79,13 @@ def test_short_text_is_padded_and_long_text_cut_as_in_openpi(monkeypatch):
   monkeypatch.setattr(logging, 'warning', lambda line, *args: warned.append(line % args))
   for prompt, name in (('abc', 'padding'), ('abcdefgh', 'truncation')):
     case = GOLDEN[name]
-    encoder = Letters()
-    encode = tokenizer.PromptTokenizer(encoder, case['max_len'], False, truncate=True)
+    vocabulary = Letters()
+    encode = tokenizer.PromptTokenizer(vocabulary, case['max_len'], False, truncate=True)
     tokens, mask = encode(prompt)
     np.testing.assert_array_equal(tokens, case['ids'])
     np.testing.assert_array_equal(mask, case['mask'])
     assert tokens.dtype == np.int32 and mask.dtype == bool
-    assert encoder.calls == case['encode_calls']
+    assert vocabulary.calls == case['encode_calls']
   assert len(warned) == 1
   assert warned[0].startswith("the prompt 'abcdefgh' has 10 tokens, more than the 6 that config")
 
@@ -130,14 +130,14 @@ def model(tmp_path_factory):
 
 
 def test_sentencepiece_ids_are_those_of_the_library_after_the_mark_of_a_beginning(model):
-  encoder = tokenizer.SentencePiece(model)
+  vocabulary = tokenizer.SentencePiece(model)
   library = sentencepiece.SentencePieceProcessor(model_file=str(model))
   text = 'Task: fold the cup, State: 2 55;\nAction: '
   ids = library.encode(text)
-  assert encoder.encode(text, bos=False) == ids
-  assert encoder.encode(text, bos=True) == [2, *ids]
-  assert encoder.vocab_size == 35
-  tokens, mask = tokenizer.PromptTokenizer(encoder, 50, True)(
+  assert vocabulary.encode(text, bos=False) == ids
+  assert vocabulary.encode(text, bos=True) == [2, *ids]
+  assert vocabulary.vocab_size == 35
+  tokens, mask = tokenizer.PromptTokenizer(vocabulary, 50, True)(
     'fold the\ncup', np.array([-1 + 5 / 256, -0.57])
   )
   np.testing.assert_array_equal(tokens[mask], [2, *ids])

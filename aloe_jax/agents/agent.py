@@ -19,7 +19,7 @@ class Agent:
     critic: 'action' for Q(s, a_{t:t+h}), 'state' for a value critic V(s), None for imitation.
     critic_loss: `(params, target_params, batch, *, critic, settings)` to the loss
       and metrics; None where there is no critic.
-    advantage: `(params, batch, bank_action, *, critic, settings)` to A(s_t, a_{t:t+h}) [B];
+    advantage: `(params, batch, policy_action, *, critic, settings)` to A(s_t, a_{t:t+h}) [B];
       None where every chunk weighs the same.
     imitates: `(source [R], succeeded [R])` to the rows [R] bool that the actor learns from;
       `succeeded` tells whether the fragment of each row ended in success.

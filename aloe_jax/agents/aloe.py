@@ -1,5 +1,7 @@
 """ALOE: chunked temporal differences for Q, pessimism for the policy's weights."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +42,7 @@ def past_the_end(
   action: types.Array,
   valid: types.Array,
   ended: types.Array,
-  own_action: types.Array,
+  policy_action: types.Array,
   *,
   past_end: str,
 ) -> tuple[jax.Array, jax.Array]:
@@ -56,7 +58,7 @@ def past_the_end(
     valid: [B, h] bool, False past the end of the fragment.
     ended: [B] bool, whether that end is terminal. After any other end the mask stays: there
       how short the chunk is does not depend on how it went.
-    own_action: [B, h, A] of the policy at s_t.
+    policy_action: [B, h, A] of the policy at s_t.
     past_end: 'policy' for the above, 'mask' for masking after terminal ends too.
 
   Returns:
@@ -65,8 +67,8 @@ def past_the_end(
   if past_end == 'mask':
     return jnp.asarray(action), jnp.asarray(valid)
   unplayed = ended[:, None] & ~valid
-  own_action = own_action[:, : action.shape[1]]
-  return jnp.where(unplayed[..., None], own_action, action), jnp.asarray(valid | ended[:, None])
+  policy_action = policy_action[:, : action.shape[1]]
+  return jnp.where(unplayed[..., None], policy_action, action), jnp.asarray(valid | ended[:, None])
 
 
 def critic_loss(
@@ -82,14 +84,15 @@ def critic_loss(
   Args:
     params: of the ensemble; the gradient is with respect to them.
     target_params: phi^-.
-    batch: of B chunks, its `next_action` and `own_action` given. Eq. (7)'s expectation is
+    batch: of B chunks, its `next_action` and `policy_action` given. Eq. (7)'s expectation is
       the mean over the M next actions.
     critic: the module.
     settings: numbers of the algorithm.
   """
   use_language = settings.language
+  policy_action: Any = batch.policy_action
   action, valid = past_the_end(
-    batch.action, batch.valid, batch.ended, batch.own_action, past_end=settings.past_end
+    batch.action, batch.valid, batch.ended, policy_action[:, 0], past_end=settings.past_end
   )
   q = evaluate(critic, params, batch.observation, action, valid, use_language=use_language)
   if settings.backup == 'monte_carlo':
@@ -109,24 +112,24 @@ def critic_loss(
 
 
 def advantage(
-  params, batch: types.ActorBatch, bank_action: types.Array, *, critic, settings: agent.Settings
+  params, batch: types.ActorBatch, policy_action: types.Array, *, critic, settings: agent.Settings
 ) -> jax.Array:
   """A(s_t, a_{t:t+h}) = Q_pess - V, Eqs. (9) and (10); [B].
 
   Args:
     params: of the ensemble.
     batch: of B chunks.
-    bank_action: [B, M, h, A] drawn from the current policy at s_t.
+    policy_action: [B, M, h, A] drawn from the current policy at s_t.
     critic: the module.
     settings: numbers of the algorithm.
   """
   use_language = settings.language
   action, valid = past_the_end(
-    batch.action, batch.valid, batch.ended, bank_action[:, 0], past_end=settings.past_end
+    batch.action, batch.valid, batch.ended, policy_action[:, 0], past_end=settings.past_end
   )
   q = evaluate(critic, params, batch.observation, action, valid, use_language=use_language)
   samples = evaluate_samples(
-    critic, params, batch.observation, bank_action, use_language=use_language
+    critic, params, batch.observation, policy_action, use_language=use_language
   )
   pessimism = settings.pessimism
   return losses.advantage(

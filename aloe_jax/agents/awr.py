@@ -50,10 +50,10 @@ def critic_loss(
 
 
 def advantage(
-  params, batch: types.ActorBatch, bank_action: None, *, critic, settings: agent.Settings
+  params, batch: types.ActorBatch, policy_action: None, *, critic, settings: agent.Settings
 ) -> jax.Array:
   """Monte-Carlo return minus V(s_t), [B]: one number for all chunks of equal outcome."""
-  del bank_action
+  del policy_action
   return losses.advantage(batch.returns, state_value(critic, params, batch.observation, settings))
 
 

@@ -121,7 +121,7 @@ class Replay:
       images: give the pictures too.
     """
     tag = np.zeros(len(rows), np.int8) if tag is None else tag
-    proprio = self._inputs.proprio(self._steps.proprio(rows))
+    proprio = self._inputs.proprio(self._steps.state(rows))
     prompt = self._steps.prompt[rows]
     if self._tokens is None:
       tokens, mask = self._inputs.prompts([self._steps.prompts[n] for n in prompt], proprio, tag)
@@ -166,12 +166,12 @@ class Replay:
     """
     rows, position = self._sampled(self.starts, seed, step, count, size)
     chunk = self.transitions(rows)
-    next_action = own_action = None
+    next_action = policy_action = None
     if bank is not None:
       number = position // len(self.starts)
       member = (rows + number) % bank.shape[1]
       next_action = bank[chunk.next_row, member][:, None]
-      own_action = bank[rows, member]
+      policy_action = bank[rows, member][:, None]
     batch = types.CriticBatch(
       observation=self.observation(rows, images=images),
       action=self._chunks(rows, chunk),
@@ -182,8 +182,8 @@ class Replay:
       next_observation=self.observation(chunk.next_row, images=images),
       ended=chunk.discount == 0,
       next_action=next_action,
-      own_action=own_action,
-      row=(position % size).astype(np.int32),
+      policy_action=policy_action,
+      position=(position % size).astype(np.int32),
     )
     return _stack(batch, count)
 
@@ -217,7 +217,7 @@ class Replay:
     sampled, position = self._sampled(rows, seed, step, count, size)
     tag = None if tags is None else tags.of(sampled, seed, position)
     batch = self.actor_batch(sampled, weight, tag, images=images)
-    batch = dataclasses.replace(batch, row=(position % size).astype(np.int32))
+    batch = dataclasses.replace(batch, position=(position % size).astype(np.int32))
     return _stack(batch, count)
 
   def actor_batch(
@@ -246,7 +246,7 @@ class Replay:
       ended=chunk.discount == 0,
       returns=self._returns[rows],
       weight=None if weight is None else weight[rows],
-      row=np.arange(len(rows), dtype=np.int32),
+      position=np.arange(len(rows), dtype=np.int32),
     )
 
   def _sampled(
@@ -274,7 +274,7 @@ class Replay:
     return self._chunks(rows, chunk), chunk.valid
 
   def _chunks(self, rows: np.ndarray, chunk: fragments_lib.Chunks) -> types.Array:
-    return self._inputs.chunk(self._steps.action(chunk.action_row), self._steps.proprio(rows))
+    return self._inputs.chunk(self._steps.action(chunk.action_row), self._steps.state(rows))
 
 
 def _stack(batch, count: int):

@@ -57,24 +57,24 @@ class Episode:
   """One recording, from a reset of the scene to the next; T steps.
 
   Attributes:
-    proprio: [T, 32] float32, joint angles and gripper openings, zero padded.
+    state: [T, 32] float32, joint angles and gripper openings, zero padded.
     features: [T, V, F] float32, low-dimensional blocks that stand in for images, or None.
     images: {camera: [T] encoded JPEGs or PNGs (bytes), or uint8 [T, H, W, 3]}, or None; the
       cameras are the keys of `CAMERAS`.
     action: [T, A] float32.
     source: [T] int8, `types.Source` of every step.
     end_reason: [T] int8, `types.EndReason`; NONE except where a fragment ends.
-    language_instruction: what the robot was asked to do.
+    prompt: what the robot was asked to do.
     metadata: {name: bool, int, float or str}; floats are kept in single precision.
   """
 
-  proprio: np.ndarray
+  state: np.ndarray
   features: np.ndarray | None
   images: Mapping[str, image_codec.Frames] | None
   action: np.ndarray
   source: np.ndarray
   end_reason: np.ndarray
-  language_instruction: str
+  prompt: str
   metadata: Mapping[str, bool | int | float | str]
 
   def __len__(self) -> int:
@@ -221,7 +221,7 @@ def _example(episode: Episode) -> dict[str, Any]:
   }
   steps = []
   for t in range(len(episode)):
-    observation: dict[str, Any] = {'state': episode.proprio[t]}
+    observation: dict[str, Any] = {'state': episode.state[t]}
     if episode.features is not None:
       observation['features'] = episode.features[t]
     for field, frames in encoded.items():
@@ -238,7 +238,7 @@ def _example(episode: Episode) -> dict[str, Any]:
         'is_first': t == 0,
         'is_last': is_last,
         'is_terminal': is_terminal,
-        'language_instruction': episode.language_instruction,
+        'language_instruction': episode.prompt,
         'source': source_text[episode.source[t]],
         'end_reason': end_reason_text[end_reason],
       }
@@ -261,13 +261,13 @@ def _episode(read: records.Read, decode: bool) -> Episode:
       pixels = image_codec.decoded(frames)
     images[camera] = frames if pixels is None else pixels
   return Episode(
-    proprio=np.pad(found.state, ((0, 0), (0, types.PROPRIO_SIZE - found.state.shape[1]))),
+    state=np.pad(found.state, ((0, 0), (0, types.PROPRIO_SIZE - found.state.shape[1]))),
     features=found.features,
     images=images or None,
     action=found.action,
     source=found.source,
     end_reason=found.end_reason,
-    language_instruction=found.prompt[0],
+    prompt=found.prompt[0],
     metadata=found.metadata,
   )
 
@@ -278,7 +278,7 @@ def _check(episode: Episode, where: str) -> None:
   if length == 0:
     raise ValueError(f'{where}: the episode has no steps; remove it.')
   expected: dict[str, tuple[np.ndarray, list[int | None]]] = {
-    'state': (episode.proprio, [length, types.PROPRIO_SIZE]),
+    'state': (episode.state, [length, types.PROPRIO_SIZE]),
     'action': (episode.action, [length, None]),
     'source': (episode.source, [length]),
     'end_reason': (episode.end_reason, [length]),

@@ -40,7 +40,7 @@ def compute(
   actions = normalize.RunningStats(steps.action(np.arange(1)).shape[1])
   for start in range(0, len(steps), ROWS):
     rows = np.arange(start, min(start + ROWS, len(steps)))
-    state.update(steps.proprio(rows)[:, : inputs.state_size])
+    state.update(steps.state(rows)[:, : inputs.state_size])
   for start in range(0, len(buffer.starts), ROWS):
     rows = buffer.starts[start : start + ROWS]
     chunk, valid = buffer.chunks(rows)

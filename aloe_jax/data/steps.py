@@ -94,13 +94,13 @@ class Steps:
     """Whether every dataset has features."""
     return all(features is not None for features in self._features)
 
-  def proprio(self, rows: np.ndarray) -> np.ndarray:
+  def state(self, rows: np.ndarray) -> np.ndarray:
     """[..., 32] float32 of rows [...], in the robot's units, zero padded."""
-    proprio = np.zeros((*rows.shape, types.PROPRIO_SIZE), np.float32)
+    padded = np.zeros((*rows.shape, types.PROPRIO_SIZE), np.float32)
     for recording, here, own in self._parts(rows):
       state = self._recordings[recording].state
-      proprio[here, : state.shape[1]] = state[own]
-    return proprio
+      padded[here, : state.shape[1]] = state[own]
+    return padded
 
   def action(self, rows: np.ndarray) -> np.ndarray:
     """[..., A] float32 of rows [...]."""

@@ -30,14 +30,14 @@ class Setup:
 
   Attributes:
     world: the environments.
-    observe: what a policy sees of one observation.
+    see: what a policy sees of one observation.
     execute: e, steps of a chunk that are played before the policy is asked again.
     limit: steps after which a fragment times out.
     human: 'none' (evaluation), 'watching' (collection) or 'demonstrating' (no policy).
   """
 
   world: gymnasium_world.World
-  observe: simulation.Observe
+  see: simulation.See
   execute: int
   limit: int
   human: str = 'none'
@@ -111,7 +111,7 @@ class _Place:
     self._record = _Record()
     self._steps = 0
     self.is_free = False
-    self.sight = self._setup.observe(self._observation)
+    self.sight = self._setup.see(self._observation)
     return self._record
 
   def play(self, planned: Any) -> None:
@@ -142,7 +142,7 @@ class _Place:
     record.action.append(action)
     record.source.append(source)
     record.end_reason.append(end_reason)
-    self.sight = self._setup.observe(self._observation)
+    self.sight = self._setup.see(self._observation)
 
   @property
   def _is_watched(self) -> bool:
@@ -176,11 +176,11 @@ def _trajectories(records: list[_Record]) -> simulation.Trajectories:
     return array
 
   return simulation.Trajectories(
-    proprio=filled([np.stack([np.asarray(s.proprio) for s in r.sight]) for r in records]),
+    state=filled([np.stack([np.asarray(s.state) for s in r.sight]) for r in records]),
     features=filled([np.stack([np.asarray(s.features) for s in r.sight]) for r in records]),
     action=filled([np.stack(r.action).astype(np.float32) for r in records]),
     source=filled([np.array(r.source, np.int8) for r in records]),
     end_reason=filled([np.array(r.end_reason, np.int8) for r in records]),
     active=active,
-    state=None,
+    simulator_state=None,
   )

@@ -61,20 +61,20 @@ class Spaces:
     self.feature_shape = (VIEWS, -(-size // VIEWS))
 
   def sight(self, observation: Any) -> types.Sight:
-    """Proprio [32] and features [V, F] of one observation.
+    """State [32] and features [V, F] of one observation.
 
     Numbers with bounds come to [-1, 1]; others are as they are near zero and grow like a
     logarithm, sign(x) log(1 + |x|), so that no unit has to be known.
     """
     numbers = self._flatten(self._observation, observation)
     own = observation['proprio'] if self._names_proprio else observation
-    proprio = np.zeros(types.PROPRIO_SIZE, np.float32)
-    proprio[: self.proprio_size] = self._flatten(self._proprio, own)[: self.proprio_size]
+    own_state = np.zeros(types.PROPRIO_SIZE, np.float32)
+    own_state[: self.proprio_size] = self._flatten(self._proprio, own)[: self.proprio_size]
     scaled = (numbers - self._center) / self._half
     squashed = np.sign(numbers) * np.log1p(np.abs(numbers))
     features = np.zeros(self.feature_shape, np.float32)
     features.flat[: len(numbers)] = np.where(self._bounded, scaled, squashed)
-    return types.Sight(proprio, features)
+    return types.Sight(own_state, features)
 
   def action(self, action: np.ndarray) -> np.ndarray:
     """The nearest action [A] that the environment allows."""

@@ -33,34 +33,34 @@ class Human(Protocol):
     """Whether they reach for the controls; asked once after every step of the policy."""
 
 
-class World:
+class Task:
   """One task, in as many instances as are asked for; they are kept, as making one takes long.
 
   Attributes:
-    task: its name.
+    name: such as 'ogbench:cube-single-v0'.
     spaces: what policies read and write.
     has_human: whether somebody can demonstrate and take over.
     recovers: whether the human can go on after a failure.
 
   Args:
-    task: such as 'ogbench:cube-single-v0'.
+    name: such as 'ogbench:cube-single-v0'.
 
   Raises:
     ValueError: there is no such environment, it does not fit, or packages are missing.
   """
 
-  def __init__(self, task: str):
-    self.task = task
-    self._environments = [_make(task)]
+  def __init__(self, name: str):
+    self.name = name
+    self._environments = [_make(name)]
     (env,) = self._environments
-    self.spaces = gymnasium_spaces.Spaces(env, task)
+    self.spaces = gymnasium_spaces.Spaces(env, name)
     self.has_human = env.has_wrapper_attr('make_human')
     self.recovers = env.has_wrapper_attr('recover')
 
   def environments(self, count: int) -> list[Any]:
     """The first `count` instances."""
     while len(self._environments) < count:
-      self._environments.append(_make(self.task))
+      self._environments.append(_make(self.name))
     return self._environments[:count]
 
 

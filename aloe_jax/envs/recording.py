@@ -46,13 +46,13 @@ def to_episodes(
     if frames is None:
       progress(int(lengths[kept[kept <= index]].sum()))
     yield rlds.Episode(
-      proprio=trajectories.proprio[index, steps],
+      state=trajectories.state[index, steps],
       features=None if features is None else features[index, steps],
       images=None if frames is None else frames.take(int(lengths[index])),
       action=trajectories.action[index, steps],
       source=trajectories.source[index, steps],
       end_reason=end_reason,
-      language_instruction=prompt,
+      prompt=prompt,
       metadata=metadata | {'episode_id': int(index), 'success': success},
     )
 
@@ -64,7 +64,7 @@ class _Frames:
     active = trajectories.active[kept]
     environment, self._step = np.nonzero(active)
     self._environment = kept[environment]
-    self._state = trajectories.state
+    self._state = trajectories.simulator_state
     self._render = _compiled(render)
     self._progress = progress
     self._drawn = 0

@@ -13,7 +13,7 @@ import numpy as np
 from aloe_jax import types
 from aloe_jax.policy import Policy
 
-Observe = Callable[[Any], types.Sight]  # of one state of a simulator
+See = Callable[[Any], types.Sight]  # of one state of a simulator
 
 
 @flax.struct.dataclass
@@ -21,22 +21,22 @@ class Trajectories:
   """What happened, as NumPy arrays; T steps of which each environment used the first few.
 
   Attributes:
-    proprio: [E, T, 32].
+    state: [E, T, 32], of the robot, in its own units.
     features: [E, T, V, F], or None where the policy reads images.
     action: [E, T, A].
     source: [E, T] int8, `types.Source`.
     end_reason: [E, T] int8, `types.EndReason`.
     active: [E, T] bool, False once an environment has finished.
-    state: simulator states, leaves [E, T, ...], to draw pictures from; None where there are none.
+    simulator_state: leaves [E, T, ...], to draw images from; None where there are none.
   """
 
-  proprio: np.ndarray
+  state: np.ndarray
   features: np.ndarray | None
   action: np.ndarray
   source: np.ndarray
   end_reason: np.ndarray
   active: np.ndarray
-  state: Any
+  simulator_state: Any
 
   @property
   def lengths(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A bimanual table top in pure JAX: reset, step and observe one environment; callers vmap.
+"""A bimanual table top in pure JAX: reset, step and see one environment; callers vmap.
 
 What makes it worth learning in: an arm may grasp an item at any wrist tilt, nothing happens at
 that moment, and only the carry that follows drops what was grasped badly. So actions
@@ -114,9 +114,9 @@ class Simulator:
     state = _end(state)
     return jax.tree.map(lambda new, old: jnp.where(before.done, old, new), state, before)
 
-  def observe(self, state: tabletop_state.State) -> types.Sight:
-    """What a policy sees; see `observation.observe`."""
-    return tabletop_sight.observe(state)
+  def see(self, state: tabletop_state.State) -> types.Sight:
+    """What a policy sees; see `observation.see`."""
+    return tabletop_sight.see(state)
 
 
 def drop_probability(state: tabletop_state.State) -> jax.Array:

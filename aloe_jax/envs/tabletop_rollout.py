@@ -32,14 +32,14 @@ class Setup:
 
   Attributes:
     sim: the environment.
-    observe: what a policy sees of one state.
+    see: what a policy sees of one state.
     execute: e, steps of a chunk that are played before the policy is asked again.
     human: 'none' (evaluation), 'watching' (collection) or 'demonstrating' (no policy).
     style, mode: of the human, see `human.init`.
   """
 
   sim: tabletop.Simulator
-  observe: simulation.Observe
+  see: simulation.See
   execute: int = 1
   human: str = 'none'
   style: str = 'mixture'
@@ -105,9 +105,9 @@ def _segment(
 
   def block(environments, key):
     key_policy, key_steps = jax.random.split(key)
-    sight = jax.vmap(setup.observe)(environments.state)
+    sight = jax.vmap(setup.see)(environments.state)
     if policy is None:
-      planned = jnp.zeros((setup.execute, len(sight.proprio), tabletop.ACTION_SIZE))
+      planned = jnp.zeros((setup.execute, len(sight.state), tabletop.ACTION_SIZE))
     else:
       chunk = jnp.asarray(policy.act(sight, key_policy))
       planned = chunk[:, : setup.execute].swapaxes(0, 1)
@@ -143,15 +143,15 @@ def _step(
     takes_over = by_policy & (failed | danger)
     helped = _choose(failed, human_lib.recover(state), state.replace(t=jnp.zeros_like(state.t)))
     state = _choose(takes_over, helped, state)
-  sight = setup.observe(before)
+  sight = setup.see(before)
   record = simulation.Trajectories(
-    proprio=sight.proprio,
+    state=sight.state,
     features=sight.features,
     action=action,
     source=environment.source,
     end_reason=jnp.where(environment.finished, 0, end_reason).astype(jnp.int8),
     active=~environment.finished,
-    state=before,
+    simulator_state=before,
   )
   environment = environment.replace(
     state=state,

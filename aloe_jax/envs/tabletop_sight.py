@@ -1,7 +1,7 @@
-"""What a policy sees of the table top: proprio and one feature vector per view.
+"""What a policy sees of the table top: the robot's state and one feature vector per view.
 
 The features stand in for a frozen vision tower. The left and the right arm's view are about that
-arm's goal, the third is about the task. Together with proprio they hold all that the dynamics
+arm's goal, the third is about the task. Together with the state they hold all that the dynamics
 depend on, so a policy and a critic without memory are enough.
 """
 
@@ -14,8 +14,8 @@ from aloe_jax.envs import tabletop_state
 FEATURE_SHAPE = (3, 16)
 
 
-def observe(state: tabletop_state.State) -> types.Sight:
-  """Proprio [32] and features [3, 16], all of order one, zero padded; no images."""
+def see(state: tabletop_state.State) -> types.Sight:
+  """State [32] and features [3, 16], all of order one, zero padded; no images."""
   arms = jnp.concatenate(
     [
       state.position[:, :2] / 0.5,
@@ -29,9 +29,9 @@ def observe(state: tabletop_state.State) -> types.Sight:
   task = jnp.concatenate(
     [state.placed, state.held >= 0, jnp.mean(state.placed, keepdims=True)], dtype=jnp.float32
   )
-  proprio = jnp.zeros(types.PROPRIO_SIZE).at[: arms.size].set(arms)
+  own = jnp.zeros(types.PROPRIO_SIZE).at[: arms.size].set(arms)
   views = jnp.zeros(FEATURE_SHAPE).at[:2].set(_arm_features(state))
-  return types.Sight(proprio, views.at[2, : task.size].set(task))
+  return types.Sight(own, views.at[2, : task.size].set(task))
 
 
 def _arm_features(state: tabletop_state.State) -> jax.Array:

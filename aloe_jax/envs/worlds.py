@@ -35,7 +35,7 @@ class World(Protocol):
   def render(self) -> Callable[[Any], dict[str, jax.Array]] | None:
     """Draws one state, {camera: [H, W, 3] uint8}; None where nothing is drawn."""
 
-  def observe(self, encoder_params: Any) -> simulation.Observe:
+  def see(self, encoder_params: Any) -> simulation.See:
     """What a policy sees of one state.
 
     Args:
@@ -43,12 +43,12 @@ class World(Protocol):
     """
 
   def simulation(
-    self, observe: simulation.Observe, *, unseen: bool = False, disturb: bool = False, **human
+    self, see: simulation.See, *, unseen: bool = False, disturb: bool = False, **human
   ) -> simulation.Simulation:
     """The task with somebody beside it or not.
 
     Args:
-      observe: from `observe`.
+      see: from `see`.
       unseen, disturb: see `tabletop.Simulator`.
       human: as in the `Setup` of `rollout` or `gymnasium_rollout`.
 
@@ -82,34 +82,34 @@ class TableTop:
     """The cameras' pictures of one state."""
     return render.render(state, self._config.sim.image_size)
 
-  def observe(self, encoder_params: Any) -> simulation.Observe:
+  def see(self, encoder_params: Any) -> simulation.See:
     """See `World`."""
     if self._reads_images:
-      return self._see
+      return self._see_images
     if self._encoder is None:
-      return tabletop_sight.observe
+      return tabletop_sight.see
     encoder = self._encoder
 
     def encode(state):
       features = encoder_lib.encode_cameras(encoder, encoder_params, self.render(state))
-      return types.Sight(tabletop_sight.observe(state).proprio, features)
+      return types.Sight(tabletop_sight.see(state).state, features)
 
     return encode
 
-  def _see(self, state) -> types.Sight:
+  def _see_images(self, state) -> types.Sight:
     size = self._config.actor.image_size
     drawn = {
       camera: images_lib.resize_with_pad_on_device(picture, size)
       for camera, picture in self.render(state).items()
     }
-    return types.Sight(tabletop_sight.observe(state).proprio, images=drawn)
+    return types.Sight(tabletop_sight.see(state).state, images=drawn)
 
   def simulation(
-    self, observe: simulation.Observe, *, unseen: bool = False, disturb: bool = False, **human
+    self, see: simulation.See, *, unseen: bool = False, disturb: bool = False, **human
   ) -> tabletop_rollout.Setup:
     """See `World`."""
     sim = tabletop.Simulator(tasks.TASKS[self.name], unseen=unseen, disturb=disturb)
-    return tabletop_rollout.Setup(sim, observe, self._config.task.execute, **human)
+    return tabletop_rollout.Setup(sim, see, self._config.task.execute, **human)
 
 
 class Gymnasium:
@@ -137,13 +137,13 @@ class Gymnasium:
           f'--config.task.{field}={wanted}.'
         )
 
-  def observe(self, encoder_params: Any) -> simulation.Observe:
+  def see(self, encoder_params: Any) -> simulation.See:
     """See `World`; there is no encoder."""
     del encoder_params
     return self._world.spaces.sight
 
   def simulation(
-    self, observe: simulation.Observe, *, unseen: bool = False, disturb: bool = False, **human
+    self, see: simulation.See, *, unseen: bool = False, disturb: bool = False, **human
   ) -> gymnasium_rollout.Setup:
     """See `World`."""
     task = self._config.task
@@ -152,7 +152,7 @@ class Gymnasium:
         f'{self._config.sim.task} has no unseen scenes and no disturbances; the tasks of the '
         'embedded simulator have.'
       )
-    return gymnasium_rollout.Setup(self._world, observe, task.execute, task.max_steps, **human)
+    return gymnasium_rollout.Setup(self._world, see, task.execute, task.max_steps, **human)
 
 
 def make(

@@ -80,7 +80,7 @@ def make_key(policy: policy_lib.Policy, *, seed: int, samples: int, rows: int, d
 
 def draw(
   policy: policy_lib.Policy,
-  observe: Callable[[np.ndarray], types.Observation],
+  observation: Callable[[np.ndarray], types.Observation],
   key: Key,
   directory: pathlib.Path,
   *,
@@ -92,7 +92,7 @@ def draw(
 
   Args:
     policy: whose actions are drawn.
-    observe: rows [B] to their observations.
+    observation: of rows [B].
     key: of this policy, from `make_key`.
     directory: that holds the bank's file.
     layout: of the policy's parameters.
@@ -105,7 +105,7 @@ def draw(
   noise_key = np.asarray(jax.random.key_data(jax.random.key(key.seed)))
 
   def sample(rows: np.ndarray) -> np.ndarray:
-    placed = layout.place_rows((observe(rows), rows.astype(np.int32)))
+    placed = layout.place_rows((observation(rows), rows.astype(np.int32)))
     return layout.fetch_rows(_sample(policy, *placed, noise_key, key.samples))
 
   action = row_cache.build(

@@ -54,9 +54,9 @@ def sweep(
   for start in range(0, len(rows), batch_size):
     # The last batch is filled up with the last row, so that one program serves them all.
     chosen = rows[np.minimum(np.arange(start, start + batch_size), len(rows) - 1)]
-    bank_action = None if bank is None else bank.action[chosen]
+    policy_action = None if bank is None else bank.action[chosen]
     batch = replay.actor_batch(chosen)
-    advantage[chosen] = _advantage(learner, critic_params, batch, bank_action)
+    advantage[chosen] = _advantage(learner, critic_params, batch, policy_action)
   return weigh(learner, replay, rows, advantage)
 
 
@@ -115,10 +115,10 @@ def diagnostics(weights: Weights, replay: replay_lib.Replay, settings) -> dict[s
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _advantage(learner: learner_lib.Learner, params, batch, bank_action) -> jax.Array:
+def _advantage(learner: learner_lib.Learner, params, batch, policy_action) -> jax.Array:
   judge = learner.agent.advantage
   if judge is None:
     raise ValueError(f'{learner.agent.name} has no advantage: all its chunks weigh the same.')
   return judge(
-    params, batch, bank_action, critic=learner.networks.critic, settings=learner.settings
+    params, batch, policy_action, critic=learner.networks.critic, settings=learner.settings
   )

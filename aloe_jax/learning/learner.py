@@ -57,14 +57,14 @@ def advantage_weights(
   return weight / mean(weight.mean())
 
 
-def flow_time(key: jax.Array, row: types.Array, distribution: str) -> jax.Array:
+def flow_time(key: jax.Array, position: types.Array, distribution: str) -> jax.Array:
   """eta of Eq. (15), [B]: uniform on [0, 1], or π0.5's, where t = 1 - eta ~ Beta(1.5, 1)."""
 
-  def one(r):
-    u = jax.random.uniform(jax.random.fold_in(key, r))
+  def one(p):
+    u = jax.random.uniform(jax.random.fold_in(key, p))
     return 1 - (u ** (1 / 1.5) * 0.999 + 0.001) if distribution == 'beta' else u
 
-  return jax.vmap(one)(row)
+  return jax.vmap(one)(position)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,8 +170,8 @@ class Learner:
     if self.agent.samples_policy and batch.next_action is None:
       batch = dataclasses.replace(
         batch,
-        next_action=self.sample(state, batch.next_observation, batch.row, samples=1),
-        own_action=self.sample(state, batch.observation, batch.row, samples=1)[:, 0],
+        next_action=self.sample(state, batch.next_observation, batch.position, samples=1),
+        policy_action=self.sample(state, batch.observation, batch.position, samples=1),
       )
 
     def loss(params):
@@ -202,13 +202,13 @@ class Learner:
     """Lines 11-14 of Algorithm 1: weight (Eqs. 9-11), weighted flow matching (Eq. 15)."""
     actor, settings = self.networks.actor, self.settings
     action = _widened(jnp.asarray(batch.action), actor.action_size)
-    eta = flow_time(_key(state, Draw.FLOW_TIME), batch.row, settings.flow_time)
+    eta = flow_time(_key(state, Draw.FLOW_TIME), batch.position, settings.flow_time)
     key_noise = _key(state, Draw.FLOW_NOISE)
-    noise = flow.chunk_noise(key_noise, batch.row, 1, action.shape[1:])[:, 0]
+    noise = flow.chunk_noise(key_noise, batch.position, 1, action.shape[1:])[:, 0]
     noisy = losses.noised_action(action, noise, eta)
     observation = batch.observation
     if settings.augment:
-      images = augment.augment(_key(state, Draw.AUGMENTATION), observation.images, batch.row)
+      images = augment.augment(_key(state, Draw.AUGMENTATION), observation.images, batch.position)
       observation = observation.replace(images=images)
     counted, valid = slice(None), jnp.ones_like(batch.valid)
     if settings.mask_padding:
@@ -247,43 +247,43 @@ class Learner:
       return jnp.ones(batch.action.shape[0])
     if batch.weight is not None:
       return batch.weight
-    own_action = None
+    policy_action = None
     if self.agent.samples_policy:
       params, cache = jax.lax.stop_gradient((params, cache))
-      noise = self._policy_noise(state, batch.row, self.settings.samples)
-      own_action = flow.denoise(
+      noise = self._policy_noise(state, batch.position, self.settings.samples)
+      policy_action = flow.denoise(
         self.networks.actor, params, cache, noise, self.settings.flow_steps
       )[..., : self.settings.action_size]
     advantage = self.agent.advantage(
-      state.critic, batch, own_action, critic=self.networks.critic, settings=self.settings
+      state.critic, batch, policy_action, critic=self.networks.critic, settings=self.settings
     )
     return advantage_weights(advantage, self.settings, mean)
 
   def sample(
-    self, state: TrainState, observation: types.Observation, row: types.Array, samples: int
+    self, state: TrainState, observation: types.Observation, position: types.Array, samples: int
   ) -> jax.Array:
     """Draws from the acting policy what the update at this state draws without a bank.
 
     Args:
       state: its step and seed make the noise, its moving average the policy.
       observation: batch of B.
-      row: [B] int32, position in the global batch.
+      position: [B] int32, in the global batch.
       samples: M.
 
     Returns:
       [B, M, h, A], A the robot's.
     """
-    noise = self._policy_noise(state, row, samples)
+    noise = self._policy_noise(state, position, samples)
     actions = flow.sample_actions(
       self.networks.actor, state.actor_ema, observation, noise, self.settings.flow_steps
     )
     return actions[..., : self.settings.action_size]
 
-  def _policy_noise(self, state: TrainState, row: types.Array, samples: int) -> jax.Array:
+  def _policy_noise(self, state: TrainState, position: types.Array, samples: int) -> jax.Array:
     """[B, M, h, A] of the update at this state, A the network's."""
     actor = self.networks.actor
     chunk = (actor.horizon, actor.action_size)
-    return flow.chunk_noise(_key(state, Draw.POLICY), row, samples, chunk)
+    return flow.chunk_noise(_key(state, Draw.POLICY), position, samples, chunk)
 
 
 def _widened(action: types.Array, size: int) -> jax.Array:

@@ -12,23 +12,23 @@ ROTATION = 5.0  # degrees, either way
 
 
 def augment(
-  key: jax.Array, images: dict[str, types.Array], row: types.Array
+  key: jax.Array, images: dict[str, types.Array], position: types.Array
 ) -> dict[str, jax.Array]:
-  """Changes the images of each row by random numbers of (key, row), however rows are batched.
+  """Changes the images of each position by random numbers of (key, position), however batched.
 
-  All cameras of a row share the random numbers. Cameras on a wrist, told by their name, keep
+  All cameras of a position share the random numbers. Cameras on a wrist, told by their name, keep
   their geometry, which the gripper is part of; of the others a crop is taken, resized back and
-  rotated. Colours change in half of the rows.
+  rotated. Colours change in half of them.
 
   Args:
     key: of this step.
     images: {camera: [B, H, W, 3] uint8, or floats in [-1, 1]}.
-    row: [B] int32, what identifies each row.
+    position: [B] int32, in the global batch.
 
   Returns:
     {camera: [B, H, W, 3] float32 in [-1, 1]}.
   """
-  keys = jax.vmap(lambda r: jax.random.fold_in(key, r))(row)
+  keys = jax.vmap(lambda p: jax.random.fold_in(key, p))(position)
   augmented = {}
   for camera, batch in images.items():
     height, width = batch.shape[1:3]

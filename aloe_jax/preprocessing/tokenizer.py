@@ -16,7 +16,7 @@ _PALIGEMMA = 'big_vision/paligemma_tokenizer.model'
 _BIN_EDGES = np.linspace(-1, 1, 256, endpoint=False)  # left ones, of the state in the text
 
 
-class Encoder(Protocol):
+class Vocabulary(Protocol):
   """Text to ids; `vocab_size` is above them all."""
 
   @property
@@ -82,7 +82,7 @@ class PromptTokenizer:
   """A prompt, and with it the robot's state, as the tokens that an actor reads.
 
   Attributes:
-    encoder: text to ids.
+    vocabulary: text to ids.
     max_length: L.
     discrete_state: the text tells the state too, as π0.5 has it; otherwise it is the prompt and
       a newline, as in π0.
@@ -90,7 +90,7 @@ class PromptTokenizer:
       error, since the cut takes away what the text ends with.
   """
 
-  encoder: Encoder
+  vocabulary: Vocabulary
   max_length: int
   discrete_state: bool
   truncate: bool = False
@@ -105,9 +105,9 @@ class PromptTokenizer:
       state: [n], normalised and not padded; read only with `discrete_state`.
       tag: of the chunk's advantage.
     """
-    ids = self.encoder.encode(self.text(prompt, state, tag), bos=True)
+    ids = self.vocabulary.encode(self.text(prompt, state, tag), bos=True)
     if not self.discrete_state:
-      ids = ids + self.encoder.encode('\n', bos=False)  # encoded apart from the prompt in openpi
+      ids = ids + self.vocabulary.encode('\n', bos=False)  # encoded apart from the prompt in openpi
     if len(ids) > self.max_length:
       problem = (
         f'the prompt {prompt!r} has {len(ids)} tokens, more than the {self.max_length} that '

@@ -73,7 +73,7 @@ def play(
     return
   key = jax.random.fold_in(jax.random.key(experiment.config.seed), HELD_OUT)
   key = jax.random.fold_in(key, iteration)
-  collector = collection.Collector(experiment, experiment.world.observe(found.encoder))
+  collector = collection.Collector(experiment, experiment.world.see(found.encoder))
   episodes, _ = collector.collect(found.policy, key, iteration, count)
   rlds.write(directory, episodes, name=experiment.world.name)
 
@@ -152,13 +152,13 @@ def _sample(
   samples = config.actor.samples
   key = action_bank.make_key(found.policy, seed=seed, samples=samples, rows=len(asked), data=data)
 
-  def observe(index: np.ndarray) -> types.Observation:
+  def observation(index: np.ndarray) -> types.Observation:
     return buffer.observation(asked[index], images=experiment.reads_images)
 
   with progress.bar('Sample', len(asked), 'states') as advance:
     bank = action_bank.draw(
       found.policy,
-      observe,
+      observation,
       key,
       cache,
       layout=experiment.layout,

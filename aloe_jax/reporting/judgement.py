@@ -185,11 +185,11 @@ def _judge_samples(learner, params, observation: types.Observation, actions):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _judge_chunks(learner, params, batch: types.ActorBatch, own_action):
+def _judge_chunks(learner, params, batch: types.ActorBatch, policy_action):
   """Q [K, B] of the chunks as the critic's loss reads them."""
   settings = learner.settings
   action, valid = aloe.past_the_end(
-    batch.action, batch.valid, batch.ended, own_action, past_end=settings.past_end
+    batch.action, batch.valid, batch.ended, policy_action, past_end=settings.past_end
   )
   critic, observation = learner.networks.critic, batch.observation
   return aloe.evaluate(critic, params, observation, action, valid, use_language=settings.language)

@@ -22,12 +22,12 @@ class Collector:
 
   Args:
     experiment: with a simulator.
-    observe: what a policy sees of it, from `Experiment.observe`.
+    see: what a policy sees of it, from `Experiment.see`.
   """
 
-  def __init__(self, experiment: experiment_lib.Experiment, observe: simulation.Observe):
+  def __init__(self, experiment: experiment_lib.Experiment, see: simulation.See):
     self._experiment = experiment
-    self._observe = observe
+    self._see = see
 
   def demonstrate(self, key: Callable[[int], jax.Array]) -> list[rlds.Episode]:
     """Has the human demonstrate until enough episodes succeed; those alone are kept.
@@ -40,7 +40,7 @@ class Collector:
     """
     config = self._experiment.config
     wanted, attempts = config.task.demonstrations, config.sim.attempts
-    demonstrating = self._experiment.world.simulation(self._observe, human='demonstrating')
+    demonstrating = self._experiment.world.simulation(self._see, human='demonstrating')
     rounds: list[tuple[simulation.Trajectories, np.ndarray]] = []
     lengths = np.zeros(0, int)  # of the demonstrations kept so far
     with progress.bar('Demonstrations', wanted, 'successes') as advance:
@@ -78,7 +78,7 @@ class Collector:
       Every episode, and the share of each end reason among the policy's own fragments.
     """
     episodes = episodes or self._experiment.config.sim.rollouts
-    watched = self._experiment.world.simulation(self._observe, human='watching')
+    watched = self._experiment.world.simulation(self._see, human='watching')
     with progress.bar(f'Collect {iteration}', episodes, 'episodes') as advance:
       trajectories = watched.run(
         policy,

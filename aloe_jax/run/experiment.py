@@ -67,16 +67,16 @@ class Experiment:
     """
     actor = self.config.actor
     if actor.tokenizer == 'words':
-      encoder: tokenizer_lib.Encoder = tokenizer_lib.Words(actor.vocab_size)
+      vocabulary: tokenizer_lib.Vocabulary = tokenizer_lib.Words(actor.vocab_size)
     else:
-      encoder = tokenizer_lib.SentencePiece(actor.tokenizer)
-    if encoder.vocab_size > actor.vocab_size:
+      vocabulary = tokenizer_lib.SentencePiece(actor.tokenizer)
+    if vocabulary.vocab_size > actor.vocab_size:
       raise ValueError(
-        f'{actor.tokenizer} has {encoder.vocab_size} tokens, more than the '
+        f'{actor.tokenizer} has {vocabulary.vocab_size} tokens, more than the '
         f'{actor.vocab_size} of config.actor.vocab_size.'
       )
     return tokenizer_lib.PromptTokenizer(
-      encoder, actor.prompt_length, discrete_state=self.reads_images
+      vocabulary, actor.prompt_length, discrete_state=self.reads_images
     )
 
   def inputs(self, stats: dict[str, normalize.Stats] | None) -> inputs_lib.Inputs:
@@ -205,9 +205,9 @@ class Experiment:
       encoder_params: of the critic's encoder, for choosing among `actor.best_of` chunks.
       tagged: whether the actor was taught tags, and is to be asked for what they call positive.
     """
-    judge = None
+    chooser = None
     if self.config.actor.best_of > 1:
-      judge = best_of.Judge(
+      chooser = best_of.Chooser(
         params=state.critic,
         encoder_params=encoder_params,
         critic=self.critic,
@@ -217,7 +217,7 @@ class Experiment:
       )
     return policy_lib.Policy(
       params=state.actor_ema,
-      judge=judge,
+      chooser=chooser,
       actor=self.actor,
       inputs=inputs,
       prompt=self.prompt,
@@ -253,7 +253,7 @@ class Experiment:
       ended=np.zeros(1, bool),
       returns=np.zeros(1, np.float32),
       weight=None,
-      row=np.zeros(1, np.int32),
+      position=np.zeros(1, np.int32),
     )
 
   def encode(

@@ -78,7 +78,7 @@ def make_episode(
     if len(values) != length:
       raise ValueError(f'{where}: {field}: found {len(values)}, expected one a step: {length}.')
   return rlds.Episode(
-    proprio=_padded(_numbers(state, length, f'{where}: state'), where),
+    state=_padded(_numbers(state, length, f'{where}: state'), where),
     features=None,
     images={
       camera: _frames(frames, length, f'{where}: images of {camera!r}')
@@ -88,7 +88,7 @@ def make_episode(
     action=_numbers(action, length, f'{where}: action'),
     source=source,
     end_reason=end_reason,
-    language_instruction=prompt,
+    prompt=prompt,
     metadata=metadata,
   )
 
