@@ -23,7 +23,7 @@ class Chooser:
     critic: the module, of Q(s, a_{t:t+h}).
     encoder: makes the critic's features of the images; None where features are what is seen.
     samples: N, chunks to choose among.
-    language: whether the critic sees the prompt.
+    reads_prompt: whether the critic sees the prompt.
   """
 
   params: Any
@@ -31,7 +31,7 @@ class Chooser:
   critic: nn.Module = flax.struct.field(pytree_node=False)
   encoder: encoder_lib.Encoder | None = flax.struct.field(pytree_node=False)
   samples: int = flax.struct.field(pytree_node=False)
-  language: bool = flax.struct.field(pytree_node=False)
+  reads_prompt: bool = flax.struct.field(pytree_node=False)
 
   def pick(self, observation: types.Observation, chunks: jax.Array) -> jax.Array:
     """Of chunks [B, N, h, A], those [B, h, A] of the highest pessimistic Q (Eq. 9)."""
@@ -41,7 +41,7 @@ class Chooser:
       )
       observation = observation.replace(features=features)
     q = aloe.evaluate_samples(
-      self.critic, self.params, observation, chunks, use_language=self.language
+      self.critic, self.params, observation, chunks, reads_prompt=self.reads_prompt
     )
     best = jnp.argmax(losses.pessimistic_q(q), axis=0)
     return jnp.take_along_axis(chunks, best[:, None, None, None], axis=1)[:, 0]

@@ -48,7 +48,10 @@ CHOICES = {
   'critic.pessimism': ('min', 'mean'),
   'parallel.mode': ('pmap', 'fsdp'),
 }
-WORLDS = ('gymnasium:', 'ogbench:')  # what a `sim.task` beside those on the table top begins with
+GYMNASIUM = (
+  'gymnasium:',
+  'ogbench:',
+)  # what a `sim.task` beside those on the table top begins with
 POSITIVE = (
     'task.chunk', 'task.execute', 'actor.flow_steps', 'actor.samples', 'actor.batch_size',
     'actor.beta', 'actor.clip', 'actor.best_of', 'critic.size', 'critic.batch_size',
@@ -88,7 +91,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
   Raises:
     ValueError: naming the field, what was found and what was expected.
   """
-  in_gymnasium = config.sim.task.startswith(WORLDS)
+  in_gymnasium = config.sim.task.startswith(GYMNASIUM)
   for field, expected in CHOICES.items():
     found = lookup(config, field)
     if found not in expected and not (field == 'sim.task' and in_gymnasium):
@@ -139,7 +142,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
 def _validate_world(config: ml_collections.ConfigDict) -> None:
   if config.sim.observation == 'pixels' or config.actor.kind == 'pi05':
     raise ValueError(
-      f'config.sim.task is {config.sim.task!r}, whose states are read and not its pictures; '
+      f'config.sim.task is {config.sim.task!r}, whose states are read and not its images; '
       "expected config.sim.observation='objects' and config.actor.kind='small'."
     )
   if config.task.max_steps <= 0:

@@ -249,7 +249,7 @@ def _along(traces: dict[str, report_traces.Trace]) -> Figures:
   drawn: Figures = []
   for name, trace in traces.items():
     title = f'A {name} of median length'
-    caption = 'The vertical line and the framed picture mark where the policy ended.'
+    caption = 'The vertical line and the framed image mark where the policy ended.'
     drawn.append((name, figures.trajectory(trace, title), caption))
   return drawn
 

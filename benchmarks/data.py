@@ -67,12 +67,12 @@ def _print(rates: dict[str, float], first: dict[str, float], memory: dict[str, f
   for column in ('', 'samples/s', 'of its decoder', 'against tf.data', 'memory', 'first batch'):
     table.add_column(column, justify='right' if column else 'left')
   for name, loader in loaders.LOADERS.items():
-    bound = loaders.DECODER.get(loader.pictures)
+    bound = loaders.DECODER.get(loader.images)
     table.add_row(
       name,
       f'{rates[name]:,.0f}',
       f'{rates[name] / rates[bound]:.2f}' if bound else '',
-      f'{rates[name] / rates[loaders.TF_DATA]:.2f}x' if loader.pictures == 6 else '',
+      f'{rates[name] / rates[loaders.TF_DATA]:.2f}x' if loader.images == 6 else '',
       f'{memory[name] / 1e9:.2f} GB',
       f'{first[name]:.1f} s',
     )

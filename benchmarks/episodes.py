@@ -14,7 +14,7 @@ from aloe_jax import types
 from aloe_jax.data import rlds
 from aloe_jax.data import tfrecord
 
-SIZE = 224  # of the pictures, in pixels
+SIZE = 224  # of the images, in pixels
 ACTION_SIZE = 14
 GRAIN = 8  # grey levels at most; with quality 95 a JPEG has about 21 KB, with 80 about 8 KB
 
@@ -52,7 +52,7 @@ def action(row: int | np.ndarray) -> np.ndarray:
   return np.stack([np.sin(np.float32(row) + k) for k in range(ACTION_SIZE)], axis=-1)
 
 
-def picture(camera: int, row: int, quality: int) -> bytes:
+def image(camera: int, row: int, quality: int) -> bytes:
   """The JPEG at a row: soft colours that wander, under grain of its own."""
   rng = np.random.default_rng([camera, row])
   grain = rng.integers(-GRAIN, GRAIN + 1, (SIZE, SIZE, 3), np.int8)
@@ -77,7 +77,7 @@ def _episode(number: int, steps: int, quality: int) -> rlds.Episode:
     state=state(rows),
     features=None,
     images={
-      camera: [picture(k, row, quality) for row in rows] for k, camera in enumerate(types.CAMERAS)
+      camera: [image(k, row, quality) for row in rows] for k, camera in enumerate(types.CAMERAS)
     },
     action=action(rows),
     source=np.full(steps, types.Source.DEMO, np.int8),

@@ -30,7 +30,7 @@ from benchmarks import episodes
 
 HORIZON = 50  # of the chunks
 BATCH = 32
-MANY = 20 * 256  # where no picture is decoded: the batches of a call of the compiled program
+MANY = 20 * 256  # where no image is decoded: the batches of a call of the compiled program
 _VIEWS, _WIDTH = 3, 1152  # of the frozen encoder's features
 _SHUFFLE = 2000  # samples that tf.data holds to mix them
 _FIELDS = tuple(rlds.CAMERAS[camera] for camera in types.CAMERAS)
@@ -42,13 +42,13 @@ class Batch(NamedTuple):
   Attributes:
     state: [B, 32] float32; the first number tells the row.
     action: [B, h, A] float32.
-    pictures: [B, H, W, 3] uint8 of each camera at s_t, then at the state after the chunk, as far
+    images: [B, H, W, 3] uint8 of each camera at s_t, then at the state after the chunk, as far
       as they are read.
   """
 
   state: np.ndarray
   action: np.ndarray
-  pictures: list[np.ndarray]
+  images: list[np.ndarray]
 
 
 def check(batch: Batch, steps: int, quality: int, tolerance: int) -> None:
@@ -65,11 +65,11 @@ def check(batch: Batch, steps: int, quality: int, tolerance: int) -> None:
     last = row // steps * steps + steps - 1
     rows = np.minimum(row + np.arange(HORIZON + 1), last)
     np.testing.assert_array_equal(batch.action[b], episodes.action(rows[:-1]))
-    for number, found in enumerate(batch.pictures):
+    for number, found in enumerate(batch.images):
       camera, at = number % len(_FIELDS), rows[0 if number < len(_FIELDS) else -1]
-      expected = Image.open(io.BytesIO(episodes.picture(camera, int(at), quality)))
+      expected = Image.open(io.BytesIO(episodes.image(camera, int(at), quality)))
       difference = np.abs(found[b].astype(int) - np.asarray(expected)).max()
-      assert difference <= tolerance, f'row {row}: the pictures differ by {difference}.'
+      assert difference <= tolerance, f'row {row}: the images differ by {difference}.'
 
 
 def critic(directory: pathlib.Path, *, images: bool, size: int = BATCH) -> Iterator[Batch]:
@@ -87,7 +87,7 @@ def actor(directory: pathlib.Path) -> Iterator[Batch]:
 
 
 def features_critic(directory: pathlib.Path) -> Iterator[Batch]:
-  """Our critic's batches where a frozen encoder's features stand in for pictures."""
+  """Our critic's batches where a frozen encoder's features stand in for images."""
   index = _index(directory)
   replay = _replay(index, _features(directory, len(index)))
   for step in itertools.count():
@@ -103,13 +103,12 @@ def features_alone(directory: pathlib.Path) -> Iterator[np.ndarray]:
     yield steps.features(rng.integers(0, len(index), MANY))
 
 
-def decoder(directory: pathlib.Path, pictures: int) -> Iterator[np.ndarray]:
-  """Nothing but the decoder, on JPEGs that lie in memory; `pictures` make a sample."""
+def decoder(directory: pathlib.Path, images: int) -> Iterator[np.ndarray]:
+  """Nothing but the decoder, on JPEGs that lie in memory; `images` make a sample."""
   index = _index(directory)
   rows = np.random.default_rng(0).integers(0, len(index), 8 * BATCH)
   samples = [
-    [index.image(types.CAMERAS[k % len(types.CAMERAS)], row) for k in range(pictures)]
-    for row in rows
+    [index.image(types.CAMERAS[k % len(types.CAMERAS)], row) for k in range(images)] for row in rows
   ]
   buffer = np.zeros((episodes.SIZE, episodes.SIZE, 3), np.uint8)
   for start in itertools.count(step=BATCH):
@@ -120,7 +119,7 @@ def decoder(directory: pathlib.Path, pictures: int) -> Iterator[np.ndarray]:
 
 
 def tf_data(directory: pathlib.Path) -> Iterator[Batch]:
-  """The critic's samples by tf.data as dlimp and Octo have it: pictures are decoded last."""
+  """The critic's samples by tf.data as dlimp and Octo have it: images are decoded last."""
   tf, tfds = tfds_directory.load_tensorflow()
   builder = tfds.builder_from_directory(directory / 'tfrecord')
 
@@ -135,13 +134,13 @@ def tf_data(directory: pathlib.Path) -> Iterator[Batch]:
       {
         'state': steps['observation']['state'],
         'action': tf.gather(steps['action'], row),
-        'pictures': tf.stack(now + [tf.gather(frames, after) for frames in now], axis=1),
+        'images': tf.stack(now + [tf.gather(frames, after) for frames in now], axis=1),
       }
     )
 
   def decode(sample):
-    frames = tf.unstack(sample['pictures'], num=2 * len(_FIELDS))
-    return sample | {'pictures': tuple(tf.io.decode_jpeg(frame, channels=3) for frame in frames)}
+    frames = tf.unstack(sample['images'], num=2 * len(_FIELDS))
+    return sample | {'images': tuple(tf.io.decode_jpeg(frame, channels=3) for frame in frames)}
 
   automatic = dict(num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)
   dataset = (
@@ -154,7 +153,7 @@ def tf_data(directory: pathlib.Path) -> Iterator[Batch]:
     .prefetch(2)
   )
   for batch in dataset.as_numpy_iterator():
-    yield Batch(batch['state'], batch['action'], list(batch['pictures']))
+    yield Batch(batch['state'], batch['action'], list(batch['images']))
 
 
 def data_source(directory: pathlib.Path) -> Iterator[Batch]:
@@ -171,10 +170,10 @@ def data_source(directory: pathlib.Path) -> Iterator[Batch]:
       first = rng.integers(0, last + 1)
       rows = np.minimum(first + np.arange(HORIZON + 1), last)
       frames = [steps['observation'][name][rows[at]] for at in (0, -1) for name in _FIELDS]
-      pictures = [simplejpeg.decode_jpeg(frame) for frame in frames]
-      samples.append((steps['observation']['state'][first], steps['action'][rows[:-1]], *pictures))
-    state, action, *pictures = map(np.stack, zip(*samples, strict=True))
-    yield Batch(state, action, pictures)
+      images = [simplejpeg.decode_jpeg(frame) for frame in frames]
+      samples.append((steps['observation']['state'][first], steps['action'][rows[:-1]], *images))
+    state, action, *images = map(np.stack, zip(*samples, strict=True))
+    yield Batch(state, action, images)
 
 
 class Loader(NamedTuple):
@@ -183,26 +182,26 @@ class Loader(NamedTuple):
   Attributes:
     make: from the directory to an endless iterator over batches.
     size: samples in a batch.
-    pictures: decoded for a sample.
+    images: decoded for a sample.
     tolerance: grey levels by which its decoder may differ from Pillow's.
   """
 
   make: Callable[[pathlib.Path], Iterator]
   size: int = BATCH
-  pictures: int = 6
+  images: int = 6
   tolerance: int = 0
 
 
 TF_DATA = 'tf.data'
 DECODER = {6: 'decoder alone, 6 JPEGs', 3: 'decoder alone, 3 JPEGs'}
 LOADERS = {
-  DECODER[6]: Loader(functools.partial(decoder, pictures=6)),
+  DECODER[6]: Loader(functools.partial(decoder, images=6)),
   'critic, 6 JPEGs': Loader(functools.partial(critic, images=True)),
   TF_DATA: Loader(tf_data, tolerance=16),
   'tfds.data_source': Loader(data_source),
-  DECODER[3]: Loader(functools.partial(decoder, pictures=3), pictures=3),
-  'actor, 3 JPEGs': Loader(actor, pictures=3),
-  'critic without pictures': Loader(functools.partial(critic, images=False, size=MANY), MANY, 0),
+  DECODER[3]: Loader(functools.partial(decoder, images=3), images=3),
+  'actor, 3 JPEGs': Loader(actor, images=3),
+  'critic without images': Loader(functools.partial(critic, images=False, size=MANY), MANY, 0),
   'critic, features': Loader(features_critic, MANY, 0),
   'features alone': Loader(features_alone, MANY, 0),
 }
@@ -235,5 +234,5 @@ def _batch(batch: types.CriticBatch | types.ActorBatch) -> Batch:
   observations = [batch.observation]
   if isinstance(batch, types.CriticBatch):
     observations.append(batch.next_observation)
-  pictures = [seen.images[c][0] for seen in observations if seen.images for c in types.CAMERAS]
-  return Batch(batch.observation.proprio[0], batch.action[0], pictures)
+  images = [seen.images[c][0] for seen in observations if seen.images for c in types.CAMERAS]
+  return Batch(batch.observation.proprio[0], batch.action[0], images)

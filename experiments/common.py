@@ -82,7 +82,7 @@ def paper() -> ml_collections.ConfigDict:
   config.sim = dict(
     task='',
     observation='objects',  # objects: low-dimensional blocks; pixels: cameras and an encoder
-    image_size=64,  # pixels, square, of the pictures in the episodes
+    image_size=64,  # pixels, square, of the images in the episodes
     rollouts=0,  # episodes per RL iteration
     attempts=0,  # demonstrations tried at a time; those that succeed are kept
   )
@@ -102,7 +102,7 @@ def paper() -> ml_collections.ConfigDict:
       right_wrist='',
       state='',
       action='',
-      language='',
+      prompt='',
       success='',
       source='',
       intervention='',
@@ -159,7 +159,7 @@ def paper() -> ml_collections.ConfigDict:
     ensemble='readouts',  # readouts: K tokens on one Transformer; full: K Transformers
     size=2,  # K
     horizon=0,  # steps the backup spans; 0 for the whole chunk
-    language=False,
+    prompt=False,  # a token that tells the prompt, where one critic serves several
     backup='td',  # targets: td (Eq. 7), or monte_carlo: the returns as they were
     pessimism='min',  # how Eqs. 9 and 10 read the ensemble: min or mean
     past_end='policy',  # what fills a chunk up past a terminal end, or mask

@@ -98,7 +98,7 @@ def test_weights_computed_in_the_step_are_those_computed_for_the_phase_from_the_
 
 
 class SeeingActor(tiny.DenseActor):
-  """Hands out the pictures that each pass of the prefix is given."""
+  """Hands out the images that each pass of the prefix is given."""
 
   def prefix(self, observation):
     jax.debug.callback(SEEN.append, observation.images['head'])
@@ -124,22 +124,22 @@ def look(learner, state, batches):
   return [np.asarray(seen) for seen in SEEN]
 
 
-def with_pictures(batches, rows=slice(None)):
-  """Some rows of the batches, with pictures of coloured noise, each row its own."""
-  pictures = np.random.default_rng(0).integers(0, 256, (1, updates.BATCH, 12, 12, 3), np.uint8)
-  observation = dataclasses.replace(batches.observation, images={'head': pictures})
+def with_images(batches, rows=slice(None)):
+  """Some rows of the batches, with images of coloured noise, each row its own."""
+  images = np.random.default_rng(0).integers(0, 256, (1, updates.BATCH, 12, 12, 3), np.uint8)
+  observation = dataclasses.replace(batches.observation, images={'head': images})
   return jax.tree.map(lambda x: x[:, rows], dataclasses.replace(batches, observation=observation))
 
 
 def test_a_row_is_augmented_by_the_key_of_the_update_and_alike_in_any_batch():
   learner = tiny.make_learner('bc', SeeingActor(), augment=True)
   state, batches = tiny.make_state(tiny.make_learner('bc')), updates.actor_batches(weighted=False)
-  plain = with_pictures(batches).observation.images['head'][0] / 127.5 - 1
-  (whole,) = look(learner, state, with_pictures(batches))
+  plain = with_images(batches).observation.images['head'][0] / 127.5 - 1
+  (whole,) = look(learner, state, with_images(batches))
   assert (np.abs(whole - plain).max((1, 2, 3)) > 0.1).all()
-  (part,) = look(learner, state, with_pictures(batches, slice(1, 3)))
+  (part,) = look(learner, state, with_images(batches, slice(1, 3)))
   np.testing.assert_allclose(part, whole[1:3], atol=1e-5)
-  (later,) = look(learner, dataclasses.replace(state, step=np.int32(1)), with_pictures(batches))
+  (later,) = look(learner, dataclasses.replace(state, step=np.int32(1)), with_images(batches))
   assert (np.abs(later - whole).max((1, 2, 3)) > 0.1).all()
 
 
@@ -147,12 +147,12 @@ def test_weights_in_the_step_take_one_prefix_and_judge_by_what_was_recorded():
   learner = tiny.make_learner('aloe', SeeingActor(), SeeingCritic(), augment=True)
   state, batches = (
     tiny.make_state(updates.LEARNER),
-    with_pictures(updates.actor_batches(weighted=False)),
+    with_images(updates.actor_batches(weighted=False)),
   )
   seen = look(learner, state, batches)
-  pictures = [x for x in seen if x.ndim == 4]
+  images = [x for x in seen if x.ndim == 4]
   features = [x for x in seen if x.ndim == 3]
-  assert len(pictures) == 1 and pictures[0].shape == (updates.BATCH, 12, 12, 3)
+  assert len(images) == 1 and images[0].shape == (updates.BATCH, 12, 12, 3)
   assert len(features) == 2  # Q of the data, then of all samples
   for judged in features:
     np.testing.assert_array_equal(judged, batches.observation.features[0])

@@ -36,7 +36,7 @@ def make_chooser(samples=SAMPLES, encoder=None, params=None):
     critic=tiny.DenseCritic(),
     encoder=encoder,
     samples=samples,
-    language=False,
+    reads_prompt=False,
   )
 
 
@@ -73,7 +73,7 @@ def test_the_chunk_of_the_highest_pessimistic_value_is_picked():
   assert_best(pick(chooser, observation, chunks), q, chunks)
 
 
-def test_without_features_the_critic_judges_by_the_pictures_of_the_cameras_that_are_there():
+def test_without_features_the_critic_judges_by_the_images_of_the_cameras_that_are_there():
   rng = np.random.default_rng(1)
   images = {name: rng.integers(0, 256, (BATCH, 8, 8, 3), np.uint8) for name in types.CAMERAS}
   masks = {name: np.arange(BATCH) % 3 != missing for missing, name in enumerate(types.CAMERAS)}
@@ -81,7 +81,9 @@ def test_without_features_the_critic_judges_by_the_pictures_of_the_cameras_that_
   seen = seen.replace(features=None, images=images, image_masks=masks)
   chooser, chunks = make_chooser(encoder=ENCODER, params=ENCODER.init()), make_chunks(rng)
   encode = jax.jit(ENCODER.apply)
-  encoded = np.stack([encode(chooser.encoder_params, images[name]) for name in types.CAMERAS], axis=1)
+  encoded = np.stack(
+    [encode(chooser.encoder_params, images[name]) for name in types.CAMERAS], axis=1
+  )
   features = encoded.copy()
   features[np.arange(BATCH), np.arange(BATCH) % 3] = 0
   q = values(chooser, features, seen.proprio, chunks)
@@ -90,7 +92,7 @@ def test_without_features_the_critic_judges_by_the_pictures_of_the_cameras_that_
   assert (unmasked.min(axis=0).argmax(axis=1) != q.min(axis=0).argmax(axis=1)).any()
 
 
-def test_an_encoder_of_other_pictures_than_the_actors_has_them_resized():
+def test_an_encoder_of_other_images_than_the_actors_has_them_resized():
   weights = big_vision.load(f'{GOLDEN}/siglip_case_a.npz:img')
   tower = encoder_lib.of_weights(weights)  # of 16 pixels
   rng = np.random.default_rng(1)
@@ -98,7 +100,7 @@ def test_an_encoder_of_other_pictures_than_the_actors_has_them_resized():
   seen = tiny.make_observation(rng, BATCH).replace(features=None, images=images)
   chooser, chunks = make_chooser(encoder=tower, params=weights), make_chunks(rng)
   larger = {name: images_lib.resize_with_pad_on_device(x, 16) for name, x in images.items()}
-  encode = jax.jit(lambda pictures: encoder_lib.encode_cameras(tower, weights, pictures))
+  encode = jax.jit(lambda shown: encoder_lib.encode_cameras(tower, weights, shown))
   q = values(chooser, encode(larger), seen.proprio, chunks)
   assert_best(pick(chooser, seen, chunks), q, chunks)
 
@@ -131,5 +133,7 @@ def test_a_policy_acts_on_the_best_of_its_chunks_in_the_robots_units():
 
 def test_the_best_of_one_is_what_a_policy_without_a_chooser_does():
   sight, key = make_sight(), jax.random.key(3)
-  alone, chosen = (tiny.make_policy(inputs=ROBOT, chooser=c) for c in (None, make_chooser(samples=1)))
+  alone, chosen = (
+    tiny.make_policy(inputs=ROBOT, chooser=c) for c in (None, make_chooser(samples=1))
+  )
   np.testing.assert_allclose(act(chosen, sight, key), act(alone, sight, key), rtol=1e-5)

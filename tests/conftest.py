@@ -34,14 +34,14 @@ def dataset(tmp_path):
 
 
 @pytest.fixture(scope='session')
-def pictured(tmp_path_factory):
+def shown(tmp_path_factory):
   """A small dataset with one camera."""
   directory = tmp_path_factory.mktemp('foreign') / 'data'
-  foreign.pictured(directory)
+  foreign.with_cameras(directory)
   return directory
 
 
 @pytest.fixture
-def small(pictured, tmp_path):
+def small(shown, tmp_path):
   """A copy of the dataset above, to be damaged."""
-  return pathlib.Path(shutil.copytree(pictured, tmp_path / 'small'))
+  return pathlib.Path(shutil.copytree(shown, tmp_path / 'small'))

@@ -200,15 +200,15 @@ def test_members_start_from_different_parameters(kind, path):
 
 def test_a_prompt_adds_one_token_and_changes_q():
   module = tiny.make_critic()
-  inputs = make_inputs() | {'language': 5 * np.eye(BATCH, 5, dtype=np.float32)}
+  inputs = make_inputs() | {'prompt': 5 * np.eye(BATCH, 5, dtype=np.float32)}
   params = tiny.make_params(module, *inputs.values())
-  without = {name: value for name, value in inputs.items() if name != 'language'}
+  without = {name: value for name, value in inputs.items() if name != 'prompt'}
   tokens = {
     len(p['params']['transformer']['position'])
     for p in (params, tiny.make_params(module, *without.values()))
   }
   assert tokens == {2 + 1 + tiny.HORIZON + tiny.VIEWS, 2 + 1 + tiny.HORIZON + tiny.VIEWS + 1}
-  other = inputs | {'language': np.roll(inputs['language'], 1, axis=1)}
+  other = inputs | {'prompt': np.roll(inputs['prompt'], 1, axis=1)}
   assert np.abs(evaluate(module, params, **inputs) - evaluate(module, params, **other)).min() > 1e-5
 
 

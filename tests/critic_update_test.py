@@ -128,8 +128,8 @@ def test_with_and_without_a_bank_equal_noise_gives_equal_targets(tmp_path):
   policy = tiny.make_policy(
     params=state.actor_ema, actor=learner.networks.actor, flow_steps=updates.SETTINGS['flow_steps']
   )
-  # Noise is keyed by an index and by a draw. The indices are made the same here, rows of the buffer,
-  # and so is the draw: that of the bank and that of the step go to one key.
+  # Noise is keyed by an index and by a draw. The indices are made the same here, rows of the
+  # buffer, and so is the draw: that of the bank and that of the step go to one key.
   chunk_noise = flow.chunk_noise
 
   def of_one_key(key, index, samples, chunk):

@@ -78,7 +78,7 @@ def test_statistics_leave_out_what_training_would(dataset, tmp_path, monkeypatch
 
 def test_every_command_says_what_it_does(tmp_path):
   status, printed, _ = command_line.run(
-    'data', 'inspect', str(DATASET), '--picture', str(tmp_path / 'frames.png')
+    'data', 'inspect', str(DATASET), '--image', str(tmp_path / 'frames.png')
   )
   assert status == 0
   assert 'Split train: 6 episodes in 2 files' in printed

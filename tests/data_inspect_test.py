@@ -1,4 +1,4 @@
-"""What is in a dataset is told, and its pictures are shown."""
+"""What is in a dataset is told, and its images are shown."""
 
 import collections
 import json
@@ -41,7 +41,7 @@ def test_an_inspection_counts_what_was_recorded():
   assert survey['steps_by_source'] == steps
   assert {(s, r): n for s, of in survey['ends_by_source'].items() for r, n in of.items()} == ends
   assert survey['prompts'] == {'pack the phone into the box': 3, 'fold the towel': 3}
-  assert survey['pictures'] == {camera: {'96 x 96': 6} for camera in CAMERAS}
+  assert survey['images'] == {camera: {'96 x 96': 6} for camera in CAMERAS}
   assert found['unreadable'] == 0
 
 
@@ -53,7 +53,7 @@ def test_the_mapping_that_is_shown_reads_the_same_fields():
   assert mapping.resolve(leaves, mapping.parse(shown)) == mapping.resolve(leaves, {})
 
 
-def test_the_pictures_are_those_of_the_episodes_first_middle_and_last_step(tmp_path):
+def test_the_images_are_those_of_the_episodes_first_middle_and_last_step(tmp_path):
   scene = inspection.inspect(DATASET, {}, episode=2).scene
   assert 'episode 2' in scene.title
   last = LENGTHS[2] - 1
@@ -76,9 +76,9 @@ def test_the_pictures_are_those_of_the_episodes_first_middle_and_last_step(tmp_p
   assert [entry.name for entry in path.parent.iterdir()] == ['frames.png']
 
 
-def test_a_camera_without_a_picture_is_drawn_as_missing(tmp_path):
-  picture = np.full((4, 6, 3), 200, np.uint8)
-  scene = inspection.Scene('title', ['step 0'], {'head': [picture], 'left_wrist': [None]})
+def test_a_camera_without_an_image_is_drawn_as_missing(tmp_path):
+  drawn = np.full((4, 6, 3), 200, np.uint8)
+  scene = inspection.Scene('title', ['step 0'], {'head': [drawn], 'left_wrist': [None]})
   contact_sheet.write(tmp_path / 'frames.png', scene)
   with Image.open(tmp_path / 'frames.png') as image:
     assert 1 / 5 < (np.asarray(image.convert('L')) == 200).mean() < 1 / 2  # of the sheet
@@ -120,7 +120,7 @@ def test_what_is_not_there_cannot_be_inspected(options, message, monkeypatch, ca
   assert message in status
 
 
-def test_pictures_that_no_camera_shows_are_named(tmp_path, monkeypatch, capsys):
+def test_images_that_no_camera_shows_are_named(tmp_path, monkeypatch, capsys):
   image = foreign.tfds_features().Image(shape=(2, 3, 3), encoding_format='png')
   foreign.simple(
     tmp_path / 'data', {'image': image, 'odd': image},
@@ -129,4 +129,4 @@ def test_pictures_that_no_camera_shows_are_named(tmp_path, monkeypatch, capsys):
   status, printed, _ = command_line.data(monkeypatch, capsys, 'inspect', tmp_path / 'data')
   assert status == 0
   assert '--config.data.mapping.head=image' in printed
-  assert 'Pictures that no camera shows: odd' in printed
+  assert 'Images that no camera shows: odd' in printed

@@ -18,7 +18,7 @@ IDS = golden_rlds.IDS
 CAMERAS = golden_rlds.CAMERAS
 
 
-def with_broken_picture(payload):
+def with_broken_image(payload):
   """The first JPEG of the left wrist loses its header."""
   at = payload.index(b'\xff\xd8\xff', payload.index(b'steps/observation/left_wrist_image')) + 3
   return payload[:at] + b'\0\0\0' + payload[at + 3 :]
@@ -29,7 +29,7 @@ def test_nothing_is_wrong_with_an_intact_split():
   assert not report.problems
   assert not report.notes
   assert report.size == sum(path.stat().st_size for path in DATASET.glob('*train*'))
-  assert report.survey.pictures == {camera: {'96 x 96': sum(LENGTHS)} for camera in CAMERAS}
+  assert report.survey.images == {camera: {'96 x 96': sum(LENGTHS)} for camera in CAMERAS}
   ranges = report.to_json()['ranges']
   np.testing.assert_allclose(ranges['state']['max'][:2], [max(IDS), max(LENGTHS) - 1])
   assert ranges['state']['max_at'][1] == [LENGTHS.index(max(LENGTHS)), max(LENGTHS) - 1]
@@ -43,18 +43,18 @@ def test_all_that_is_wrong_is_listed_by_file_record_and_episode(dataset):
   data[100] ^= 1
   foreign.shard(dataset, 0).write_bytes(data)
   golden_rlds.rewrite(foreign.shard(dataset, 1), 0, golden_rlds.with_nan)
-  golden_rlds.rewrite(foreign.shard(dataset, 1), 2, with_broken_picture)
+  golden_rlds.rewrite(foreign.shard(dataset, 1), 2, with_broken_image)
   (report,) = validation.validate(dataset, {}, split='train')
   places = [(problem.file, problem.record, problem.episode) for problem in report.problems]
   names = [foreign.shard(dataset, number).name for number in (0, 1)]
   assert places == [(names[0], 0, 0), (names[1], 0, 3), (names[1], 2, 5)]
-  checksum, nan, picture = (problem.message for problem in report.problems)
+  checksum, nan, image = (problem.message for problem in report.problems)
   assert 'do not match their checksum' in checksum
   assert 'step 2: steps/observation/state: found NaN or infinity' in nan
-  assert 'step 0: picture of left_wrist: ' in picture
-  assert 'the picture is damaged' in picture
+  assert 'step 0: image of left_wrist: ' in image
+  assert 'the image is damaged' in image
   assert report.survey.lengths == [LENGTHS[e] for e in (1, 2, 4, 5)]
-  assert report.survey.pictures['left_wrist'] == {'96 x 96': sum(report.survey.lengths) - 1}
+  assert report.survey.images['left_wrist'] == {'96 x 96': sum(report.survey.lengths) - 1}
 
 
 def test_a_file_that_was_cut_is_wrong_even_between_two_records(dataset):
@@ -76,7 +76,7 @@ def test_a_file_that_was_cut_is_wrong_even_between_two_records(dataset):
 
 
 @pytest.mark.parametrize('container', ['tfrecord', 'array_record'])
-def test_pictures_are_decoded_in_any_container(container, tmp_path):
+def test_images_are_decoded_in_any_container(container, tmp_path):
   image = foreign.tfds_features().Image(shape=(2, 3, 3), encoding_format='png')
   foreign.simple(
     tmp_path / 'data', {'image': image}, lambda e, t: {'image': foreign.pixels(e, t)},
@@ -85,7 +85,7 @@ def test_pictures_are_decoded_in_any_container(container, tmp_path):
   chosen = {'images': {'head': 'image'}}
   (report,) = validation.validate(tmp_path / 'data', chosen)
   assert not report.problems
-  assert report.survey.pictures == {'head': {'2 x 3': sum(foreign.LENGTHS)}}
+  assert report.survey.images == {'head': {'2 x 3': sum(foreign.LENGTHS)}}
   frames = inspection.inspect(tmp_path / 'data', chosen, episode=2).scene.frames['head']
   np.testing.assert_array_equal(frames, [foreign.pixels(2, t) for t in range(3)])
 
@@ -99,7 +99,7 @@ def test_a_broken_png_is_wrong_at_its_step(tmp_path):
   (report,) = validation.validate(tmp_path / 'data', {'images': {'head': 'image'}})
   (problem,) = report.problems
   assert (problem.record, problem.episode) == (0, 2)
-  assert 'episode 2, step 0: picture of head: ' in problem.message
+  assert 'episode 2, step 0: image of head: ' in problem.message
 
 
 def test_every_missing_file_of_every_split_is_named(monkeypatch, capsys):

@@ -141,7 +141,7 @@ def test_a_mapping_names_fields_that_have_other_names(tmp_path):
   directory = write(tmp_path / 'one', make_episode(0))
   encoding = Encoding()
   encoding.config.data.mapping.update(head='observation/left_wrist_image', left_wrist='none')
-  with pytest.raises(ValueError, match="no pictures of the camera 'left_wrist'; name their field"):
+  with pytest.raises(ValueError, match="no images of the camera 'left_wrist'; name their field"):
     datasets.Datasets(encoding, {}).read([directory])
   encoding.config.data.mapping.update(left_wrist='observation/imag')
   with pytest.raises(ValueError, match='observation/imag.*observation/image'):
@@ -213,7 +213,8 @@ def test_training_on_given_episodes_leaves_tensorflow_alone(tmp_path):
   directory = write(tmp_path / 'one', make_episode(0))
   program = (
     'import sys, pathlib, types\n'
-    'from aloe_jax import datasets, train\n'
+    'from aloe_jax import train\n'
+    'from aloe_jax.run import datasets\n'
     'from experiments import laundry\n'
     "experiment = types.SimpleNamespace(encoder=None, config=laundry.get_config('sim'))\n"
     f"steps = datasets.Datasets(experiment, {{}}).read([pathlib.Path('{directory}')])\n"

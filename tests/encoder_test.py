@@ -64,7 +64,7 @@ def test_features_are_frozen_and_belong_to_the_seed():
   assert first.shape == (1, 3 * FILTERS)
 
 
-def test_pictures_of_all_cameras_are_encoded_and_missing_ones_are_zero():
+def test_images_of_all_cameras_are_encoded_and_missing_ones_are_zero():
   pixels = experiment.Experiment(laundry.get_config('pixels'))
   rng = np.random.default_rng(0)
   cameras = ('head', 'left_wrist', 'right_wrist')
@@ -116,9 +116,9 @@ def test_a_paligemma_tower_is_pooled_before_its_head():
 
 def test_bytes_are_brought_to_the_towers_range():
   params, _ = read('siglip_case_a')
-  pictures = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
-  expected = pooled(params, np.float32(pictures / 255 * 2 - 1))
-  np.testing.assert_allclose(pooled(params, pictures), expected, atol=1e-5)
+  images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+  expected = pooled(params, np.float32(images / 255 * 2 - 1))
+  np.testing.assert_allclose(pooled(params, images), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize('name, pool', [('siglip_case_a', 'map'), ('paligemma_case_a', 'none')])

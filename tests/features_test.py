@@ -56,7 +56,7 @@ def test_fields_and_shards_are_those_that_tfds_finds(container, tmp_path):
     'zipped': of.Tensor(shape=(2,), dtype=np.float32, encoding='zlib'),
     'list': of.Sequence(np.float32),
     'pair': of.Sequence(of.Tensor(shape=(3,), dtype=np.float32), length=2),
-    'nested': {'flag': np.bool_, 'picture': of.Image(shape=(2, 3, 3), encoding_format='png')},
+    'nested': {'flag': np.bool_, 'image': of.Image(shape=(2, 3, 3), encoding_format='png')},
   }
   nothing = {
     'label': 0,
@@ -65,7 +65,7 @@ def test_fields_and_shards_are_those_that_tfds_finds(container, tmp_path):
     'zipped': np.zeros(2, np.float32),
     'list': [1.0],
     'pair': np.ones((2, 3), np.float32),
-    'nested': {'flag': True, 'picture': np.zeros((2, 3, 3), np.uint8)},
+    'nested': {'flag': True, 'image': np.zeros((2, 3, 3), np.uint8)},
   }
   foreign.simple(
     tmp_path / 'data', step, lambda e, t: nothing, container=container, episode={'id': np.int64},
@@ -89,13 +89,13 @@ def test_fields_and_shards_are_those_that_tfds_finds(container, tmp_path):
     'list': 'ragged',
     'pair': 'tensor',
     'nested/flag': 'tensor',
-    'nested/picture': 'image',
+    'nested/image': 'image',
     'id': 'tensor',
   }
   assert layout.leaves['steps/label'].names == ('open', 'shut')
   assert layout.leaves['steps/pair'].shape == (2, 3)
   assert layout.leaves['steps/zipped'].encoding == 'zlib'
-  assert layout.leaves['steps/nested/picture'].encoding == 'png'
+  assert layout.leaves['steps/nested/image'].encoding == 'png'
   assert not layout.leaves['id'].per_step
 
 

@@ -94,7 +94,7 @@ def simple(directory, step=None, values=None, *, episode=None, metadata=None, **
   )
 
 
-def pictured(directory):
+def with_cameras(directory):
   """Three episodes of four, one and three steps, two of them in the first of two shards."""
   image = tfds_features().Image(shape=(2, 3, 3), encoding_format='png')
   state = tfds_features().Tensor(shape=(3,), dtype=np.float32)
@@ -128,7 +128,7 @@ def assert_numbers(found, episodes=(0, 1, 2)):
 
 
 def assert_pixels(found, camera='head', episodes=(0, 1, 2)):
-  """The camera's pictures are those of these episodes."""
+  """The camera's images are those of these episodes."""
   rows = iter(range(len(found)))
   for e in episodes:
     for t in range(LENGTHS[e]):

@@ -15,7 +15,7 @@ import pytest
 from aloe_jax import types
 from aloe_jax.envs import gymnasium_rollout
 from aloe_jax.envs import gymnasium_spaces
-from aloe_jax.envs import gymnasium_world
+from aloe_jax.envs import gymnasium_task
 
 NONE, SUCCESS, FAILURE, TIMEOUT, TAKEOVER, _ = types.EndReason
 DEMO, POLICY, HUMAN = types.Source
@@ -35,7 +35,7 @@ class Scripted:
 
 @functools.cache
 def world(kind):
-  return gymnasium_world.World(f'gymnasium:line_world:{kind}-v0')
+  return gymnasium_task.Task(f'gymnasium:line_world:{kind}-v0')
 
 
 def play(kind, chunk, *, follow=0.0, human='none', execute=2, key=0, episodes=EPISODES, told=None):
@@ -236,14 +236,14 @@ def test_progress_ends_with_all_episodes_and_all_steps():
   ],
 )
 def test_success_is_what_info_says_or_else_a_rewarded_end(reward, terminated, info, expected):
-  assert gymnasium_world.succeeded(reward, terminated, info) is expected
+  assert gymnasium_task.succeeded(reward, terminated, info) is expected
 
 
 def test_an_environment_that_is_not_there_is_told_with_the_nearest_one():
   with pytest.raises(ValueError, match="'gymnasium:Pendulun-v1'.*Did you mean: `Pendulum`"):
-    gymnasium_world.World('gymnasium:Pendulun-v1')
+    gymnasium_task.Task('gymnasium:Pendulun-v1')
   with pytest.raises(ValueError, match="'gymnasium:no_such_module:A-v0': .*no_such_module"):
-    gymnasium_world.World('gymnasium:no_such_module:A-v0')
+    gymnasium_task.Task('gymnasium:no_such_module:A-v0')
 
 
 @pytest.mark.parametrize('package', ['gymnasium', 'ogbench'])
@@ -255,11 +255,11 @@ def test_what_is_not_installed_is_told_with_how_to_install_it(package, monkeypat
   with pytest.raises(
     ValueError, match=rf"{package}.*pip install -c constraints.txt -e '\.\[sim\]'"
   ):
-    gymnasium_world.World('ogbench:cube-single-v0')
+    gymnasium_task.Task('ogbench:cube-single-v0')
 
 
 def test_environments_of_gymnasium_itself_can_be_played():
-  pendulum = gymnasium_world.World('gymnasium:Pendulum-v1')
+  pendulum = gymnasium_task.Task('gymnasium:Pendulum-v1')
   assert (pendulum.spaces.action_size, pendulum.spaces.proprio_size) == (1, 3)
   setup = gymnasium_rollout.Setup(pendulum, pendulum.spaces.sight, execute=3, limit=7)
   trajectories = setup.run(Scripted(jnp.ones((4, 1))), key=jax.random.key(0), episodes=2)

@@ -73,7 +73,7 @@ def read_state(workdir):
   return checkpoints.restore(path, built.abstract_state(), built.architecture())
 
 
-def test_episodes_are_on_disk_as_they_were_seen_with_take_overs_and_without_pictures(finished):
+def test_episodes_are_on_disk_as_they_were_seen_with_take_overs_and_without_images(finished):
   demonstrations = rlds.read(finished / 'episodes' / 'demonstrations')
   assert len(demonstrations) == 4
   collected = rlds.read(finished / 'episodes' / 'iteration_1')

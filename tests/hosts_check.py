@@ -92,7 +92,7 @@ def learn(directory, layout):
 
 
 def check_encoder(mode):
-  """Every host's pictures have the features that they have alone, on one device."""
+  """Every host's images have the features that they have alone, on one device."""
   config = laundry.get_config('pixels')
   config.parallel.mode = mode
   pixels = experiment.Experiment(config)

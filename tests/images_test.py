@@ -47,7 +47,7 @@ def test_images_on_device_are_resized_as_in_openpis_model(size, golden):
 
 
 @pytest.mark.parametrize('shape', [(40, 80), (80, 40), (72, 100)])
-def test_both_paths_put_the_picture_in_the_middle_and_agree_to_a_grey_level(shape):
+def test_both_paths_put_the_image_in_the_middle_and_agree_to_a_grey_level(shape):
   image = np.random.default_rng(0).integers(1, 256, (*shape, 3), np.uint8)
   recorded = images.resize_with_pad(image, 56)
   on_device = resize_compiled(np.stack([image, image[::-1]]), 56)

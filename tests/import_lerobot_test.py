@@ -63,7 +63,7 @@ def assert_imported(target, cameras, atol):
     for step in range(length):
       for camera, feature in cameras.items():
         pixels = image_codec.decode(found.image(camera, int(found.boundaries[episode]) + step))
-        expected = lerobot_files.picture(episode, step, feature)
+        expected = lerobot_files.image(episode, step, feature)
         np.testing.assert_allclose(pixels.astype(int), expected, atol=atol)
   return found
 
@@ -287,7 +287,7 @@ def test_broken_files_are_named(copy):
 
 def test_a_video_that_does_not_fit_the_steps_is_refused(tmp_path):
   path = tmp_path / 'video.mp4'
-  lerobot_files.write_video(path, [lerobot_files.picture(0, t, HEAD) for t in range(6)])
+  lerobot_files.write_video(path, [lerobot_files.image(0, t, HEAD) for t in range(6)])
   with pytest.raises(ValueError, match=r'found 2 frames from 0.4000 s on, expected 3'):
     video.read(path, start=0.4, count=3, fps=FPS)
   with pytest.raises(ValueError, match=r'found a frame at 0.1000 s, expected one at 0.0500 s'):
@@ -307,7 +307,7 @@ def test_a_video_that_does_not_fit_the_steps_is_refused(tmp_path):
 def test_frames_are_found_by_their_time_in_any_codec(codec, options, tmp_path, monkeypatch):
   monkeypatch.setenv('SVT_LOG', '0')
   path = tmp_path / 'video.mp4'
-  colours = [lerobot_files.picture(t % 3, t % 8, FEATURES[t % 2]) for t in range(40)]
+  colours = [lerobot_files.image(t % 3, t % 8, FEATURES[t % 2]) for t in range(40)]
   lerobot_files.write_video(path, colours, codec, options)
   for first in (0, 7, 23, 31):
     frames = video.read(path, start=first / FPS, count=9, fps=FPS)

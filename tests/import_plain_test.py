@@ -1,4 +1,4 @@
-"""Plain folders become RLDS: every number, picture and end arrives, and wrong files are named."""
+"""Plain folders become RLDS: every number, image and end arrives, and wrong files are named."""
 
 import argparse
 import io
@@ -20,7 +20,7 @@ from aloe_jax.data.importers import settings as settings_lib
 STEPS = (4, 3)
 
 
-def picture(episode, step, camera):
+def image(episode, step, camera):
   """[16, 24, 3], flat: the colour tells where it belongs."""
   return np.full((16, 24, 3), (40 * episode + 20, 30 * step + 10, 50 * camera + 5), np.uint8)
 
@@ -45,12 +45,12 @@ def folder(tmp_path):
     path = source / f'episode_{episode}'
     (path / 'head').mkdir(parents=True)
     for t in range(length):
-      (path / f'head/{t:06d}.jpg').write_bytes(encode(picture(episode, t, 0), 'jpeg'))
-    frames = np.stack([picture(episode, t, 1) for t in range(length)])
+      (path / f'head/{t:06d}.jpg').write_bytes(encode(image(episode, t, 0), 'jpeg'))
+    frames = np.stack([image(episode, t, 1) for t in range(length)])
     np.save(path / 'left_wrist.npy', frames)
     (path / 'right_wrist').mkdir()
     for t in range(length):
-      (path / f'right_wrist/{t:06d}.png').write_bytes(encode(picture(episode, t, 2), 'png'))
+      (path / f'right_wrist/{t:06d}.png').write_bytes(encode(image(episode, t, 2), 'png'))
   first, second = source / 'episode_0', source / 'episode_1'
   for name, array in numbers(0).items():
     np.save(first / f'{name}.npy', array)
@@ -79,7 +79,7 @@ def refusal(folder, **changes):
   return str(refused.value)
 
 
-def test_every_number_picture_and_end_arrives(folder, tmp_path, capsys):
+def test_every_number_image_and_end_arrives(folder, tmp_path, capsys):
   arguments = parse(folder, '--from', 'plain', '--to', tmp_path / 'out', '--name', 'towels')
   arguments.run(arguments)
   found = index.load(tmp_path / 'out', {})
@@ -104,7 +104,7 @@ def test_every_number_picture_and_end_arrives(folder, tmp_path, capsys):
     episode, step = (0, row) if row < 4 else (1, row - 4)
     for number, camera in enumerate(types.CAMERAS):
       pixels = image_codec.decode(found.image(camera, row))
-      np.testing.assert_allclose(pixels, picture(episode, step, number), atol=3)
+      np.testing.assert_allclose(pixels, image(episode, step, number), atol=3)
   printed = capsys.readouterr().out
   assert '2 episodes, 7 steps' in printed
   assert 'steps by source: demo 4, policy 2, human 1' in printed
@@ -121,7 +121,7 @@ def test_take_overs_are_found_by_the_source_where_ends_are_not_told(folder):
   np.testing.assert_array_equal(second.end_reason, [0, 4, 5])
 
 
-def test_pictures_that_are_files_are_not_encoded_again(folder):
+def test_images_that_are_files_are_not_encoded_again(folder):
   episode = next(iter(plain.Folder(folder, settings_lib.Settings())))
   assert (
     episode.images['right_wrist'][2] == (folder / 'episode_0/right_wrist/000002.png').read_bytes()
@@ -137,7 +137,7 @@ def test_what_a_recording_does_not_say_comes_from_the_settings(folder):
   np.testing.assert_array_equal(first.source, [2, 2, 2, 2])
   np.testing.assert_array_equal(first.end_reason, [0, 0, 0, 2])
   np.testing.assert_array_equal(second.source, [1, 1, 2])
-  assert first.language_instruction == second.language_instruction == 'fold'
+  assert first.prompt == second.prompt == 'fold'
 
 
 def test_a_success_is_never_guessed(folder):

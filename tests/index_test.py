@@ -70,7 +70,7 @@ def test_a_dataset_of_our_own_is_read_as_it_was_written(tmp_path):
         action=rng.normal(size=(length, 5)).astype(np.float32),
         source=source,
         end_reason=end_reason,
-        language_instruction=f'task {number}',
+        prompt=f'task {number}',
         metadata={'number': number, 'success': number == 0},
       )
     )
@@ -200,7 +200,7 @@ def test_lists_of_a_fixed_length_are_numbers(tmp_path):
     index.load(tmp_path / 'data', {'action': 'points'})
 
 
-def test_pictures_kept_as_bytes_in_a_text_are_read_in_place(tmp_path):
+def test_images_kept_as_bytes_in_a_text_are_read_in_place(tmp_path):
   foreign.simple(
     tmp_path / 'data',
     {'image': foreign.tfds_features().Text()},

@@ -84,7 +84,7 @@ def test_an_action_critic_judges_every_chunk_as_if_it_were_alone(batch_size):
   def sampled_q(row):
     at = asked.tolist().index(row)
     q = aloe.evaluate_samples(
-      critic, params, buffer.observation(np.array([row])), actions[[at]], use_language=False
+      critic, params, buffer.observation(np.array([row])), actions[[at]], reads_prompt=False
     )
     return np.asarray(q)[:, :, 0]  # [K, M]
 
@@ -99,7 +99,7 @@ def test_an_action_critic_judges_every_chunk_as_if_it_were_alone(batch_size):
       past_end='policy',
     )
     q = np.asarray(
-      aloe.evaluate(critic, params, batch.observation, action, valid, use_language=False)
+      aloe.evaluate(critic, params, batch.observation, action, valid, reads_prompt=False)
     )[:, 0]
     target = chunk.reward[0]
     if chunk.discount[0]:

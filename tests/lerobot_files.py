@@ -18,7 +18,7 @@ HEAD, WRIST, SIDE = (f'observation.images.{name}' for name in ('cam_high', 'wris
 FEATURES = (HEAD, WRIST, SIDE)
 
 
-def picture(episode, step, feature):
+def image(episode, step, feature):
   """[48, 64, 3], flat: the colour tells where it belongs, even after a lossy video."""
   colour = (60 * episode + 40, 25 * step + 20, 60 * FEATURES.index(feature) + 40)
   return np.full((48, 64, 3), colour, np.uint8)
@@ -30,15 +30,15 @@ def numbers(episode):
   return rng.normal(size=shape).astype(np.float32), rng.normal(size=shape).astype(np.float32)
 
 
-def write_video(path, pictures, codec='libx264', options=()):
+def write_video(path, images, codec='libx264', options=()):
   """By default one keyframe, then B-frames: no frame can be decoded without those before it."""
   path.parent.mkdir(parents=True, exist_ok=True)
   with av.open(str(path), 'w') as container:
     stream = container.add_stream(codec, rate=FPS, options=dict(options))
-    stream.height, stream.width = pictures[0].shape[:2]
+    stream.height, stream.width = images[0].shape[:2]
     stream.pix_fmt = 'yuv420p'
     stream.time_base = fractions.Fraction(1, FPS)
-    for pixels in pictures:
+    for pixels in images:
       container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format='rgb24')))
     container.mux(stream.encode())
 
@@ -66,7 +66,7 @@ def rows(episode, images=(), **more):
   for feature in images:
     columns[feature] = pa.array(
       [
-        {'bytes': png(picture(episode, t, feature)), 'path': f'frame_{t:06d}.png'}
+        {'bytes': png(image(episode, t, feature)), 'path': f'frame_{t:06d}.png'}
         for t in range(length)
       ],
       pa.struct({'bytes': pa.binary(), 'path': pa.string()}),
@@ -126,7 +126,7 @@ def write_v2(directory, dtype, version='v2.1', **more):
     for feature in FEATURES if dtype == 'video' else ():
       write_video(
         directory / f'videos/{chunk}/{feature}/episode_{episode:06d}.mp4',
-        [picture(episode, t, feature) for t in range(length)],
+        [image(episode, t, feature) for t in range(length)],
       )
 
 
@@ -163,5 +163,5 @@ def write_v3(directory, task_column='task'):
     for feature in FEATURES:
       write_video(
         directory / f'videos/{feature}/chunk-000/file-{file:03d}.mp4',
-        [picture(episode, t, feature) for episode in episodes for t in range(STEPS[episode])],
+        [image(episode, t, feature) for episode in episodes for t in range(STEPS[episode])],
       )

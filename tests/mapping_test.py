@@ -62,7 +62,7 @@ def test_the_golden_dataset_needs_no_mapping():
     },
     state=('steps/observation/state',),
     action=('steps/action',),
-    language=('steps/language_instruction',),
+    prompt=('steps/language_instruction',),
     success='episode_metadata/success',
     source='episode_metadata/source',
     intervention=None,
@@ -85,7 +85,7 @@ def test_droid_needs_no_mapping():
   )
   assert mapping.width(DROID, found.state) == 8
   assert found.action == ('steps/action',)
-  assert found.language == (
+  assert found.prompt == (
     'steps/language_instruction',
     'steps/language_instruction_2',
     'steps/language_instruction_3',
@@ -102,7 +102,7 @@ def test_bridge_and_rt1_need_no_mapping():
     'steps/action/rotation_delta',
     'steps/action/gripper_closedness_action',
   )
-  assert rt1.language == ('steps/observation/natural_language_instruction',)
+  assert rt1.prompt == ('steps/observation/natural_language_instruction',)
 
 
 def test_cameras_are_found_however_deep_by_their_last_word():
@@ -120,7 +120,7 @@ def test_cameras_are_found_however_deep_by_their_last_word():
   }
 
 
-def test_bytes_of_pictures_may_be_kept_as_texts_and_depth_is_no_camera():
+def test_bytes_of_images_may_be_kept_as_texts_and_depth_is_no_camera():
   depth = schema.Leaf('image', 'uint16', (96, 96, 1), 'png', True)
   leaves = MINIMAL | {'steps/observation/image': depth, 'steps/observation/image_0': TEXT}
   assert mapping.resolve(leaves, {}).images['head'] == 'steps/observation/image_0'
@@ -131,7 +131,7 @@ def test_bytes_of_pictures_may_be_kept_as_texts_and_depth_is_no_camera():
 def test_labels_with_names_are_texts():
   label = schema.Leaf('label', 'int64', (), 'none', True, ('demo', 'human'))
   found = mapping.resolve(MINIMAL | {'steps/source': label, 'steps/task': label}, {})
-  assert (found.source, found.language) == ('steps/source', ('steps/task',))
+  assert (found.source, found.prompt) == ('steps/source', ('steps/task',))
   nameless = schema.Leaf('label', 'int64', (), 'none', True)
   assert mapping.resolve(MINIMAL | {'steps/source': nameless}, {}).source is None
 
@@ -146,7 +146,7 @@ def test_the_success_of_the_episode_comes_before_that_of_a_step_and_a_reward_has
 def test_fields_at_the_top_are_found_too():
   leaves = MINIMAL | {'success': SUCCESS, 'source': EPISODE_TEXT, 'task': EPISODE_TEXT}
   found = mapping.resolve(leaves, {})
-  assert (found.success, found.source, found.language) == ('success', 'source', ('task',))
+  assert (found.success, found.source, found.prompt) == ('success', 'source', ('task',))
 
 
 def test_an_observation_that_is_one_vector_is_the_state():
@@ -180,11 +180,11 @@ def test_a_camera_takes_the_first_field_that_exists():
 def test_none_means_there_is_none():
   leaves = schema.read(golden_rlds.DATASET).leaves
   found = mapping.resolve(
-    leaves, {'images': {'head': None}, 'success': None, 'source': None, 'language': None}
+    leaves, {'images': {'head': None}, 'success': None, 'source': None, 'prompt': None}
   )
   assert found.images['head'] is None
   assert found.images['left_wrist'] == 'steps/observation/left_wrist_image'
-  assert (found.success, found.source, found.language) == (None, None, ())
+  assert (found.success, found.source, found.prompt) == (None, None, ())
   assert set(mapping.resolve(leaves, {'images': None}).images.values()) == {None}
 
 
@@ -207,7 +207,7 @@ def test_features_that_stand_in_for_images_are_found():
      'steps/observation/image_0'),
     ({'state': 'observation/stat'}, 'state: observation/stat is missing.*observation/state'),
     ({'action': ['action', 'grip']}, 'action: grip is missing; the nearest fields are'),
-    ({'language': ['instruction']}, 'language: instruction is missing.*language_instruction'),
+    ({'prompt': ['instruction']}, 'prompt: instruction is missing.*language_instruction'),
     ({'success': 'won'}, 'success: won is missing'),
     ({'state': 'language_instruction'}, 'found text string .* of every step, expected numbers'),
     ({'success': 'action'}, 'success: steps/action: found tensor float32 .7. of every step'),

@@ -9,7 +9,7 @@ import pytest
 from aloe_jax import config as config_lib
 from aloe_jax import types
 from aloe_jax.envs import gymnasium_rollout
-from aloe_jax.envs import gymnasium_world
+from aloe_jax.envs import gymnasium_task
 from experiments import ogbench
 
 pytest.importorskip('ogbench')
@@ -30,7 +30,7 @@ class Rising:
 
 @pytest.fixture(scope='module')
 def world():
-  return gymnasium_world.World(TASK)
+  return gymnasium_task.Task(TASK)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_equal_seeds_repeat_every_bit_of_the_physics(rising, rise):
 
 def test_tasks_without_a_solution_are_refused():
   with pytest.raises(ValueError, match="'ogbench:cube-simple-v0'; expected one of cube-single-v0"):
-    gymnasium_world.World('ogbench:cube-simple-v0')
+    gymnasium_task.Task('ogbench:cube-simple-v0')
 
 
 @pytest.mark.parametrize('variant', ['cube_single', 'cube_double_debug'])

@@ -189,8 +189,8 @@ def test_the_features_beside_the_episodes_are_the_towers_pooled_output(finished,
   assert features.shape == (2, 3, 32)
   for view, camera in enumerate(types.CAMERAS):
     frames = image_codec.decoded([read() for read in steps.images(camera, rows)])
-    pictures = np.stack([images.resize_with_pad(frame, 28) for frame in frames])
-    _, out = described.encoder.tower.apply({'params': params}, pictures / 127.5 - 1)
+    pixels = np.stack([images.resize_with_pad(frame, 28) for frame in frames])
+    _, out = described.encoder.tower.apply({'params': params}, pixels / 127.5 - 1)
     expected = out['tokens'].mean(axis=1)
     np.testing.assert_allclose(np.float32(features[:, view]), expected, rtol=2**-7, atol=1e-3)
 

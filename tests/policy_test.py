@@ -136,9 +136,9 @@ def test_a_small_pi05_acts_as_states_prompts_samples_and_actions_do_one_after_th
   )
   raw = np.zeros((batch, types.PROPRIO_SIZE), np.float32)
   raw[:, :width] = rng.uniform(low[0], high[0], (batch, width))
-  pictures = {name: rng.integers(0, 256, (batch, 28, 28, 3), np.uint8) for name in types.CAMERAS}
+  images = {name: rng.integers(0, 256, (batch, 28, 28, 3), np.uint8) for name in types.CAMERAS}
   present = {name: np.arange(batch) != view for view, name in enumerate(types.CAMERAS)}
-  sight, key = types.Sight(raw, images=pictures, image_masks=present), jax.random.key(8)
+  sight, key = types.Sight(raw, images=images, image_masks=present), jax.random.key(8)
 
   # By hand, up to the network.
   shown = np.zeros_like(raw)
@@ -148,7 +148,7 @@ def test_a_small_pi05_acts_as_states_prompts_samples_and_actions_do_one_after_th
   encoded = [tokenizer.Words(1024).encode(f'{text};\nAction: ', bos=True) for text in words]
   tokens = np.stack([np.pad(ids, (0, 64 - len(ids))) for ids in encoded])
   assert len(np.unique(tokens, axis=0)) == batch
-  expected = types.Observation(shown, tokens, tokens > 0, None, pictures, present)
+  expected = types.Observation(shown, tokens, tokens > 0, None, images, present)
   actor = pi05.make(common.PI05_DEBUG, horizon=tiny.HORIZON)
   noise = flow.chunk_noise(key, np.arange(batch), 1, (tiny.HORIZON, 32))
   first = jax.tree.map(lambda x: x[:1], expected)

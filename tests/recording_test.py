@@ -1,4 +1,4 @@
-"""Episodes made of trajectories: each kept step once, in order, with its own pictures."""
+"""Episodes made of trajectories: each kept step once, in order, with its own images."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +15,7 @@ STEPS = max(LENGTHS) + 2
 
 
 def render(state):
-  """Pictures of one colour: the number of the state, of a camera each."""
+  """Images of one colour: the number of the state, of a camera each."""
   return {
     camera: jnp.full((4, 6, 3), state['number'] + 50 * index, jnp.uint8)
     for index, camera in enumerate(rlds.CAMERAS)
@@ -54,9 +54,7 @@ def record(keep, progress=lambda frames: None):
 
 
 @pytest.mark.parametrize('frames', [1, 4, 100])
-def test_pictures_are_those_of_their_own_states_however_many_are_drawn_at_a_time(
-  frames, monkeypatch
-):
+def test_images_are_those_of_their_own_states_however_many_are_drawn_at_a_time(frames, monkeypatch):
   monkeypatch.setattr(recording, 'FRAMES', frames)
   trajectories = make_trajectories()
   episodes = record([True] * 4)

@@ -25,8 +25,8 @@ def fresh(name, seed=0):
   return RESET(tabletop.Simulator(tasks.TASKS[name]), jax.random.key(seed))
 
 
-def pictures(state):
-  return {name: np.asarray(picture, np.int32) for name, picture in RENDER(state).items()}
+def images(state):
+  return {name: np.asarray(image, np.int32) for name, image in RENDER(state).items()}
 
 
 def project(camera, point):
@@ -54,9 +54,9 @@ class HeadTest(parameterized.TestCase):
       hue=state.hue.at[1].set(hue),
     )
     row, column = project(render.head_camera(), [x, y, scene.THICKNESS['belt']])
-    np.testing.assert_allclose(pictures(state)['head'][row, column], bright(hue), atol=2)
+    np.testing.assert_allclose(images(state)['head'][row, column], bright(hue), atol=2)
 
-  def test_the_middle_of_the_picture_is_where_the_camera_looks(self):
+  def test_the_middle_of_the_image_is_where_the_camera_looks(self):
     self.assertEqual(project(render.head_camera(), render.HEAD_LOOKS_AT), (SIZE // 2, SIZE // 2))
 
   @parameterized.parameters(0, 1)
@@ -68,7 +68,7 @@ class HeadTest(parameterized.TestCase):
         state, position=state.position.at[:, 2].set(height), hue=jnp.full(6, 0.33)
       )
       palm = 255 * np.float32(scene.ARM[arm])
-      distance = np.abs(pictures(state)['head'] - palm).max(-1)
+      distance = np.abs(images(state)['head'] - palm).max(-1)
       self.assertLess(distance.min(), 40)
       rows.append(np.argwhere(distance < 60).mean(0)[0])
     self.assertLess(rows[1], rows[0] - 3)
@@ -79,7 +79,7 @@ class HeadTest(parameterized.TestCase):
     turned = dataclasses.replace(state, target=state.target.at[:, 2].set(0.8))
     corner = project(render.head_camera(), [0.064, 0.104, scene.BOX_HEIGHT])
     beside = project(render.head_camera(), [0.25, 0.0, 0.0])
-    straight, turned = pictures(state)['head'], pictures(turned)['head']
+    straight, turned = images(state)['head'], images(turned)['head']
     self.assertGreater(np.abs(straight[corner] - turned[corner]).max(), 20)
     np.testing.assert_array_equal(straight[beside], turned[beside])
 
@@ -88,9 +88,9 @@ class HeadTest(parameterized.TestCase):
     folded = dataclasses.replace(state, item=state.item.at[4:].set(state.target[4:]))
     row, column = project(render.head_camera(), [0.0, -0.22, 0.0])
     cloth = 255 * np.asarray(scene.color(state.hue[0], 0.55, 0.95))
-    np.testing.assert_allclose(pictures(state)['head'][row, column], cloth, atol=2)
+    np.testing.assert_allclose(images(state)['head'][row, column], cloth, atol=2)
     table = 255 * np.float32(scene.TABLE)
-    np.testing.assert_allclose(pictures(folded)['head'][row, column], table, atol=2)
+    np.testing.assert_allclose(images(folded)['head'][row, column], table, atol=2)
 
 
 class WristTest(parameterized.TestCase):
@@ -109,7 +109,7 @@ class WristTest(parameterized.TestCase):
 
   def where_item(self, state):
     """[n, 2] rows and columns of the pixels of the left wrist that show the product's top."""
-    return np.argwhere(np.abs(pictures(state)['left_wrist'] - bright(0.33)).max(-1) < 3)
+    return np.argwhere(np.abs(images(state)['left_wrist'] - bright(0.33)).max(-1) < 3)
 
   def test_what_lies_to_the_side_is_seen_to_the_side_and_turns_with_the_gripper(self):
     middle = (SIZE - 1) / 2
@@ -132,19 +132,19 @@ class WristTest(parameterized.TestCase):
     blue = 255 * np.float32(scene.ARM[0])
     apart = []
     for gripper in (0.0, 1.0):
-      picture = pictures(self.over_product(gripper=gripper))['left_wrist']
-      columns = np.argwhere(np.abs(picture - blue).max(-1) < 30)[:, 1]
+      image = images(self.over_product(gripper=gripper))['left_wrist']
+      columns = np.argwhere(np.abs(image - blue).max(-1) < 30)[:, 1]
       apart.append(columns.max() - columns.min())
     self.assertGreater(apart[1], apart[0] + 10)
 
   def test_a_tilted_gripper_looks_different_from_an_upright_one(self):
-    safe, careless = (pictures(self.over_product(tilt=tilt))['left_wrist'] for tilt in (0.6, -0.4))
+    safe, careless = (images(self.over_product(tilt=tilt))['left_wrist'] for tilt in (0.6, -0.4))
     self.assertGreater((np.abs(safe - careless).max(-1) > 50).sum(), 20)
 
   def test_one_wrist_does_not_see_the_other_arm_far_away(self):
     state = self.over_product()
     moved = dataclasses.replace(state, gripper=state.gripper.at[1].set(0.0))
-    before, after = pictures(state), pictures(moved)
+    before, after = images(state), images(moved)
     np.testing.assert_array_equal(before['left_wrist'], after['left_wrist'])
     self.assertGreater(np.abs(before['right_wrist'] - after['right_wrist']).max(), 50)
 
@@ -157,10 +157,10 @@ class BatchTest(absltest.TestCase):
     self.assertEqual(tuple(together), ('head', 'left_wrist', 'right_wrist'))
     for i in range(3):
       alone = RENDER(jax.tree.map(lambda leaf, i=i: leaf[i], states))
-      for name, picture in alone.items():
-        self.assertEqual((picture.shape, picture.dtype), ((SIZE, SIZE, 3), jnp.uint8))
+      for name, image in alone.items():
+        self.assertEqual((image.shape, image.dtype), ((SIZE, SIZE, 3), jnp.uint8))
         np.testing.assert_allclose(
-          np.asarray(together[name][i], np.int32), np.asarray(picture, np.int32), atol=1
+          np.asarray(together[name][i], np.int32), np.asarray(image, np.int32), atol=1
         )
 
   def test_hues_are_the_colours_people_call_them(self):

@@ -128,7 +128,7 @@ def test_critic_batches_are_what_a_walk_along_the_episodes_finds(episodes, horiz
       np.testing.assert_allclose(batch.returns[b], monte_carlo(episode, t), rtol=1e-6)
       if discount:
         assert next_rows[b] == row + steps
-    np.testing.assert_array_equal(batch.row, [0, 1])
+    np.testing.assert_array_equal(batch.position, [0, 1])
     assert batch.next_action is None
   # one pass over the 15 rows, all of which can start a chunk but the one that was cut off
   assert sorted(seen) == list(range(14))
@@ -144,7 +144,7 @@ def test_actor_batches_have_whole_chunks_with_their_weights_and_returns(episodes
   assert sorted(found) == rows.tolist()
   check_observation(batch.observation, episodes, found)
   np.testing.assert_array_equal(batch.weight, weight[found])
-  np.testing.assert_array_equal(batch.row, np.arange(5))
+  np.testing.assert_array_equal(batch.position, np.arange(5))
   for b, row in enumerate(found):
     episode, t = place(episodes, row)
     check_chunk(batch, b, episode, t, walk(episode, t, tiny.HORIZON)[2], tiny.HORIZON)
@@ -233,7 +233,7 @@ def test_a_horizon_longer_than_every_fragment_is_refused():
     make_replay([tiny.make_episode(rng, [NONE, TAKEOVER, NONE, SUCCESS])])
 
 
-# Pictures, and the units and words of a robot
+# Images, and the units and words of a robot
 
 
 def colour(number, camera, step):
@@ -242,14 +242,14 @@ def colour(number, camera, step):
 
 
 def flat(number, camera, length, height, width):
-  """Pictures of those colours, [T, H, W, 3]."""
+  """Images of those colours, [T, H, W, 3]."""
   colours = np.stack([colour(number, camera, step) for step in range(length)])
   return np.tile(colours[:, None, None], (1, height, width, 1))
 
 
-def png(picture):
+def png(image):
   stream = io.BytesIO()
-  Image.fromarray(picture).save(stream, 'png')
+  Image.fromarray(image).save(stream, 'png')
   return stream.getvalue()
 
 
@@ -266,7 +266,7 @@ def filmed(episodes):
   ]
 
 
-# On a square of 8: rows and columns that hold the picture, the rest is black.
+# On a square of 8: rows and columns that hold the image, the rest is black.
 INSIDE = {
   (0, 'head'): np.s_[:, :],
   (0, 'left_wrist'): np.s_[3:5, :],  # 4 x 16 becomes 2 x 8
@@ -276,7 +276,7 @@ INSIDE = {
 }
 
 
-def test_pictures_are_those_of_their_row_and_camera_fitted_into_the_networks_square(filmed):
+def test_images_are_those_of_their_row_and_camera_fitted_into_the_networks_square(filmed):
   buffer = make_replay(filmed, image_size=8)
   rows = np.array([8, 3, 12, 0, 5, 10])
   observation = buffer.observation(rows, images=True)
@@ -295,7 +295,7 @@ def test_pictures_are_those_of_their_row_and_camera_fitted_into_the_networks_squ
   assert buffer.observation(rows).images is None
 
 
-def test_batches_hold_the_pictures_of_now_and_next_where_they_are_asked_for(filmed):
+def test_batches_hold_the_images_of_now_and_next_where_they_are_asked_for(filmed):
   buffer = make_replay(filmed, image_size=8)
   batch = at(buffer.critic_batches(0, 0, 1, 6, None, images=True), 0)
   for shown in (batch.observation, batch.next_observation):

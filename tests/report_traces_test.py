@@ -15,7 +15,7 @@ POLICY, HUMAN = types.Source.POLICY, types.Source.HUMAN
 
 
 def make_episode(rng, length, end, recovered=0):
-  """The policy for some steps, then the human for others; pictures as bright as their step."""
+  """The policy for some steps, then the human for others; images as bright as their step."""
   ends = [NONE] * (length - 1) + [end]
   if recovered:
     ends += [NONE] * (recovered - 1) + [SUCCESS]
@@ -82,7 +82,7 @@ def test_a_figure_marks_the_end_on_the_curve_and_in_the_strip(tmp_path):
     assert thick == [False, False, False, True, False, False]
 
 
-def test_an_episode_without_pictures_has_no_strip():
+def test_an_episode_without_images_has_no_strip():
   rng = np.random.default_rng(0)
   judged, steps = make(dataclasses.replace(make_episode(rng, 9, SUCCESS), images=None))
   trace = traces.follow(judged, steps, [SUCCESS])

@@ -52,7 +52,7 @@ class RldsTest(parameterized.TestCase):
     self.directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / 'round_0'
 
   def assert_same_numbers(self, found, expected):
-    np.testing.assert_array_equal(found.proprio, expected.proprio)
+    np.testing.assert_array_equal(found.state, expected.state)
     np.testing.assert_array_equal(found.action, expected.action)
     np.testing.assert_array_equal(found.source, expected.source)
     np.testing.assert_array_equal(found.end_reason, expected.end_reason)
@@ -150,7 +150,7 @@ class RldsTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
     ('nan_action', 'action', (np.nan, 3), r'episode 1, step 3: action: found NaN'),
-    ('infinite_state', 'proprio', (np.inf, 2), r'episode 1, step 2: state: found NaN or inf'),
+    ('infinite_state', 'state', (np.inf, 2), r'episode 1, step 2: state: found NaN or inf'),
     ('unknown_source', 'source', (7, 4), r'episode 1, step 4: source: found 7.*types\.Source'),
     ('unknown_end', 'end_reason', (9, 1), r'step 1: end_reason: found 9.*types\.EndReason'),
   )
@@ -162,7 +162,7 @@ class RldsTest(parameterized.TestCase):
     self.assertFalse(self.directory.exists())
 
   @parameterized.named_parameters(
-    ('narrow_state', {'proprio': np.zeros((5, 14))}, r'state: found \[5, 14\], expected \[5, 32\]'),
+    ('narrow_state', {'state': np.zeros((5, 14))}, r'state: found \[5, 14\], expected \[5, 32\]'),
     ('flat_action', {'action': np.zeros(5)}, r'action: found \[5\], expected \[5, any\]'),
     ('short_source', {'source': np.zeros(4, np.int8)}, r'source: found \[4\], expected \[5\]'),
     ('no_steps', {'action': np.zeros((0, 14))}, 'the episode has no steps'),
@@ -284,7 +284,7 @@ class OtherLaboratoriesDataTest(absltest.TestCase):
       failed = identifier in (2, 5)
       end = types.EndReason.FAILURE if failed else types.EndReason.SUCCESS
       self.assertEqual(episode.end_reason[-1], end)
-    self.assertEqual(by_id[5].language_instruction, 'pack the phone into the box')
+    self.assertEqual(by_id[5].prompt, 'pack the phone into the box')
 
   def test_without_a_success_flag_an_episode_ends_by_a_cut(self):
     directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / 'no_flag'

@@ -101,7 +101,7 @@ def test_a_state_that_is_no_number_is_named_by_episode_and_step(refusal, tmp_pat
 def test_a_prompt_of_the_episodes_that_is_too_long_is_refused_before_training(refusal, tmp_path):
   prompt = 'fold ' * 60
   episodes = robot.write_episodes(
-    tmp_path / 'long', robot.make_episode(0), robot.make_episode(1, language_instruction=prompt)
+    tmp_path / 'long', robot.make_episode(0), robot.make_episode(1, prompt=prompt)
   )
   assert refusal(episodes=episodes).startswith(f'error: the prompt {prompt!r} has 77 tokens, more')
 
@@ -120,7 +120,7 @@ def test_episodes_without_a_camera_name_it(refusal, tmp_path):
   images = {camera: x for camera, x in episode.images.items() if camera != 'left_wrist'}
   episodes = robot.write_episodes(tmp_path / 'one', dataclasses.replace(episode, images=images))
   assert refusal(episodes=episodes).startswith(
-    f"error: {episodes}: there are no pictures of the camera 'left_wrist'; name their field with "
+    f"error: {episodes}: there are no images of the camera 'left_wrist'; name their field with "
     'config.data.mapping.left_wrist, or leave'
   )
 

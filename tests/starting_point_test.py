@@ -93,7 +93,7 @@ def test_a_start_from_paligemma_gives_its_bits_and_a_fresh_expert():
   assert any((found[path] != fresh[path]).any() for path in published)
 
 
-def test_a_start_from_paligemma_fits_its_positions_to_other_pictures():
+def test_a_start_from_paligemma_fits_its_positions_to_other_images():
   described, start = make_paligemma_experiment(12), starting_point.find(str(PALIGEMMA))
   found = starting_point.actor_params(start, described)['params']['PaliGemma']['img'][
     'pos_embedding'

@@ -51,7 +51,7 @@ def test_narrower_states_are_padded_with_zeros(recordings):
   np.testing.assert_array_equal(found[1], recordings[0].state[2])
 
 
-def test_pictures_are_found_in_whatever_dataset_they_lie():
+def test_images_are_found_in_whatever_dataset_they_lie():
   rng = np.random.default_rng(0)
   seen = []
   for first, camera in ((10, 'head'), (20, 'left_wrist')):

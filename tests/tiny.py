@@ -65,7 +65,7 @@ class DenseCritic(nn.Module):
   """Two layers from the state and the sum of the valid actions to K = 2 values."""
 
   @nn.compact
-  def __call__(self, features, proprio, action, valid, language=None):
+  def __call__(self, features, proprio, action, valid, prompt=None):
     played = jnp.sum(action * valid[..., None], axis=1)
     x = jnp.concatenate([features.sum(axis=1), proprio, played], axis=1)
     return nn.Dense(2)(jnp.tanh(nn.Dense(16)(x))).T

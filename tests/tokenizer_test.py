@@ -67,7 +67,9 @@ def test_the_text_of_prompt_and_state_is_that_of_openpi(case):
 )
 def test_a_tag_is_the_last_line_before_the_action(tag, line):
   vocabulary = Letters()
-  tokenizer.PromptTokenizer(vocabulary, 80, discrete_state=True)('fold_it', np.array([-1, 0.5]), tag)
+  tokenizer.PromptTokenizer(vocabulary, 80, discrete_state=True)(
+    'fold_it', np.array([-1, 0.5]), tag
+  )
   assert vocabulary.calls == [[f'Task: fold it, State: 0 192;\n{line}Action: ', True]]
   vocabulary = Letters()
   tokenizer.PromptTokenizer(vocabulary, 80, discrete_state=False)('fold_it', None, tag)

@@ -16,7 +16,7 @@ class LinearCritic(nn.Module):
   """q_k = w_k . (sum of the valid actions) + b_k."""
 
   @nn.compact
-  def __call__(self, features, proprio, action, valid, language=None):
+  def __call__(self, features, proprio, action, valid, prompt=None):
     w = self.param('w', nn.initializers.normal(1.0), (2, tiny.ACTION))
     b = self.param('b', nn.initializers.normal(1.0), (2,))
     return w @ jnp.sum(action * valid[..., None], axis=1).T + b[:, None]

@@ -60,7 +60,7 @@ class Settings:
     mask_padding: whether padded steps and dimensions are left out of the actor's loss; openpi's
       loss counts both.
     augment: whether the actor trains on augmented images.
-    language: whether the critic sees the prompt.
+    critic_reads_prompt: whether the critic sees the prompt.
     backup: 'td' for Eq. (7)'s targets, 'monte_carlo' for the returns as they were.
     pessimism: how Eqs. (9) and (10) read the ensemble, 'min' or 'mean'.
     past_end: 'policy' or 'mask', see `aloe.past_the_end`.
@@ -81,7 +81,7 @@ class Settings:
   flow_time: str
   mask_padding: bool = True
   augment: bool = False
-  language: bool = False
+  critic_reads_prompt: bool = False
   backup: str = 'td'
   pessimism: str = 'min'
   past_end: str = 'policy'

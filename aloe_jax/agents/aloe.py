@@ -9,7 +9,7 @@ import numpy as np
 from aloe_jax import losses
 from aloe_jax import types
 from aloe_jax.agents import agent
-from aloe_jax.models import language
+from aloe_jax.models import prompt_embedding
 
 
 def evaluate(
@@ -19,21 +19,21 @@ def evaluate(
   action: types.Array,
   valid: types.Array,
   *,
-  use_language: bool,
+  reads_prompt: bool,
 ) -> jax.Array:
   """Q of one chunk per state: action [B, h, A], valid [B, h] -> [K, B]."""
-  prompt = language.bag_of_tokens(observation) if use_language else None
+  prompt = prompt_embedding.bag_of_tokens(observation) if reads_prompt else None
   return critic.apply(params, observation.features, observation.proprio, action, valid, prompt)
 
 
 def evaluate_samples(
-  critic, params, observation: types.Observation, action: types.Array, *, use_language: bool
+  critic, params, observation: types.Observation, action: types.Array, *, reads_prompt: bool
 ) -> jax.Array:
   """Q of M sampled chunks per state: action [B, M, h, A] -> [K, M, B]."""
   valid = jnp.ones(action.shape[:1] + action.shape[2:3], bool)
 
   def one(chunk):
-    return evaluate(critic, params, observation, chunk, valid, use_language=use_language)
+    return evaluate(critic, params, observation, chunk, valid, reads_prompt=reads_prompt)
 
   return jax.vmap(one, in_axes=1, out_axes=1)(action)
 
@@ -89,17 +89,17 @@ def critic_loss(
     critic: the module.
     settings: numbers of the algorithm.
   """
-  use_language = settings.language
+  reads_prompt = settings.critic_reads_prompt
   policy_action: Any = batch.policy_action
   action, valid = past_the_end(
     batch.action, batch.valid, batch.ended, policy_action[:, 0], past_end=settings.past_end
   )
-  q = evaluate(critic, params, batch.observation, action, valid, use_language=use_language)
+  q = evaluate(critic, params, batch.observation, action, valid, reads_prompt=reads_prompt)
   if settings.backup == 'monte_carlo':
     target = jnp.broadcast_to(batch.returns, q.shape)
   else:
     next_q = evaluate_samples(
-      critic, target_params, batch.next_observation, batch.next_action, use_language=use_language
+      critic, target_params, batch.next_observation, batch.next_action, reads_prompt=reads_prompt
     )
     target = losses.td_target(batch.reward, batch.discount, next_q.mean(1), settings.target)
   loss = losses.ensemble_loss(q, target)
@@ -123,13 +123,13 @@ def advantage(
     critic: the module.
     settings: numbers of the algorithm.
   """
-  use_language = settings.language
+  reads_prompt = settings.critic_reads_prompt
   action, valid = past_the_end(
     batch.action, batch.valid, batch.ended, policy_action[:, 0], past_end=settings.past_end
   )
-  q = evaluate(critic, params, batch.observation, action, valid, use_language=use_language)
+  q = evaluate(critic, params, batch.observation, action, valid, reads_prompt=reads_prompt)
   samples = evaluate_samples(
-    critic, params, batch.observation, policy_action, use_language=use_language
+    critic, params, batch.observation, policy_action, reads_prompt=reads_prompt
   )
   pessimism = settings.pessimism
   return losses.advantage(

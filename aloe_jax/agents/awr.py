@@ -7,11 +7,11 @@ from aloe_jax import losses
 from aloe_jax import types
 from aloe_jax.agents import agent
 from aloe_jax.agents import aloe
-from aloe_jax.models import language
+from aloe_jax.models import prompt_embedding
 
 
 def _logits(critic, params, observation: types.Observation, settings: agent.Settings) -> jax.Array:
-  prompt = language.bag_of_tokens(observation) if settings.language else None
+  prompt = prompt_embedding.bag_of_tokens(observation) if settings.critic_reads_prompt else None
   return critic.apply(params, observation.features, observation.proprio, prompt)
 
 

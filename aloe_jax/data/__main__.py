@@ -1,6 +1,6 @@
 """Looks at datasets before anything is trained on them, and makes them of other formats.
 
-python -m aloe_jax.data inspect DIR --picture frames.png
+python -m aloe_jax.data inspect DIR --image frames.png
 python -m aloe_jax.data validate DIR DIR
 python -m aloe_jax.data stats DIR DIR --to norm_stats.json
 python -m aloe_jax.data import --from lerobot SRC --to DIR --name fold_laundry
@@ -47,17 +47,21 @@ def _parser() -> argparse.ArgumentParser:
   )
   inspect.add_argument('directory', metavar='DIR', help='holds dataset_info.json')
   inspect.add_argument(
-    '--picture', metavar='PNG', type=pathlib.Path, help='draw the first, middle and last step'
+    '--image',
+    '--picture',
+    metavar='PNG',
+    type=pathlib.Path,
+    help='draw the first, middle and last step',
   )
   inspect.add_argument('--episode', type=int, default=0, help='to draw (default: %(default)s)')
-  inspect.add_argument('--overwrite', action='store_true', help='replace an old picture')
+  inspect.add_argument('--overwrite', action='store_true', help='replace an old image')
   _add_reading(inspect, 'train')
   inspect.set_defaults(run=_inspect)
 
   validate = subparsers.add_parser(
     'validate',
     help='reads every byte and lists all that is wrong',
-    description='Reads every byte, decodes every picture and lists all that is wrong; ends with '
+    description='Reads every byte, decodes every image and lists all that is wrong; ends with '
     'status 1 if anything is.',
   )
   validate.add_argument('directories', metavar='DIR', nargs='+', help='holds dataset_info.json')
@@ -117,8 +121,8 @@ def _mapping(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-  if arguments.picture:
-    _check_is_new(arguments.picture, arguments.overwrite)
+  if arguments.image:
+    _check_is_new(arguments.image, arguments.overwrite)
   with _reading(arguments, arguments.directory) as advance:
     found = inspection.inspect(
       arguments.directory,
@@ -133,10 +137,10 @@ def _inspect(arguments: argparse.Namespace) -> None:
     found.show(progress.CONSOLE)
   if found.problem:
     raise ValueError(f'{arguments.directory}: {found.problem}')
-  if arguments.picture:
+  if arguments.image:
     if found.scene is None:
-      raise ValueError(f'{arguments.directory}, episode {arguments.episode}: there is no picture.')
-    contact_sheet.write(arguments.picture, found.scene)
+      raise ValueError(f'{arguments.directory}, episode {arguments.episode}: there is no image.')
+    contact_sheet.write(arguments.image, found.scene)
 
 
 def _validate(arguments: argparse.Namespace) -> None:

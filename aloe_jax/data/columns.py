@@ -25,7 +25,7 @@ from aloe_jax.data import field_names
 from aloe_jax.data import fragments
 from aloe_jax.data import image_codec
 from aloe_jax.data import mapping
-from aloe_jax.data import schema as features
+from aloe_jax.data import schema
 
 SOURCES = {
   'demo': types.Source.DEMO,
@@ -79,7 +79,7 @@ class Columns:
 
 def read(
   payload: memoryview | bytes,
-  leaves: Mapping[str, features.Leaf],
+  leaves: Mapping[str, schema.Leaf],
   paths: mapping.Resolved,
   where: str,
 ) -> Columns:
@@ -104,7 +104,7 @@ def read(
     action=_concatenated(record, paths.action, length),
     source=source,
     end_reason=_end_reason(record, paths, source),
-    prompt=_prompt(record, paths.language, length),
+    prompt=_prompt(record, paths.prompt, length),
     reward=record.numbers(paths.reward, length)[:, 0] if paths.reward else None,
     features=_features(record, paths.features, length),
     images={camera: record.images(path, length) for camera, path in paths.images.items() if path},

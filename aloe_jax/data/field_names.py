@@ -53,7 +53,7 @@ _INSTRUCTIONS = (
   'prompt',
   'task',
 )
-LANGUAGE = (
+PROMPT = (
   *(f'steps/{name}' for name in _INSTRUCTIONS),
   *(f'steps/observation/{name}' for name in _INSTRUCTIONS),
   *(f'episode_metadata/{name}' for name in _INSTRUCTIONS),

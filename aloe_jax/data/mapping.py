@@ -6,7 +6,7 @@ A mapping is a plain dictionary, such as
                   'observation/hand_image'], 'right_wrist': None}; of several, the first that exists
     state         ['observation/joint_position', 'observation/gripper_position'], concatenated
     action        ['action']; likewise
-    language      ['language_instruction', 'episode_metadata/task']: the first that is not empty
+    prompt        ['language_instruction', 'episode_metadata/task']: the first that is not empty
     success, source                  of the episode or of every step; the last step's success counts
     intervention, end_reason, reward of every step
 
@@ -23,13 +23,13 @@ from typing import Any
 
 from aloe_jax import types
 from aloe_jax.data import field_names
-from aloe_jax.data import schema as features
+from aloe_jax.data import schema
 
 KEYS = (
   'images',
   'state',
   'action',
-  'language',
+  'prompt',
   'success',
   'source',
   'intervention',
@@ -39,7 +39,7 @@ KEYS = (
 
 _GROUPS = {'state': field_names.STATES, 'action': field_names.ACTIONS}
 
-_Leaves = Mapping[str, features.Leaf]
+_Leaves = Mapping[str, schema.Leaf]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Resolved:
     images: {camera: an image, its bytes as a text, or pixels as a uint8 tensor}.
     state: numbers of every step, to be concatenated; at most 32 in all.
     action: likewise.
-    language: texts, the first that is not empty counts.
+    prompt: texts, the first that is not empty counts.
     success: 0 or 1, or a word for it, of the episode or of every step.
     source: a text, of the episode or of every step.
     intervention: a number of every step, nonzero where a human acts.
@@ -62,7 +62,7 @@ class Resolved:
   images: dict[str, str | None]
   state: tuple[str, ...]
   action: tuple[str, ...]
-  language: tuple[str, ...]
+  prompt: tuple[str, ...]
   success: str | None
   source: str | None
   intervention: str | None
@@ -78,9 +78,7 @@ def propose(leaves: _Leaves) -> dict[str, Any]:
       camera: _camera(leaves, names.split()) for camera, names in field_names.CAMERAS.items()
     },
     **{key: _first_group(leaves, groups) for key, groups in _GROUPS.items()},
-    'language': [
-      path for path in field_names.LANGUAGE if path in leaves and _is_text(leaves[path])
-    ],
+    'prompt': [path for path in field_names.PROMPT if path in leaves and _is_text(leaves[path])],
     'success': _first(leaves, field_names.SUCCESS, _is_outcome),
     'source': _first(leaves, field_names.SOURCE, _is_text),
     'intervention': _first(leaves, field_names.INTERVENTION, _is_step_number),
@@ -128,7 +126,7 @@ def resolve(leaves: _Leaves, mapping: Mapping[str, Any]) -> Resolved:
     },
     state=_numbers(leaves, 'state', mapping, proposed, types.PROPRIO_SIZE),
     action=_numbers(leaves, 'action', mapping, proposed, None),
-    language=_texts(leaves, mapping.get('language', ''), proposed['language']),
+    prompt=_texts(leaves, mapping.get('prompt', ''), proposed['prompt']),
     features=_first(leaves, [field_names.FEATURES], _is_matrix),
     **{
       key: _one_of(leaves, key, mapping.get(key, ''), proposed[key], fits)
@@ -151,34 +149,34 @@ def width(leaves: _Leaves, paths: Sequence[str]) -> int:
 # What a key may be fed from
 
 
-def _is_image(leaf: features.Leaf) -> bool:
+def _is_image(leaf: schema.Leaf) -> bool:
   of_pixels = leaf.kind == 'tensor' and leaf.shape[2:] == (3,) and min(leaf.shape) > 0
   encoded = leaf.kind == 'image' and len(leaf.shape) in (0, 3)
   of_bytes = leaf.kind == 'text' and not leaf.shape
   return leaf.per_step and (of_bytes or (leaf.dtype == 'uint8' and (of_pixels or encoded)))
 
 
-def _is_vector(leaf: features.Leaf) -> bool:
+def _is_vector(leaf: schema.Leaf) -> bool:
   return leaf.per_step and leaf.kind == 'tensor' and all(size > 0 for size in leaf.shape)
 
 
-def _is_matrix(leaf: features.Leaf) -> bool:
+def _is_matrix(leaf: schema.Leaf) -> bool:
   return _is_vector(leaf) and len(leaf.shape) == 2
 
 
-def _is_text(leaf: features.Leaf) -> bool:
+def _is_text(leaf: schema.Leaf) -> bool:
   return (leaf.kind == 'text' or bool(leaf.names)) and not leaf.shape
 
 
-def _is_step_text(leaf: features.Leaf) -> bool:
+def _is_step_text(leaf: schema.Leaf) -> bool:
   return leaf.per_step and _is_text(leaf)
 
 
-def _is_step_number(leaf: features.Leaf) -> bool:
+def _is_step_number(leaf: schema.Leaf) -> bool:
   return _is_vector(leaf) and math.prod(leaf.shape) == 1
 
 
-def _is_outcome(leaf: features.Leaf) -> bool:
+def _is_outcome(leaf: schema.Leaf) -> bool:
   return _is_text(leaf) or (leaf.kind == 'tensor' and leaf.shape in ((), (1,)))
 
 
@@ -206,7 +204,7 @@ def _first(leaves: _Leaves, paths: Sequence[str], fits) -> str | None:
 
 
 def _camera(leaves: _Leaves, names: Sequence[str]) -> str | None:
-  """The picture with the best name, however deep; of several the least deep."""
+  """The image with the best name, however deep; of several the least deep."""
   by_word: dict[str, str] = {}
   for path in sorted(leaves, key=lambda path: path.count('/')):
     if _is_image(leaves[path]) and 'depth' not in path:
@@ -277,8 +275,8 @@ def _texts(leaves: _Leaves, wanted, proposed: Sequence[str]) -> tuple[str, ...]:
   names = [wanted] if wanted and isinstance(wanted, str) else list(wanted or proposed)
   paths = [path for name in names if (path := _find(leaves, name))]
   if names and not paths:
-    raise ValueError(_missing(leaves, 'language', names[0]))
-  return tuple(_checked(leaves, 'language', path, _is_text) for path in paths)
+    raise ValueError(_missing(leaves, 'prompt', names[0]))
+  return tuple(_checked(leaves, 'prompt', path, _is_text) for path in paths)
 
 
 def _find(leaves: _Leaves, name: str) -> str | None:

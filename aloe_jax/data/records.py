@@ -42,7 +42,7 @@ class Read:
     return f'{self.path}{number}, episode {self.episode}'
 
   def frame(self, camera: str, step: int) -> bytes | np.ndarray | None:
-    """An encoded picture, or uint8 [H, W, 3] where pixels are stored, or None if it is missing."""
+    """An encoded image, or uint8 [H, W, 3] where pixels are stored, or None if it is missing."""
     assert self.columns is not None
     assert self.record is not None
     images = self.columns.images.get(camera)

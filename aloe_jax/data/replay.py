@@ -12,7 +12,7 @@ import numpy as np
 from aloe_jax import rewards
 from aloe_jax import types
 from aloe_jax.data import fragments as fragments_lib
-from aloe_jax.data import pictures as pictures_lib
+from aloe_jax.data import image_reader
 from aloe_jax.data import sampler
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.data import tags as tags_lib
@@ -82,7 +82,7 @@ class Replay:
     self.end_reason = steps.end_reason
     self._steps = steps
     self._inputs = inputs
-    self._pictures = pictures_lib.Pictures(steps, inputs.image_size)
+    self._images = image_reader.ImageReader(steps, inputs.image_size)
     inputs.check_prompts(steps.prompts)
     self._tokens = None
     if not inputs.tokenizer.discrete_state:
@@ -113,12 +113,12 @@ class Replay:
   def observation(
     self, rows: np.ndarray, tag: np.ndarray | None = None, *, images: bool = False
   ) -> types.Observation:
-    """What was seen at rows [B], with its decoded pictures if they are wanted.
+    """What was seen at rows [B], with its decoded images if they are wanted.
 
     Args:
       rows: [B].
       tag: [B] `types.Tag` that the prompts are given; None for none.
-      images: give the pictures too.
+      images: give the images too.
     """
     tag = np.zeros(len(rows), np.int8) if tag is None else tag
     proprio = self._inputs.proprio(self._steps.state(rows))
@@ -127,13 +127,13 @@ class Replay:
       tokens, mask = self._inputs.prompts([self._steps.prompts[n] for n in prompt], proprio, tag)
     else:
       tokens, mask = (x[tag, prompt] for x in self._tokens)
-    pictures, present = self._pictures.read(rows) if images else (None, None)
+    shown, present = self._images.read(rows) if images else (None, None)
     return types.Observation(
       proprio=proprio,
       prompt_tokens=tokens,
       prompt_mask=mask,
       features=self._steps.features(rows) if self._steps.has_features else None,
-      images=pictures,
+      images=shown,
       image_masks=present,
     )
 
@@ -159,7 +159,7 @@ class Replay:
       size: B.
       bank: [N, M, h, A] actions of the policy, of which one is taken per next state, or None
         to have them sampled inside the train step.
-      images: give the pictures too, for sampling inside the step.
+      images: give the images too, for sampling inside the step.
 
     Returns:
       Leaves [n, B, ...], B being this host's share.
@@ -209,7 +209,7 @@ class Replay:
       rows: [R] rows of `starts` that the actor learns from.
       weight: [N] weight of each row's chunk, or None.
       tags: what prompts say of each row's chunk, or None for nothing.
-      images: give the pictures too, for an actor that reads them.
+      images: give the images too, for an actor that reads them.
 
     Returns:
       Leaves [n, B, ...], B being this host's share.
@@ -234,7 +234,7 @@ class Replay:
       rows: [B].
       weight: [N] weight of each row's chunk, or None.
       tag: [B] `types.Tag` that the prompts are given; None for none.
-      images: give the pictures too.
+      images: give the images too.
     """
     chunk = fragments_lib.chunk(
       self.fragments, rows, self.chunking.horizon, self._reward, self.chunking.discount

@@ -8,7 +8,7 @@ import numpy as np
 from aloe_jax import types
 from aloe_jax.data import scratch
 
-Read = Callable[[], bytes | np.ndarray]  # an encoded picture, or uint8 [H, W, 3]
+Read = Callable[[], bytes | np.ndarray]  # an encoded image, or uint8 [H, W, 3]
 
 
 class Recording(Protocol):
@@ -39,13 +39,13 @@ class Recording(Protocol):
   def __len__(self) -> int: ...
 
   def images(self, camera: str, rows: np.ndarray) -> list[Read | None]:
-    """What reads the picture of each row [B], or None where one is missing."""
+    """What reads the image of each row [B], or None where one is missing."""
 
 
 class Steps:
   """D_i of Algorithm 1: N steps of all datasets together.
 
-  Small columns are held in memory; states, actions, features and pictures are read when asked
+  Small columns are held in memory; states, actions, features and images are read when asked
   for, however large the datasets are.
 
   Args:
@@ -113,7 +113,7 @@ class Steps:
     return self._gathered(arrays, rows, out)
 
   def images(self, camera: str, rows: np.ndarray) -> list[Read | None]:
-    """What reads the picture of each row [B], in any thread, or None where one is missing."""
+    """What reads the image of each row [B], in any thread, or None where one is missing."""
     images: list[Read | None] = [None] * len(rows)
     for recording, here, own in self._parts(rows):
       found = self._recordings[recording].images(camera, own)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aloe_jax import types
-from aloe_jax.envs import gymnasium_world
+from aloe_jax.envs import gymnasium_task
 from aloe_jax.envs import simulation
 from aloe_jax.policy import Policy
 
@@ -36,17 +36,17 @@ class Setup:
     human: 'none' (evaluation), 'watching' (collection) or 'demonstrating' (no policy).
   """
 
-  world: gymnasium_world.World
+  task: gymnasium_task.Task
   see: simulation.See
   execute: int
   limit: int
   human: str = 'none'
 
   def __post_init__(self):
-    if self.human == 'demonstrating' and not self.world.has_human:
+    if self.human == 'demonstrating' and not self.task.has_human:
       raise ValueError(
-        f'{self.world.task} has nobody to demonstrate: its environment has no make_human(rng), '
-        'see aloe_jax/envs/gymnasium_world.py; or give demonstrations with '
+        f'{self.task.name} has nobody to demonstrate: its environment has no make_human(rng), '
+        'see aloe_jax/envs/gymnasium_task.py; or give demonstrations with '
         'config.data.episodes, and config.task.demonstrations=0.'
       )
 
@@ -61,7 +61,7 @@ class Setup:
     """Plays E episodes, P at a time; see `simulation.Simulation`."""
     key_seeds, key_policy = jax.random.split(key)
     seeds = _seeds(key_seeds, episodes)
-    places = [_Place(self, env) for env in self.world.environments(min(PLACES, episodes))]
+    places = [_Place(self, env) for env in self.task.environments(min(PLACES, episodes))]
     records: list[_Record] = []  # by episode
     asked = 0
     while True:
@@ -70,7 +70,7 @@ class Setup:
           records.append(place.begin(int(seeds[len(records)])))
       if all(place.is_free for place in places):
         return _trajectories(records)
-      chunk: Any = np.zeros((len(places), self.execute, self.world.spaces.action_size))
+      chunk: Any = np.zeros((len(places), self.execute, self.task.spaces.action_size))
       if policy is not None:
         sight = jax.tree.map(lambda *x: np.stack(x), *(place.sight for place in places))
         chunk = np.asarray(_act(policy, sight, jax.random.fold_in(key_policy, asked)))
@@ -102,8 +102,8 @@ class _Place:
     """Resets the scene; returns the record that this episode will fill."""
     self._observation, self._info = self._env.reset(seed=seed)
     self._source = types.Source.POLICY
-    self._human: Any = None  # a `gymnasium_world.Human`, where there is one
-    if self._setup.human != 'none' and self._setup.world.has_human:
+    self._human: Any = None  # a `gymnasium_task.Human`, where there is one
+    if self._setup.human != 'none' and self._setup.task.has_human:
       make_human = self._env.get_wrapper_attr('make_human')
       self._human = make_human(np.random.default_rng([seed, 1]))
     if self._setup.human == 'demonstrating':
@@ -121,14 +121,14 @@ class _Place:
         return
       if self._source != types.Source.POLICY:
         action = self._human.act(self._observation, self._info)
-      self._step(self._setup.world.spaces.action(np.asarray(action)))
+      self._step(self._setup.task.spaces.action(np.asarray(action)))
 
   def _step(self, action: np.ndarray) -> None:
     record, source, before = self._record, self._source, self.sight
     self._observation, reward, terminated, truncated, self._info = self._env.step(action)
     self._steps += 1
     end_reason = types.EndReason.NONE
-    if gymnasium_world.succeeded(float(reward), terminated, self._info):
+    if gymnasium_task.succeeded(float(reward), terminated, self._info):
       end_reason = types.EndReason.SUCCESS
     elif terminated:
       end_reason = types.EndReason.FAILURE
@@ -150,7 +150,7 @@ class _Place:
 
   def _end(self, end_reason: types.EndReason, *, stopped: bool) -> None:
     """Ends the fragment: the human goes on if they can, or the place is free."""
-    can_go_on = not stopped or self._setup.world.recovers
+    can_go_on = not stopped or self._setup.task.recovers
     if end_reason == types.EndReason.SUCCESS or not self._is_watched or not can_go_on:
       self.is_free = True
       return

@@ -13,7 +13,7 @@ import numpy as np
 from aloe_jax import types
 
 VIEWS = len(types.CAMERAS)
-MOST_NUMBERS = 4096  # of an observation; what has more is a picture
+MOST_NUMBERS = 4096  # of an observation; what has more is an image
 
 
 class Spaces:
@@ -29,7 +29,7 @@ class Spaces:
     name: what messages call it.
 
   Raises:
-    ValueError: actions are not numbers, or observations hold pictures.
+    ValueError: actions are not numbers, or observations hold images.
   """
 
   def __init__(self, env: Any, name: str):
@@ -46,7 +46,7 @@ class Spaces:
     if size > MOST_NUMBERS:
       raise ValueError(
         f'{name}: an observation has {size} numbers, at most {MOST_NUMBERS} are read; choose '
-        'observations of the state and not of pictures.'
+        'observations of the state and not of images.'
       )
     self._names_proprio = (
       isinstance(self._observation, spaces.Dict) and 'proprio' in self._observation.spaces

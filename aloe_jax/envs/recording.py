@@ -13,7 +13,7 @@ from aloe_jax.envs.simulation import Trajectories
 
 Render = Callable[[Any], dict[str, jax.Array]]  # a state to {camera: [H, W, 3] uint8}
 
-FRAMES = 256  # pictures of each camera drawn per compiled call
+FRAMES = 256  # images of each camera drawn per compiled call
 
 
 def to_episodes(
@@ -31,7 +31,7 @@ def to_episodes(
     trajectories: of E environments.
     prompt: the task's language instruction.
     keep: [E] bool (demonstrations are kept where they succeed).
-    render: draws one state; None for episodes without pictures.
+    render: draws one state; None for episodes without images.
     metadata: of every episode; `episode_id` and `success` are added.
     progress: told the steps drawn so far, or recorded where nothing is drawn.
   """
@@ -58,7 +58,7 @@ def to_episodes(
 
 
 class _Frames:
-  """The pictures of all kept steps, in order, drawn `FRAMES` at a time as they are taken."""
+  """The images of all kept steps, in order, drawn `FRAMES` at a time as they are taken."""
 
   def __init__(self, trajectories: Trajectories, kept: np.ndarray, render: Render, progress):
     active = trajectories.active[kept]

@@ -29,8 +29,8 @@ class Camera:
 
   Attributes:
     position: [3] metres.
-    right: [3] unit vector, to the right in the picture.
-    up: [3] unit vector, up in the picture.
+    right: [3] unit vector, to the right in the image.
+    up: [3] unit vector, up in the image.
     zoom: tangent of half the field of view.
   """
 
@@ -67,7 +67,7 @@ def wrist_cameras(state: tabletop_state.State) -> Camera:
 
 
 def render(state: tabletop_state.State, size: int) -> dict[str, jax.Array]:
-  """Pictures of one environment, {camera: [size, size, 3] uint8}; callers vmap."""
+  """Images of one environment, {camera: [size, size, 3] uint8}; callers vmap."""
   shapes = [*scene.table(state), *scene.held(state), *scene.fingers(state)]
   head = _paint(head_camera(), [*shapes, *scene.arms(state)], size)
   wrists = jax.vmap(_paint, in_axes=(0, None, None))(wrist_cameras(state), shapes, size)

@@ -24,7 +24,7 @@ class Item:
     grasp_tolerance: distance (m) and yaw error (rad) within which the gripper gets hold of it.
     place_tolerance: distance (m) and yaw error (rad) within which a release counts as placed.
     slip: probability of a drop per step, held at the worst tilt, at full speed.
-    half_size: half length and half width (m), for the picture.
+    half_size: half length and half width (m), for the image.
     after: indices of the items that have to be placed before this one is touched.
     narrow: whether it jams at a rim when it comes down beside its target.
   """

@@ -9,7 +9,7 @@ import ml_collections
 
 from aloe_jax import types
 from aloe_jax.envs import gymnasium_rollout
-from aloe_jax.envs import gymnasium_world
+from aloe_jax.envs import gymnasium_task
 from aloe_jax.envs import render
 from aloe_jax.envs import simulation
 from aloe_jax.envs import tabletop
@@ -63,7 +63,7 @@ class TableTop:
   Args:
     config: of the experiment.
     encoder: whose features of the cameras the actor reads, or None.
-    reads_images: whether the actor reads the cameras' pictures themselves.
+    reads_images: whether the actor reads the cameras' images themselves.
   """
 
   def __init__(
@@ -79,7 +79,7 @@ class TableTop:
     self._reads_images = reads_images
 
   def render(self, state) -> dict[str, jax.Array]:
-    """The cameras' pictures of one state."""
+    """The cameras' images of one state."""
     return render.render(state, self._config.sim.image_size)
 
   def see(self, encoder_params: Any) -> simulation.See:
@@ -99,8 +99,8 @@ class TableTop:
   def _see_images(self, state) -> types.Sight:
     size = self._config.actor.image_size
     drawn = {
-      camera: images_lib.resize_with_pad_on_device(picture, size)
-      for camera, picture in self.render(state).items()
+      camera: images_lib.resize_with_pad_on_device(image, size)
+      for camera, image in self.render(state).items()
     }
     return types.Sight(tabletop_sight.see(state).state, images=drawn)
 
@@ -113,7 +113,7 @@ class TableTop:
 
 
 class Gymnasium:
-  """Gymnasium environments; their pictures are neither read nor recorded.
+  """Gymnasium environments; their images are neither read nor recorded.
 
   Args:
     config: of the experiment.
@@ -126,11 +126,11 @@ class Gymnasium:
 
   def __init__(self, config: ml_collections.ConfigDict):
     self._config = config
-    self._world = gymnasium_world.World(config.sim.task)
+    self._task = gymnasium_task.Task(config.sim.task)
     self.name = re.sub(r'\W+', '_', config.sim.task)
-    self.feature_shape: tuple[int, ...] = self._world.spaces.feature_shape
+    self.feature_shape: tuple[int, ...] = self._task.spaces.feature_shape
     for field in ('action_size', 'proprio_size'):
-      found, wanted = config.task[field], getattr(self._world.spaces, field)
+      found, wanted = config.task[field], getattr(self._task.spaces, field)
       if found != wanted:
         raise ValueError(
           f'config.task.{field} is {found}, but {config.sim.task} has {wanted} numbers; give '
@@ -140,19 +140,19 @@ class Gymnasium:
   def see(self, encoder_params: Any) -> simulation.See:
     """See `World`; there is no encoder."""
     del encoder_params
-    return self._world.spaces.sight
+    return self._task.spaces.sight
 
   def simulation(
     self, see: simulation.See, *, unseen: bool = False, disturb: bool = False, **human
   ) -> gymnasium_rollout.Setup:
     """See `World`."""
-    task = self._config.task
+    settings = self._config.task
     if unseen or disturb:
       raise ValueError(
         f'{self._config.sim.task} has no unseen scenes and no disturbances; the tasks of the '
         'embedded simulator have.'
       )
-    return gymnasium_rollout.Setup(self._world, see, task.execute, task.max_steps, **human)
+    return gymnasium_rollout.Setup(self._task, see, settings.execute, settings.max_steps, **human)
 
 
 def make(

@@ -18,7 +18,7 @@ from aloe_jax import types
 from aloe_jax.agents import agent as agent_lib
 from aloe_jax.learning.train_state import TrainState
 from aloe_jax.models import flow
-from aloe_jax.models import language
+from aloe_jax.models import prompt_embedding
 from aloe_jax.preprocessing import augment
 
 Mean = Callable[[Any], Any]  # mean over the replicas of a pytree
@@ -110,8 +110,8 @@ class Learner:
       inputs = [observation.features, observation.proprio]
       if self.agent.critic == 'action':
         inputs += [action, example.valid]
-      if self.settings.language:
-        inputs.append(language.bag_of_tokens(observation))
+      if self.settings.critic_reads_prompt:
+        inputs.append(prompt_embedding.bag_of_tokens(observation))
       critic = self.networks.critic.init(key_critic, *inputs)
       critic_optimizer = self.critic_optimizer.init(critic)
     return TrainState(

@@ -1,6 +1,6 @@
 """The Transformer critic of App. C.2: readout tokens, state, actions and pooled image tokens.
 
-The sequence is [q_1 .. q_K, s, a_1 .. a_h, x_1 .. x_V] (and one language token when asked
+The sequence is [q_1 .. q_K, s, a_1 .. a_h, x_1 .. x_V] (and one prompt token when asked
 for). With K = 2, h = 50 and V = 3 it has the paper's 56 tokens.
 """
 
@@ -39,7 +39,7 @@ class Projection(nn.Module):
 
 
 class Trunk(nn.Module):
-  """Readout, state, action, image and language tokens through the Transformer.
+  """Readout, state, action, image and prompt tokens through the Transformer.
 
   Attributes:
     readouts: number K of readout tokens.
@@ -62,7 +62,7 @@ class Trunk(nn.Module):
     proprio: jax.Array,
     action: jax.Array | None,
     valid: jax.Array | None,
-    language: jax.Array | None,
+    prompt: jax.Array | None,
   ) -> jax.Array:
     """Returns the final readout states [B, K, D]; shapes as in `Critic`."""
     batch = proprio.shape[0]
@@ -78,8 +78,8 @@ class Trunk(nn.Module):
       attendable.append(valid)
     tokens.append(Projection(self.width, name='features')(features))
     attendable.append(jnp.ones(features.shape[:2], bool))
-    if language is not None:
-      tokens.append(Projection(self.width, name='language')(language)[:, None])
+    if prompt is not None:
+      tokens.append(Projection(self.width, name='language')(prompt)[:, None])
       attendable.append(jnp.ones((batch, 1), bool))
     x = jnp.concatenate(tokens, axis=1)
     x = x + self.param('position', embed, x.shape[1:])
@@ -114,7 +114,7 @@ class Critic(nn.Module):
     proprio: jax.Array,
     action: jax.Array,
     valid: jax.Array,
-    language: jax.Array | None = None,
+    prompt: jax.Array | None = None,
   ) -> jax.Array:
     """Evaluates action chunks.
 
@@ -123,14 +123,14 @@ class Critic(nn.Module):
       proprio: [B, 32].
       action: [B, h, A] with h >= horizon.
       valid: [B, h] bool, False on actions past the end of the fragment: not attended to.
-      language: [B, E] embedding of the prompt, or None.
+      prompt: [B, E] embedding of the prompt, or None.
 
     Returns:
       [K, B] Q values, float32.
     """
     x = Trunk(
       self.ensemble, self.width, self.depth, self.heads, self.mlp_ratio, name='transformer'
-    )(features, proprio, action[:, : self.horizon], valid[:, : self.horizon], language)
+    )(features, proprio, action[:, : self.horizon], valid[:, : self.horizon], prompt)
     heads = nn.vmap(Head, variable_axes={'params': 0}, split_rngs={'params': True}, in_axes=1)
     return heads(outputs=1, name='heads')(x)[..., 0]
 
@@ -152,7 +152,7 @@ class FullEnsemble(nn.Module):
     proprio: jax.Array,
     action: jax.Array,
     valid: jax.Array,
-    language: jax.Array | None = None,
+    prompt: jax.Array | None = None,
   ) -> jax.Array:
     """Returns [K, B] Q values; arguments as in `Critic`."""
     members = nn.vmap(
@@ -164,7 +164,7 @@ class FullEnsemble(nn.Module):
     )
     q = members(
       1, self.horizon, self.width, self.depth, self.heads, self.mlp_ratio, name='members'
-    )(features, proprio, action, valid, language)
+    )(features, proprio, action, valid, prompt)
     return q[:, 0]
 
 
@@ -184,10 +184,10 @@ class ValueCritic(nn.Module):
 
   @nn.compact
   def __call__(
-    self, features: jax.Array, proprio: jax.Array, language: jax.Array | None = None
+    self, features: jax.Array, proprio: jax.Array, prompt: jax.Array | None = None
   ) -> jax.Array:
     """Returns [B, bins] logits of p(V | s); arguments as in `Critic`."""
     x = Trunk(1, self.width, self.depth, self.heads, self.mlp_ratio, name='transformer')(
-      features, proprio, None, None, language
+      features, proprio, None, None, prompt
     )
     return Head(self.bins, name='head')(x[:, 0])

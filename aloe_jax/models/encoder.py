@@ -1,4 +1,4 @@
-"""Frozen image encoders: one vector a picture, which the critic reads.
+"""Frozen image encoders: one vector an image, which the critic reads.
 
 They are never trained, so that the features of a frame can be computed once and kept.
 """
@@ -22,7 +22,7 @@ class Encoder(Protocol):
   """The door of both encoders.
 
   Attributes:
-    image_size: edge in pixels that it fits pictures to; 0 where it leaves them as they are.
+    image_size: edge in pixels that it fits images to; 0 where it leaves them as they are.
     width: F.
   """
 
@@ -45,7 +45,7 @@ def encode_cameras(
   """What the critic sees of all cameras.
 
   Args:
-    encoder: of single pictures.
+    encoder: of single images.
     params: of the encoder.
     images: {camera: [..., H, W, 3] uint8}.
     masks: {camera: [...] bool}, False where a camera is missing; those not named are there.
@@ -79,8 +79,8 @@ class TowerEncoder:
 
   def apply(self, params: Any, images: jax.Array) -> jax.Array:
     fitted = images_lib.resize_with_pad_on_device(images, self.image_size)
-    pictures = images_lib.to_model_range(fitted).reshape(-1, *fitted.shape[-3:])
-    _, out = self.tower.apply({'params': params}, pictures)
+    pixels = images_lib.to_model_range(fitted).reshape(-1, *fitted.shape[-3:])
+    _, out = self.tower.apply({'params': params}, pixels)
     return out['pooled'].reshape(*images.shape[:-3], -1)
 
 

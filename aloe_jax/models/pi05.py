@@ -130,7 +130,7 @@ class Pi05(nn.Module):
     language: sizes of the language model.
     expert: sizes of the action expert, whose norms are adaptive.
     vocab_size: of the prompt's tokenizer.
-    image_size: edge in pixels of the pictures, a multiple of the patch.
+    image_size: edge in pixels of the images, a multiple of the patch.
     cameras: their order in the prefix.
     dtype: of the computation of tower, language model and expert. Patch and position
       embeddings, the flow time, norms, the expert's softmax and the rotations are in float32.
@@ -166,20 +166,20 @@ class Pi05(nn.Module):
     A masked camera is encoded all the same, and attended to by nobody.
 
     Raises:
-      ValueError: naming a camera that is missing, or whose pictures are of another size.
+      ValueError: naming a camera that is missing, or whose images are of another size.
     """
     tokens, valid = [], []
     masks = observation.image_masks or {}
     for camera in self.cameras:
-      pictures = (observation.images or {}).get(camera)
+      images = (observation.images or {}).get(camera)
       expected = (self.image_size, self.image_size, 3)
-      if pictures is None or pictures.shape[1:] != expected:
-        found = 'nothing' if pictures is None else list(pictures.shape[1:])
+      if images is None or images.shape[1:] != expected:
+        found = 'nothing' if images is None else list(images.shape[1:])
         raise ValueError(
           f'images of camera {camera!r}: found {found}, expected {list(expected)} each; a camera '
           'that is not there is given as zeros, with image_masks False.'
         )
-      encoded, _ = self.PaliGemma.img(images_lib.to_model_range(pictures))
+      encoded, _ = self.PaliGemma.img(images_lib.to_model_range(images))
       present = masks.get(camera, jnp.ones(encoded.shape[0], bool))
       tokens.append(encoded)
       valid.append(jnp.broadcast_to(jnp.asarray(present)[:, None], encoded.shape[:2]))
@@ -187,10 +187,10 @@ class Pi05(nn.Module):
 
   def embed_prefix(self, observation: types.Observation) -> tuple[jax.Array, jax.Array]:
     """Tokens [B, S, D] and their validity [B, S]: cameras, then the prompt."""
-    pictures, present = self.embed_images(observation)
+    images, present = self.embed_images(observation)
     words = self.PaliGemma.llm.embed(observation.prompt_tokens)
     valid = jnp.concatenate([present, jnp.asarray(observation.prompt_mask)], axis=1)
-    return jnp.concatenate([pictures, words], axis=1), valid
+    return jnp.concatenate([images, words], axis=1), valid
 
   def run_prefix(self, observation: types.Observation) -> tuple[jax.Array, Cache]:
     """Normed output tokens [B, S, D] of the language model, and the cache it leaves."""

@@ -31,7 +31,7 @@ def sizes_of(params: Mapping[str, Any]) -> dict[str, int]:
 
 
 def image_size_of(params: Mapping[str, Any]) -> int:
-  """Edge in pixels of the square pictures that a tower's positions are for."""
+  """Edge in pixels of the square images that a tower's positions are for."""
   return math.isqrt(params['pos_embedding'].shape[1]) * params['embedding']['kernel'].shape[0]
 
 

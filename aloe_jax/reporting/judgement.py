@@ -180,7 +180,9 @@ def _sweep(function, count: int, size: int, progress: Callable[[int], None]) -> 
 def _judge_samples(learner, params, observation: types.Observation, actions):
   """Mean Q over M samples [B, M, h, A] of the policy, [K, B], and V, [B]."""
   critic, settings = learner.networks.critic, learner.settings
-  q = aloe.evaluate_samples(critic, params, observation, actions, use_language=settings.language)
+  q = aloe.evaluate_samples(
+    critic, params, observation, actions, reads_prompt=settings.critic_reads_prompt
+  )
   return q.mean(axis=1), losses.state_value(q, settings.pessimism)
 
 
@@ -192,7 +194,9 @@ def _judge_chunks(learner, params, batch: types.ActorBatch, policy_action):
     batch.action, batch.valid, batch.ended, policy_action, past_end=settings.past_end
   )
   critic, observation = learner.networks.critic, batch.observation
-  return aloe.evaluate(critic, params, observation, action, valid, use_language=settings.language)
+  return aloe.evaluate(
+    critic, params, observation, action, valid, reads_prompt=settings.critic_reads_prompt
+  )
 
 
 @functools.partial(jax.jit, static_argnums=0)

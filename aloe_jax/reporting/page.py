@@ -1,4 +1,4 @@
-"""One HTML page that holds all it shows: no script, no font, no picture from elsewhere."""
+"""One HTML page that holds all it shows: no script, no font, no image from elsewhere."""
 
 from collections.abc import Sequence
 import html

@@ -12,7 +12,7 @@ from aloe_jax.data import image_codec
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.reporting import judgement as judgement_lib
 
-FRAMES = 6  # pictures of an episode, besides that of the end
+FRAMES = 6  # images of an episode, besides that of the end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ def follow(
   own = (judged.row >= start) & (judged.row < stop)
   shown = _shown(stop - start, end)
   reads = steps.images('head', start + shown)
-  pictures = [_decoded(read) for read in reads if read is not None]
+  images = [_decoded(read) for read in reads if read is not None]
   return Trace(
     step=judged.row[own] - start,
     score=judged.score[own],
@@ -90,18 +90,18 @@ def follow(
     human=judged.source[own] == types.Source.HUMAN,
     end=end,
     end_reason=int(judged.end[chosen]),
-    frames=np.stack(pictures) if pictures else np.empty((0, 1, 1, 3), np.uint8),
+    frames=np.stack(images) if images else np.empty((0, 1, 1, 3), np.uint8),
     frame_steps=shown[[read is not None for read in reads]],
   )
 
 
 def _shown(length: int, end: int) -> np.ndarray:
-  """Steps whose pictures are shown: at regular times, and the end in place of one near it."""
+  """Steps whose images are shown: at regular times, and the end in place of one near it."""
   regular = np.unique(np.linspace(0, length - 1, FRAMES).round().astype(int))
   apart = np.abs(regular - end) > length / FRAMES / 2
   return np.union1d(regular[apart], [end])
 
 
 def _decoded(read: steps_lib.Read) -> np.ndarray:
-  picture = read()
-  return picture if isinstance(picture, np.ndarray) else image_codec.decode(picture)
+  image = read()
+  return image if isinstance(image, np.ndarray) else image_codec.decode(image)

@@ -12,9 +12,9 @@ from aloe_jax import policy
 from aloe_jax import progress
 from aloe_jax import rewards
 from aloe_jax import types
+from aloe_jax.data import image_reader
 from aloe_jax.data import index as index_lib
 from aloe_jax.data import mapping
-from aloe_jax.data import pictures
 from aloe_jax.data import row_cache
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.models import encoder as encoder_lib
@@ -28,7 +28,7 @@ class Datasets:
   """Opens each directory of episodes once.
 
   Args:
-    experiment: whose encoder, if it has one, turns pictures into features. Those are kept on
+    experiment: whose encoder, if it has one, turns images into features. Those are kept on
       disk beside the episodes, under a name made of the encoder and of what is in the episodes.
     encoder_params: of that encoder.
   """
@@ -40,7 +40,7 @@ class Datasets:
     self._features: dict[pathlib.Path, np.ndarray | None] = {}
 
   def open(self, directories: list[pathlib.Path]) -> None:
-    """Indexes and checks what is new among some directories, then encodes its pictures.
+    """Indexes and checks what is new among some directories, then encodes its images.
 
     Raises:
       FileNotFoundError: naming a directory that is missing.
@@ -105,7 +105,7 @@ class Datasets:
       missing = [camera for camera in task.cameras if camera not in index.cameras]
       if missing:
         raise ValueError(
-          f'{directory}: there are no pictures of the camera {" or ".join(map(repr, missing))}; '
+          f'{directory}: there are no images of the camera {" or ".join(map(repr, missing))}; '
           f'name their field with config.data.mapping.{missing[0]}, or leave a camera that this '
           'robot has not out of config.task.cameras.'
         )
@@ -133,7 +133,7 @@ class Datasets:
     shape = (len(index), len(types.CAMERAS), encoder.width)
     steps = steps_lib.Steps([index])
     size = encoder.image_size or self._experiment.config.sim.image_size
-    reader = pictures.Pictures(steps, size)
+    reader = image_reader.ImageReader(steps, size)
 
     def encode(rows: np.ndarray) -> np.ndarray:
       seen, present = reader.read(rows)

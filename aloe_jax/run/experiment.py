@@ -49,12 +49,12 @@ class Experiment:
 
   @property
   def prompt(self) -> str:
-    """The language instruction: the same on the robot and in the simulator."""
+    """What the robot is asked to do: the same on the robot and in the simulator."""
     return self.config.task.prompt
 
   @property
   def reads_images(self) -> bool:
-    """Whether the actor reads pictures, and not only features made of them."""
+    """Whether the actor reads images, and not only features made of them."""
     return networks.reads_images(self.config)
 
   @functools.cached_property
@@ -169,7 +169,7 @@ class Experiment:
       flow_time=config.actor.flow_time,
       mask_padding=config.actor.mask_padding,
       augment=config.actor.augment,
-      language=config.critic.language,
+      critic_reads_prompt=config.critic.prompt,
       backup=config.critic.backup,
       pessimism=config.critic.pessimism,
       past_end=config.critic.past_end,
@@ -213,7 +213,7 @@ class Experiment:
         critic=self.critic,
         encoder=self.encoder,
         samples=self.config.actor.best_of,
-        language=self.config.critic.language,
+        reads_prompt=self.config.critic.prompt,
       )
     return policy_lib.Policy(
       params=state.actor_ema,
@@ -237,8 +237,8 @@ class Experiment:
     chunk, actor = self.config.task.chunk, self.config.actor
     images = None
     if self.reads_images:
-      picture = np.zeros((1, actor.image_size, actor.image_size, 3), np.uint8)
-      images = dict.fromkeys(types.CAMERAS, picture)
+      image = np.zeros((1, actor.image_size, actor.image_size, 3), np.uint8)
+      images = dict.fromkeys(types.CAMERAS, image)
     shown = types.Observation(
       proprio=np.zeros((1, types.PROPRIO_SIZE), np.float32),
       prompt_tokens=np.zeros((1, actor.prompt_length), np.int32),
@@ -262,7 +262,7 @@ class Experiment:
     images: dict[str, np.ndarray],
     masks: dict[str, np.ndarray],
   ) -> np.ndarray:
-    """Features [B, V, F] of pictures {camera: [B, H, W, 3] uint8} of the encoder's size.
+    """Features [B, V, F] of images {camera: [B, H, W, 3] uint8} of the encoder's size.
 
     `masks` {camera: [B] bool} are False where a camera is missing; its features are zeros.
     """

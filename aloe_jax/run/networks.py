@@ -17,7 +17,7 @@ from aloe_jax.pretrained import big_vision
 
 
 def reads_images(config: ml_collections.ConfigDict) -> bool:
-  """Whether the actor reads pictures, and not only features made of them."""
+  """Whether the actor reads images, and not only features made of them."""
   return config.actor.kind == 'pi05'
 
 
@@ -66,7 +66,7 @@ def architecture(agent: agent_lib.Agent, config: ml_collections.ConfigDict) -> d
   if reads_images(config):
     names = ['kind', 'vision', 'language', 'expert', 'vocab_size', 'action_size', 'image_size']
   if agent.critic is not None:
-    sizes = ('ensemble', 'size', 'language', 'width', 'depth', 'heads', 'mlp_ratio', 'bins')
+    sizes = ('ensemble', 'size', 'prompt', 'width', 'depth', 'heads', 'mlp_ratio', 'bins')
     critic = {name: config.critic[name] for name in sizes}
     critic |= {'kind': agent.critic, 'horizon': critic_horizon(config)}
   actor = ml_collections.ConfigDict({name: config.actor[name] for name in names})

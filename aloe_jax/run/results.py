@@ -35,11 +35,11 @@ class Results:
     entries = [{'iteration': i} | e.summary() for i, e in sorted(self._evaluations.items())]
     files.write_text(self._path, json.dumps(entries, indent=2))
 
-  def report(self, picture: pathlib.Path, agent: str, task: str) -> None:
+  def report(self, path: pathlib.Path, agent: str, task: str) -> None:
     """Draws the learning curve and prints the table."""
     by_iteration = sorted(self._evaluations.items())
     counts = {iteration: (e.successes, e.episodes) for iteration, e in by_iteration}
-    plots.learning_curves(picture, {agent.upper(): counts}, warm_start=counts[0], title=task)
+    plots.learning_curves(path, {agent.upper(): counts}, warm_start=counts[0], title=task)
     table = rich.table.Table(title=f'{agent.upper()}: {task}')
     for column in evaluation.COLUMNS:
       table.add_column(column, justify='left' if column in ('policy', 'ends') else 'right')
@@ -53,4 +53,4 @@ class Results:
       f'{agent.upper()} ends {gain:+.1f} points from its BC warm start over '
       f'{last.episodes} episodes; the 95 % intervals {"do not overlap" if apart else "overlap"}.'
     )
-    progress.CONSOLE.print(f'Learning curve: {picture}', soft_wrap=True)
+    progress.CONSOLE.print(f'Learning curve: {path}', soft_wrap=True)

@@ -202,7 +202,7 @@ def _with_paligemma(fresh: Any, path: str) -> Any:
 
 
 def _resample_positions(found: dict[str, Any], wanted: Mapping[str, Any]) -> None:
-  """Fits position embeddings to pictures of another size."""
+  """Fits position embeddings to images of another size."""
   name = 'PaliGemma/img/pos_embedding'
   if name in found and found[name].shape != wanted[name].shape:
     found[name] = big_vision.resample_positions(found[name], wanted[name].shape[1])

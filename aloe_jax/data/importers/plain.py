@@ -106,7 +106,7 @@ def _episode(folder: pathlib.Path, settings: settings_lib.Settings) -> rlds.Epis
     state=arrays[state],
     action=arrays[action],
     images={
-      camera: arrays[name] if name in arrays else _pictures(folder / name)
+      camera: arrays[name] if name in arrays else _images(folder / name)
       for camera, name in cameras.items()
     },
     source=_source(folder, told, arrays, settings.source),
@@ -153,7 +153,7 @@ def _check_known(where: pathlib.Path, found, known) -> None:
     raise ValueError(f'{where}: found {name!r}, expected only {", ".join(sorted(known))}.')
 
 
-def _pictures(folder: pathlib.Path) -> list[bytes]:
+def _images(folder: pathlib.Path) -> list[bytes]:
   """The image files of a camera in the order of their numbers."""
   if not folder.is_dir():
     raise ValueError(f'{folder}: there are no such images, expected a folder or {folder.name}.npy.')

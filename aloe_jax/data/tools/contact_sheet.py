@@ -1,4 +1,4 @@
-"""Steps of an episode as one picture: a row for each step, its cameras side by side."""
+"""Steps of an episode as one image: a row for each step, its cameras side by side."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ def write(path: str | os.PathLike, scene: inspection.Scene) -> None:
   """Draws a scene; the file appears complete or not at all.
 
   Args:
-    path: of the picture; its ending names the format, such as `.png`.
+    path: of the image; its ending names the format, such as `.png`.
     scene: with a camera at least.
   """
   rows, cameras = len(scene.captions), len(scene.frames)

@@ -23,7 +23,7 @@ from aloe_jax.data.tools import survey as survey_lib
 # What is read where the mapping names no field; see `columns`.
 _WITHOUT = {
   **dict.fromkeys(types.CAMERAS, 'the camera is missing at every step'),
-  'language': 'every prompt is empty',
+  'prompt': 'every prompt is empty',
   'end_reason': 'episodes end by their success, and take-overs show by who acts',
   'success': 'without an end_reason episodes end in a cut; a last reward of 0 or 1 may say it',
   'source': 'every episode is a demonstration',
@@ -39,7 +39,7 @@ class Scene:
   Attributes:
     title: where they are from and what the prompt says.
     captions: one a step.
-    frames: {camera: one picture a step, uint8 [H, W, 3], or None if it is missing}.
+    frames: {camera: one image a step, uint8 [H, W, 3], or None if it is missing}.
   """
 
   title: str
@@ -58,9 +58,9 @@ class Inspection:
     mapping: {key or camera: field, several with commas between, or 'none'} as it is read, or
       as it is proposed where that cannot be.
     problem: why the mapping cannot be used, or empty; nothing else is known then.
-    survey: of all episodes; of pictures only the first of each.
+    survey: of all episodes; of images only the first of each.
     unreadable: number of episodes and files that something is wrong with.
-    scene: first, middle and last step of the episode asked for, if there are pictures.
+    scene: first, middle and last step of the episode asked for, if there are images.
   """
 
   directory: str
@@ -74,7 +74,7 @@ class Inspection:
 
   @property
   def left_out(self) -> list[str]:
-    """Pictures of every step that no camera shows."""
+    """Images of every step that no camera shows."""
     shown = {f'steps/{self.mapping[camera]}' for camera in types.CAMERAS}
     return [
       path
@@ -83,14 +83,14 @@ class Inspection:
     ]
 
   def to_json(self) -> dict[str, Any]:
-    """All but the pictures, as JSON takes it."""
+    """All but the images, as JSON takes it."""
     return {
       'directory': self.directory,
       'container': self.layout.container,
       'splits': {name: _records(shards) for name, shards in self.layout.splits.items()},
       'fields': {path: dataclasses.asdict(leaf) for path, leaf in self.layout.leaves.items()},
       'mapping': self.mapping,
-      'pictures_left_out': self.left_out,
+      'images_left_out': self.left_out,
       'problem': self.problem,
       'split': self.split,
       'survey': self.survey.to_json(),
@@ -98,7 +98,7 @@ class Inspection:
     }
 
   def show(self, console: rich.console.Console) -> None:
-    """Prints all but the pictures for a person."""
+    """Prints all but the images for a person."""
     tell = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
     console.print(_tree(f'{self.directory} ({self.layout.container})', self.layout.leaves))
     for name, shards in self.layout.splits.items():
@@ -112,7 +112,7 @@ class Inspection:
       tell(f'  --config.data.mapping.{key}={text}{without}')
     if self.left_out:
       names = ', '.join(path.removeprefix('steps/') for path in self.left_out)
-      tell(f'Pictures that no camera shows: {names}')
+      tell(f'Images that no camera shows: {names}')
     if self.problem:
       return
     tell(f'\nSplit {self.split}, read so:')
@@ -130,13 +130,13 @@ def inspect(
   episode: int = 0,
   progress: Callable[[int], None] = lambda records: None,
 ) -> Inspection:
-  """Reads all files of a split once, decodes few pictures and writes nothing.
+  """Reads all files of a split once, decodes few images and writes nothing.
 
   Args:
     directory: of one dataset.
     mapping: which fields feed which key; see `mapping`.
     split: its name.
-    episode: number of the one whose pictures are wanted.
+    episode: number of the one whose images are wanted.
     progress: told the records read so far.
 
   Raises:
@@ -161,7 +161,7 @@ def inspect(
       continue
     survey.add(read.columns)
     for camera in read.columns.images:
-      survey.add_picture(camera, _size(read.frame(camera, 0)))
+      survey.add_image(camera, _size(read.frame(camera, 0)))
     if read.record is not None and read.episode == episode:
       scene = _scene(read)
   if episode >= max(seen, 1):
@@ -203,7 +203,7 @@ def _texts(mapping: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _size(frame: bytes | np.ndarray | None) -> str:
-  """Size of a picture, from its header."""
+  """Size of an image, from its header."""
   if frame is None:
     return survey_lib.MISSING
   try:
@@ -240,7 +240,7 @@ def _captions(columns: columns_lib.Columns, steps: list[int]) -> Iterator[str]:
 
 
 def _decoded(frame: bytes | np.ndarray | None) -> np.ndarray | None:
-  """A picture, or None where there is none that can be decoded."""
+  """An image, or None where there is none that can be decoded."""
   if not isinstance(frame, bytes):
     return frame
   try:

@@ -1,4 +1,4 @@
-"""What the episodes of a split add up to: lengths, sources, ends, prompts and pictures."""
+"""What the episodes of a split add up to: lengths, sources, ends, prompts and images."""
 
 import collections
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class Survey:
     steps: {source: steps}.
     ends: {(source of the step that ends a fragment, end reason): fragments}.
     prompts: {text: episodes that hold it}.
-    pictures: {camera: {size, such as '224 x 224', or `MISSING`: pictures}}.
+    images: {camera: {size, such as '224 x 224', or `MISSING`: images}}.
   """
 
   def __init__(self):
@@ -32,10 +32,10 @@ class Survey:
     self.steps: collections.Counter[str] = collections.Counter()
     self.ends: collections.Counter[tuple[str, str]] = collections.Counter()
     self.prompts: collections.Counter[str] = collections.Counter()
-    self.pictures: dict[str, collections.Counter[str]] = {}
+    self.images: dict[str, collections.Counter[str]] = {}
 
   def add(self, columns: columns_lib.Columns) -> None:
-    """Counts an episode, but not its pictures."""
+    """Counts an episode, but not its images."""
     self.lengths.append(len(columns))
     for source, steps in zip(*np.unique(columns.source, return_counts=True), strict=True):
       self.steps[_name(types.Source(source))] += int(steps)
@@ -44,9 +44,9 @@ class Survey:
       self.ends[_name(types.Source(source)), _name(types.EndReason(reason))] += 1
     self.prompts.update(set(columns.prompt))
 
-  def add_picture(self, camera: str, size: str) -> None:
-    """Counts a picture."""
-    self.pictures.setdefault(camera, collections.Counter())[size] += 1
+  def add_image(self, camera: str, size: str) -> None:
+    """Counts an image."""
+    self.images.setdefault(camera, collections.Counter())[size] += 1
 
   def to_json(self) -> dict[str, Any]:
     """All counts, as JSON takes them."""
@@ -60,7 +60,7 @@ class Survey:
       'steps_by_source': dict(self.steps),
       'ends_by_source': ends,
       'prompts': dict(self.prompts),
-      'pictures': {camera: dict(sizes) for camera, sizes in self.pictures.items()},
+      'images': {camera: dict(sizes) for camera, sizes in self.images.items()},
     }
 
   def tables(self) -> Iterator[rich.table.Table]:
@@ -70,9 +70,9 @@ class Survey:
     facts.add_row('episodes', str(len(self.lengths)))
     facts.add_row('steps', str(sum(self.lengths)))
     facts.add_row('steps an episode', ', '.join(f'{k} {v:g}' for k, v in length.items()))
-    for camera, sizes in self.pictures.items():
+    for camera, sizes in self.images.items():
       shown = ', '.join(f'{size} ({count})' for size, count in sizes.most_common())
-      facts.add_row(f'pictures of {camera}', shown)
+      facts.add_row(f'images of {camera}', shown)
     yield facts
     if self.steps:
       yield self._sources()

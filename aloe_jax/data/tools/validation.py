@@ -1,7 +1,7 @@
 """Reads every byte of a dataset and lists all that is wrong with it.
 
 Wrong is what training would stop at or learn wrongly from: a damaged file, a field that is not
-what it should be, a number that is not finite, a picture that cannot be decoded, a fragment
+what it should be, a number that is not finite, an image that cannot be decoded, a fragment
 without its end. What may be meant, such as an empty prompt, is noted only.
 """
 
@@ -20,8 +20,8 @@ from aloe_jax.data import image_codec
 from aloe_jax.data import mapping as mappings
 from aloe_jax.data import records
 from aloe_jax.data import schema
-from aloe_jax.data.tools import spread as spread_lib
 from aloe_jax.data.tools import survey as survey_lib
+from aloe_jax.data.tools import value_range
 
 _NAMED = 20  # episodes in a note for a person
 
@@ -74,7 +74,7 @@ class Report:
     problems: all of them, in the order of the files.
     notes: on what may be meant.
     survey: of the episodes without problems of their own.
-    spreads: of 'state' and 'action' over the same, unless there are less than two steps.
+    ranges: of 'state' and 'action' over the same, unless there are less than two steps.
   """
 
   directory: str
@@ -83,7 +83,7 @@ class Report:
   problems: list[Problem] = dataclasses.field(default_factory=list)
   notes: list[Note] = dataclasses.field(default_factory=list)
   survey: survey_lib.Survey = dataclasses.field(default_factory=survey_lib.Survey)
-  spreads: dict[str, spread_lib.Spread] = dataclasses.field(default_factory=dict)
+  ranges: dict[str, value_range.ValueRange] = dataclasses.field(default_factory=dict)
 
   def to_json(self) -> dict[str, Any]:
     """All that was found, as JSON takes it."""
@@ -94,7 +94,7 @@ class Report:
       'problems': [dataclasses.asdict(problem) for problem in self.problems],
       'notes': [dataclasses.asdict(note) for note in self.notes],
       'survey': self.survey.to_json(),
-      'ranges': {key: spread.to_json() for key, spread in self.spreads.items()},
+      'ranges': {key: values.to_json() for key, values in self.ranges.items()},
     }
 
   def show(self, console: rich.console.Console) -> None:
@@ -103,8 +103,8 @@ class Report:
     tell(f'{self.directory}, split {self.split}: {self.size / 1e6:.1f} MB')
     for table in self.survey.tables():
       console.print(table)
-    for key, spread in self.spreads.items():
-      console.print(spread.table(key))
+    for key, values in self.ranges.items():
+      console.print(values.table(key))
     for note in self.notes:
       tell(f'Note: {note}')
     for problem in self.problems:
@@ -118,7 +118,7 @@ def validate(
   split: str | None = None,
   progress: Callable[[int], None] = lambda records: None,
 ) -> list[Report]:
-  """Reads all files of a dataset once and decodes all pictures that the mapping names.
+  """Reads all files of a dataset once and decodes all images that the mapping names.
 
   Args:
     directory: of one dataset.
@@ -151,9 +151,9 @@ def validate(
 
 def compare_widths(reports: Sequence[Report]) -> None:
   """Adds a problem to the reports whose actions are not as wide as those of the first."""
-  known = [report for report in reports if 'action' in report.spreads]
+  known = [report for report in reports if 'action' in report.ranges]
   for report in known:
-    width, expected = (len(r.spreads['action'].low) for r in (report, known[0]))
+    width, expected = (len(r.ranges['action'].low) for r in (report, known[0]))
     if width != expected:
       message = (
         f'{report.directory}: action: found {width} numbers a step, expected {expected} as in '
@@ -195,12 +195,12 @@ class _Checker:
     columns = read.columns
     self.report.survey.add(columns)
     for key, vectors in (('state', columns.state), ('action', columns.action)):
-      spread = self.report.spreads.setdefault(key, spread_lib.Spread(vectors.shape[1]))
-      spread.update(vectors, read.episode)
+      values = self.report.ranges.setdefault(key, value_range.ValueRange(vectors.shape[1]))
+      values.update(vectors, read.episode)
     is_last = np.arange(len(columns)) == len(columns) - 1
     for step, problem in fragments.lost_ends(columns.source, columns.end_reason, is_last):
       self._add(read, f'{read.where}: step {step} {problem}')
-    for problem in self._pictures(read):
+    for problem in self._images(read):
       self._add(read, problem)
     if len(columns) == 1:
       self._single.append(read.episode)
@@ -216,14 +216,14 @@ class _Checker:
       report.notes.append(Note('One step only in the episodes', tuple(self._single)))
     if self._silent:
       report.notes.append(Note('An empty prompt in the episodes', tuple(self._silent)))
-    for camera, sizes in survey.pictures.items():
+    for camera, sizes in survey.images.items():
       if len(sizes) > 1:
         found = ', '.join(f'{count} {size}' for size, count in sizes.most_common())
-        report.notes.append(Note(f'Pictures of {camera} differ: {found}.'))
+        report.notes.append(Note(f'Images of {camera} differ: {found}.'))
     if sum(survey.lengths) < 2:
-      report.spreads.clear()
-    for key, spread in report.spreads.items():
-      report.notes += [Note(remark) for remark in spread.remarks(key)]
+      report.ranges.clear()
+    for key, values in report.ranges.items():
+      report.notes += [Note(remark) for remark in values.remarks(key)]
 
   def _add(self, read: records.Read, message: str) -> None:
     if read.record is None:
@@ -232,24 +232,24 @@ class _Checker:
     number = read.record.number
     self.report.problems.append(Problem(message, read.path.name, number, read.episode))
 
-  def _pictures(self, read: records.Read) -> Iterator[str]:
-    """Decodes the pictures of an episode; yields what is wrong with them."""
+  def _images(self, read: records.Read) -> Iterator[str]:
+    """Decodes the images of an episode; yields what is wrong with them."""
     assert read.columns is not None
     for camera in read.columns.images:
       frames = (read.frame(camera, step) for step in range(len(read.columns)))
       for step, (size, problem) in enumerate(self._pool.map(_decoded, frames)):
         if problem:
-          yield f'{read.where}, step {step}: picture of {camera}: {problem}'
+          yield f'{read.where}, step {step}: image of {camera}: {problem}'
         else:
-          self.report.survey.add_picture(camera, size)
+          self.report.survey.add_image(camera, size)
 
 
 def _decoded(frame: bytes | np.ndarray | None) -> tuple[str, str]:
-  """Size of a picture, and what is wrong with it."""
+  """Size of an image, and what is wrong with it."""
   if frame is None:
     return survey_lib.MISSING, ''
   try:
     height, width, _ = np.shape(image_codec.decode(frame) if isinstance(frame, bytes) else frame)
   except (ValueError, OSError, SyntaxError) as error:  # the last is Pillow's for a broken PNG
-    return '', f'{error}; the picture is damaged, or neither JPEG nor PNG.'
+    return '', f'{error}; the image is damaged, or neither JPEG nor PNG.'
   return f'{height} x {width}', ''

@@ -1,4 +1,4 @@
-"""Pictures of many steps at once, decoded by threads straight into the batch."""
+"""Images of many steps at once, decoded by threads straight into the batch."""
 
 from concurrent import futures
 import os
@@ -13,12 +13,12 @@ from aloe_jax.data import steps as steps_lib
 from aloe_jax.preprocessing import images
 
 
-class Pictures:
+class ImageReader:
   """Reads what the cameras saw at some steps.
 
   Args:
     steps: of all datasets.
-    size: edge in pixels of the squares that pictures are fitted into.
+    size: edge in pixels of the squares that images are fitted into.
   """
 
   def __init__(self, steps: steps_lib.Steps, size: int):
@@ -31,21 +31,21 @@ class Pictures:
   def read(self, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """{camera: [B, size, size, 3] uint8} and {camera: [B] bool}; zeros where one is missing."""
     shape = (len(types.CAMERAS), len(rows), self._size, self._size, 3)
-    pictures = self._scratch.empty(shape, np.uint8)
+    images = self._scratch.empty(shape, np.uint8)
     present = np.empty(shape[:2], bool)
 
     jobs: list[tuple[steps_lib.Read | None, np.ndarray]] = []
     for number, camera in enumerate(types.CAMERAS):
       reads = self._steps.images(camera, rows)
       present[number] = [read is not None for read in reads]
-      jobs += zip(reads, pictures[number], strict=True)
+      jobs += zip(reads, images[number], strict=True)
 
     def fill(worker: int) -> None:
-      for read, picture in jobs[worker :: self._workers]:
-        _decode_into(picture, None if read is None else read())
+      for read, image in jobs[worker :: self._workers]:
+        _decode_into(image, None if read is None else read())
 
     list(self._pool.map(fill, range(self._workers)))
-    by_camera = dict(zip(types.CAMERAS, pictures, strict=True))
+    by_camera = dict(zip(types.CAMERAS, images, strict=True))
     return by_camera, dict(zip(types.CAMERAS, present, strict=True))
 
 

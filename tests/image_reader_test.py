@@ -1,4 +1,4 @@
-"""Memory of batches of pictures: used again, but never while anyone looks at it."""
+"""Memory of batches of images: used again, but never while anyone looks at it."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 import tiny
 
 from aloe_jax import types
-from aloe_jax.data import pictures
+from aloe_jax.data import image_reader
 
 SIZE = 8
 
@@ -16,10 +16,10 @@ def make_reader():
   episode = tiny.make_episode(rng, [types.EndReason.NONE] * 3 + [types.EndReason.SUCCESS])
   frames = [np.full((SIZE, SIZE, 3), 10 + step, np.uint8) for step in range(4)]
   seen = dataclasses.replace(episode, images={'head': frames})
-  return pictures.Pictures(tiny.make_steps([seen]), SIZE)
+  return image_reader.ImageReader(tiny.make_steps([seen]), SIZE)
 
 
-def test_a_batch_keeps_its_pictures_as_long_as_a_view_of_it_is_held():
+def test_a_batch_keeps_its_images_as_long_as_a_view_of_it_is_held():
   reader = make_reader()
   held = reader.read(np.array([0, 1]))[0]['head'].reshape(1, 2, -1)[:, 1:]
   for row in (2, 3, 2):
@@ -27,13 +27,13 @@ def test_a_batch_keeps_its_pictures_as_long_as_a_view_of_it_is_held():
   np.testing.assert_array_equal(held, 11)
 
 
-def test_memory_that_nobody_holds_is_used_again_and_blackened_where_a_picture_is_missing():
+def test_memory_that_nobody_holds_is_used_again_and_blackened_where_an_image_is_missing():
   reader = make_reader()
   seen, _ = reader.read(np.array([0, 1]))
-  for picture in seen.values():
-    picture[:] = 255
+  for image in seen.values():
+    image[:] = 255
   address = seen['head'].ctypes.data
-  del seen, picture
+  del seen, image
   seen, present = reader.read(np.array([2, 3]))
   assert seen['head'].ctypes.data == address
   np.testing.assert_array_equal(seen['head'][:, 0, 0, 0], [12, 13])

@@ -10,7 +10,7 @@ from aloe_jax.preprocessing import normalize
 FAR = 10.0  # once normalised; 98 % of the values lie within -1 and 1
 
 
-class Spread:
+class ValueRange:
   """Smallest and largest of n numbers with their places, and the quantiles training would use.
 
   Args:
