@@ -19,6 +19,7 @@ import ml_collections
 from ml_collections import config_flags
 
 from aloe_jax import files
+from aloe_jax import renamed
 from aloe_jax import types
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -270,6 +271,16 @@ def _said_by_config_file(error: Exception) -> str:
   return str(root) if 'parsing config file' in str(error) else str(error)
 
 
+def _with_todays_name(argument: str) -> str:
+  """An override by the old name of its field, with the new one; says so."""
+  match = re.match(r'(--?(?:no)?config\.)([^=]+)(.*)', argument, re.DOTALL)
+  if match is None or match[2] not in renamed.FIELDS:
+    return argument
+  new = renamed.FIELDS[match[2]]
+  logging.warning('config.%s is called config.%s now.', match[2], new)
+  return f'{match[1]}{new}{match[3]}'
+
+
 def _fields(config: ml_collections.ConfigDict, prefix: str = '') -> list[str]:
   """Dotted names of all leaves."""
   names = []
@@ -286,7 +297,7 @@ def _parse(argv: Sequence[str]) -> Sequence[str]:
   try:
     if argument := _config_argument(argv):
       _check_file(argument)
-    rest = flags.FLAGS(list(argv))
+    rest = flags.FLAGS([_with_todays_name(argument) for argument in argv])
     if len(rest) > 1:
       raise ValueError(f'unexpected argument {rest[1]!r}; every option begins with --.')
     for flag in ('config', 'workdir'):

@@ -36,10 +36,10 @@ from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import requirements
 from aloe_jax.run import results
 from aloe_jax.run import starting_point
+from aloe_jax.run import streams
 from aloe_jax.run import updates as updates_lib
+from aloe_jax.run.streams import Stream
 
-# Streams of randomness, all derived from config.seed: what each number is added to or folded in.
-DEMONSTRATIONS, COLLECT, BANK, CRITIC_ROWS, ACTOR_ROWS = 1, 2, 3, 4, 5
 SWEEP_BATCH = 1024  # chunks per call of the sweep that weighs them
 
 
@@ -152,7 +152,9 @@ class Run:
     if directory.exists() or not self._config.task.demonstrations:
       return
     with config_lib.user_errors():
-      episodes = self._collector.demonstrate(lambda number: self._key(DEMONSTRATIONS, number))
+      episodes = self._collector.demonstrate(
+        lambda number: self._key(Stream.DEMONSTRATIONS, number)
+      )
     self._keep_config()
     rlds.write(directory, episodes, name=self._experiment.world.name)
 
@@ -172,7 +174,7 @@ class Run:
     """Line 3: rolls the policy out under a watching human; writes every fragment."""
     if not self._config.sim.task or self._data.directory(iteration).exists():
       return
-    key = self._key(COLLECT, iteration)
+    key = self._key(Stream.COLLECT, iteration)
     episodes, shares = self._collector.collect(self._policy(), key, iteration)
     rlds.write(self._data.directory(iteration), episodes, name=self._experiment.world.name)
     self._metrics.write(self._updates.count, shares, phase='collect')
@@ -187,7 +189,7 @@ class Run:
     buffer = self._replay(iteration)
     bank = self._draw_bank(iteration, buffer)
     self._updates.restart_critic(updates)
-    seed = self._seed(CRITIC_ROWS, iteration)
+    seed = self._seed(Stream.CRITIC_ROWS, iteration)
 
     def batches(first: int, count: int):
       action = None if bank is None else bank.action
@@ -269,7 +271,7 @@ class Run:
     return iterations if self._config.sim.task else min(iterations, 1)
 
   def _train_actor(self, what, iteration, updates, buffer, rows, weight, tags=None) -> None:
-    seed, size = self._seed(ACTOR_ROWS, iteration), self._config.actor.batch_size
+    seed, size = self._seed(Stream.ACTOR_ROWS, iteration), self._config.actor.batch_size
 
     def batches(first: int, count: int):
       images = self._experiment.reads_images
@@ -286,7 +288,7 @@ class Run:
     policy = self._policy()
     key = action_bank.make_key(
       policy,
-      seed=self._seed(BANK, iteration),
+      seed=self._seed(Stream.BANK, iteration),
       samples=config.samples,
       rows=len(buffer),
       data=self._data.digest,
@@ -346,13 +348,11 @@ class Run:
     self._checkpoints.save(number, self._updates.state, self._encoder, meta)
     self._done = number
 
-  def _key(self, stream: int, index: int) -> jax.Array:
-    key = jax.random.fold_in(jax.random.key(self._config.seed), stream)
-    return jax.random.fold_in(key, index)
+  def _key(self, stream: Stream, number: int) -> jax.Array:
+    return streams.key(self._config.seed, stream, number)
 
-  def _seed(self, stream: int, index: int) -> int:
-    """A seed for a NumPy stream that no other stream or index of this run shares."""
-    return (self._config.seed * 16 + stream) * 4096 + 2 * index
+  def _seed(self, stream: Stream, iteration: int) -> int:
+    return streams.integer(self._config.seed, stream, 2 * iteration)
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ BATCH = 32
 MANY = 20 * 256  # where no image is decoded: the batches of a call of the compiled program
 _VIEWS, _WIDTH = 3, 1152  # of the frozen encoder's features
 _SHUFFLE = 2000  # samples that tf.data holds to mix them
-_FIELDS = tuple(rlds.CAMERAS[camera] for camera in types.CAMERAS)
+_FIELDS = tuple(rlds.CAMERA_FIELDS[camera] for camera in types.CAMERAS)
 
 
 class Batch(NamedTuple):

@@ -2,6 +2,8 @@
 
 import ml_collections
 
+from aloe_jax import types
+
 VARIANTS = {
   '': 'the robot and π0.5: needs episodes and a checkpoint',
   'pi05_small': 'the robot and a π0.5 that a laptop can run',
@@ -69,7 +71,7 @@ def paper() -> ml_collections.ConfigDict:
     prompt='',
     action_size=14,  # A: two arms of 6 joints and a gripper
     proprio_size=32,  # numbers of the robot's state, the first A in the order of the action
-    cameras=('head', 'left_wrist', 'right_wrist'),  # those that this robot has
+    cameras=types.CAMERAS,  # those that this robot has
     delta=(6, -1, 6, -1),  # joints relative to the state at the chunk's start, grippers absolute
     chunk=50,  # h, steps
     execute=5,  # e <= h, steps

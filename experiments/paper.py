@@ -22,6 +22,7 @@ import re
 from aloe_jax import files
 from aloe_jax import plots
 from aloe_jax import progress
+from aloe_jax import renamed
 from aloe_jax.agents import AGENTS
 from aloe_jax.comparison import figures
 from aloe_jax.comparison import jobs
@@ -288,7 +289,7 @@ def collect(suite: Suite, workdir: pathlib.Path) -> dict:
 
 def _report(directory: pathlib.Path) -> dict | None:
   path = directory / 'report.json'
-  return json.loads(path.read_text()) if path.exists() else None
+  return renamed.numbers(json.loads(path.read_text())) if path.exists() else None
 
 
 def _evaluation(directory: pathlib.Path, condition: str) -> dict:

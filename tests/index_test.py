@@ -37,7 +37,7 @@ def test_the_golden_dataset_is_read_as_it_was_recorded(golden):
       )
       np.testing.assert_array_equal(golden.action[row], np.float32(expected[step]['action']))
       assert golden.prompts[golden.prompt[row]] == expected[step]['language_instruction']
-    for camera, field in rlds.CAMERAS.items():
+    for camera, field in rlds.CAMERA_FIELDS.items():
       images = [golden.image(camera, row) for row in (found.start, found.stop - 1)]
       digests = [hashlib.sha256(image).hexdigest()[:16] for image in images]
       assert digests == expected['stored_image_sha256'][f'steps/observation/{field}']

@@ -22,6 +22,7 @@ FLOORS = (
     'parallel/*',
     'plots',
     'progress',
+    'renamed',
     'rewards',
     'types',
   ),

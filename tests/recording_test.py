@@ -18,7 +18,7 @@ def render(state):
   """Images of one colour: the number of the state, of a camera each."""
   return {
     camera: jnp.full((4, 6, 3), state['number'] + 50 * index, jnp.uint8)
-    for index, camera in enumerate(rlds.CAMERAS)
+    for index, camera in enumerate(rlds.CAMERA_FIELDS)
   }
 
 
@@ -64,7 +64,7 @@ def test_images_are_those_of_their_own_states_however_many_are_drawn_at_a_time(f
     np.testing.assert_array_equal(episode.state[:, 0], number)
     np.testing.assert_array_equal(episode.features[:, 2, 1], number)
     np.testing.assert_array_equal(episode.action[:, 13], -number)
-    for place, camera in enumerate(rlds.CAMERAS):
+    for place, camera in enumerate(rlds.CAMERA_FIELDS):
       expected = np.broadcast_to((number + 50 * place)[:, None, None, None], (len(number), 4, 6, 3))
       np.testing.assert_array_equal(episode.images[camera], expected)
 

@@ -154,7 +154,7 @@ def test_how_far_the_discount_looks():
     ([-9], FAILURE, HUMAN),
   )
   numbers = measure(judged, episode)
-  assert numbers['horizon'] == pytest.approx(10)
+  assert numbers['effective_horizon'] == pytest.approx(10)
   assert numbers['success_length'] == 2
   assert numbers['end_weight'] == pytest.approx(0.81)
   assert numbers['return_gap'] == numbers['score_gap'] == -1 - (-7)

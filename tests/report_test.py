@@ -150,7 +150,7 @@ def test_numbers_are_flat_and_of_fresh_episodes(reported):
   assert numbers['success_rate_1'] == 0.25
   assert numbers['training_clipped_high'] == 0.5
   assert numbers['spearman_low'] <= numbers['spearman'] <= numbers['spearman_high']
-  assert numbers['horizon'] == pytest.approx(100)
+  assert numbers['effective_horizon'] == pytest.approx(100)
   assert 0.5 < numbers['replanning'] < 1.5  # a policy of random numbers plans alike everywhere
   # A policy of random numbers never succeeds.
   assert numbers['falls_success'] is None

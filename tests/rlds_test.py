@@ -19,7 +19,7 @@ from aloe_jax.data import tfds_directory
 def make_episode(index=0, length=5, **changes):
   """The policy acts for two steps, then a human takes over and succeeds."""
   rng = np.random.default_rng(index)
-  corners = rng.integers(0, 256, (len(rlds.CAMERAS), length, 2, 3, 3), dtype=np.uint8)
+  corners = rng.integers(0, 256, (len(rlds.CAMERA_FIELDS), length, 2, 3, 3), dtype=np.uint8)
   frames = np.repeat(np.repeat(corners, 16, axis=2), 16, axis=3)  # 32 x 48, flat 16 x 16 blocks
   source = np.full(length, types.Source.HUMAN, np.int8)
   source[:2] = types.Source.POLICY
@@ -29,7 +29,7 @@ def make_episode(index=0, length=5, **changes):
   episode = rlds.Episode(
     state=rng.normal(size=(length, types.PROPRIO_SIZE)).astype(np.float32),
     features=rng.normal(size=(length, 3, 4)).astype(np.float32),
-    images=dict(zip(rlds.CAMERAS, frames, strict=True)),
+    images=dict(zip(rlds.CAMERA_FIELDS, frames, strict=True)),
     action=rng.normal(size=(length, 14)).astype(np.float32),
     source=source,
     end_reason=end_reason,
@@ -66,7 +66,7 @@ class RldsTest(parameterized.TestCase):
       self.assert_same_numbers(found, expected)
       np.testing.assert_array_equal(found.features, expected.features)
       self.assertEqual(found.source.dtype, np.int8)
-      self.assertEqual(list(found.images), list(rlds.CAMERAS))
+      self.assertEqual(list(found.images), list(rlds.CAMERA_FIELDS))
       for camera, frames in expected.images.items():
         np.testing.assert_allclose(found.images[camera].astype(int), frames, atol=3)
 
@@ -89,7 +89,7 @@ class RldsTest(parameterized.TestCase):
     again = self.directory.with_name('again')
     rlds.write(again, [first], name='towels')
     (second,) = rlds.read(again)
-    for camera in rlds.CAMERAS:
+    for camera in rlds.CAMERA_FIELDS:
       self.assertEqual(list(first.images[camera]), list(second.images[camera]))
       self.assertStartsWith(first.images[camera][0], b'\xff\xd8')
 
@@ -267,7 +267,7 @@ class OtherLaboratoriesDataTest(absltest.TestCase):
       np.testing.assert_array_equal(episode.state[:, 14:], 0)
       expected = -0.1 + 0.2 * np.arange(14) / 13 + 0.01 * t[:, None]
       np.testing.assert_allclose(episode.action, expected, atol=1e-6)
-      for number, camera in enumerate(rlds.CAMERAS):
+      for number, camera in enumerate(rlds.CAMERA_FIELDS):
         self.assertEqual(episode.images[camera].shape, (len(episode), 96, 96, 3))
         colour = episode.images[camera][:, 2:8, 2:8].mean(axis=(1, 2))
         red, green = np.full(len(episode), 20 + 12 * identifier), 20 + 3 * t

@@ -49,7 +49,8 @@ def make_episode(index, **changes):
     state=proprio,
     features=None,
     images={
-      camera: rng.integers(0, 256, (LENGTH, 24, 32, 3), dtype=np.uint8) for camera in rlds.CAMERAS
+      camera: rng.integers(0, 256, (LENGTH, 24, 32, 3), dtype=np.uint8)
+      for camera in rlds.CAMERA_FIELDS
     },
     action=proprio[:, :SIZE] + 0.1 * tiny.normal(rng, LENGTH, SIZE),
     source=source,

@@ -3,7 +3,7 @@
 Where several are given the best comes first.
 """
 
-CAMERAS = {  # the last word of a field's path counts
+CAMERA_NAMES = {  # the last word of a field's path counts
   'head': (
     'image head_image image_primary image_0 front_image static_image rgb_static image_1 rgb '
     'exterior_image_1_left top_image agentview_rgb cam_high agentview_image front_rgb '

@@ -75,7 +75,7 @@ def propose(leaves: _Leaves) -> dict[str, Any]:
   """The mapping that the names in use suggest; what none of them fits is None or empty."""
   return {
     'images': {
-      camera: _camera(leaves, names.split()) for camera, names in field_names.CAMERAS.items()
+      camera: _camera(leaves, names.split()) for camera, names in field_names.CAMERA_NAMES.items()
     },
     **{key: _first_group(leaves, groups) for key, groups in _GROUPS.items()},
     'prompt': [path for path in field_names.PROMPT if path in leaves and _is_text(leaves[path])],

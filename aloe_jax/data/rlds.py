@@ -34,7 +34,7 @@ from aloe_jax.data import records
 from aloe_jax.data import schema
 from aloe_jax.data import tfds_directory
 
-CAMERAS = {  # camera: its field in steps/observation
+CAMERA_FIELDS = {  # camera: its field in steps/observation
   'head': 'image',
   'left_wrist': 'left_wrist_image',
   'right_wrist': 'right_wrist_image',
@@ -60,7 +60,7 @@ class Episode:
     state: [T, 32] float32, joint angles and gripper openings, zero padded.
     features: [T, V, F] float32, low-dimensional blocks that stand in for images, or None.
     images: {camera: [T] encoded JPEGs or PNGs (bytes), or uint8 [T, H, W, 3]}, or None; the
-      cameras are the keys of `CAMERAS`.
+      cameras are the keys of `CAMERA_FIELDS`.
     action: [T, A] float32.
     source: [T] int8, `types.Source` of every step.
     end_reason: [T] int8, `types.EndReason`; NONE except where a fragment ends.
@@ -151,14 +151,14 @@ def _layout(episode: Episode, where: str) -> dict[str, Any]:
   if episode.features is not None:
     layout['steps/observation/features'] = episode.features.shape[1:]
   for camera, frames in (episode.images or {}).items():
-    if camera not in CAMERAS:
-      raise ValueError(f'{where}: camera {camera!r}: expected one of {sorted(CAMERAS)}.')
+    if camera not in CAMERA_FIELDS:
+      raise ValueError(f'{where}: camera {camera!r}: expected one of {sorted(CAMERA_FIELDS)}.')
     if len(frames) != len(episode):
       raise ValueError(
         f'{where}: images of {camera!r}: found {len(frames)}, expected one a step: {len(episode)}.'
       )
     try:
-      layout[f'steps/observation/{CAMERAS[camera]}'] = image_codec.common_format(frames)
+      layout[f'steps/observation/{CAMERA_FIELDS[camera]}'] = image_codec.common_format(frames)
     except ValueError as error:
       raise ValueError(f'{where}: images of {camera!r}: {error}') from error
   for name, value in episode.metadata.items():
@@ -191,7 +191,7 @@ def _features(layout: Mapping[str, Any]):
     leaf = field.rpartition('/')[-1]
     if field.startswith('episode_metadata/'):
       metadata[leaf] = features.Text() if found == 'text' else np.dtype(found).type
-    elif leaf in CAMERAS.values():
+    elif leaf in CAMERA_FIELDS.values():
       encoding, height, width = found
       observation[leaf] = features.Image(shape=(height, width, 3), encoding_format=encoding)
     elif leaf == 'features':
@@ -216,7 +216,7 @@ def _example(episode: Episode) -> dict[str, Any]:
   source_text = {value: text for text, value in SOURCE_TEXT.items()}
   end_reason_text = {value: text for text, value in END_REASON_TEXT.items()}
   encoded = {
-    CAMERAS[camera]: image_codec.encoded(frames)
+    CAMERA_FIELDS[camera]: image_codec.encoded(frames)
     for camera, frames in (episode.images or {}).items()
   }
   steps = []

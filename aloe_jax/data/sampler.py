@@ -12,9 +12,10 @@ import numpy as np
 from aloe_jax import types
 
 _ROUNDS = 6  # of the Feistel network
+_PASSES = 48  # bits of a key that count the passes; those above are the stream's
 
 
-def sample_rows(rows: np.ndarray, seed: int, first: int, count: int) -> np.ndarray:
+def sample_rows(rows: np.ndarray, seed: int, first: int, count: int, stream: int = 0) -> np.ndarray:
   """Samples `first` .. `first + count` - 1 of an endless stream over `rows`.
 
   Each pass visits every row once, in an order that is a function of (seed, pass). There is no
@@ -25,6 +26,7 @@ def sample_rows(rows: np.ndarray, seed: int, first: int, count: int) -> np.ndarr
     seed: of the order.
     first: position in the stream.
     count: how many samples.
+    stream: one of several of the same seed, which share no random number.
 
   Returns:
     [count] of `rows`.
@@ -35,7 +37,9 @@ def sample_rows(rows: np.ndarray, seed: int, first: int, count: int) -> np.ndarr
   sampled = np.empty(count, rows.dtype)
   for number in range(first // len(rows), -(-(first + count) // len(rows))):
     own = position // len(rows) == number
-    sampled[own] = rows[_permuted(position[own] % len(rows), len(rows), [seed, number])]
+    sampled[own] = rows[
+      _permuted(position[own] % len(rows), len(rows), [seed, stream << _PASSES | number])
+    ]
   return sampled
 
 
@@ -100,7 +104,7 @@ class Sampler:
     upto = np.outer(np.arange(first, first + count + 1) * size, self._ends)
     upto = np.diff(np.floor(upto + 0.5).astype(int), prepend=0, axis=1)
     streams = [
-      sample_rows(own, seed + 1 + int(kind), start, stop - start)
+      sample_rows(own, seed, start, stop - start, stream=1 + int(kind))
       for (kind, own), start, stop in zip(self._own.items(), upto[0], upto[-1], strict=True)
     ]
     batches = [

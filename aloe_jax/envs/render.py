@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aloe_jax import types
 from aloe_jax.envs import scene
 from aloe_jax.envs import tabletop_state
 
-CAMERAS = ('head', 'left_wrist', 'right_wrist')
 HEAD_POSITION = np.array([0.0, -0.65, 1.40], np.float32)
 HEAD_LOOKS_AT = np.array([0.0, -0.02, 0.0], np.float32)
 HEAD_ZOOM = 0.43  # tangent of half the field of view
@@ -71,7 +71,7 @@ def render(state: tabletop_state.State, size: int) -> dict[str, jax.Array]:
   shapes = [*scene.table(state), *scene.held(state), *scene.fingers(state)]
   head = _paint(head_camera(), [*shapes, *scene.arms(state)], size)
   wrists = jax.vmap(_paint, in_axes=(0, None, None))(wrist_cameras(state), shapes, size)
-  return dict(zip(CAMERAS, (head, *wrists), strict=True))
+  return dict(zip(types.CAMERAS, (head, *wrists), strict=True))
 
 
 def _paint(camera: Camera, shapes: list[scene.Box | scene.Patch], size: int) -> jax.Array:

@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 import dataclasses
 import pathlib
 
-import jax
 import numpy as np
 
 from aloe_jax import progress
@@ -21,8 +20,9 @@ from aloe_jax.run import collection
 from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import restored
+from aloe_jax.run import streams
+from aloe_jax.run.streams import Stream
 
-HELD_OUT, SAMPLES = 6, 7  # streams of randomness, beside those of `train`
 BATCH = 256  # chunks or states per call
 
 
@@ -71,8 +71,7 @@ def play(
   """
   if directory.exists():
     return
-  key = jax.random.fold_in(jax.random.key(experiment.config.seed), HELD_OUT)
-  key = jax.random.fold_in(key, iteration)
+  key = streams.key(experiment.config.seed, Stream.HELD_OUT, iteration)
   collector = collection.Collector(experiment, experiment.world.see(found.encoder))
   episodes, _ = collector.collect(found.policy, key, iteration, count)
   rlds.write(directory, episodes, name=experiment.world.name)
@@ -148,7 +147,7 @@ def _sample(
   """Actions [S, M, h, A] of the policy where a critic of actions needs them."""
   asked = judgement.states(buffer, rows)
   config = experiment.config
-  seed = (config.seed * 16 + SAMPLES) * 4096 + found.meta['iteration']
+  seed = streams.integer(config.seed, Stream.REPORT_SAMPLES, found.meta['iteration'])
   samples = config.actor.samples
   key = action_bank.make_key(found.policy, seed=seed, samples=samples, rows=len(asked), data=data)
 

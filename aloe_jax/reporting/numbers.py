@@ -222,7 +222,7 @@ def _reach(
   }
   length = _mean_length(judged, own & success)
   return {name: estimates.estimate(x, episode) for name, x in gaps.items()} | {
-    'horizon': _exact(1 / (1 - discount)),
+    'effective_horizon': _exact(1 / (1 - discount)),
     'success_length': _exact(length),
     'end_weight': _exact(discount**length),
   }

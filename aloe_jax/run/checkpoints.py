@@ -9,6 +9,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from aloe_jax import config as config_lib
+from aloe_jax import renamed
 from aloe_jax.learning.train_state import TrainState
 
 
@@ -142,7 +143,7 @@ def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
     FileNotFoundError: there is no checkpoint at `path`.
     ValueError: it is of another architecture; lists every field that differs.
   """
-  found = read_meta(path)['architecture']
+  found = renamed.fields(read_meta(path)['architecture'])
   different = config_lib.differences(found, json.loads(json.dumps(architecture)))
   if different:
     raise ValueError(

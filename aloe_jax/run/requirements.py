@@ -7,6 +7,7 @@ import jax
 import ml_collections
 
 from aloe_jax import config as config_lib
+from aloe_jax import renamed
 
 GROWING = ('iterations', 'train', 'parallel')  # may change when a run is gone on with
 
@@ -89,7 +90,7 @@ def _check_devices(config: ml_collections.ConfigDict) -> None:
 def _check_same_run(kept: dict, config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   wanted = json.loads(config.to_json())
   different = config_lib.differences(
-    {name: value for name, value in kept.items() if name not in GROWING},
+    {name: value for name, value in renamed.fields(kept).items() if name not in GROWING},
     {name: value for name, value in wanted.items() if name not in GROWING},
   )
   if different:

@@ -123,7 +123,7 @@ class Dataset:
         )
     if not cameras:
       short = {name.rpartition('.')[-1]: name for name in seen}
-      for camera, names in field_names.CAMERAS.items():
+      for camera, names in field_names.CAMERA_NAMES.items():
         found = [short[name] for name in names.split() if name in short]
         if found:
           cameras[camera] = found[0]
