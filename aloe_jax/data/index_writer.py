@@ -16,7 +16,6 @@ Memory does not grow with the dataset, only with its longest episode.
 """
 
 from collections.abc import Callable
-import dataclasses
 import hashlib
 import json
 import os
@@ -108,7 +107,7 @@ class _Writer:
       name: growing_array.GrowingArray(directory / f'{name}.npy', shape, dtype)
       for name, (shape, dtype) in rows.items()
     }
-    self._content = hashlib.sha256(json.dumps(dataclasses.asdict(paths)).encode())
+    self._content = hashlib.sha256(json.dumps(paths.kept()).encode())
     self._images = (directory / 'images.bin').open('wb')
     self._episodes = (directory / 'episodes.jsonl').open('w', encoding='utf-8')
     self._arrays['boundaries'].append(np.zeros(1, np.int64))

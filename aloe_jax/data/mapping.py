@@ -70,6 +70,11 @@ class Resolved:
   reward: str | None
   features: str | None
 
+  def kept(self) -> dict[str, Any]:
+    """The paths under the keys that digests of datasets were always made of."""
+    fields = dataclasses.asdict(self)
+    return {'language' if key == 'prompt' else key: paths for key, paths in fields.items()}
+
 
 def propose(leaves: _Leaves) -> dict[str, Any]:
   """The mapping that the names in use suggest; what none of them fits is None or empty."""
