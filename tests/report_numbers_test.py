@@ -59,7 +59,7 @@ def test_falls_are_counted_among_failures_and_takeovers_against_successes():
     ([-4, -4, -3, -9], FAILURE, POLICY),
     ([-4, -4, -3, 0], SUCCESS, POLICY),
     ([-4, -4, -9, 0], SUCCESS, POLICY),
-    ([-4, -4, -9, 0], TIMEOUT, POLICY),  # has no failing frame
+    ([-4, -4, -9, 0], TIMEOUT, POLICY),  # has no failing step
     ([-4, -4, -9, 0], FAILURE, HUMAN),  # is not the policy's
     ([-4, -4, -9, 0], CUT, POLICY),
   )

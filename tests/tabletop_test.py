@@ -83,7 +83,7 @@ class ResetTest(parameterized.TestCase):
     jax.tree.map(np.testing.assert_array_equal, same, again)
     self.assertGreater(float(jnp.abs(same.item - other.item).max()), 1e-3)
 
-  def test_items_start_within_their_spread(self):
+  def test_items_start_within_their_shift(self):
     state = many_resets(simulator('pack_phone'), 300)
     phone = np.asarray(state.item[:, PHONE])
     self.assertTrue(np.all(np.abs(phone - [0.40, -0.12, 0.0]) <= [0.0801, 0.1001, 0.5001]))

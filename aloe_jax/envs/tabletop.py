@@ -69,8 +69,8 @@ class Simulator:
     count = len(items)
     hues = 1 if self.task.scenery == 'shirt' else count  # a shirt has one colour
     start = jnp.float32([item.start for item in items])
-    spread = jnp.float32([item.spread for item in items])
-    shift = jnp.float32(self.task.target_spread)
+    shift = jnp.float32([item.shift for item in items])
+    target_shift = jnp.float32(self.task.target_shift)
     return tabletop_state.State(
       task=self.task,
       position=jnp.asarray(HOME),
@@ -81,9 +81,9 @@ class Simulator:
       held=jnp.full(2, -1, jnp.int32),
       grasp_tilt=jnp.zeros(2),
       grasp_offset=jnp.zeros((2, 3)),
-      item=start + spread * jax.random.uniform(key_item, (count, 3), minval=-1.0),
+      item=start + shift * jax.random.uniform(key_item, (count, 3), minval=-1.0),
       target=jnp.float32([item.target for item in items])
-      + shift * jax.random.uniform(key_target, (3,), minval=-1.0),
+      + target_shift * jax.random.uniform(key_target, (3,), minval=-1.0),
       placed=jnp.zeros(count, bool),
       size=_draw(key_size, (count,), SIZES[self.unseen]),
       hue=jnp.broadcast_to(_draw(key_hue, (hues,), HUES[self.unseen]), (count,)),

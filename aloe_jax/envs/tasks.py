@@ -19,7 +19,7 @@ class Item:
     name: what a person calls it.
     owner: the only arm that handles it, `LEFT` or `RIGHT`.
     start: (x, y, yaw) on the table before the episode's random shift.
-    spread: largest random shift of `start` on each axis.
+    shift: largest random shift of `start` on each axis.
     target: (x, y, yaw) where it belongs before the shift that all targets share.
     grasp_tolerance: distance (m) and yaw error (rad) within which the gripper gets hold of it.
     place_tolerance: distance (m) and yaw error (rad) within which a release counts as placed.
@@ -32,7 +32,7 @@ class Item:
   name: str
   owner: int
   start: tuple[float, float, float]
-  spread: tuple[float, float, float]
+  shift: tuple[float, float, float]
   target: tuple[float, float, float]
   grasp_tolerance: tuple[float, float]
   place_tolerance: tuple[float, float]
@@ -51,7 +51,7 @@ class Task:
     prompt: the language instruction, Tables I-III.
     max_steps: an episode that lasts this many steps times out.
     items: what has to be placed; success is all of them placed.
-    target_spread: largest random shift (x, y, yaw) of all targets together.
+    target_shift: largest random shift (x, y, yaw) of all targets together.
     scenery: what stands on the table: 'box', 'belt' or 'shirt'.
   """
 
@@ -59,7 +59,7 @@ class Task:
   prompt: str
   max_steps: int
   items: tuple[Item, ...]
-  target_spread: tuple[float, float, float]
+  target_shift: tuple[float, float, float]
   scenery: str
 
 
@@ -75,7 +75,7 @@ def _pack_phone() -> Task:
       name,
       owner,
       start=(*start, 0.0),
-      spread=(0.05, 0.05, 0.5),
+      shift=(0.05, 0.05, 0.5),
       target=(0.0, target_y, 0.0),
       grasp_tolerance=(0.048, 0.56),
       place_tolerance=(0.045, 0.40),
@@ -90,7 +90,7 @@ def _pack_phone() -> Task:
     'phone',
     RIGHT,
     start=(0.40, -0.12, 0.0),
-    spread=(0.08, 0.10, 0.5),
+    shift=(0.08, 0.10, 0.5),
     target=(0.0, 0.12, 0.0),
     grasp_tolerance=(0.048, 0.56),
     place_tolerance=(0.026, 0.24),
@@ -104,7 +104,7 @@ def _pack_phone() -> Task:
     'lid',
     LEFT,
     start=(-0.42, -0.10, 0.0),
-    spread=(0.08, 0.10, 0.4),
+    shift=(0.08, 0.10, 0.4),
     target=(0.0, 0.12, 0.0),
     grasp_tolerance=(0.048, 0.64),
     place_tolerance=(0.035, 0.32),
@@ -117,7 +117,7 @@ def _pack_phone() -> Task:
     'Place the phone in the container, then cover it with the lid',
     max_steps=280,
     items=(charger, cable, phone, manual, lid),
-    target_spread=(0.05, 0.06, 0.4),
+    target_shift=(0.05, 0.06, 0.4),
     scenery='box',
   )
 
@@ -129,7 +129,7 @@ def _sort_products() -> Task:
       f'{"left" if owner == LEFT else "right"} {name}',
       owner,
       start=(side * x, -0.16, 0.0),
-      spread=(0.025, 0.09, 0.5),
+      shift=(0.025, 0.09, 0.5),
       target=(side * belt_x, 0.40, 0.0),
       grasp_tolerance=(0.035, 0.56),
       place_tolerance=(0.12, ANY_YAW),
@@ -143,7 +143,7 @@ def _sort_products() -> Task:
     'Retrieve the objects from the front bin and place them onto the conveyor belt.',
     max_steps=220,
     items=tuple(product(name, arm, x, belt) for arm in (LEFT, RIGHT) for name, x, belt in columns),
-    target_spread=(0.03, 0.03, 0.0),
+    target_shift=(0.03, 0.03, 0.0),
     scenery='belt',
   )
 
@@ -155,7 +155,7 @@ def _fold_laundry() -> Task:
       f'{"left" if owner == LEFT else "right"} {name}',
       owner,
       start=(side * start[0], start[1], 0.0),
-      spread=(0.03, 0.03, 0.3),
+      shift=(0.03, 0.03, 0.3),
       target=(side * target[0], target[1], 0.0),
       grasp_tolerance=(0.045, 0.96),
       place_tolerance=(place, ANY_YAW),
@@ -176,7 +176,7 @@ def _fold_laundry() -> Task:
     'Fold the t-shirt',
     max_steps=240,
     items=tuple(items),
-    target_spread=(0.03, 0.03, 0.0),
+    target_shift=(0.03, 0.03, 0.0),
     scenery='shirt',
   )
 

@@ -181,10 +181,10 @@ RULES = (
   ),
   _Rule(
     'falls_gap', 'Sees failures come', '%',
-    'Share of failures in which the mean score of the last chunks before the failing frame lies '
+    'Share of failures in which the mean score of the last chunks before the failing step lies '
     'below that of all earlier ones, less the same share of successes.',
     _falls,
-    ('It usually falls before the failing frame.',
+    ('It usually falls before the failing step.',
      'It falls before some failures. Look at the figures below for those it does not see.',
      'It falls before failures no more often than before successes. ' + _MORE),
   ),

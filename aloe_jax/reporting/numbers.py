@@ -2,7 +2,7 @@
 
 "Own" is what the policy that the critic judges did itself, up to where its fragment ended for good:
 there alone the realised return is a sample of what the critic predicts. A fragment "failed" if it
-ended in failure or a human took over; a timeout is no success either, but has no failing frame.
+ended in failure or a human took over; a timeout is no success either, but has no failing step.
 
 Legend of shapes: R chunks, F fragments, K critics.
 """

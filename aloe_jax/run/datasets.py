@@ -21,7 +21,7 @@ from aloe_jax.models import encoder as encoder_lib
 from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment as experiment_lib
 
-_FRAMES = 128  # of each camera that a host encodes per compiled call
+_STEPS = 128  # that a host encodes per compiled call, all cameras
 
 
 class Datasets:
@@ -145,7 +145,7 @@ class Datasets:
         shape,
         jnp.bfloat16,
         encode,
-        batch_size=_FRAMES,
+        batch_size=_STEPS,
         progress=advance,
       )
 
