@@ -5,6 +5,9 @@ M samples of the policy per state, N bins of a categorical value.
 
 Termination is folded into `discount` by the data code, so no loss asks whether an episode
 is done.
+
+Numbers are float32 and masks bool; anything else is refused. A network that computes in bfloat16
+casts what it returns: the difference of a Q and a V in eight bits is mostly rounding.
 """
 
 import chex
@@ -12,15 +15,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aloe_jax import types
 
-def chunk_return(reward, valid, discount):
+NUMBER = np.float32
+
+
+def chunk_return(reward: types.Array, valid: types.Array, discount: float) -> types.Array:
   """Discounted reward inside a chunk, the first term of Eq. (7).
 
   Accepts NumPy and JAX arrays alike and answers in kind: the data code and compiled code
   share it.
 
   Args:
-    reward: [B, h], r_t .. r_{t+h-1}.
+    reward: [B, h] of any floating type, r_t .. r_{t+h-1}.
     valid: [B, h] bool, False past the end of the fragment.
     discount: gamma, per environment step.
 
@@ -28,12 +35,15 @@ def chunk_return(reward, valid, discount):
     [B], sum over the valid steps k of gamma^k r_{t+k}.
   """
   chex.assert_rank([reward, valid], 2)
+  chex.assert_type([reward, valid], [float, bool])
   chex.assert_equal_shape([reward, valid])
   powers = (discount ** np.arange(reward.shape[1])).astype(reward.dtype)
   return (reward * valid * powers[None, :]).sum(axis=1)
 
 
-def td_target(reward, discount, next_q, aggregate='mean'):
+def td_target(
+  reward: types.Array, discount: types.Array, next_q: types.Array, aggregate: str = 'mean'
+) -> types.Array:
   """Chunked temporal-difference target, Eqs. (5)-(7).
 
   Args:
@@ -47,6 +57,7 @@ def td_target(reward, discount, next_q, aggregate='mean'):
     [K, B], one target per network. No gradient flows through it.
   """
   chex.assert_rank([reward, discount, next_q], [1, 1, 2])
+  chex.assert_type([reward, discount, next_q], NUMBER)
   chex.assert_equal_shape([reward, discount, next_q[0]])
   if aggregate == 'mean':
     next_q = jnp.broadcast_to(next_q.mean(axis=0, keepdims=True), next_q.shape)
@@ -57,7 +68,7 @@ def td_target(reward, discount, next_q, aggregate='mean'):
   return jax.lax.stop_gradient(reward[None, :] + discount[None, :] * next_q)
 
 
-def ensemble_loss(q, target):
+def ensemble_loss(q: types.Array, target: types.Array) -> jax.Array:
   """Mean squared error of the ensemble, Eq. (8).
 
   Args:
@@ -68,11 +79,12 @@ def ensemble_loss(q, target):
     Scalar, the mean over networks and batch.
   """
   chex.assert_rank([q, target], 2)
+  chex.assert_type([q, target], NUMBER)
   chex.assert_equal_shape([q, target])
   return jnp.mean(jnp.square(q - target))
 
 
-def pessimistic_q(q, pessimism='min'):
+def pessimistic_q(q: types.Array, pessimism: str = 'min') -> types.Array:
   """Lower confidence bound on the value of an action: the ensemble's minimum, Eq. (9).
 
   Args:
@@ -82,10 +94,11 @@ def pessimistic_q(q, pessimism='min'):
   Returns:
     [...].
   """
+  chex.assert_type(q, NUMBER)
   return q.mean(axis=0) if pessimism == 'mean' else q.min(axis=0)
 
 
-def state_value(q, pessimism='min'):
+def state_value(q: types.Array, pessimism: str = 'min') -> types.Array:
   """Value of the current policy, estimated from M of its own actions, as Eq. (10) defines it.
 
   Args:
@@ -99,7 +112,7 @@ def state_value(q, pessimism='min'):
   return jax.lax.stop_gradient(pessimistic_q(q, pessimism).mean(axis=0))
 
 
-def advantage(q, v):
+def advantage(q: types.Array, v: types.Array) -> jax.Array:
   """How much better an action is than what the policy would do, Eq. (10).
 
   Args:
@@ -110,11 +123,12 @@ def advantage(q, v):
     [B].
   """
   chex.assert_rank([q, v], 1)
+  chex.assert_type([q, v], NUMBER)
   chex.assert_equal_shape([q, v])
   return q - jax.lax.stop_gradient(v)
 
 
-def advantage_weight(advantage, beta, clip):
+def advantage_weight(advantage: types.Array, beta: float, clip: float) -> jax.Array:
   """Clipped exponential weight of a transition in the actor's loss, Eq. (11).
 
   Args:
@@ -125,10 +139,12 @@ def advantage_weight(advantage, beta, clip):
   Returns:
     [B], positive. No gradient flows through it: the actor's loss does not train the critic.
   """
+  chex.assert_rank(advantage, 1)
+  chex.assert_type(advantage, NUMBER)
   return jax.lax.stop_gradient(jnp.exp(jnp.clip(advantage / beta, -clip, clip)))
 
 
-def weighted_mean(error, weight):
+def weighted_mean(error: types.Array, weight: types.Array) -> jax.Array:
   """Mean of `weight * error`, the outer expectation of Eqs. (12), (15) and (16).
 
   Eq. (16), behaviour cloning, is a weight of one. The sum is divided by B and not by the
@@ -142,11 +158,12 @@ def weighted_mean(error, weight):
     Scalar.
   """
   chex.assert_rank([error, weight], 1)
+  chex.assert_type([error, weight], NUMBER)
   chex.assert_equal_shape([error, weight])
   return jnp.mean(jax.lax.stop_gradient(weight) * error)
 
 
-def weighted_log_likelihood(log_prob, weight):
+def weighted_log_likelihood(log_prob: types.Array, weight: types.Array) -> jax.Array:
   """Advantage-weighted log-likelihood, Eq. (12), negated so that it is minimised.
 
   For policies whose likelihood is known; flow policies use `flow_matching_error` instead.
@@ -161,7 +178,7 @@ def weighted_log_likelihood(log_prob, weight):
   return weighted_mean(-log_prob, weight)
 
 
-def noised_action(action, noise, eta):
+def noised_action(action: types.Array, noise: types.Array, eta: types.Array) -> types.Array:
   """The point between noise and action that the flow network sees, below Eq. (15).
 
   The network itself is told the time t = 1 - eta, as in pi0.5: t = 1 is noise, t = 0 data.
@@ -175,12 +192,15 @@ def noised_action(action, noise, eta):
     [B, h, A], eta a + (1 - eta) noise.
   """
   chex.assert_rank([action, noise, eta], [3, 3, 1])
+  chex.assert_type([action, noise, eta], NUMBER)
   chex.assert_equal_shape([action, noise])
   eta = eta[:, None, None]
   return eta * action + (1 - eta) * noise
 
 
-def flow_matching_error(velocity, action, noise, valid):
+def flow_matching_error(
+  velocity: types.Array, action: types.Array, noise: types.Array, valid: types.Array
+) -> jax.Array:
   """Error of the flow network on each chunk, the inner term of Eqs. (15) and (16).
 
   The paper's squared norm is divided by the number of valid entries, so that a chunk cut
@@ -196,13 +216,14 @@ def flow_matching_error(velocity, action, noise, valid):
     [B], mean over valid steps and action dimensions of (noise - action - velocity)^2.
   """
   chex.assert_rank([velocity, action, noise, valid], [3, 3, 3, 2])
+  chex.assert_type([velocity, action, noise, valid], [NUMBER, NUMBER, NUMBER, bool])
   chex.assert_equal_shape([velocity, action, noise])
   chex.assert_equal_shape([velocity[..., 0], valid])
   error = jnp.square(noise - action - velocity).mean(axis=2)
   return jnp.where(valid, error, 0).sum(axis=1) / valid.sum(axis=1)
 
 
-def categorical_support(v_min, v_max, bins):
+def categorical_support(v_min: float, v_max: float, bins: int) -> jax.Array:
   """Values that the bins of a categorical value function stand for, App. C (AWR).
 
   Args:
@@ -216,7 +237,7 @@ def categorical_support(v_min, v_max, bins):
   return jnp.linspace(v_min, v_max, bins)
 
 
-def categorical_target(returns, support):
+def categorical_target(returns: types.Array, support: types.Array) -> jax.Array:
   """Returns "discretized between V_min and V_max", App. C (AWR).
 
   A return between two bins is shared between them in proportion to its nearness, so that
@@ -231,13 +252,14 @@ def categorical_target(returns, support):
     [B, N], each row a probability distribution over the bins.
   """
   chex.assert_rank([returns, support], 1)
+  chex.assert_type([returns, support], NUMBER)
   width = support[1] - support[0]
   position = (jnp.clip(returns, support[0], support[-1]) - support[0]) / width
   distance = jnp.abs(position[:, None] - jnp.arange(support.shape[0])[None, :])
   return jnp.maximum(1 - distance, 0)
 
 
-def categorical_cross_entropy(logits, target):
+def categorical_cross_entropy(logits: types.Array, target: types.Array) -> jax.Array:
   """Loss of a categorical value function, App. C (AWR).
 
   Args:
@@ -248,11 +270,12 @@ def categorical_cross_entropy(logits, target):
     Scalar, the mean over the batch.
   """
   chex.assert_rank([logits, target], 2)
+  chex.assert_type([logits, target], NUMBER)
   chex.assert_equal_shape([logits, target])
   return -jnp.mean(jnp.sum(target * jax.nn.log_softmax(logits), axis=1))
 
 
-def categorical_value(logits, support):
+def categorical_value(logits: types.Array, support: types.Array) -> jax.Array:
   """Expectation of a categorical value function, App. C (AWR).
 
   Args:
@@ -263,4 +286,5 @@ def categorical_value(logits, support):
     [B].
   """
   chex.assert_rank([logits, support], [2, 1])
+  chex.assert_type([logits, support], NUMBER)
   return jnp.sum(jax.nn.softmax(logits) * support[None, :], axis=1)

@@ -1,6 +1,7 @@
 """Every equation against values worked out by hand, compiled and not."""
 
 import functools
+import inspect
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -245,6 +246,61 @@ class CategoricalValueTest(parameterized.TestCase):
     np.testing.assert_allclose(
       losses.categorical_value(logits, support), [(-0.9 - 0.33 - 0.17) / 3], atol=1e-3
     )
+
+
+def _arguments(name):
+  """What an equation takes, each argument of the right rank and type."""
+  b, kb, bha = jnp.ones(2), jnp.ones((3, 2)), jnp.ones((2, 4, 5))
+  mask = jnp.ones((2, 4), bool)
+  return {
+    'chunk_return': dict(reward=jnp.ones((2, 4)), valid=mask),
+    'td_target': dict(reward=b, discount=b, next_q=kb),
+    'ensemble_loss': dict(q=kb, target=kb),
+    'pessimistic_q': dict(q=kb),
+    'state_value': dict(q=jnp.ones((3, 4, 2))),
+    'advantage': dict(q=b, v=b),
+    'advantage_weight': dict(advantage=b),
+    'weighted_mean': dict(error=b, weight=b),
+    'weighted_log_likelihood': dict(log_prob=b, weight=b),
+    'noised_action': dict(action=bha, noise=bha, eta=b),
+    'flow_matching_error': dict(velocity=bha, action=bha, noise=bha, valid=mask),
+    'categorical_target': dict(returns=b, support=jnp.ones(6)),
+    'categorical_cross_entropy': dict(logits=jnp.ones((2, 6)), target=jnp.ones((2, 6))),
+    'categorical_value': dict(logits=jnp.ones((2, 6)), support=jnp.ones(6)),
+  }[name]
+
+
+NUMBERS = dict(
+  chunk_return=dict(discount=0.9),
+  advantage_weight=dict(beta=1.0, clip=3.0),
+)
+EQUATIONS = [
+  name
+  for name, x in vars(losses).items()
+  if inspect.isfunction(x) and x.__module__ == losses.__name__ and name != 'categorical_support'
+]
+
+
+class TypesTest(parameterized.TestCase):
+  @parameterized.parameters(*EQUATIONS)
+  def test_an_equation_answers_in_single_precision(self, name):
+    result = getattr(losses, name)(**_arguments(name), **NUMBERS.get(name, {}))
+    self.assertEqual(result.dtype, np.float32)
+
+  @parameterized.parameters(*EQUATIONS)
+  def test_every_argument_of_another_type_is_refused(self, name):
+    arguments = _arguments(name)
+    for argument, value in arguments.items():
+      # 0 and 1 for a mask would be counted where they are meant to choose, and half precision
+      # answers with numbers that look right.
+      wrong = {np.dtype(bool): ['int32', 'float32']}.get(value.dtype, ['bfloat16', 'int32'])
+      if name == 'chunk_return' and argument == 'reward':
+        wrong = ['int32']  # shared with the data code, and of the type of the rewards
+      for dtype in wrong:
+        with self.subTest(f'{argument} in {dtype}'), self.assertRaisesRegex(AssertionError, dtype):
+          getattr(losses, name)(
+            **arguments | {argument: value.astype(dtype)}, **NUMBERS.get(name, {})
+          )
 
 
 if __name__ == '__main__':
