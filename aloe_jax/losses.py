@@ -10,17 +10,19 @@ Numbers are float32 and masks bool; anything else is refused. A network that com
 casts what it returns: the difference of a Q and a V in eight bits is mostly rounding.
 """
 
+from typing import TypeVar
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aloe_jax import types
-
 NUMBER = np.float32
 
+InKind = TypeVar('InKind', jax.Array, np.ndarray)  # the data code's arrays or compiled code's
 
-def chunk_return(reward: types.Array, valid: types.Array, discount: float) -> types.Array:
+
+def chunk_return(reward: InKind, valid: InKind, discount: float) -> InKind:
   """Discounted reward inside a chunk, the first term of Eq. (7).
 
   Accepts NumPy and JAX arrays alike and answers in kind: the data code and compiled code
@@ -42,8 +44,8 @@ def chunk_return(reward: types.Array, valid: types.Array, discount: float) -> ty
 
 
 def td_target(
-  reward: types.Array, discount: types.Array, next_q: types.Array, aggregate: str = 'mean'
-) -> types.Array:
+  reward: jax.Array, discount: jax.Array, next_q: jax.Array, aggregate: str = 'mean'
+) -> jax.Array:
   """Chunked temporal-difference target, Eqs. (5)-(7).
 
   Args:
@@ -68,7 +70,7 @@ def td_target(
   return jax.lax.stop_gradient(reward[None, :] + discount[None, :] * next_q)
 
 
-def ensemble_loss(q: types.Array, target: types.Array) -> jax.Array:
+def ensemble_loss(q: jax.Array, target: jax.Array) -> jax.Array:
   """Mean squared error of the ensemble, Eq. (8).
 
   Args:
@@ -84,7 +86,7 @@ def ensemble_loss(q: types.Array, target: types.Array) -> jax.Array:
   return jnp.mean(jnp.square(q - target))
 
 
-def pessimistic_q(q: types.Array, pessimism: str = 'min') -> types.Array:
+def pessimistic_q(q: InKind, pessimism: str = 'min') -> InKind:
   """Lower confidence bound on the value of an action: the ensemble's minimum, Eq. (9).
 
   Args:
@@ -98,7 +100,7 @@ def pessimistic_q(q: types.Array, pessimism: str = 'min') -> types.Array:
   return q.mean(axis=0) if pessimism == 'mean' else q.min(axis=0)
 
 
-def state_value(q: types.Array, pessimism: str = 'min') -> types.Array:
+def state_value(q: jax.Array, pessimism: str = 'min') -> jax.Array:
   """Value of the current policy, estimated from M of its own actions, as Eq. (10) defines it.
 
   Args:
@@ -112,7 +114,7 @@ def state_value(q: types.Array, pessimism: str = 'min') -> types.Array:
   return jax.lax.stop_gradient(pessimistic_q(q, pessimism).mean(axis=0))
 
 
-def advantage(q: types.Array, v: types.Array) -> jax.Array:
+def advantage(q: jax.Array, v: jax.Array) -> jax.Array:
   """How much better an action is than what the policy would do, Eq. (10).
 
   Args:
@@ -128,7 +130,7 @@ def advantage(q: types.Array, v: types.Array) -> jax.Array:
   return q - jax.lax.stop_gradient(v)
 
 
-def advantage_weight(advantage: types.Array, beta: float, clip: float) -> jax.Array:
+def advantage_weight(advantage: jax.Array, beta: float, clip: float) -> jax.Array:
   """Clipped exponential weight of a transition in the actor's loss, Eq. (11).
 
   Args:
@@ -144,7 +146,7 @@ def advantage_weight(advantage: types.Array, beta: float, clip: float) -> jax.Ar
   return jax.lax.stop_gradient(jnp.exp(jnp.clip(advantage / beta, -clip, clip)))
 
 
-def weighted_mean(error: types.Array, weight: types.Array) -> jax.Array:
+def weighted_mean(error: jax.Array, weight: jax.Array) -> jax.Array:
   """Mean of `weight * error`, the outer expectation of Eqs. (12), (15) and (16).
 
   Eq. (16), behaviour cloning, is a weight of one. The sum is divided by B and not by the
@@ -163,7 +165,7 @@ def weighted_mean(error: types.Array, weight: types.Array) -> jax.Array:
   return jnp.mean(jax.lax.stop_gradient(weight) * error)
 
 
-def weighted_log_likelihood(log_prob: types.Array, weight: types.Array) -> jax.Array:
+def weighted_log_likelihood(log_prob: jax.Array, weight: jax.Array) -> jax.Array:
   """Advantage-weighted log-likelihood, Eq. (12), negated so that it is minimised.
 
   For policies whose likelihood is known; flow policies use `flow_matching_error` instead.
@@ -178,7 +180,7 @@ def weighted_log_likelihood(log_prob: types.Array, weight: types.Array) -> jax.A
   return weighted_mean(-log_prob, weight)
 
 
-def noised_action(action: types.Array, noise: types.Array, eta: types.Array) -> types.Array:
+def noised_action(action: jax.Array, noise: jax.Array, eta: jax.Array) -> jax.Array:
   """The point between noise and action that the flow network sees, below Eq. (15).
 
   The network itself is told the time t = 1 - eta, as in pi0.5: t = 1 is noise, t = 0 data.
@@ -199,7 +201,7 @@ def noised_action(action: types.Array, noise: types.Array, eta: types.Array) -> 
 
 
 def flow_matching_error(
-  velocity: types.Array, action: types.Array, noise: types.Array, valid: types.Array
+  velocity: jax.Array, action: jax.Array, noise: jax.Array, valid: jax.Array
 ) -> jax.Array:
   """Error of the flow network on each chunk, the inner term of Eqs. (15) and (16).
 
@@ -237,7 +239,7 @@ def categorical_support(v_min: float, v_max: float, bins: int) -> jax.Array:
   return jnp.linspace(v_min, v_max, bins)
 
 
-def categorical_target(returns: types.Array, support: types.Array) -> jax.Array:
+def categorical_target(returns: jax.Array, support: jax.Array) -> jax.Array:
   """Returns "discretized between V_min and V_max", App. C (AWR).
 
   A return between two bins is shared between them in proportion to its nearness, so that
@@ -259,7 +261,7 @@ def categorical_target(returns: types.Array, support: types.Array) -> jax.Array:
   return jnp.maximum(1 - distance, 0)
 
 
-def categorical_cross_entropy(logits: types.Array, target: types.Array) -> jax.Array:
+def categorical_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
   """Loss of a categorical value function, App. C (AWR).
 
   Args:
@@ -275,7 +277,7 @@ def categorical_cross_entropy(logits: types.Array, target: types.Array) -> jax.A
   return -jnp.mean(jnp.sum(target * jax.nn.log_softmax(logits), axis=1))
 
 
-def categorical_value(logits: types.Array, support: types.Array) -> jax.Array:
+def categorical_value(logits: jax.Array, support: jax.Array) -> jax.Array:
   """Expectation of a categorical value function, App. C (AWR).
 
   Args:

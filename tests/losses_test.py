@@ -248,25 +248,29 @@ class CategoricalValueTest(parameterized.TestCase):
     )
 
 
+def _ones(*shape):
+  return np.ones(shape, np.float32)
+
+
 def _arguments(name):
   """What an equation takes, each argument of the right rank and type."""
-  b, kb, bha = jnp.ones(2), jnp.ones((3, 2)), jnp.ones((2, 4, 5))
-  mask = jnp.ones((2, 4), bool)
+  b, kb, bha, bn = _ones(2), _ones(3, 2), _ones(2, 4, 5), _ones(2, 6)
+  mask = np.ones((2, 4), bool)
   return {
-    'chunk_return': dict(reward=jnp.ones((2, 4)), valid=mask),
+    'chunk_return': dict(reward=_ones(2, 4), valid=mask),
     'td_target': dict(reward=b, discount=b, next_q=kb),
     'ensemble_loss': dict(q=kb, target=kb),
     'pessimistic_q': dict(q=kb),
-    'state_value': dict(q=jnp.ones((3, 4, 2))),
+    'state_value': dict(q=_ones(3, 4, 2)),
     'advantage': dict(q=b, v=b),
     'advantage_weight': dict(advantage=b),
     'weighted_mean': dict(error=b, weight=b),
     'weighted_log_likelihood': dict(log_prob=b, weight=b),
     'noised_action': dict(action=bha, noise=bha, eta=b),
     'flow_matching_error': dict(velocity=bha, action=bha, noise=bha, valid=mask),
-    'categorical_target': dict(returns=b, support=jnp.ones(6)),
-    'categorical_cross_entropy': dict(logits=jnp.ones((2, 6)), target=jnp.ones((2, 6))),
-    'categorical_value': dict(logits=jnp.ones((2, 6)), support=jnp.ones(6)),
+    'categorical_target': dict(returns=b, support=_ones(6)),
+    'categorical_cross_entropy': dict(logits=bn, target=bn),
+    'categorical_value': dict(logits=bn, support=_ones(6)),
   }[name]
 
 
@@ -299,7 +303,7 @@ class TypesTest(parameterized.TestCase):
       for dtype in wrong:
         with self.subTest(f'{argument} in {dtype}'), self.assertRaisesRegex(AssertionError, dtype):
           getattr(losses, name)(
-            **arguments | {argument: value.astype(dtype)}, **NUMBERS.get(name, {})
+            **arguments | {argument: value.astype(np.dtype(dtype))}, **NUMBERS.get(name, {})
           )
 
 
