@@ -1,8 +1,13 @@
 """Fixtures that any test file may ask for."""
 
 import gc
+import os
 import pathlib
 import shutil
+
+# Before JAX is imported, and where the processes that tests start inherit it: arrays of unequal
+# ranks do not meet in silence, where a forgotten axis turns [B] and [B, 1] into [B, B].
+os.environ['JAX_NUMPY_RANK_PROMOTION'] = 'raise'
 
 import foreign
 import golden_rlds

@@ -110,7 +110,8 @@ def test_a_tower_without_one_averages_its_tokens():
 
 def test_a_paligemma_tower_is_pooled_before_its_head():
   params, case = read('paligemma_case_a')
-  found = pooled(params, case['inputs/image']) @ params['head']['kernel'] + params['head']['bias']
+  head = params['head']
+  found = pooled(params, case['inputs/image']) @ head['kernel'] + head['bias'][None]
   np.testing.assert_allclose(found, case['outputs/image_tokens'].mean(axis=1), atol=2e-5)
 
 

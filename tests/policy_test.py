@@ -157,7 +157,8 @@ def test_a_small_pi05_acts_as_states_prompts_samples_and_actions_do_one_after_th
   chunk = integrate(actor, params, expected, noise, 2)[:, 0]
 
   # And after it.
-  robot = (chunk[..., :width] + 1) / 2 * (high[1] - low[1] + 1e-6) + low[1]
+  span, floor = (high[1] - low[1] + 1e-6)[None, None], low[1][None, None]
+  robot = (chunk[..., :width] + 1) / 2 * span + floor
   relative = np.repeat([True, False, True, False], [6, 1, 6, 1])
   robot = robot + relative * raw[:, None, :width]
   policy = tiny.make_policy(params=params, actor=actor, inputs=inputs, action_size=width)

@@ -72,7 +72,7 @@ def test_a_paligemma_tower_projects_every_patch_and_pools_before_that():
   tokens, out, _ = run(tower, params, case['inputs/image'])
   np.testing.assert_allclose(tokens, case['outputs/image_tokens'], atol=2e-5)
   np.testing.assert_allclose(out['pooled'], out['tokens'].mean(axis=1), atol=1e-6)
-  projected = out['tokens'] @ params['head']['kernel'] + params['head']['bias']
+  projected = out['tokens'] @ params['head']['kernel'] + params['head']['bias'][None, None]
   np.testing.assert_allclose(tokens, projected, atol=2e-5)
 
 

@@ -82,7 +82,7 @@ class Trunk(nn.Module):
       tokens.append(Projection(self.width, name='language')(prompt)[:, None])
       attendable.append(jnp.ones((batch, 1), bool))
     x = jnp.concatenate(tokens, axis=1)
-    x = x + self.param('position', embed, x.shape[1:])
+    x = x + self.param('position', embed, x.shape[1:])[None]
     mask = jnp.concatenate(attendable, axis=1)
     for layer in range(self.depth):
       queries = self.readouts if layer == self.depth - 1 else None

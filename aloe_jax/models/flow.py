@@ -25,7 +25,7 @@ def time_embedding(time: jax.Array, width: int) -> jax.Array:
     [B, width].
   """
   periods = 4e-3 * (4.0 / 4e-3) ** jnp.linspace(0.0, 1.0, width // 2)
-  angle = 2 * jnp.pi * time[:, None] / periods
+  angle = 2 * jnp.pi * time[:, None] / periods[None, :]
   return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 

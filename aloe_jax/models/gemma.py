@@ -83,7 +83,7 @@ def rotate(x: jax.Array, positions: jax.Array) -> jax.Array:
   """
   half = x.shape[-1] // 2
   period = MAX_PERIOD ** (jnp.arange(half, dtype=jnp.float32) / half)
-  angle = positions[:, :, None, None] / period
+  angle = positions[:, :, None, None] / period[None, None, None, :]
   sin, cos = jnp.sin(angle), jnp.cos(angle)
   first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
   turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
@@ -137,7 +137,7 @@ class Norm(nn.Module):
     normed = numbers * jax.lax.rsqrt(jnp.mean(jnp.square(numbers), axis=-1, keepdims=True) + 1e-6)
     if not self.adaptive:
       scale = self.param('scale', nn.initializers.zeros, x.shape[-1:])
-      return (normed * (1 + scale)).astype(x.dtype), None
+      return (normed * (1 + scale[None, None, :])).astype(x.dtype), None
     dense = nn.Dense(3 * x.shape[-1], dtype=x.dtype, kernel_init=nn.initializers.zeros)
     scale, shift, gate = jnp.split(dense(condition)[:, None], 3, axis=-1)
     return (normed * (1 + scale) + shift).astype(x.dtype), gate

@@ -225,7 +225,7 @@ class Pi05(nn.Module):
     batch, size, _ = tokens.shape
     seen = jnp.concatenate([cache.valid, jnp.ones((batch, size), bool)], axis=1)
     mask = jnp.broadcast_to(seen[:, None], (batch, size, seen.shape[1]))
-    positions = jnp.sum(cache.valid, axis=1, keepdims=True) + jnp.arange(size)
+    positions = jnp.sum(cache.valid, axis=1, keepdims=True) + jnp.arange(size)[None, :]
     conditions = (None, condition)
     (_, out), _ = self.PaliGemma.llm((None, tokens), positions, mask, conditions, cache.layers)
     return self.action_out_proj(out)

@@ -140,7 +140,7 @@ class SmallActor(nn.Module):
     words = jnp.sum(self.prompt_in(observation.prompt_tokens) * mask, axis=1)
     prompt = words / jnp.maximum(mask.sum(axis=1), 1)
     pair = jnp.stack([self.proprio_in(observation.proprio), prompt], axis=1)
-    x = jnp.concatenate([views, pair + self.prefix_position], axis=1)
+    x = jnp.concatenate([views, pair + self.prefix_position[None]], axis=1)
     cache = []
     for block in self.prefix_blocks:
       x, keys_and_values = block(x)
@@ -163,7 +163,7 @@ class SmallActor(nn.Module):
     """
     batch = noisy_action.shape[0]
     x = noisy_action.reshape(batch, self.horizon // self.steps_per_token, -1)
-    x = self.action_in(x) + self.action_position
+    x = self.action_in(x) + self.action_position[None]
     condition = self.time_in(flow.time_embedding(time, self.expert_width))
     condition = nn.swish(self.time_out(nn.swish(condition)) + cache.scene)
     for block, keys_and_values in zip(self.expert_blocks, cache.keys_and_values, strict=True):

@@ -109,7 +109,8 @@ class Inputs:
       raise ValueError(
         f'delta {self.delta} covers {relative.size} numbers, but an action has {width}.'
       )
-    origin = raw[..., None, : relative.size] * relative
+    kept = raw[..., None, : relative.size]
+    origin = kept * np.expand_dims(relative, tuple(range(kept.ndim - 1)))
     padding = [(0, 0)] * (origin.ndim - 1) + [(0, width - relative.size)]
     return _numpy_of(origin).pad(origin, padding)
 

@@ -218,13 +218,12 @@ class Quantile:
     self._key = key
 
   def __call__(self, x: types.Array) -> types.Array:
-    width = _checked_width(x, self._low.size, self._key)
-    return (x - self._low[:width]) / self._range[:width] * 2 - 1
+    _check_width(x, self._low.size, self._key)
+    return (x - _beside(x, self._low)) / _beside(x, self._range) * 2 - 1
 
   def inverse(self, x: types.Array) -> types.Array:
-    width = x.shape[-1]
-    shift = _resized(np.ones_like(self._low), width, 0)
-    return (x + shift) * _resized(self._range / 2, width, 1) + _resized(self._low, width, 0)
+    shift = _beside(x, np.ones_like(self._low))
+    return (x + shift) * _beside(x, self._range / 2, 1) + _beside(x, self._low)
 
 
 class ZScore:
@@ -244,28 +243,28 @@ class ZScore:
     self._key = key
 
   def __call__(self, x: types.Array) -> types.Array:
-    width = _checked_width(x, self._mean.size, self._key)
-    return (x - self._mean[:width]) / self._scale[:width]
+    _check_width(x, self._mean.size, self._key)
+    return (x - _beside(x, self._mean)) / _beside(x, self._scale)
 
   def inverse(self, x: types.Array) -> types.Array:
-    width = x.shape[-1]
-    return x * _resized(self._scale, width, 1 + EPSILON) + _resized(self._mean, width, 0)
+    return x * _beside(x, self._scale, 1 + EPSILON) + _beside(x, self._mean)
 
 
-def _checked_width(x: types.Array, known: int, key: str) -> int:
-  """Last axis of x, which may not exceed that of the statistics."""
+def _check_width(x: types.Array, known: int, key: str) -> None:
+  """Refuses numbers that the statistics do not know."""
   width = x.shape[-1]
   if width > known:
     raise ValueError(
       f'the data of {key!r} is {width} wide, its statistics {known}; take the statistics of '
       'this robot, or compute them again from this data.'
     )
-  return width
 
 
-def _resized(values: np.ndarray, width: int, fill: float) -> np.ndarray:
-  """Values [n] cut or filled up to [width]."""
-  return np.pad(values, (0, max(0, width - values.size)), constant_values=fill)[:width]
+def _beside(x: types.Array, values: np.ndarray, fill: float = 0) -> np.ndarray:
+  """Values [n] cut or filled up to the last axis of x [..., width], as [1, ..., width]."""
+  width = x.shape[-1]
+  values = np.pad(values, (0, max(0, width - values.size)), constant_values=fill)[:width]
+  return np.expand_dims(values, tuple(range(x.ndim - 1)))
 
 
 def _widened(spread: np.ndarray, centre: np.ndarray, what: str, key: str) -> np.ndarray:
