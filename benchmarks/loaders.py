@@ -22,7 +22,6 @@ from aloe_jax.data import index as index_lib
 from aloe_jax.data import replay as replay_lib
 from aloe_jax.data import rlds
 from aloe_jax.data import steps as steps_lib
-from aloe_jax.data import tfds_directory
 from aloe_jax.preprocessing import inputs
 from aloe_jax.preprocessing import normalize
 from aloe_jax.preprocessing import tokenizer
@@ -120,7 +119,7 @@ def decoder(directory: pathlib.Path, images: int) -> Iterator[np.ndarray]:
 
 def tf_data(directory: pathlib.Path) -> Iterator[Batch]:
   """The critic's samples by tf.data as dlimp and Octo have it: images are decoded last."""
-  tf, tfds = tfds_directory.load_tensorflow()
+  tf, tfds = _tensorflow()
   builder = tfds.builder_from_directory(directory / 'tfrecord')
 
   def samples(episode):
@@ -158,7 +157,7 @@ def tf_data(directory: pathlib.Path) -> Iterator[Batch]:
 
 def data_source(directory: pathlib.Path) -> Iterator[Batch]:
   """The critic's samples by `tfds.data_source`: a whole episode is read for each."""
-  _, tfds = tfds_directory.load_tensorflow()
+  _, tfds = _tensorflow()
   builder = tfds.builder_from_directory(directory / 'array_record')
   source = builder.as_data_source('train', decoders={'steps': tfds.decode.SkipDecoding()})
   rng = np.random.default_rng(0)
@@ -205,6 +204,17 @@ LOADERS = {
   'critic, features': Loader(features_critic, MANY, 0),
   'features alone': Loader(features_alone, MANY, 0),
 }
+
+
+def _tensorflow():
+  """TensorFlow and TFDS, kept off the accelerators, which belong to JAX."""
+  import tensorflow as tf
+  import tensorflow_datasets as tfds
+
+  for kind in ('GPU', 'TPU'):
+    if tf.config.get_visible_devices(kind):
+      tf.config.set_visible_devices([], kind)
+  return tf, tfds
 
 
 def _index(directory: pathlib.Path) -> index_lib.Index:

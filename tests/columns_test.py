@@ -9,7 +9,6 @@ from aloe_jax import types
 from aloe_jax.data import columns
 from aloe_jax.data import mapping
 from aloe_jax.data import schema
-from aloe_jax.data import tfds_directory
 from aloe_jax.data import tfrecord
 
 DEMO, POLICY, HUMAN = types.Source
@@ -51,7 +50,7 @@ def read(leaves=None, fields=None, wanted=None):
 @pytest.fixture(scope='module')
 def every_number(tmp_path_factory):
   """A dataset with every kind of number that TFDS stores; its directory and what TFDS reads."""
-  _, tfds = tfds_directory.load_tensorflow()
+  _, tfds = foreign.load_tensorflow()
   tensor, directory = tfds.features.Tensor, tmp_path_factory.mktemp('numbers') / 'data'
   step = {
     'float64': tensor(shape=(2,), dtype=np.float64),

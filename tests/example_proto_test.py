@@ -1,4 +1,7 @@
-"""Examples are read as TensorFlow writes them, and damaged ones raise nothing but ValueError."""
+"""Examples are read as TensorFlow writes them, and written as it reads them.
+
+Damaged ones raise nothing but ValueError.
+"""
 
 import contextlib
 
@@ -31,6 +34,13 @@ def serialised(features):
   return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
+def written(values):
+  """The list as it is handed to `serialise`."""
+  if values and isinstance(values[0], float | int):
+    return np.asarray(values, np.float32 if isinstance(values[0], float) else np.int64)
+  return values
+
+
 def field(number, data):
   """A length-delimited field of fewer than 128 bytes."""
   return bytes([number << 3 | 2, len(data)]) + data
@@ -54,6 +64,32 @@ def test_every_example_is_read_as_it_was_written(features, as_view):
     else:
       assert found[name].texts() == values
       assert [payload[at : at + length] for at, length in found[name].spans()] == values
+
+
+@hypothesis.given(st.dictionaries(st.text(max_size=200), LISTS, max_size=5))
+@hypothesis.settings(deadline=None)
+def test_tensorflow_reads_what_is_written(features):
+  payload = example_proto.serialise({name: written(values) for name, values in features.items()})
+  found = tf.train.Example.FromString(payload)
+  theirs = tf.train.Example.FromString(serialised(features))
+  for name, values in features.items():  # NaN is not equal to itself, its bytes are
+    ours = found.features.feature[name]
+    assert ours.SerializeToString() == theirs.features.feature[name].SerializeToString(), values
+  assert found.features.feature.keys() == features.keys()
+  assert example_proto.parse(payload).keys() == features.keys()
+
+
+def test_bools_are_written_as_integers_and_matrices_row_by_row():
+  matrix = np.asfortranarray(np.arange(6, dtype=np.float64).reshape(2, 3) / 2)
+  payload = example_proto.serialise({'flag': np.array([True, False]), 'x': matrix})
+  found = tf.train.Example.FromString(payload).features.feature
+  assert list(found['flag'].int64_list.value) == [1, 0]
+  assert list(found['x'].float_list.value) == [0, 0.5, 1, 1.5, 2, 2.5]
+
+
+def test_an_array_of_what_an_example_cannot_hold_is_refused():
+  with pytest.raises(TypeError, match='found an array of complex128, expected floats'):
+    example_proto.serialise({'x': np.zeros(2, complex)})
 
 
 @hypothesis.given(st.data())

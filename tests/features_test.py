@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from aloe_jax.data import schema
-from aloe_jax.data import tfds_directory
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def test_the_golden_dataset_is_described_as_it_was_built():
 
 @pytest.mark.parametrize('container', ['tfrecord', 'array_record'])
 def test_fields_and_shards_are_those_that_tfds_finds(container, tmp_path):
-  _, tfds = tfds_directory.load_tensorflow()
+  _, tfds = foreign.load_tensorflow()
   of = tfds.features
   step = {
     'label': of.ClassLabel(names=['open', 'shut']),

@@ -1,19 +1,30 @@
 """Datasets as other laboratories write them: any features, in any container, by TFDS itself."""
 
 import io
+import os
 import pathlib
 
 import numpy as np
 from PIL import Image
 
 from aloe_jax.data import image_codec
-from aloe_jax.data import tfds_directory
 
 LENGTHS = (4, 1, 3)
 
 
+def load_tensorflow():
+  """Imports TensorFlow and TFDS without their chatter; returns both modules."""
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # its notice ignores the level above
+  import tensorflow as tf
+  import tensorflow_datasets as tfds
+
+  tfds.disable_progress_bar()
+  return tf, tfds
+
+
 def tfds_features():
-  return tfds_directory.load_tensorflow()[1].features
+  return load_tensorflow()[1].features
 
 
 def write(directory, steps, episodes, *, episode=None, container='tfrecord', per_shard=2):
@@ -27,7 +38,7 @@ def write(directory, steps, episodes, *, episode=None, container='tfrecord', per
     container: 'tfrecord' or 'array_record'.
     per_shard: records.
   """
-  _, tfds = tfds_directory.load_tensorflow()
+  _, tfds = load_tensorflow()
   pathlib.Path(directory).mkdir(parents=True)
   features = {'steps': tfds.features.Dataset(steps), **(episode or {})}
   identity = tfds.core.DatasetIdentity(

@@ -10,7 +10,7 @@ import pytest
 import tensorboardX
 
 from aloe_jax import metrics
-from aloe_jax.data import tfds_directory
+from aloe_jax.data import tfrecord
 
 
 def read_lines(directory):
@@ -19,11 +19,10 @@ def read_lines(directory):
 
 def read_events(directory):
   """[(tag, step, value)] of the scalars, and the steps TensorBoard purges from."""
-  tf, _ = tfds_directory.load_tensorflow()
   scalars, purges = [], []
   for path in sorted(pathlib.Path(directory).glob('events.*'), key=lambda p: p.stat().st_mtime_ns):
-    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-      event = tensorboardX.proto.event_pb2.Event.FromString(record)
+    for record in tfrecord.walk(path):
+      event = tensorboardX.proto.event_pb2.Event.FromString(bytes(record.payload))
       scalars += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
       if event.HasField('session_log'):
         purges.append(event.step)

@@ -4,6 +4,7 @@ import dataclasses
 import time
 
 import command_line
+import foreign
 import jax
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ import tiny
 from aloe_jax import config as config_lib
 from aloe_jax import types
 from aloe_jax.data import rlds
-from aloe_jax.data import tfds_directory
 from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment
 from aloe_jax.run import requirements
@@ -147,17 +147,9 @@ def test_a_checkpoint_of_another_architecture_is_refused_with_all_that_differs(
 
 
 def test_episodes_without_actions_are_refused_by_that_field(checkpoint, tmp_path):
-  _, tfds = tfds_directory.load_tensorflow()
-  steps = tfds.features.Dataset(
-    {'observation': {'state': tfds.features.Tensor(shape=(32,), dtype=np.float32)}}
-  )
+  state = foreign.tfds_features().Tensor(shape=(32,), dtype=np.float32)
   example = {'steps': [{'observation': {'state': np.zeros(32, np.float32)}}] * 9}
-  tfds_directory.write(
-    tmp_path / 'data',
-    [example],
-    name='table',
-    features=tfds.features.FeaturesDict({'steps': steps}),
-  )
+  foreign.write(tmp_path / 'data', {'observation': {'state': state}}, [example])
   result = train_on(tmp_path / 'data', checkpoint, tmp_path)
   command_line.assert_refused(result, f'{tmp_path}/data: action: found no field with a name')
 

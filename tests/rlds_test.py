@@ -1,6 +1,7 @@
 """Episodes survive the disk, open with plain TFDS, and wrong ones are named."""
 
 import dataclasses
+import io
 import json
 import pathlib
 import shutil
@@ -8,12 +9,14 @@ import tempfile
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import foreign
 import golden_rlds
 import numpy as np
 
 from aloe_jax import types
+from aloe_jax.data import example_proto
 from aloe_jax.data import rlds
-from aloe_jax.data import tfds_directory
+from aloe_jax.data import tfrecord
 
 
 def make_episode(index=0, length=5, **changes):
@@ -44,6 +47,39 @@ def steps_with(value, at, like):
   array = like.copy()
   array[at] = value
   return array
+
+
+def tfds_example(episode):
+  """What TFDS is given to write the episode as it is on disk."""
+  source = {source: text for text, source in rlds.SOURCE_TEXT.items()}
+  end = {reason: text for text, reason in rlds.END_REASON_TEXT.items()}
+  last = len(episode) - 1
+  steps = [
+    {
+      'observation': {
+        'state': episode.state[t],
+        'features': episode.features[t],
+        **{
+          rlds.CAMERA_FIELDS[name]: io.BytesIO(frames[t]) for name, frames in episode.images.items()
+        },
+      },
+      'action': episode.action[t],
+      'reward': float(t == last),
+      'discount': float(t < last),
+      'is_first': t == 0,
+      'is_last': t == last,
+      'is_terminal': t == last,
+      'language_instruction': episode.prompt,
+      'source': source[episode.source[t]],
+      'end_reason': end[episode.end_reason[t]],
+    }
+    for t in range(len(episode))
+  ]
+  return {'steps': steps, 'episode_metadata': dict(episode.metadata)}
+
+
+def stored(values):
+  return bytes(values.payload[values.start : values.stop])
 
 
 class RldsTest(parameterized.TestCase):
@@ -96,7 +132,7 @@ class RldsTest(parameterized.TestCase):
   def test_plain_tfds_reads_the_same_steps(self):
     episode = make_episode()
     rlds.write(self.directory, [episode], name='towels')
-    _, tfds = tfds_directory.load_tensorflow()
+    _, tfds = foreign.load_tensorflow()
     builder = tfds.builder_from_directory(self.directory)
     self.assertEqual(builder.name, 'towels')
     self.assertEqual(builder.info.splits['train'].num_examples, 1)
@@ -121,12 +157,56 @@ class RldsTest(parameterized.TestCase):
     self.assertEqual([step['is_terminal'] for step in steps], [False] * 4 + [True])
     self.assertEqual(example['episode_metadata']['speed'].numpy(), 0.25)
 
+  def test_what_tfds_says_of_such_episodes_is_on_disk_to_the_byte(self):
+    episodes = [make_episode(index, length=2) for index in range(3)]
+    rlds.write(self.directory, episodes, name='towels')
+    theirs = self.directory.with_name('theirs')
+    of = foreign.load_tensorflow()[1].features
+    image = of.Image(shape=(32, 48, 3), encoding_format='jpeg')
+    observation = dict.fromkeys(rlds.CAMERA_FIELDS.values(), image) | {
+      'state': of.Tensor(shape=(types.PROPRIO_SIZE,), dtype=np.float32),
+      'features': of.Tensor(shape=(3, 4), dtype=np.float32),
+    }
+    steps = {
+      'observation': observation,
+      'action': of.Tensor(shape=(14,), dtype=np.float32),
+      **dict.fromkeys(('reward', 'discount'), np.float32),
+      **dict.fromkeys(('is_first', 'is_last', 'is_terminal'), np.bool_),
+      **{name: of.Text() for name in ('language_instruction', 'source', 'end_reason')},
+    }
+    metadata = {'episode_id': np.int64, 'success': np.bool_, 'speed': np.float32, 'task': of.Text()}
+    examples = [tfds_example(episode) for episode in rlds.read(self.directory)]
+    foreign.write(theirs, steps, examples, episode={'episode_metadata': metadata}, per_shard=32)
+    for name in ('features.json', 'dataset_info.json'):
+      expected = (theirs / name).read_text().replace('foreign', 'towels')
+      expected = expected.replace('elsewhere', 'aloe_jax')
+      self.assertEqual((self.directory / name).read_text(), expected)
+    ours, theirs = ([*tfrecord.walk(foreign.shard(path))] for path in (self.directory, theirs))
+    for record, other in zip(ours, theirs, strict=True):
+      found, expected = example_proto.parse(record.payload), example_proto.parse(other.payload)
+      self.assertEqual(found.keys(), expected.keys())
+      for name, values in found.items():
+        self.assertEqual(values.kind, expected[name].kind)
+        self.assertEqual(stored(values), stored(expected[name]), name)
+
+  def test_names_and_numbers_of_any_kind_arrive_in_plain_tfds(self):
+    metadata = {'steps': -7, 'image': 2**62, 'größe': -1.5, 'leer': '', 'no': np.bool_(False)}
+    episode = make_episode(images=None, features=None, length=1, metadata=metadata)
+    rlds.write(self.directory, [episode], name='towels')
+    builder = foreign.load_tensorflow()[1].builder_from_directory(self.directory)
+    (found,) = (example['episode_metadata'] for example in builder.as_dataset(split='train'))
+    self.assertEqual(
+      {name: value.numpy() for name, value in found.items()},
+      {'steps': -7, 'image': 2**62, 'größe': -1.5, 'leer': b'', 'no': False},
+    )
+    self.assertEqual(rlds.read(self.directory)[0].metadata, metadata)
+
   @parameterized.parameters(types.EndReason.TIMEOUT, types.EndReason.CUT)
   def test_an_undecided_end_is_not_terminal_on_disk(self, end_reason):
     ends = np.array([0, end_reason], np.int8)
     episode = make_episode(length=2, images=None, end_reason=ends)
     rlds.write(self.directory, [episode], name='towels')
-    _, tfds = tfds_directory.load_tensorflow()
+    _, tfds = foreign.load_tensorflow()
     dataset = tfds.builder_from_directory(self.directory).as_dataset(split='train')
     (steps,) = (list(example['steps'].as_numpy_iterator()) for example in dataset)
     self.assertEqual([step['is_terminal'] for step in steps], [False, False])
@@ -170,6 +250,7 @@ class RldsTest(parameterized.TestCase):
     ('no_features', {'features': None}, r'features: found nothing, expected \(3, 4\)'),
     ('other_metadata', {'metadata': {}}, 'episode_metadata/episode_id: found nothing'),
     ('list_metadata', {'metadata': {'tags': []}}, "metadata 'tags': found a list, expected a bool"),
+    ('slash_metadata', {'metadata': {'a/b': 1}}, "metadata 'a/b': found a slash.*rename it"),
     ('unknown_camera', {'images': {'chest': []}}, "camera 'chest': expected one of"),
     ('few_images', {'images': {'head': [b'']}}, 'found 1, expected one a step: 5'),
     ('no_jpeg', {'images': {'head': [b'GIF'] * 5}}, "'head': step 0: found neither JPEG nor PNG"),
@@ -226,12 +307,9 @@ class RldsTest(parameterized.TestCase):
       rlds.read(self.directory)
 
   def rewrite_records(self, change):
-    tf, _ = tfds_directory.load_tensorflow()
     (path,) = self.directory.glob('*.tfrecord-*')
-    records = [change(record.numpy()) for record in tf.data.TFRecordDataset(str(path))]
-    with tf.io.TFRecordWriter(str(path)) as writer:
-      for record in records:
-        writer.write(record)
+    records = [change(bytes(record.payload)) for record in tfrecord.walk(path)]
+    path.write_bytes(b''.join(tfrecord.framed(record) for record in records))
 
   def test_nan_on_disk_is_named(self):
     mark = np.float32(1234.5)

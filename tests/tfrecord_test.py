@@ -34,6 +34,10 @@ def test_what_tensorflow_wrote_is_found_at_its_offset(path):
     assert data[record.offset : record.offset + len(payload)] == payload
 
 
+def test_what_is_written_is_what_tensorflow_writes(path):
+  assert b''.join(tfrecord.framed(payload) for payload in PAYLOADS) == path.read_bytes()
+
+
 def test_the_checksum_is_the_published_one():
   # 32 zero bytes: RFC 3720, B.4; rotated by 15 bits and shifted, as TFRecord wants it.
   checksum = 0x8A9136AA

@@ -7,6 +7,7 @@ import shutil
 from absl import flags
 from absl.testing import flagsaver
 import command_line
+import foreign
 import jax
 import numpy as np
 from PIL import Image
@@ -17,7 +18,6 @@ from aloe_jax import evaluate
 from aloe_jax import metrics
 from aloe_jax import train
 from aloe_jax.data import rlds
-from aloe_jax.data import tfds_directory
 from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment
 from experiments import laundry
@@ -124,7 +124,7 @@ def test_a_run_leaves_all_that_it_promises(finished):
 
 
 def test_plain_tfds_opens_the_episodes(finished):
-  _, tfds = tfds_directory.load_tensorflow()
+  _, tfds = foreign.load_tensorflow()
   expected = {'demonstrations': ([b'demo'], 4), 'iteration_1': ([b'human', b'policy'], 8)}
   for name, (sources, count) in expected.items():
     builder = tfds.builder_from_directory(finished[0] / 'episodes' / name)

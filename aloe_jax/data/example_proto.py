@@ -1,4 +1,4 @@
-"""Reads a serialised `tf.train.Example` where it lies, without TensorFlow or a copy of images.
+"""Reads a serialised `tf.train.Example` where it lies, and writes one, without TensorFlow.
 
 Protocol buffers are rows of fields: a tag (field number and wire type), then a varint, 4 or 8
 bytes, or a length and as many bytes. An Example holds, field number in brackets:
@@ -9,7 +9,7 @@ bytes, or a length and as many bytes. An Example holds, field number in brackets
 Only the lists asked for are decoded: most bytes of an episode are images, and stay encoded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 
 import numpy as np
@@ -91,6 +91,20 @@ def parse(payload: memoryview | bytes) -> dict[str, Values]:
           values = _values(payload, at, end)
       features[name] = values
   return features
+
+
+def serialise(features: Mapping[str, np.ndarray | Sequence[bytes]]) -> bytes:
+  """The bytes of an Example, as TensorFlow would write it but for the order of the names.
+
+  Args:
+    features: by name: byte strings, or an array of numbers, flattened row by row; floats are kept
+      in single precision, integers and bools in 64 bits. They are written in the order given.
+  """
+  entries = []
+  for name, values in features.items():
+    feature = _field(2, _field(*_list(values)))
+    entries.append(_field(1, _field(1, name.encode()), feature))
+  return _field(1, *entries)
 
 
 def varints(data: memoryview | bytes, dtype: type = np.int64) -> np.ndarray:
@@ -185,3 +199,32 @@ def _varint(payload: memoryview | bytes, at: int, stop: int) -> tuple[int, int]:
       return value, at
     shift += 7
   raise ValueError(f'an integer at byte {at} of the record is cut off')
+
+
+def _list(values: np.ndarray | Sequence[bytes]) -> tuple[int, bytes]:
+  """The field number of a list in a Feature, and the list."""
+  if not isinstance(values, np.ndarray):
+    return 1, b''.join(_field(1, value) for value in values)
+  if values.dtype.kind == 'f':
+    return 2, _field(1, values.astype('<f4').tobytes())
+  if values.dtype.kind in 'biu':
+    integers = values.astype(np.int64).ravel().tolist()
+    return 3, _field(1, *(_encoded(value) for value in integers))
+  raise TypeError(f'found an array of {values.dtype}, expected floats, integers or bools')
+
+
+def _field(number: int, *parts: bytes) -> bytes:
+  """A field that holds the parts, one after another."""
+  length = sum(len(part) for part in parts)
+  return b''.join((_encoded(number << 3 | _LENGTH), _encoded(length), *parts))
+
+
+def _encoded(value: int) -> bytes:
+  """The varint of a 64 bit integer; a negative one takes ten bytes."""
+  value &= (1 << 64) - 1
+  encoded = bytearray()
+  while value >= 0x80:
+    encoded.append(value & 0x7F | 0x80)
+    value >>= 7
+  encoded.append(value)
+  return bytes(encoded)

@@ -18,7 +18,6 @@ A dataset is never appended to: every round of collection writes its own directo
 
 from collections.abc import Iterable, Mapping
 import dataclasses
-import io
 import itertools
 import os
 import pathlib
@@ -50,6 +49,7 @@ _SCALARS: dict[
   'int64': (int, np.integer),
   'float32': (float, np.floating),
 }
+_TEXT = schema.Leaf('text', 'string', (), 'none', per_step=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,7 +111,7 @@ def write(directory: str | os.PathLike, episodes: Iterable[Episode], *, name: st
       _check_same_layout(_layout(episode, where), layout, where)
       yield _example(episode)
 
-  tfds_directory.write(directory, examples(), name=name, features=_features(layout))
+  tfds_directory.write(directory, examples(), name=name, fields=_fields(layout))
 
 
 def read(
@@ -162,13 +162,17 @@ def _layout(episode: Episode, where: str) -> dict[str, Any]:
     except ValueError as error:
       raise ValueError(f'{where}: images of {camera!r}: {error}') from error
   for name, value in episode.metadata.items():
-    scalar = [kind for kind, python in _SCALARS.items() if isinstance(value, python)]
-    if not scalar:
+    scalar = _scalar(value)
+    if scalar is None:
       raise ValueError(
         f'{where}: metadata {name!r}: found a {type(value).__name__}, expected a bool, int, '
         'float or str.'
       )
-    layout[f'episode_metadata/{name}'] = scalar[0]
+    if '/' in name:
+      raise ValueError(
+        f'{where}: metadata {name!r}: found a slash, which parts names on disk; rename it.'
+      )
+    layout[f'episode_metadata/{name}'] = scalar
   return layout
 
 
@@ -182,68 +186,66 @@ def _check_same_layout(found: dict[str, Any], expected: dict[str, Any], where: s
       )
 
 
-def _features(layout: Mapping[str, Any]):
-  """The `tfds.features.FeaturesDict` of episodes with this layout."""
-  features = tfds_directory.load_tensorflow()[1].features
-  observation = {'state': features.Tensor(shape=(types.PROPRIO_SIZE,), dtype=np.float32)}
-  metadata = {}
-  for field, found in layout.items():
-    leaf = field.rpartition('/')[-1]
-    if field.startswith('episode_metadata/'):
-      metadata[leaf] = features.Text() if found == 'text' else np.dtype(found).type
-    elif leaf in CAMERA_FIELDS.values():
+def _fields(layout: Mapping[str, Any]) -> dict[str, schema.Leaf]:
+  """The fields on disk of episodes with this layout: {path: field}."""
+  fields = {
+    'steps/observation/state': _tensor('float32', (types.PROPRIO_SIZE,)),
+    'steps/reward': _tensor('float32'),
+    'steps/discount': _tensor('float32'),
+    'steps/is_first': _tensor('bool'),
+    'steps/is_last': _tensor('bool'),
+    'steps/is_terminal': _tensor('bool'),
+    'steps/language_instruction': _TEXT,
+    'steps/source': _TEXT,
+    'steps/end_reason': _TEXT,
+  }
+  for path, found in layout.items():
+    if path.startswith('episode_metadata/'):
+      fields[path] = _TEXT if found == 'text' else _tensor(found)
+    elif path.rpartition('/')[-1] in CAMERA_FIELDS.values():
       encoding, height, width = found
-      observation[leaf] = features.Image(shape=(height, width, 3), encoding_format=encoding)
-    elif leaf == 'features':
-      observation[leaf] = features.Tensor(shape=found, dtype=np.float32)
-  steps = {
-    'observation': observation,
-    'action': features.Tensor(shape=layout['steps/action'], dtype=np.float32),
-    'reward': np.float32,
-    'discount': np.float32,
-    'is_first': np.bool_,
-    'is_last': np.bool_,
-    'is_terminal': np.bool_,
-    'language_instruction': features.Text(),
-    'source': features.Text(),
-    'end_reason': features.Text(),
-  }
-  return features.FeaturesDict({'steps': features.Dataset(steps), 'episode_metadata': metadata})
+      fields[path] = schema.Leaf('image', 'uint8', (height, width, 3), encoding, per_step=True)
+    else:
+      fields[path] = _tensor('float32', found)
+  return fields
 
 
-def _example(episode: Episode) -> dict[str, Any]:
-  """The nested record that TFDS encodes; terminal where success or failure was decided."""
-  source_text = {value: text for text, value in SOURCE_TEXT.items()}
-  end_reason_text = {value: text for text, value in END_REASON_TEXT.items()}
-  encoded = {
-    CAMERA_FIELDS[camera]: image_codec.encoded(frames)
-    for camera, frames in (episode.images or {}).items()
+def _tensor(dtype: str, shape: tuple[int, ...] = ()) -> schema.Leaf:
+  return schema.Leaf('tensor', dtype, shape, 'none', per_step=True)
+
+
+def _example(episode: Episode) -> dict[str, np.ndarray | list[bytes]]:
+  """The record of an episode; terminal where success or failure was decided."""
+  length = len(episode)
+  last = np.arange(length) == length - 1
+  decided = np.isin(episode.end_reason, (types.EndReason.SUCCESS, types.EndReason.FAILURE))
+  source_text = {value: text.encode() for text, value in SOURCE_TEXT.items()}
+  end_reason_text = {value: text.encode() for text, value in END_REASON_TEXT.items()}
+  example: dict[str, np.ndarray | list[bytes]] = {
+    'steps/observation/state': np.asarray(episode.state, np.float32),
+    'steps/action': np.asarray(episode.action, np.float32),
+    'steps/reward': np.asarray(episode.end_reason == types.EndReason.SUCCESS, np.float32),
+    'steps/discount': np.asarray(~(last & decided), np.float32),
+    'steps/is_first': np.arange(length) == 0,
+    'steps/is_last': last,
+    'steps/is_terminal': last & decided,
+    'steps/language_instruction': [episode.prompt.encode()] * length,
+    'steps/source': [source_text[source] for source in episode.source],
+    'steps/end_reason': [end_reason_text[reason] for reason in episode.end_reason],
   }
-  steps = []
-  for t in range(len(episode)):
-    observation: dict[str, Any] = {'state': episode.state[t]}
-    if episode.features is not None:
-      observation['features'] = episode.features[t]
-    for field, frames in encoded.items():
-      observation[field] = io.BytesIO(frames[t])
-    is_last = t == len(episode) - 1
-    end_reason = episode.end_reason[t]
-    is_terminal = is_last and end_reason in (types.EndReason.SUCCESS, types.EndReason.FAILURE)
-    steps.append(
-      {
-        'observation': observation,
-        'action': episode.action[t],
-        'reward': float(end_reason == types.EndReason.SUCCESS),
-        'discount': 1.0 - is_terminal,
-        'is_first': t == 0,
-        'is_last': is_last,
-        'is_terminal': is_terminal,
-        'language_instruction': episode.prompt,
-        'source': source_text[episode.source[t]],
-        'end_reason': end_reason_text[end_reason],
-      }
-    )
-  return {'steps': steps, 'episode_metadata': dict(episode.metadata)}
+  if episode.features is not None:
+    example['steps/observation/features'] = np.asarray(episode.features, np.float32)
+  for camera, frames in (episode.images or {}).items():
+    example[f'steps/observation/{CAMERA_FIELDS[camera]}'] = image_codec.encoded(frames)
+  for name, value in episode.metadata.items():
+    stored = [value.encode()] if isinstance(value, str) else np.asarray(value, _scalar(value))
+    example[f'episode_metadata/{name}'] = stored
+  return example
+
+
+def _scalar(value: Any) -> str | None:
+  """How a value of the metadata is stored, or None if it cannot be."""
+  return next((kind for kind, python in _SCALARS.items() if isinstance(value, python)), None)
 
 
 # Reading

@@ -1,37 +1,39 @@
 """Directories of records in the TFDS format: what is on disk, whatever it means.
 
-TensorFlow is imported only when a directory is read or written; it takes seconds to load,
-and it is kept off the accelerators, which belong to JAX.
+TensorFlow Datasets opens what is written here, with `tfds.builder_from_directory`, but nothing of
+it or of TensorFlow is needed to write: the format is TFRecord files of `tf.train.Example`s, and
+two files of JSON that say what is in them. `schema` reads those files back.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 import contextlib
+import json
 import os
 import pathlib
 import tempfile
-from typing import Any
+from typing import IO, Any
 
-from absl import logging
+import numpy as np
+
+from aloe_jax.data import example_proto
+from aloe_jax.data import schema
+from aloe_jax.data import tfrecord
 
 _RECORDS_PER_SHARD = 32
-
-
-def load_tensorflow():
-  """Imports TensorFlow and TFDS without their chatter; returns both modules."""
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # its notice ignores the level above
-  import tensorflow as tf
-  import tensorflow_datasets as tfds
-
-  for kind in ('GPU', 'TPU'):
-    if tf.config.get_visible_devices(kind):
-      tf.config.set_visible_devices([], kind)
-  tfds.disable_progress_bar()
-  return tf, tfds
+_TEMPLATE = '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}'
+_CLASSES = {  # kind of a field: the class that TFDS reads it with
+  'image': 'image_feature.Image',
+  'tensor': 'tensor_feature.Tensor',
+  'text': 'text_feature.Text',
+}
 
 
 def write(
-  directory: str | os.PathLike, examples: Iterable[dict[str, Any]], *, name: str, features
+  directory: str | os.PathLike,
+  examples: Iterable[Mapping[str, np.ndarray | Sequence[bytes]]],
+  *,
+  name: str,
+  fields: Mapping[str, schema.Leaf],
 ) -> None:
   """Writes examples, in the order given, as the split `train` of a new dataset.
 
@@ -40,29 +42,36 @@ def write(
 
   Args:
     directory: a path that does not exist yet.
-    examples: nested dictionaries that fit the features.
+    examples: {path of a field: its values}: bytes of images and texts, or an array; those of a
+      field of `steps` are of all steps, one after another.
     name: of the dataset, an identifier.
-    features: a `tfds.features.FeaturesDict`.
+    fields: {path: what is stored there}; images, texts, and tensors that are not encoded.
 
   Raises:
     FileExistsError: if the directory exists.
   """
   directory = pathlib.Path(directory)
   check_is_new(directory)
-  _, tfds = load_tensorflow()
   directory.parent.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f'.{directory.name}.') as scratch:
     partial = pathlib.Path(scratch) / directory.name
     partial.mkdir()
-    identity = tfds.core.DatasetIdentity(
-      name=name, version='1.0.0', data_dir=str(partial), module_name='aloe_jax'
-    )
-    info = tfds.core.DatasetInfo(builder=identity, features=features)
-    writer = tfds.core.SequentialWriter(info, max_examples_per_shard=_RECORDS_PER_SHARD)
-    writer.initialize_splits(['train'])
-    for example in examples:
-      writer.add_examples({'train': [example]})
-    writer.close_all()
+    shard_lengths, num_bytes = _write_records(partial, examples, name, sorted(fields))
+    split = {
+      'filepathTemplate': _TEMPLATE,
+      'name': 'train',
+      'numBytes': str(num_bytes),
+      'shardLengths': [str(length) for length in shard_lengths],
+    }
+    info = {
+      'fileFormat': 'tfrecord',
+      'moduleName': 'aloe_jax',
+      'name': name,
+      'splits': [split],
+      'version': '1.0.0',
+    }
+    _write_json(partial / 'dataset_info.json', info, indent=2)
+    _write_json(partial / 'features.json', _features(fields), indent=4)
     partial.rename(directory)
 
 
@@ -75,12 +84,62 @@ def check_is_new(directory: pathlib.Path) -> None:
     )
 
 
-@contextlib.contextmanager
-def _quiet():
-  """Keeps TFDS's notes on what it loads out of the log; warnings still show."""
-  verbosity = logging.get_verbosity()
-  logging.set_verbosity(min(verbosity, logging.WARNING))
-  try:
-    yield
-  finally:
-    logging.set_verbosity(verbosity)
+def _write_records(
+  directory: pathlib.Path,
+  examples: Iterable[Mapping[str, np.ndarray | Sequence[bytes]]],
+  name: str,
+  paths: Sequence[str],
+) -> tuple[list[int], int]:
+  """Writes the shards; returns how many records each holds, and the bytes of all."""
+  shard_lengths: list[int] = []
+  num_bytes = 0
+  with contextlib.ExitStack() as stack:
+    for number, example in enumerate(examples):
+      if number % _RECORDS_PER_SHARD == 0:
+        stack.close()
+        shard = f'{name}-train.tfrecord-{len(shard_lengths):05d}'
+        file: IO[bytes] = stack.enter_context((directory / shard).open('wb'))
+        shard_lengths.append(0)
+      payload = example_proto.serialise({path: example[path] for path in paths})
+      file.write(tfrecord.framed(payload))
+      shard_lengths[-1] += 1
+      num_bytes += len(payload)
+  return shard_lengths, num_bytes
+
+
+def _features(fields: Mapping[str, schema.Leaf]) -> dict[str, Any]:
+  """What `features.json` says of the fields."""
+  tree: dict[str, Any] = {}
+  for path, leaf in fields.items():
+    *parents, name = path.split('/')
+    node = tree
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[name] = leaf
+  features = _node(tree)
+  below = features['featuresDict']['features']
+  if 'steps' in below:
+    sequence = {'feature': below['steps'], 'length': '-1'}
+    below['steps'] = _class('dataset_feature.Dataset') | {'sequence': sequence}
+  return features
+
+
+def _node(field: schema.Leaf | dict[str, Any]) -> dict[str, Any]:
+  """What it says of a field, or of all that is below a name."""
+  if isinstance(field, dict):
+    features = {name: _node(child) for name, child in field.items()}
+    return _class('features_dict.FeaturesDict') | {'featuresDict': {'features': features}}
+  shape = {'dimensions': [str(size) for size in field.shape]} if field.shape else {}
+  stored: dict[str, Any] = {}
+  if field.kind != 'text':
+    encoding = 'encodingFormat' if field.kind == 'image' else 'encoding'
+    stored = {'dtype': field.dtype, 'shape': shape, encoding: field.encoding}
+  return _class(_CLASSES[field.kind]) | {field.kind: stored}
+
+
+def _class(name: str) -> dict[str, str]:
+  return {'pythonClassName': f'tensorflow_datasets.core.features.{name}'}
+
+
+def _write_json(path: pathlib.Path, content: dict[str, Any], indent: int) -> None:
+  path.write_text(json.dumps(content, indent=indent, sort_keys=True), encoding='utf-8')

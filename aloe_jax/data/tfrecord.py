@@ -1,4 +1,4 @@
-"""Walks TFRecord files in place: where every record lies, and whether it is intact.
+"""TFRecord files: walked in place, where every record lies and whether it is intact; written.
 
 A file is a row of records, each a length (8 bytes, little endian), the masked CRC-32C of
 those 8 bytes, the payload, and the masked CRC-32C of the payload. The length has a checksum
@@ -79,6 +79,13 @@ def walk(path: str | os.PathLike) -> Iterator[Record]:
       )
     yield Record(number, start, payload, problem)
     number, at = number + 1, stop + _FOOTER.size
+
+
+def framed(payload: bytes) -> bytes:
+  """The bytes of a record in a file: its payload between length and checksums."""
+  length = len(payload).to_bytes(8, 'little')
+  header = length + _FOOTER.pack(masked_checksum(length))
+  return b''.join((header, payload, _FOOTER.pack(masked_checksum(payload))))
 
 
 def masked_checksum(data: memoryview | bytes) -> int:
