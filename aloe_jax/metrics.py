@@ -28,21 +28,21 @@ class MetricsWriter:
     directory: str | os.PathLike,
     *,
     resume_step: int | None = None,
-    wandb: bool = False,
+    wandb_name: str = '',
   ):
     """Opens the directory, creating it if it is new.
 
     Args:
       directory: of the run.
       resume_step: the first step that will be written again; None keeps all records.
-      wandb: also send everything to a new Weights & Biases run of the directory's name.
+      wandb_name: if given, everything is also sent to a new Weights & Biases run of this name.
 
     Raises:
-      ImportError: if Weights & Biases is asked for and not installed.
+      ModuleNotFoundError: if Weights & Biases is asked for and not installed.
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    self._wandb = _start_wandb(directory) if wandb else None
+    self._wandb = _start_wandb(directory, wandb_name) if wandb_name else None
     path = directory / 'metrics.jsonl'
     if path.exists():
       _drop_records(path, resume_step)
@@ -115,12 +115,7 @@ def _drop_records(path: pathlib.Path, resume_step: int | None) -> None:
     partial.replace(path)
 
 
-def _start_wandb(directory: pathlib.Path):
-  try:
-    import wandb
-  except ImportError as error:
-    raise ImportError(
-      'Weights & Biases was asked for but is not installed; run `pip install wandb`, or leave '
-      'it off: TensorBoard and metrics.jsonl are written always.'
-    ) from error
-  return wandb.init(project='aloe_jax', name=directory.resolve().name, dir=str(directory))
+def _start_wandb(directory: pathlib.Path, name: str):
+  import wandb  # an extra: not everyone has an account
+
+  return wandb.init(project='aloe_jax', name=name, dir=str(directory))

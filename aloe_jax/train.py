@@ -140,7 +140,9 @@ class Run:
     self._keep_config()
     resume_step = None if self._done is None else int(state.step) + 1
     self._metrics = metrics_lib.MetricsWriter(
-      self._workdir / 'metrics', resume_step=resume_step, wandb=self._config.train.wandb
+      self._workdir / 'metrics',
+      resume_step=resume_step,
+      wandb_name=self._workdir.resolve().name if self._config.train.wandb else '',
     )
     self._updates = updates_lib.Updates(
       experiment, self._learner, state, self._metrics, self._checkpoints

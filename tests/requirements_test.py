@@ -1,6 +1,7 @@
 """What a run needs and does not find is said within seconds, and nothing is written."""
 
 import dataclasses
+import sys
 import time
 
 import command_line
@@ -99,6 +100,14 @@ def test_a_working_directory_that_is_a_file_is_refused(tmp_path):
   (tmp_path / 'run').write_text('')
   with pytest.raises(NotADirectoryError, match='run, which is a file; expected a directory'):
     requirements.check(make_config(), tmp_path / 'run')
+
+
+def test_weights_and_biases_is_asked_for_only_where_it_is_installed(monkeypatch, tmp_path):
+  monkeypatch.setitem(sys.modules, 'wandb', None)
+  requirements.check(make_config(), tmp_path)
+  message = r"config.train.wandb is True, but .* not installed; install it with\n.*'\.\[wandb\]'"
+  with pytest.raises(ValueError, match=message):
+    requirements.check(make_config(train__wandb=True), tmp_path)
 
 
 @pytest.mark.parametrize('phase', ['actor', 'critic'])

@@ -1,5 +1,6 @@
 """What a run needs before it can start, checked within seconds and told in one message."""
 
+import importlib.util
 import json
 import pathlib
 
@@ -41,6 +42,12 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     raise FileNotFoundError(
       f'config.actor.checkpoint names {checkpoint}, which does not exist; expected the '
       "directory of a checkpoint, of openpi's or of a run, or a PaliGemma .npz."
+    )
+  if config.train.wandb and importlib.util.find_spec('wandb') is None:
+    raise ValueError(
+      'config.train.wandb is True, but Weights & Biases is not installed; install it with\n'
+      "    pip install -c constraints.txt -e '.[wandb]'\n"
+      'or leave the option out: TensorBoard events and metrics.jsonl are always written.'
     )
   _check_devices(config)
   if workdir.exists() and not workdir.is_dir():
