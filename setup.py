@@ -35,6 +35,7 @@ EXTRAS = {
   'wandb': ['wandb'],
   'import': ['av>=18.1'],  # videos of LeRobot datasets
   'sim': SIM,
+  'docs': ['mkdocs-material>=9.5'],
   'test': [
     *SIM,
     'av>=18.1',
