@@ -47,7 +47,8 @@ def on_page_markdown(markdown, page, config, files):
     elif config.repo_url:
       return f'[{text}]({config.repo_url.rstrip("/")}/blob/main/{path})'
     else:
-      return text if '`' in text or '/' in text else f'{text} (`{path}`)'
+      plain = text.strip('`/').replace('\\', '')
+      return f'`{path}`' if path.endswith(plain) else f'{text} (`{path}`)'
     here = pathlib.PurePosixPath(page.file.src_uri).parent
     return f'[{text}]({os.path.relpath(target, here)}{anchor})'
 
