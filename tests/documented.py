@@ -178,11 +178,19 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def bring(directory: pathlib.Path) -> None:
-  """What every reader has: the experiments, where they start commands."""
+  """What readers have where they start commands: the experiments, and files they are told."""
   directory.mkdir(parents=True, exist_ok=True)
-  link = directory / 'experiments'
-  if not link.exists():
-    link.symlink_to(ROOT / 'experiments')
+  (directory / 'experiments').symlink_to(ROOT / 'experiments')
+  for page in PAGES:
+    for block in blocks(page, 'python'):
+      if (named := file(block)) is not None:
+        (directory / named).write_text(block.text, encoding='utf-8')
+
+
+def file(block: Block) -> str | None:
+  """The file that a block of Python is, as its first line says; None if it is to be run."""
+  match = re.match(r'# (\w+\.py)\n', block.text)
+  return match and match[1]
 
 
 def bring_recordings(directory: pathlib.Path) -> None:
@@ -234,7 +242,7 @@ def _run_all(directory: pathlib.Path) -> Iterator[tuple[str, str, float, str]]:
     by_block[where].append(command)
   for page in PAGES:
     for block in sorted(blocks(page, 'sh') + blocks(page, 'python'), key=lambda b: b.line):
-      if block.language == 'python':
+      if block.language == 'python' and file(block) is None:
         yield _timed(block.where, 'python', [sys.executable, '-c', block.text], directory)
       for command in by_block.get(block.where, ()):
         yield _timed(block.where, command, command, directory)
