@@ -165,21 +165,6 @@ def weighted_mean(error: jax.Array, weight: jax.Array) -> jax.Array:
   return jnp.mean(jax.lax.stop_gradient(weight) * error)
 
 
-def weighted_log_likelihood(log_prob: jax.Array, weight: jax.Array) -> jax.Array:
-  """Advantage-weighted log-likelihood, Eq. (12), negated so that it is minimised.
-
-  For policies whose likelihood is known; flow policies use `flow_matching_error` instead.
-
-  Args:
-    log_prob: [B], log pi(a | s) of the actions in the data.
-    weight: [B]. No gradient flows through it.
-
-  Returns:
-    Scalar.
-  """
-  return weighted_mean(-log_prob, weight)
-
-
 def noised_action(action: jax.Array, noise: jax.Array, eta: jax.Array) -> jax.Array:
   """The point between noise and action that the flow network sees, below Eq. (15).
 

@@ -131,11 +131,6 @@ class PolicyImprovementTest(parameterized.TestCase):
     gradient = jax.grad(lambda a: losses.advantage_weight(a, 1.0, 3.0).sum())(jnp.ones(2))
     np.testing.assert_array_equal(gradient, [0, 0])
 
-  @chex.variants(with_jit=True, without_jit=True)
-  def test_log_likelihood_is_weighted_and_negated(self):
-    loss = self.variant(losses.weighted_log_likelihood)(np.float32([-1, -4]), np.float32([2, 0.5]))
-    np.testing.assert_allclose(loss, (2 * 1 + 0.5 * 4) / 2)
-
   def test_the_optimum_of_the_weighted_likelihood_is_the_reweighted_behaviour(self):
     """Theorem IV.1: pi is proportional to pi_ref exp(A / beta)."""
     behaviour, value = np.array([0.5, 0.3, 0.2]), np.array([0.0, 1.0, -1.0])
@@ -145,7 +140,7 @@ class PolicyImprovementTest(parameterized.TestCase):
     def gradient(logits):
       # a batch in which each action occurs as often as the behaviour chose it, out of 10
       action = jnp.repeat(jnp.arange(3), jnp.array([5, 3, 2]), total_repeat_length=10)
-      return losses.weighted_log_likelihood(jax.nn.log_softmax(logits)[action], weight[action])
+      return losses.weighted_mean(-jax.nn.log_softmax(logits)[action], weight[action])
 
     logits, gradient = jnp.zeros(3), jax.jit(gradient)
     for _ in range(500):

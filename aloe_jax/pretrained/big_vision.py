@@ -15,7 +15,6 @@ import scipy.ndimage
 
 _FILE = re.compile(r'(?P<file>.+\.npz)(:(?P<subtree>.+))?')
 _LAYER = re.compile(r'(?P<tower>(.+/)?encoderblock)_(?P<number>\d+)/(?P<leaf>.+)')
-_STACK = re.compile(r'(?P<tower>(.+/)?encoderblock)/(?P<leaf>.+)')
 _PREFIXES = ('params/', 'opt/target/')  # where the weights lie; very old files have the second
 _NO_WEIGHTS = ('opt/', 'chrono/')  # what else a file without either prefix may hold
 
@@ -85,18 +84,6 @@ def stack_layers(params: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f'{tower}: layers differ in the shape of {leaf}: {sorted(shapes)}.')
       stacked[f'{tower}/{leaf}'] = np.stack([layers[i] for i in range(depth)])
   return traverse_util.unflatten_dict(stacked, sep='/')
-
-
-def unstack_layers(params: Mapping[str, Any]) -> dict[str, Any]:
-  """The inverse of `stack_layers`: '.../encoderblock/...' becomes '.../encoderblock_{i}/...'."""
-  split: dict[str, np.ndarray] = {}
-  for path, array in traverse_util.flatten_dict(params, sep='/').items():
-    match = _STACK.fullmatch(path)
-    if match:
-      split |= {f'{match["tower"]}_{i}/{match["leaf"]}': layer for i, layer in enumerate(array)}
-    else:
-      split[path] = array
-  return traverse_util.unflatten_dict(split, sep='/')
 
 
 def resample_positions(pos_embedding: np.ndarray, tokens: int) -> np.ndarray:
