@@ -28,7 +28,6 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string('workdir', None, 'Directory of the run: checkpoints, episodes, plots')
 
 CHOICES = {
-  'agent': ('aloe', 'awr', 'bc', 'dagger', 'filtered_bc', 'recap'),
   'sim.task': ('', 'pack_phone', 'sort_products', 'fold_laundry'),
   'sim.observation': ('objects', 'pixels'),
   'data.timeout': ('failure', 'bootstrap'),
@@ -58,6 +57,10 @@ POSITIVE = (
     'actor.beta', 'actor.clip', 'actor.best_of', 'critic.size', 'critic.batch_size',
     'evaluation.episodes', 'train.actor_updates_per_call',
     'train.critic_updates_per_call',
+)  # fmt: skip
+
+NOT_NEGATIVE = (
+  'actor.warm_start_updates', 'actor.updates', 'critic.first_updates', 'critic.updates',
 )  # fmt: skip
 
 
@@ -110,6 +113,9 @@ def validate(config: ml_collections.ConfigDict) -> None:
   for field in POSITIVE:
     if not lookup(config, field) > 0:
       raise ValueError(f'config.{field} is {lookup(config, field)}; expected more than 0.')
+  for field in NOT_NEGATIVE:
+    if lookup(config, field) < 0:
+      raise ValueError(f'config.{field} is {lookup(config, field)}; expected 0 (skip) or more.')
   if not 0 < config.discount < 1:
     raise ValueError(f'config.discount is {config.discount}; expected between 0 and 1.')
   chunk, execute, horizon = config.task.chunk, config.task.execute, config.critic.horizon
@@ -129,14 +135,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
     raise ValueError(
       f'config.task.cameras is {tuple(config.task.cameras)}; expected some of {types.CAMERAS}.'
     )
-  if config.actor.best_of > 1 and config.agent != 'aloe':
-    raise ValueError(
-      f'config.actor.best_of is {config.actor.best_of}, but {config.agent!r} has no critic of '
-      "actions to choose by; expected 1, or config.agent='aloe'."
-    )
   if in_gymnasium:
     _validate_world(config)
-  _validate_recap(config)
   (_validate_pi05 if config.actor.kind == 'pi05' else _validate_small)(config)
 
 
@@ -150,28 +150,6 @@ def _validate_world(config: ml_collections.ConfigDict) -> None:
     raise ValueError(
       f'config.task.max_steps is {config.task.max_steps}; expected the steps after which an '
       f'episode of {config.sim.task!r} times out.'
-    )
-
-
-def _validate_recap(config: ml_collections.ConfigDict) -> None:
-  recap = config.recap
-  if not 0 < recap.positive < 1:
-    raise ValueError(f'config.recap.positive is {recap.positive}; expected between 0 and 1.')
-  if not 0 <= recap.drop < 1:
-    raise ValueError(f'config.recap.drop is {recap.drop}; expected 0 or more and less than 1.')
-  if recap.guidance < 0:
-    raise ValueError(f'config.recap.guidance is {recap.guidance}; expected 0 or more.')
-  if config.agent != 'recap':
-    return
-  if recap.guidance != 1 and recap.drop == 0:
-    raise ValueError(
-      f'config.recap.guidance is {recap.guidance}, which needs an actor that can do without a '
-      'tag, but config.recap.drop is 0; expected a drop above 0, or guidance=1.'
-    )
-  if config.actor.weights == 'per_step':
-    raise ValueError(
-      "config.actor.weights is 'per_step', but 'recap' tags all chunks by one threshold before "
-      "the phase; expected 'per_phase'."
     )
 
 

@@ -54,7 +54,7 @@ def main() -> None:
         progress=lambda finished, total, steps, advance=advance: advance(finished, steps=steps),
       )
   conditions = {'unseen': UNSEEN.value, 'disturb': DISTURB.value, 'seed': seed}
-  if config.agent == 'recap':
+  if experiment.agent.tags:
     conditions['guidance'] = config.recap.guidance
   progress.CONSOLE.print(_table(found, conditions))
   # All that the numbers depend on is in the name, so that nothing else is ever replaced.

@@ -24,6 +24,7 @@ from aloe_jax import files
 from aloe_jax import plots
 from aloe_jax import progress
 from aloe_jax import types
+from aloe_jax.agents import AGENTS
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.reporting import card
 from aloe_jax.reporting import examination
@@ -96,9 +97,10 @@ class Report:
       ValueError: there is no critic to judge.
     """
     if not self._has_critic:
+      learns = [name for name, agent in AGENTS.items() if agent.critic is not None]
       raise ValueError(
-        f'{self._workdir}: found no critic of {self._config.agent} at iteration {self._iteration}; '
-        'expected a run of aloe, awr or recap that has finished its first iteration.'
+        f'{self._workdir}: found no critic of {self._experiment.agent.name} at iteration '
+        f'{self._iteration}; expected a run of {" or ".join(learns)} that has finished its first iteration.'
       )
     directories = [pathlib.Path(path) for path in EPISODES.value or self._config.data.episodes]
     if self._config.sim.task and not EPISODES.value:
@@ -121,7 +123,7 @@ class Report:
     )
 
   def _json(self, examined: Examined | None) -> dict:
-    found: dict = {'agent': self._config.agent, 'task': self._experiment.prompt}
+    found: dict = {'agent': self._experiment.agent.name, 'task': self._experiment.prompt}
     found['iteration'] = self._iteration
     for entry in self._evaluations:
       name = f'success_rate_{entry["iteration"]}'
@@ -141,7 +143,8 @@ class Report:
     return found
 
   def _page(self, examined: Examined | None, traces: dict[str, report_traces.Trace]) -> str:
-    told = f'{self._config.agent.upper()}, iteration {self._iteration}: {self._experiment.prompt}'
+    name = self._experiment.agent.name.upper()
+    told = f'{name}, iteration {self._iteration}: {self._experiment.prompt}'
     sections = [('', self._success()), ("The critic's report card", self._card(examined))]
     if examined is not None:
       width = max(self._config.task.execute, networks.critic_horizon(self._config) // 2)
@@ -170,7 +173,7 @@ class Report:
     if not self._evaluations:
       return page.paragraph('There is no simulator to evaluate in.', 'soft')
     counts = {e['iteration']: (e['successes'], e['episodes']) for e in self._evaluations}
-    name = self._config.agent.upper()
+    name = self._experiment.agent.name.upper()
     drawing = plots.draw_learning_curves({name: counts}, warm_start=counts.get(0))
     drawing.set_size_inches(4.8, 3.2)
     rows = [
@@ -187,7 +190,7 @@ class Report:
 
   def _card(self, examined: Examined | None) -> str:
     if examined is None:
-      agent, trained = self._config.agent.upper(), self._iteration > 0
+      agent, trained = self._experiment.agent.name.upper(), self._iteration > 0
       why = 'learns no critic' if trained else 'has not learnt a critic yet'
       return page.paragraph(f'{agent} {why}: there is nothing to judge.')
     chunks = examined.judged.row.size

@@ -7,6 +7,8 @@ import numpy as np
 
 from aloe_jax import types
 
+RETURN_RANGE = (-1.0, 0.0)  # of returns of Eq. (14)'s rewards, once they are scaled
+
 
 def is_terminal(end_reason, *, timeout='failure', takeover='failure'):
   """Which steps end the return, so that nothing is bootstrapped past them.

@@ -73,7 +73,7 @@ class Run:
         self.train_actor(iteration)
         self.evaluate(iteration)
     if self._config.sim.task:
-      name, prompt = self._config.agent, self._config.task.prompt
+      name, prompt = self._experiment.agent.name, self._config.task.prompt
       self._results.report(self._workdir / 'curves.png', name, prompt)
 
   def begin(self) -> None:
@@ -340,7 +340,7 @@ class Run:
     meta = {
       'phase': phase,
       'iteration': iteration,
-      'agent': self._config.agent,
+      'agent': self._experiment.agent.name,
       'tagged': self._tagged,
       'fail_cost': self._fail_cost,
       'architecture': self._experiment.architecture(),

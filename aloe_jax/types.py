@@ -101,7 +101,7 @@ class CriticBatch:
     ended: [B] bool, True where the chunk reaches a terminal end.
     next_action: [B, M, h, A] of the policy at s_{t+n}, from the bank, or None to sample it
       inside the step.
-    policy_action: [B, M, h, A] of the policy at s_t, likewise; see `aloe.past_the_end`.
+    policy_action: [B, M, h, A] of the policy at s_t, likewise; see `action_critic.past_the_end`.
     position: [B] int32, in the global batch: the key of a chunk's random numbers.
   """
 

@@ -62,7 +62,7 @@ def paper() -> ml_collections.ConfigDict:
   """Appendix C at full size; every field any experiment has is here, with its unit."""
   config = ml_collections.ConfigDict()
   config.seed = 0
-  config.agent = 'aloe'  # aloe, awr, bc, dagger, filtered_bc, recap
+  config.agent = 'aloe'  # one of aloe_jax/agents, or 'module:VARIABLE' of your own
   config.iterations = 3  # T of Algorithm 1
   config.discount = 0.99  # gamma, per environment step
 

@@ -19,11 +19,11 @@ import os
 import pathlib
 import re
 
+from aloe_jax import agents
 from aloe_jax import files
 from aloe_jax import plots
 from aloe_jax import progress
 from aloe_jax import renamed
-from aloe_jax.agents import AGENTS
 from aloe_jax.comparison import figures
 from aloe_jax.comparison import jobs
 from aloe_jax.comparison import tables
@@ -234,7 +234,7 @@ def _job(
   given = tuple(f'--config.{field}={value}' for field, value in changes.items())
   commands = [('-m', 'aloe_jax.train', *where, *given)]
   commands += [('-m', 'aloe_jax.evaluate', *where, *given, f'--{c}') for c in suite.conditions]
-  if suite.report and AGENTS[str(changes.get('agent', 'aloe'))].critic:
+  if suite.report and agents.find(str(changes.get('agent', 'aloe'))).critic:
     commands.append(('-m', 'aloe_jax.report', *where, *given, *report_flags))
   return jobs.Job(_name(directory), directory, tuple(commands), needs)
 

@@ -25,7 +25,7 @@ pick = jax.jit(lambda chooser, observation, chunks: chooser.pick(observation, ch
 act = jax.jit(lambda policy, sight, key: policy.act(sight, key))
 
 
-def make_chooser(samples=SAMPLES, encoder=None, params=None):
+def make_chooser(samples=SAMPLES, encoder=None, params=None, pessimism='min'):
   width = tiny.FEATURE if encoder is None else encoder.width
   chunk = np.zeros((1, tiny.HORIZON, tiny.ACTION), np.float32)
   example = np.zeros((1, 3, width), np.float32), np.zeros((1, types.PROPRIO_SIZE), np.float32)
@@ -37,6 +37,7 @@ def make_chooser(samples=SAMPLES, encoder=None, params=None):
     encoder=encoder,
     samples=samples,
     reads_prompt=False,
+    pessimism=pessimism,
   )
 
 

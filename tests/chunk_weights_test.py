@@ -6,7 +6,6 @@ import pytest
 import tiny
 
 from aloe_jax import types
-from aloe_jax.agents import agent
 from aloe_jax.data import replay
 from aloe_jax.learning import action_bank
 from aloe_jax.learning import chunk_weights
@@ -41,7 +40,7 @@ def make_weights(weight, advantage, source):
 
 
 def settings(**changes):
-  return agent.Settings(**tiny.SETTINGS | changes)
+  return tiny.make_settings(**changes)
 
 
 @pytest.mark.parametrize('batch_size', [1, 4, 100])

@@ -10,7 +10,7 @@ import tiny
 import updates
 
 from aloe_jax import types
-from aloe_jax.agents import aloe
+from aloe_jax.agents import action_critic
 from aloe_jax.data import replay
 from aloe_jax.learning import action_bank
 from aloe_jax.models import flow
@@ -165,7 +165,9 @@ def test_with_and_without_a_bank_equal_noise_gives_equal_targets(tmp_path):
 def test_only_the_option_mask_shows_the_critic_that_a_terminal_end_comes():
   batch = jax.tree.map(lambda x: x[0], updates.critic_batches())
   own = batch.policy_action[:, 0]
-  action, valid = aloe.past_the_end(batch.action, batch.valid, batch.ended, own, past_end='policy')
+  action, valid = action_critic.past_the_end(
+    batch.action, batch.valid, batch.ended, own, past_end='policy'
+  )
   for b in range(updates.BATCH):
     n = batch.valid[b].sum()
     np.testing.assert_array_equal(action[b, :n], batch.action[b, :n])
@@ -174,5 +176,7 @@ def test_only_the_option_mask_shows_the_critic_that_a_terminal_end_comes():
       np.testing.assert_array_equal(action[b, n:], own[b, n:])
     else:
       np.testing.assert_array_equal(valid[b], batch.valid[b])
-  _, masked = aloe.past_the_end(batch.action, batch.valid, batch.ended, own, past_end='mask')
+  _, masked = action_critic.past_the_end(
+    batch.action, batch.valid, batch.ended, own, past_end='mask'
+  )
   np.testing.assert_array_equal(masked, batch.valid)

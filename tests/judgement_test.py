@@ -5,7 +5,7 @@ import pytest
 import tiny
 
 from aloe_jax import types
-from aloe_jax.agents import aloe
+from aloe_jax.agents import action_critic
 from aloe_jax.agents import awr
 from aloe_jax.data import replay
 from aloe_jax.reporting import judgement
@@ -83,7 +83,7 @@ def test_an_action_critic_judges_every_chunk_as_if_it_were_alone(batch_size):
 
   def sampled_q(row):
     at = asked.tolist().index(row)
-    q = aloe.evaluate_samples(
+    q = action_critic.evaluate_samples(
       critic, params, buffer.observation(np.array([row])), actions[[at]], reads_prompt=False
     )
     return np.asarray(q)[:, :, 0]  # [K, M]
@@ -91,7 +91,7 @@ def test_an_action_critic_judges_every_chunk_as_if_it_were_alone(batch_size):
   for index, row in enumerate(rows):
     batch, chunk = buffer.actor_batch(np.array([row])), buffer.transitions(np.array([row]))
     own = sampled_q(row)
-    action, valid = aloe.past_the_end(
+    action, valid = action_critic.past_the_end(
       batch.action,
       batch.valid,
       batch.ended,
@@ -99,7 +99,7 @@ def test_an_action_critic_judges_every_chunk_as_if_it_were_alone(batch_size):
       past_end='policy',
     )
     q = np.asarray(
-      aloe.evaluate(critic, params, batch.observation, action, valid, reads_prompt=False)
+      action_critic.evaluate(critic, params, batch.observation, action, valid, reads_prompt=False)
     )[:, 0]
     target = chunk.reward[0]
     if chunk.discount[0]:

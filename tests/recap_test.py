@@ -11,7 +11,6 @@ import tiny
 from aloe_jax import policy as policy_lib
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
-from aloe_jax.agents import agent
 from aloe_jax.agents import recap
 from aloe_jax.data import replay
 from aloe_jax.data import tags as tags_lib
@@ -31,7 +30,7 @@ INPUTS = dataclasses.replace(
 
 
 def settings(**changes):
-  return agent.Settings(**tiny.SETTINGS | changes)
+  return tiny.make_settings('recap', **changes)
 
 
 def make_buffer(inputs=INPUTS):

@@ -34,9 +34,17 @@ SETTINGS = dict(
   beta_unit='sigma',
   clip=3.0,
   reward_scale=0.25,
+  return_range=(-1.0, 0.0),
   ema=0.9,
   flow_time='uniform',
+  mask_padding=True,
+  augment=False,
+  critic_reads_prompt=False,
+  backup='td',
+  pessimism='min',
+  past_end='policy',
   value_bins=5,
+  positive=0.4,
 )
 
 
@@ -81,6 +89,13 @@ def make_critic(kind=critic.Critic, **changes):
   return kind(**sizes)
 
 
+def make_settings(name='aloe', **changes):
+  """Of the agent of that name."""
+  kind = AGENTS[name].settings
+  own = {field.name for field in dataclasses.fields(kind)}
+  return kind(**{field: x for field, x in (SETTINGS | changes).items() if field in own})
+
+
 def make_learner(name='aloe', actor=None, critic_module=None, optimizer=None, **changes):
   """The agent of that name on dense networks and SGD, unless others are given."""
   value = critic.ValueCritic(SETTINGS['value_bins'], width=8, depth=1, heads=2)
@@ -90,7 +105,7 @@ def make_learner(name='aloe', actor=None, critic_module=None, optimizer=None, **
   return learner.Learner(
     algorithm,
     agent.Networks(actor or DenseActor(), modules[algorithm.critic]),
-    agent.Settings(**SETTINGS | changes),
+    make_settings(name, **changes),
     optimizer,
     optimizer,
   )

@@ -106,7 +106,7 @@ def test_counting_padding_gives_the_recorded_loss_of_openpi():
   flat = {name.removeprefix('params/'): x for name, x in case.items() if name.startswith('params/')}
   params = traverse_util.unflatten_dict(flat, sep='/')
   actor = pi05.make(pi05.sizes_of(params), horizon=10)
-  settings = agent.Settings(**tiny.SETTINGS | dict(action_size=32, mask_padding=False))
+  settings = tiny.make_settings('bc', action_size=32, mask_padding=False)
   networks, still = agent.Networks(actor, None), optax.sgd(0.0)
   learner = learner_lib.Learner(AGENTS['bc'], networks, settings, still, still)
   variables = {'params': params}

@@ -1,27 +1,38 @@
 """AWR: a distributional V(s) of Monte-Carlo returns, weights from return - V (App. C.3)."""
 
+import dataclasses
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
 from aloe_jax import losses
 from aloe_jax import types
 from aloe_jax.agents import agent
-from aloe_jax.agents import aloe
 from aloe_jax.models import prompt_embedding
 
 
-def _logits(critic, params, observation: types.Observation, settings: agent.Settings) -> jax.Array:
+@dataclasses.dataclass(frozen=True)
+class Settings(agent.Settings):
+  """Beside those of all agents: how many values the distribution tells apart.
+
+  Attributes:
+    value_bins: evenly spaced over `return_range`, both ends included.
+  """
+
+  value_bins: Annotated[int, 'critic.bins']
+
+
+def _logits(critic, params, observation: types.Observation, settings: Settings) -> jax.Array:
   prompt = prompt_embedding.bag_of_tokens(observation) if settings.critic_reads_prompt else None
   return critic.apply(params, observation.features, observation.proprio, prompt)
 
 
-def _support(settings: agent.Settings) -> jax.Array:
-  return losses.categorical_support(settings.value_min, settings.value_max, settings.value_bins)
+def _support(settings: Settings) -> jax.Array:
+  return losses.categorical_support(*settings.return_range, settings.value_bins)
 
 
-def state_value(
-  critic, params, observation: types.Observation, settings: agent.Settings
-) -> jax.Array:
+def state_value(critic, params, observation: types.Observation, settings: Settings) -> jax.Array:
   """V(s), [B], in scaled rewards."""
   logits = _logits(critic, params, observation, settings)
   return losses.categorical_value(logits, _support(settings))
@@ -33,7 +44,7 @@ def critic_loss(
   batch: types.CriticBatch,
   *,
   critic,
-  settings: agent.Settings,
+  settings: Settings,
 ) -> tuple[jax.Array, agent.Metrics]:
   """Cross-entropy to the discretised Monte-Carlo return; no bootstrap, no target network."""
   del target_params
@@ -50,11 +61,19 @@ def critic_loss(
 
 
 def advantage(
-  params, batch: types.ActorBatch, policy_action: None, *, critic, settings: agent.Settings
+  params, batch: types.ActorBatch, policy_action: None, *, critic, settings: Settings
 ) -> jax.Array:
   """Monte-Carlo return minus V(s_t), [B]: one number for all chunks of equal outcome."""
   del policy_action
   return losses.advantage(batch.returns, state_value(critic, params, batch.observation, settings))
 
 
-AGENT = agent.Agent('awr', 'state', critic_loss, advantage, aloe.imitates)
+AGENT = agent.Agent(
+  'awr',
+  agent.every_chunk,
+  critic='state',
+  critic_loss=critic_loss,
+  state_value=state_value,
+  advantage=advantage,
+  settings=Settings,
+)

@@ -12,4 +12,4 @@ def imitates(source: np.ndarray, succeeded: np.ndarray) -> np.ndarray:
   return source == types.Source.DEMO
 
 
-AGENT = agent.Agent('bc', None, None, None, imitates)
+AGENT = agent.Agent('bc', imitates)

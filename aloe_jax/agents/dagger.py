@@ -12,4 +12,4 @@ def imitates(source: np.ndarray, succeeded: np.ndarray) -> np.ndarray:
   return np.isin(source, [types.Source.DEMO, types.Source.HUMAN])
 
 
-AGENT = agent.Agent('dagger', None, None, None, imitates)
+AGENT = agent.Agent('dagger', imitates)

@@ -14,4 +14,4 @@ def imitates(source: np.ndarray, succeeded: np.ndarray) -> np.ndarray:
   return (source != types.Source.POLICY) | succeeded
 
 
-AGENT = agent.Agent('filtered_bc', None, None, None, imitates)
+AGENT = agent.Agent('filtered_bc', imitates)

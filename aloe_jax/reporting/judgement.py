@@ -12,8 +12,7 @@ import numpy as np
 
 from aloe_jax import losses
 from aloe_jax import types
-from aloe_jax.agents import aloe
-from aloe_jax.agents import awr
+from aloe_jax.agents import action_critic
 from aloe_jax.data import replay as replay_lib
 from aloe_jax.learning import learner as learner_lib
 
@@ -153,10 +152,18 @@ def judge(
   after = np.searchsorted(asked, chunk.next_row).clip(max=len(asked) - 1)  # any where it is 0
   target = chunk.reward + chunk.discount * sampled_q[:, after].mean(axis=0)
   score = losses.pessimistic_q(q, learner.settings.pessimism)
+  advantage = score - v[own]
+  if learner.agent.advantage is not action_critic.advantage:  # which is what is at hand already
+
+    def ask(index):
+      samples = actions[np.searchsorted(asked, rows[index])]
+      return [_advantage(learner, critic_params, replay.actor_batch(rows[index]), samples)]
+
+    (advantage,) = _sweep(ask, len(rows), batch_size, lambda done: None)
   found = dict(
     returns=returns,
     score=score,
-    advantage=score - v[own],
+    advantage=advantage,
     v=v[own],
     q=q,
     sampled_q=sampled_q[:, own],
@@ -180,7 +187,7 @@ def _sweep(function, count: int, size: int, progress: Callable[[int], None]) -> 
 def _judge_samples(learner, params, observation: types.Observation, actions):
   """Mean Q over M samples [B, M, h, A] of the policy, [K, B], and V, [B]."""
   critic, settings = learner.networks.critic, learner.settings
-  q = aloe.evaluate_samples(
+  q = action_critic.evaluate_samples(
     critic, params, observation, actions, reads_prompt=settings.critic_reads_prompt
   )
   return q.mean(axis=1), losses.state_value(q, settings.pessimism)
@@ -190,18 +197,25 @@ def _judge_samples(learner, params, observation: types.Observation, actions):
 def _judge_chunks(learner, params, batch: types.ActorBatch, policy_action):
   """Q [K, B] of the chunks as the critic's loss reads them."""
   settings = learner.settings
-  action, valid = aloe.past_the_end(
+  action, valid = action_critic.past_the_end(
     batch.action, batch.valid, batch.ended, policy_action, past_end=settings.past_end
   )
   critic, observation = learner.networks.critic, batch.observation
-  return aloe.evaluate(
+  return action_critic.evaluate(
     critic, params, observation, action, valid, reads_prompt=settings.critic_reads_prompt
   )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _advantage(learner, params, batch: types.ActorBatch, policy_action):
+  """[B] as the agent defines it, from M samples [B, M, h, A] of the policy."""
+  critic, settings = learner.networks.critic, learner.settings
+  return learner.agent.advantage(params, batch, policy_action, critic=critic, settings=settings)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _judge_states(learner, params, batch: types.ActorBatch):
   """V and the advantage, [B] each."""
   critic, settings = learner.networks.critic, learner.settings
-  v = awr.state_value(critic, params, batch.observation, settings)
+  v = learner.agent.state_value(critic, params, batch.observation, settings)
   return v, learner.agent.advantage(params, batch, None, critic=critic, settings=settings)

@@ -8,10 +8,11 @@ import jax
 import ml_collections
 import numpy as np
 
+from aloe_jax import agents
 from aloe_jax import best_of
 from aloe_jax import policy as policy_lib
+from aloe_jax import rewards
 from aloe_jax import types
-from aloe_jax.agents import AGENTS
 from aloe_jax.agents import agent as agent_lib
 from aloe_jax.data import replay
 from aloe_jax.envs import worlds
@@ -36,11 +37,15 @@ class Experiment:
 
   Args:
     config: checked by `config.validate`.
+
+  Raises:
+    ValueError: there is no such agent, or it does not go with the rest of the config.
   """
 
   def __init__(self, config: ml_collections.ConfigDict):
     self.config = config
-    self.agent = AGENTS[config.agent]
+    self.agent = agents.find(config.agent)
+    self.agent.validate(config)
     self.layout = sharding.make_layout(config.parallel.mode, config.parallel.fsdp or None)
     self.actor = networks.make_actor(config)
     self.critic = networks.make_critic(self.agent, config)
@@ -113,7 +118,7 @@ class Experiment:
       state_size=config.task.proprio_size,
       delta=tuple(config.task.delta),
       image_size=config.actor.image_size if self.reads_images else 0,
-      tagged=self.agent.is_positive is not None,
+      tagged=self.agent.tags,
     )
     inputs.check_prompts([self.prompt])
     return inputs
@@ -152,30 +157,17 @@ class Experiment:
       failures=self.config.data.failures,
     )
 
-  def learner(self, reward_scale: float) -> learner_lib.Learner:
-    """Agent, networks and losses, in the units that the rewards are scaled to."""
+  def learner(
+    self, reward_scale: float, return_range: tuple[float, float] = rewards.RETURN_RANGE
+  ) -> learner_lib.Learner:
+    """Agent, networks and losses, in the units that the rewards are scaled to.
+
+    Args:
+      reward_scale: what rewards are multiplied by.
+      return_range: lowest and highest return, in scaled rewards.
+    """
     config = self.config
-    settings = agent_lib.Settings(
-      action_size=config.task.action_size,
-      samples=config.actor.samples,
-      flow_steps=config.actor.flow_steps,
-      target=config.critic.target,
-      polyak=config.critic.polyak,
-      beta=config.actor.beta,
-      beta_unit=config.actor.beta_unit,
-      clip=config.actor.clip,
-      reward_scale=reward_scale,
-      ema=config.actor.ema,
-      flow_time=config.actor.flow_time,
-      mask_padding=config.actor.mask_padding,
-      augment=config.actor.augment,
-      critic_reads_prompt=config.critic.prompt,
-      backup=config.critic.backup,
-      pessimism=config.critic.pessimism,
-      past_end=config.critic.past_end,
-      value_bins=config.critic.bins,
-      positive=config.recap.positive,
-    )
+    settings = self.agent.settings.of(config, reward_scale=reward_scale, return_range=return_range)
     return learner_lib.Learner(
       self.agent,
       agent_lib.Networks(self.actor, self.critic),
@@ -185,7 +177,7 @@ class Experiment:
     )
 
   def abstract_state(self) -> TrainState:
-    """Shapes and types of a train state, for reading one back in the simulator."""
+    """Shapes and types of a train state, for reading one back."""
     learner = self.learner(reward_scale=1.0)
     return self.layout.shapes(lambda: learner.init(0, self.example()))
 
@@ -214,6 +206,7 @@ class Experiment:
         encoder=self.encoder,
         samples=self.config.actor.best_of,
         reads_prompt=self.config.critic.prompt,
+        pessimism=self.config.critic.pessimism,
       )
     return policy_lib.Policy(
       params=state.actor_ema,
