@@ -100,7 +100,8 @@ class Report:
       learns = [name for name, agent in AGENTS.items() if agent.critic is not None]
       raise ValueError(
         f'{self._workdir}: found no critic of {self._experiment.agent.name} at iteration '
-        f'{self._iteration}; expected a run of {" or ".join(learns)} that has finished its first iteration.'
+        f'{self._iteration}; expected a run of {" or ".join(learns)} that has finished its first '
+        'iteration.'
       )
     directories = [pathlib.Path(path) for path in EPISODES.value or self._config.data.episodes]
     if self._config.sim.task and not EPISODES.value:
