@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aloe_jax import defaults
 from aloe_jax import losses
 from aloe_jax import types
 from aloe_jax.models import flow
 from aloe_jax.models import gemma
 from aloe_jax.models import pi05
-from experiments import common
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 THEIRS = ('base_0_rgb', 'left_wrist_0_rgb', 'right_wrist_0_rgb')
@@ -230,7 +230,7 @@ def test_a_missing_camera_is_named(case):
 
 
 def test_full_size_has_the_published_tree():
-  actor = pi05.make(common.PI05, horizon=50)
+  actor = pi05.make(defaults.PI05, horizon=50)
   example = types.Observation(
     proprio=np.zeros((1, 32), np.float32),
     prompt_tokens=np.zeros((1, 200), np.int32),
