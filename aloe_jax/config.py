@@ -1,31 +1,18 @@
-"""Command line of every command: a config file, overrides of its fields, a working directory.
+"""What a config may say, and how it is kept: the values of its fields, checked and as JSON."""
 
-`--config=experiments/laundry.py:sim --config.actor.lr=1e-4 --workdir=runs/laundry`. What a person
-got wrong is answered with one message, before any work.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 import contextlib
-import difflib
-import logging as python_logging
+import json
 import pathlib
-import re
 import sys
+from typing import Any
 
-from absl import app
-from absl import flags
-from absl import logging
 import ml_collections
-from ml_collections import config_flags
 
+from aloe_jax import defaults
 from aloe_jax import files
 from aloe_jax import renamed
 from aloe_jax import types
-
-CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'Experiment, with a variant after a colon: experiments/laundry.py:sim'
-)
-WORKDIR = flags.DEFINE_string('workdir', None, 'Directory of the run: checkpoints, episodes, plots')
 
 CHOICES = {
   'sim.task': ('', 'pack_phone', 'sort_products', 'fold_laundry'),
@@ -62,22 +49,6 @@ POSITIVE = (
 NOT_NEGATIVE = (
   'actor.warm_start_updates', 'actor.updates', 'critic.first_updates', 'critic.updates',
 )  # fmt: skip
-
-
-def run(main: Callable[[], None]) -> None:
-  """Runs a command; the flags above are parsed and checked when `main` is called."""
-  logging.set_verbosity(logging.WARNING)  # libraries' notes on their own work help nobody
-  formatter = python_logging.Formatter('%(levelname)s: %(message)s')
-  logging.get_absl_handler().setFormatter(formatter)  # without the place in the code
-  app.run(lambda _: main(), flags_parser=_parse)
-
-
-def get() -> ml_collections.ConfigDict:
-  """The checked config of this command line."""
-  config = CONFIG.value
-  with user_errors():
-    validate(config)
-  return config
 
 
 @contextlib.contextmanager
@@ -196,16 +167,27 @@ def lookup(config: ml_collections.ConfigDict, field: str):
   return config
 
 
-def differences(found: dict, expected: dict, prefix: str = '') -> list[str]:
-  """Lines 'field: found, expected' for every leaf that differs between two nested dicts."""
+def differences(there: dict, here: dict, prefix: str = '') -> list[str]:
+  """Lines 'field: x there, y here' for every leaf that differs between two nested dicts."""
   lines = []
-  for name in sorted(found.keys() | expected.keys()):
-    a, b = found.get(name), expected.get(name)
+  for name in sorted(there.keys() | here.keys()):
+    a, b = there.get(name), here.get(name)
     if isinstance(a, dict) and isinstance(b, dict):
       lines += differences(a, b, f'{prefix}{name}.')
     elif a != b:
-      lines.append(f'{prefix}{name}: {a!r}, expected {b!r}')
+      lines.append(f'{prefix}{name}: {a!r} there, {b!r} here')
   return lines
+
+
+def flat(config: Mapping[str, Any] | ml_collections.ConfigDict, prefix: str = '') -> dict[str, Any]:
+  """{dotted name: value} of all leaves."""
+  leaves: dict[str, Any] = {}
+  for name, value in config.items():
+    if isinstance(value, Mapping | ml_collections.ConfigDict):
+      leaves |= flat(value, f'{prefix}{name}.')
+    else:
+      leaves[f'{prefix}{name}'] = value
+  return leaves
 
 
 def keep(config: ml_collections.ConfigDict, path: pathlib.Path) -> None:
@@ -213,79 +195,57 @@ def keep(config: ml_collections.ConfigDict, path: pathlib.Path) -> None:
   files.write_text(path, config.to_json(indent=2, sort_keys=True))
 
 
-def _config_argument(argv: Sequence[str]) -> str:
-  """What a command line gives to --config, or ''."""
-  match = re.search(r'^--?config[=\n](.*)', '\n'.join(argv), re.MULTILINE)
-  return match[1] if match else ''
-
-
-def _check_file(argument: str) -> None:
-  """Refuses a --config that is no file with an experiment, naming the nearest one."""
-  path = pathlib.Path(argument.partition(':')[0])
-  if path.suffix == '.py' and path.is_file() and 'get_config' in path.read_text():
-    return
-  others = [str(other) for other in path.parent.glob('*.py') if other != path]
-  close = difflib.get_close_matches(str(path), others, n=1, cutoff=0.8)
-  hint = f'did you mean {close[0]}?' if close else 'expected one such as experiments/laundry.py.'
-  raise ValueError(f'--config names {path}, which is no file with an experiment; {hint}')
-
-
-def _unknown_field(argv: Sequence[str], error: Exception) -> str:
-  """What to say of the first override on the command line whose field does not exist."""
-  known = _fields(flags.FLAGS['config'].parser.parse(_config_argument(argv)))
-  for argument in argv[1:]:
-    match = re.match(r'--?(?:no)?config\.([^=]+)', argument)
-    if match and match[1] not in known:
-      close = difflib.get_close_matches(match[1], known, n=1, cutoff=0.0)
-      return f'config.{match[1]} is not a field of this config; did you mean config.{close[0]}?'
-  raise error
-
-
-def _said_by_config_file(error: Exception) -> str:
-  """The message of an error, or of the one in the config file that led to it."""
-  root: BaseException = error
-  while root.__context__ is not None:
-    root = root.__context__
-  return str(root) if 'parsing config file' in str(error) else str(error)
-
-
-def _with_todays_name(argument: str) -> str:
-  """An override by the old name of its field, with the new one; says so."""
-  match = re.match(r'(--?(?:no)?config\.)([^=]+)(.*)', argument, re.DOTALL)
-  if match is None or match[2] not in renamed.FIELDS:
-    return argument
-  new = renamed.FIELDS[match[2]]
-  logging.warning('config.%s is called config.%s now.', match[2], new)
-  return f'{match[1]}{new}{match[3]}'
-
-
-def _fields(config: ml_collections.ConfigDict, prefix: str = '') -> list[str]:
-  """Dotted names of all leaves."""
-  names = []
-  for name, value in config.items():
-    if isinstance(value, ml_collections.ConfigDict):
-      names += _fields(value, f'{prefix}{name}.')
-    else:
-      names.append(f'{prefix}{name}')
-  return names
-
-
-def _parse(argv: Sequence[str]) -> Sequence[str]:
-  """Parses flags; a bad one ends the program with status 2 and one message."""
+def read(path: pathlib.Path) -> ml_collections.ConfigDict:
+  """The config that `keep` wrote; raises what `from_json` does."""
   try:
-    if argument := _config_argument(argv):
-      _check_file(argument)
-    rest = flags.FLAGS([_with_todays_name(argument) for argument in argv])
-    if len(rest) > 1:
-      raise ValueError(f'unexpected argument {rest[1]!r}; every option begins with --.')
-    for flag in ('config', 'workdir'):
-      if not getattr(flags.FLAGS, flag):
-        raise ValueError(f'--{flag} is missing; see --help.')
-  except (AttributeError, KeyError) as error:
-    message = _unknown_field(argv, error)
-  except (flags.Error, ValueError, OSError) as error:
-    message = _said_by_config_file(error)
-  else:
-    return rest
-  sys.stderr.write(f'error: {message}\n')
-  sys.exit(2)
+    tree = json.loads(path.read_text())
+  except ValueError as error:
+    raise ValueError(
+      f'{path} is damaged ({error}); move it away, and the config that the newest checkpoint keeps '
+      'is used.'
+    ) from error
+  if not isinstance(tree, dict):
+    raise ValueError(f'{path}: found {type(tree).__name__}; expected the fields of a config.')
+  return from_json(tree, str(path))
+
+
+def from_json(tree: Mapping[str, Any], where: str) -> ml_collections.ConfigDict:
+  """A config as it was before it was made JSON of, which knows lists and no tuples.
+
+  Args:
+    tree: of today's names or older ones; fields that are newer than it get the value that means
+      what was done before they were there.
+    where: it lies, for messages.
+
+  Raises:
+    ValueError: naming fields that are not known, that are missing or that are of another type.
+  """
+  leaves = renamed.ADDED | flat(renamed.fields(tree))
+  check_fields(leaves, where)
+  config = defaults.paper()
+  for field, value in leaves.items():
+    try:
+      config.update_from_flattened_dict({field: tuple(value) if type(value) is list else value})
+    except TypeError:
+      expected = type(lookup(config, field)).__name__
+      raise ValueError(f'{where}: {field} is {value!r}; expected a value of {expected}.') from None
+  return config
+
+
+def check_fields(config: Mapping[str, Any] | ml_collections.ConfigDict, where: str) -> None:
+  """Compares the fields of a config with those that there are.
+
+  Raises:
+    ValueError: naming those that are not known or that are missing.
+  """
+  found, known = flat(config).keys(), flat(defaults.paper()).keys()
+  if unknown := sorted(found - known):
+    raise ValueError(
+      f'{where}: {", ".join(unknown)}: no such field; if a newer version of this project has '
+      'written it, use that one.'
+    )
+  if missing := sorted(known - found):
+    raise ValueError(
+      f'{where}: {", ".join(missing)}: missing; expected every field of aloe_jax/defaults.py. If '
+      'an older version of this project has written it, use that one.'
+    )

@@ -1,14 +1,16 @@
 """Success rate and throughput of a checkpoint, on scenes that are the same for every policy.
 
-python -m aloe_jax.evaluate --config=experiments/laundry.py:sim --workdir=runs/laundry
+python -m aloe_jax.evaluate --workdir=runs/laundry
 """
 
+import argparse
+from collections.abc import Sequence
 import json
 import pathlib
 
-from absl import flags
 import rich.table
 
+from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import files
 from aloe_jax import policy as policy_lib
@@ -17,33 +19,30 @@ from aloe_jax.envs import simulation
 from aloe_jax.run import checkpoints
 from aloe_jax.run import evaluation
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import kept
 from aloe_jax.run import restored
 
-CHECKPOINT = flags.DEFINE_string(
-  'checkpoint', None, 'Checkpoint to evaluate; by default the newest of --workdir'
-)
-AGAINST = flags.DEFINE_string('against', None, 'A second checkpoint, on the same scenes')
-UNSEEN = flags.DEFINE_bool('unseen', False, 'Sizes, colours and tolerances never trained on')
-DISTURB = flags.DEFINE_bool('disturb', False, 'Push items about at random times')
-SEED = flags.DEFINE_integer('seed', None, 'Of the scenes; by default config.evaluation.seed')
 
-
-def main() -> None:
-  """Evaluates the checkpoints of the command line; prints a table and keeps a JSON of it."""
-  config = config_lib.get()
-  workdir = pathlib.Path(config_lib.WORKDIR.value)
-  seed = config.evaluation.seed if SEED.value is None else SEED.value
+def main(argv: Sequence[str] | None = None) -> None:
+  """Evaluates the checkpoints of a command line; prints a table and keeps a JSON of it."""
+  given = command_line.parse(_parser(), argv)
+  options, workdir = given.options, given.workdir
+  config = kept.config(given, 'evaluate', options.checkpoint)
+  seed = config.evaluation.seed if options.seed is None else options.seed
   with config_lib.user_errors():
     if not config.sim.task:
-      raise ValueError('there is no simulator in this config; append :sim to it.')
+      raise ValueError(
+        'there is no simulator in this config; append :sim to it, or for a run of a robot give the '
+        'same task with --config.sim.task.'
+      )
     experiment = experiment_lib.Experiment(config)
-    paths = _checkpoints(workdir)
+    paths = _checkpoints(options, workdir)
     contestants = {path: _policy(experiment, path) for path in paths}
 
   found = {}
   for path, (policy, see) in contestants.items():
     with config_lib.user_errors():
-      setup = experiment.world.simulation(see, unseen=UNSEEN.value, disturb=DISTURB.value)
+      setup = experiment.world.simulation(see, unseen=options.unseen, disturb=options.disturb)
     with progress.bar(f'Evaluate {path}', config.evaluation.episodes, 'episodes') as advance:
       found[path] = evaluation.evaluate(
         setup,
@@ -53,9 +52,11 @@ def main() -> None:
         control_hz=config.task.control_hz,
         progress=lambda finished, total, steps, advance=advance: advance(finished, steps=steps),
       )
-  conditions = {'unseen': UNSEEN.value, 'disturb': DISTURB.value, 'seed': seed}
+  conditions = {'unseen': options.unseen, 'disturb': options.disturb, 'seed': seed}
   if experiment.agent.tags:
     conditions['guidance'] = config.recap.guidance
+  if config.actor.best_of > 1:
+    conditions['best_of'] = config.actor.best_of
   progress.CONSOLE.print(_table(found, conditions))
   # All that the numbers depend on is in the name, so that nothing else is ever replaced.
   runs = [f'{path.absolute().parents[1].name}-{path.name}' for path in paths]
@@ -64,17 +65,33 @@ def main() -> None:
     + [f'{condition}={float(value):.10g}' for condition, value in conditions.items()]
     + [f'episodes={config.evaluation.episodes}']
   )
-  kept = workdir / 'evaluations' / f'{name}.json'
+  written = workdir / 'evaluations' / f'{name}.json'
   entries = [{'checkpoint': str(path)} | conditions | e.summary() for path, e in found.items()]
-  files.write_text(kept, json.dumps(entries, indent=2))
-  progress.CONSOLE.print(f'Kept in {kept}', soft_wrap=True)
+  files.write_text(written, json.dumps(entries, indent=2))
+  progress.CONSOLE.print(f'Kept in {written}', soft_wrap=True)
 
 
-def _checkpoints(workdir: pathlib.Path) -> list[pathlib.Path]:
+def _parser() -> argparse.ArgumentParser:
+  parser = command_line.parser('aloe_jax.evaluate', __doc__)
+  parser.add_argument(
+    '--checkpoint', metavar='DIR', help='to evaluate; by default the newest of --workdir'
+  )
+  parser.add_argument('--against', metavar='DIR', help='a second checkpoint, on the same scenes')
+  parser.add_argument(
+    '--unseen', action='store_true', help='sizes, colours and tolerances never trained on'
+  )
+  parser.add_argument('--disturb', action='store_true', help='push items about at random times')
+  parser.add_argument(
+    '--seed', type=int, metavar='N', help='of the scenes; by default config.evaluation.seed'
+  )
+  return parser
+
+
+def _checkpoints(options: argparse.Namespace, workdir: pathlib.Path) -> list[pathlib.Path]:
   """The checkpoints to evaluate, one or two."""
-  kept = checkpoints.Checkpoints(workdir / 'checkpoints')
-  first = pathlib.Path(CHECKPOINT.value) if CHECKPOINT.value else kept.newest()
-  return [first] + ([pathlib.Path(AGAINST.value)] if AGAINST.value else [])
+  written = checkpoints.Checkpoints(workdir / 'checkpoints')
+  first = pathlib.Path(options.checkpoint) if options.checkpoint else written.newest()
+  return [first] + ([pathlib.Path(options.against)] if options.against else [])
 
 
 def _policy(
@@ -96,4 +113,4 @@ def _table(found: dict[pathlib.Path, evaluation.Evaluation], conditions: dict) -
 
 
 if __name__ == '__main__':
-  config_lib.run(main)
+  command_line.run(main)

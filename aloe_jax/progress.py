@@ -10,6 +10,7 @@ import rich.progress
 CONSOLE = rich.console.Console()
 if not CONSOLE.is_terminal:
   CONSOLE.width = 120  # of tables in a log file
+KEPT = 'kept from before'
 LINE_SECONDS = 15.0  # between lines where there is no terminal to draw a bar on
 
 Advance = Callable[..., None]  # advance(done, **numbers to show)
@@ -25,10 +26,11 @@ def bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
     unit: in the plural, such as 'updates'.
 
   Yields:
-    A function to call with the units done so far and numbers worth seeing.
+    A function to call with the units done so far and numbers worth seeing; one that is never
+    called had nothing to do, as all of it was kept from before.
   """
   start = time.monotonic()
-  done_last = 0
+  done_last: int | None = None
 
   def line(done: int, numbers: dict[str, float]) -> str:
     rate = done / max(time.monotonic() - start, 1e-6)
@@ -51,10 +53,14 @@ def bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
       task = progress.add_task(what, total=total, shown='')
 
       def advance(done: int, **numbers: float) -> None:
+        nonlocal done_last
+        done_last = done
         shown = ' '.join(f'{name} {value:.4g}' for name, value in numbers.items())
         progress.update(task, completed=done, shown=shown)
 
       yield advance
+      if done_last is None:
+        progress.update(task, completed=total or 0, shown=KEPT)
     return
 
   shown_at = start
@@ -68,5 +74,7 @@ def bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
     CONSOLE.print(line(done, numbers), highlight=False)
 
   yield advance_lines
-  if total is not None and done_last < total:
+  if done_last is None and total is not None:
+    CONSOLE.print(f'{what}: {total} {unit}, {KEPT}', highlight=False)
+  elif done_last is not None and total is not None and done_last < total:
     CONSOLE.print(line(done_last, {}), highlight=False)

@@ -1,4 +1,4 @@
-"""Names that were others once: configs, checkpoints and reports that hold the old ones are read."""
+"""Names that were others once, or none: configs, checkpoints and reports of that time are read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,25 @@ FIELDS = {  # of configs, and of the architecture that checkpoints keep
   'critic.language': 'critic.prompt',
   'data.mapping.language': 'data.mapping.prompt',
 }
+ADDED = {  # fields that configs did not have once, with what was done then
+  'critic.backup': 'td',
+  'critic.pessimism': 'min',
+  'data.cache': '',
+  'data.failures': True,
+  'data.on_error': 'raise',
+  'data.split': 'train',
+  **{f'data.ratios.{source}': 0.0 for source in ('demo', 'policy', 'human')},
+  **{
+    f'data.mapping.{key}': 'none' if key == 'reward' else ''
+    for key in (
+      'head', 'left_wrist', 'right_wrist', 'state', 'action', 'prompt', 'success', 'source',
+      'intervention', 'end_reason', 'reward',
+    )
+  },
+  'recap.drop': 0.3,
+  'recap.guidance': 1.0,
+  'recap.positive': 0.4,
+}  # fmt: skip
 NUMBERS = {'horizon': 'effective_horizon'}  # of report.json, with `_low` and `_high` too
 
 

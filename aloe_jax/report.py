@@ -1,6 +1,6 @@
 """One page about a run: success, learning curves, and whether its critic can be trusted.
 
-  python -m aloe_jax.report --config=experiments/laundry.py:sim --workdir=runs/laundry
+  python -m aloe_jax.report --workdir=runs/laundry
 
 Writes `report.html`, which needs nothing else, and `report.json`, one flat object: what was judged
 (`iteration`, `held_out`, `episodes`, `chunks`), every number of the card under its name with
@@ -12,13 +12,16 @@ The critic of an iteration is judged on episodes that it was not trained on: in 
 fresh ones of the policy that it judged, a human watching; on a robot on `--episodes`.
 """
 
+import argparse
+from collections.abc import Sequence
 import json
 import pathlib
 import shutil
 
-from absl import flags
 from matplotlib import figure
+import ml_collections
 
+from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import files
 from aloe_jax import plots
@@ -35,18 +38,11 @@ from aloe_jax.reporting import traces as report_traces
 from aloe_jax.run import checkpoints
 from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import kept
 from aloe_jax.run import networks
 from aloe_jax.run import restored
 
-ITERATION = flags.DEFINE_integer(
-  'iteration', None, 'RL iteration whose critic is judged; by default the newest', lower_bound=1
-)
-EPISODES = flags.DEFINE_list(
-  'episodes', [], 'RLDS directories that were not trained on; in a simulator by default fresh ones'
-)
-COUNT = flags.DEFINE_integer(
-  'count', 128, 'Episodes to play in the simulator, or at most to judge', lower_bound=1
-)
+COUNT = 128  # episodes, if nobody says how many
 
 Examined = examination.Examined
 Figures = list[tuple[str, figure.Figure, str]]  # name, drawing, caption
@@ -58,19 +54,32 @@ class Report:
   Args:
     experiment: of the run.
     workdir: of the run.
+    iteration: RL iteration whose critic is judged; None for the newest.
+    episodes: RLDS directories that were not trained on; in a simulator by default fresh ones.
+    count: episodes to play in the simulator, or at most to judge.
 
   Raises:
     FileNotFoundError: there is no run, or no such iteration.
     ValueError: the run is of another config.
   """
 
-  def __init__(self, experiment: experiment_lib.Experiment, workdir: pathlib.Path):
+  def __init__(
+    self,
+    experiment: experiment_lib.Experiment,
+    workdir: pathlib.Path,
+    *,
+    iteration: int | None = None,
+    episodes: Sequence[str] = (),
+    count: int = COUNT,
+  ):
     self._experiment = experiment
     self._config = experiment.config
     self._workdir = workdir
+    self._episodes = [pathlib.Path(path) for path in episodes]
+    self._count = count
     kept = checkpoints.Checkpoints(workdir / 'checkpoints')
     newest = int(kept.newest().name)  # 2i - 1 after the critic of iteration i, 2i after its actor
-    self._iteration = ITERATION.value or (newest + 1) // 2
+    self._iteration = iteration or (newest + 1) // 2
     self._has_critic = experiment.agent.critic is not None and self._iteration > 0
     number = 2 * self._iteration - self._has_critic
     self._found = restored.restore(experiment, kept.path(number))
@@ -103,11 +112,11 @@ class Report:
         f'{self._iteration}; expected a run of {" or ".join(learns)} that has finished its first '
         'iteration.'
       )
-    directories = [pathlib.Path(path) for path in EPISODES.value or self._config.data.episodes]
-    if self._config.sim.task and not EPISODES.value:
-      fresh = self._workdir / 'held_out' / f'iteration_{self._iteration}-{COUNT.value}'
+    directories = self._episodes or [pathlib.Path(path) for path in self._config.data.episodes]
+    if self._config.sim.task and not self._episodes:
+      fresh = self._workdir / 'held_out' / f'iteration_{self._iteration}-{self._count}'
       examination.play(
-        self._experiment, self._found, fresh, iteration=self._iteration, count=COUNT.value
+        self._experiment, self._found, fresh, iteration=self._iteration, count=self._count
       )
       directories = [fresh]
     with config_lib.user_errors():
@@ -119,7 +128,7 @@ class Report:
       self._datasets,
       directories,
       trained_on=trained_on,
-      count=COUNT.value,
+      count=self._count,
       cache=self._workdir / 'report' / 'bank',
     )
 
@@ -271,15 +280,60 @@ def _read_json(path: pathlib.Path) -> list[dict]:
   return json.loads(path.read_text()) if path.exists() else []
 
 
-def main() -> None:
-  """Reports on the run of the command line."""
-  config = config_lib.get()
-  workdir = pathlib.Path(config_lib.WORKDIR.value)
+def parser(
+  name: str = 'aloe_jax.report', description: str | None = __doc__
+) -> argparse.ArgumentParser:
+  """The command line of a report; see `command_line.parser`."""
+  made = command_line.parser(name, description)
+  made.add_argument(
+    '--iteration',
+    type=_count,
+    metavar='N',
+    help='RL iteration whose critic is judged; by default the newest',
+  )
+  made.add_argument(
+    '--episodes',
+    type=lambda text: [path for path in text.split(',') if path],
+    default=[],
+    metavar='DIR,DIR',
+    help='RLDS directories that were not trained on; in a simulator by default fresh ones',
+  )
+  made.add_argument(
+    '--count',
+    type=_count,
+    default=COUNT,
+    metavar='N',
+    help='episodes to play in the simulator, or at most to judge (default: %(default)s)',
+  )
+  return made
+
+
+def of(given: command_line.Given, config: ml_collections.ConfigDict) -> Report:
+  """The report that a command line of `parser` asks for, of a run of that config."""
+  options = given.options
   with config_lib.user_errors():
-    report = Report(experiment_lib.Experiment(config), workdir)
-  report.write()
-  progress.CONSOLE.print(f'Report: {workdir / "report.html"}', soft_wrap=True)
+    return Report(
+      experiment_lib.Experiment(config),
+      given.workdir,
+      iteration=options.iteration,
+      episodes=options.episodes,
+      count=options.count,
+    )
+
+
+def _count(text: str) -> int:
+  """A number of an option that has to be 1 or more."""
+  if not text.isdecimal() or int(text) < 1:
+    raise argparse.ArgumentTypeError(f'found {text!r}, expected a whole number of 1 or more.')
+  return int(text)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Reports on the run of a command line."""
+  given = command_line.parse(parser(), argv)
+  of(given, kept.config(given, 'report')).write()
+  progress.CONSOLE.print(f'Report: {given.workdir / "report.html"}', soft_wrap=True)
 
 
 if __name__ == '__main__':
-  config_lib.run(main)
+  command_line.run(main)

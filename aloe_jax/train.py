@@ -6,6 +6,7 @@ Each phase leaves something whole on disk: a directory of episodes, a checkpoint
 The same command goes on after the last of them, wherever it was stopped.
 """
 
+from collections.abc import Sequence
 import json
 import pathlib
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import metrics as metrics_lib
 from aloe_jax import policy as policy_lib
@@ -33,6 +35,8 @@ from aloe_jax.run import collection
 from aloe_jax.run import datasets
 from aloe_jax.run import evaluation
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import kept
+from aloe_jax.run import next_steps
 from aloe_jax.run import requirements
 from aloe_jax.run import results
 from aloe_jax.run import starting_point
@@ -75,6 +79,8 @@ class Run:
     if self._config.sim.task:
       name, prompt = self._experiment.agent.name, self._config.task.prompt
       self._results.report(self._workdir / 'curves.png', name, prompt)
+    elif self._done is not None:
+      next_steps.tell(self._workdir, self._checkpoints.path(self._done), self._experiment)
 
   def begin(self) -> None:
     """Finds what to start from, the actor and the frozen encoder; reads the data given.
@@ -357,17 +363,17 @@ class Run:
     return streams.integer(self._config.seed, stream, 2 * iteration)
 
 
-def main() -> None:
-  """Runs or goes on with the experiment of the command line."""
-  config = config_lib.get()
-  workdir = pathlib.Path(config_lib.WORKDIR.value)
+def main(argv: Sequence[str] | None = None) -> None:
+  """Runs or goes on with the experiment of a command line, by default the program's."""
+  given = command_line.parse(command_line.parser('aloe_jax.train', __doc__), argv)
+  config = kept.config(given, 'train')
   with config_lib.user_errors():
-    requirements.check(config, workdir)
+    requirements.check(config, given.workdir)
     experiment = experiment_lib.Experiment(config)
     experiment.inputs(None)  # builds the tokenizer
     starting_point.check(starting_point.find(config.actor.checkpoint), experiment)
-  Run(experiment, workdir).run()
+  Run(experiment, given.workdir).run()
 
 
 if __name__ == '__main__':
-  config_lib.run(main)
+  command_line.run(main)

@@ -16,12 +16,12 @@ import statistics
 import time
 from typing import Any
 
-from absl import flags
 import jax
 import jax.numpy as jnp
 import numpy as np
 import rich.table
 
+from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import progress
 from aloe_jax import types
@@ -30,9 +30,6 @@ from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning.train_state import TrainState
 from aloe_jax.run import experiment as experiment_lib
 from benchmarks import flops
-
-ROUNDS = flags.DEFINE_integer('rounds', 7, 'Measurements of each, interleaved')
-FLOPS_ONLY = flags.DEFINE_bool('flops_only', False, 'Count FLOPs, run nothing')
 
 SAMPLES = (1, 8, 16)  # M
 
@@ -117,13 +114,19 @@ class Measured:
 
 def main() -> None:
   """Prints the table."""
-  experiment = experiment_lib.Experiment(config_lib.get())
+  parser = command_line.parser('benchmarks.actor', __doc__)
+  parser.add_argument('--rounds', type=int, default=7, help='measurements of each, interleaved')
+  parser.add_argument('--flops_only', action='store_true', help='count FLOPs, run nothing')
+  given = command_line.parse(parser)
+  options = given.options
+  config, _ = command_line.config(given)
+  experiment = experiment_lib.Experiment(config)
   with config_lib.user_errors():
     if experiment.agent.name != 'aloe' or not experiment.reads_images:
       raise ValueError("this benchmark is of config.agent='aloe' and config.actor.kind='pi05'.")
   cases, create = _cases(experiment), _create(experiment)
   counted = _count(cases, jax.eval_shape(create), experiment.config.actor.remat)
-  measured = [] if FLOPS_ONLY.value else _measure(cases, jax.jit(create)())
+  measured = [] if options.flops_only else _measure(cases, jax.jit(create)(), options.rounds)
   _print(cases, counted, measured)
 
 
@@ -190,7 +193,7 @@ def _count(cases: list[Case], state: TrainState, remat: str) -> list[Counted]:
   return counted
 
 
-def _measure(cases: list[Case], state: TrainState) -> list[Measured]:
+def _measure(cases: list[Case], state: TrainState, rounds: int) -> list[Measured]:
   programs, compilation = [], []
   with progress.bar('Compile', len(cases), 'programs') as advance:
     for case in cases:
@@ -201,8 +204,8 @@ def _measure(cases: list[Case], state: TrainState) -> list[Measured]:
 
   batches = jax.device_put([case.batches for case in cases])
   seconds: list[list[float]] = [[] for _ in cases]
-  with progress.bar('Measure', ROUNDS.value, 'rounds') as advance:
-    for round_ in range(ROUNDS.value + 1):
+  with progress.bar('Measure', rounds, 'rounds') as advance:
+    for round_ in range(rounds + 1):
       for i, case in enumerate(cases):
         start = time.perf_counter()
         out = jax.block_until_ready(programs[i](state, batches[i]))
@@ -252,4 +255,4 @@ def _print(cases: list[Case], counted: list[Counted], measured: list[Measured]) 
 
 
 if __name__ == '__main__':
-  config_lib.run(main)
+  command_line.run(main)

@@ -17,29 +17,31 @@ import functools
 import statistics
 import time
 
-from absl import flags
 import jax
 import numpy as np
 import rich.table
 
-from aloe_jax import config as config_lib
+from aloe_jax import command_line
 from aloe_jax import progress
 from aloe_jax import types
 from aloe_jax.run import experiment as experiment_lib
 
-UPDATES = flags.DEFINE_integer('updates', 20, 'Updates per measurement')
-ROUNDS = flags.DEFINE_integer('rounds', 7, 'Measurements of each, interleaved')
-
 
 def main() -> None:
   """Prints the table."""
-  experiment = experiment_lib.Experiment(config_lib.get())
+  parser = command_line.parser('benchmarks.train_step', __doc__)
+  parser.add_argument('--updates', type=int, default=20, help='per measurement')
+  parser.add_argument('--rounds', type=int, default=7, help='measurements of each, interleaved')
+  given = command_line.parse(parser)
+  options = given.options
+  config, _ = command_line.config(given)
+  experiment = experiment_lib.Experiment(config)
   learner = experiment.learner(reward_scale=1.0)
   state = jax.jit(learner.init, static_argnums=0)(0, experiment.example())
-  banked = _batches(experiment, UPDATES.value)
+  banked = _batches(experiment, options.updates)
   sampled = dataclasses.replace(banked, next_action=None, policy_action=None)
   step = jax.jit(learner.train_step)
-  single = [jax.tree.map(lambda x, i=i: x[i : i + 1], banked) for i in range(UPDATES.value)]
+  single = [jax.tree.map(lambda x, i=i: x[i : i + 1], banked) for i in range(options.updates)]
 
   def one_program(batches):
     return step(state, batches, None)
@@ -61,13 +63,13 @@ def main() -> None:
     'no bank, one program': _flops(step, state, sampled),
   }
   seconds: dict[str, list[float]] = {name: [] for name in ways}
-  with progress.bar('Measure', ROUNDS.value, 'rounds') as advance:
-    for round_ in range(ROUNDS.value + 1):
+  with progress.bar('Measure', options.rounds, 'rounds') as advance:
+    for round_ in range(options.rounds + 1):
       for name, way in ways.items():
         start = time.perf_counter()
         jax.block_until_ready(way())
         if round_:  # the first compiles
-          seconds[name].append((time.perf_counter() - start) / UPDATES.value)
+          seconds[name].append((time.perf_counter() - start) / options.updates)
       advance(round_)
 
   device = jax.devices()[0].device_kind
@@ -119,4 +121,4 @@ def _batches(experiment: experiment_lib.Experiment, count: int) -> types.CriticB
 
 
 if __name__ == '__main__':
-  config_lib.run(main)
+  command_line.run(main)

@@ -1,6 +1,6 @@
 """What a critic knew of drops before they came, in the embedded simulator.
 
-  python -m experiments.grasps --config=experiments/laundry.py:sim --workdir=runs/laundry
+  python -m experiments.grasps --workdir=runs/laundry
 
 An item that was grasped carelessly may drop at any step of its carry, so that nothing new need be
 seen just before it does. What can be known is known from the grasp on. On the episodes that
@@ -12,11 +12,12 @@ returns that came of both; and it says how failures held their items. The number
 Legend of shapes: R chunks, G grasps.
 """
 
+from collections.abc import Sequence
 import json
-import pathlib
 
 import numpy as np
 
+from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import files
 from aloe_jax import progress
@@ -26,9 +27,9 @@ from aloe_jax.envs import tasks
 from aloe_jax.reporting import estimates
 from aloe_jax.reporting import judgement
 from aloe_jax.reporting import numbers as report_numbers
-from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import kept
 
-HOLDING, TILT = 9, 10  # of an arm's features, see `envs/observation.py`
+HOLDING, TILT = 9, 10  # of an arm's features, see `envs/tabletop_sight.py`
 AWAY_UNIT = 0.3  # metres, of the first two: the way to the goal
 
 
@@ -122,25 +123,26 @@ def _matched(
   return statistic
 
 
-def main() -> None:
-  """Compares the grasps of the run of the command line."""
-  config = config_lib.get()
-  workdir = pathlib.Path(config_lib.WORKDIR.value)
+def main(argv: Sequence[str] | None = None) -> None:
+  """Compares the grasps of the run of a command line."""
+  given = command_line.parse(report.parser('experiments.grasps', __doc__), argv)
+  config = kept.config(given, 'report')
+  sim = config.sim
   with config_lib.user_errors():
-    experiment = experiment_lib.Experiment(config)
-    if config.sim.observation != 'objects' or config.sim.task not in tasks.TASKS:
+    if sim.observation != 'objects' or sim.task not in tasks.TASKS:
       raise ValueError(
-        f'found config.sim.task={config.sim.task!r}, sim.observation={config.sim.observation!r}; '
+        f'found config.sim.task={sim.task!r}, sim.observation={sim.observation!r}; '
         f'expected one of {", ".join(tasks.TASKS)} and objects, as experiments with :sim have.'
       )
-    examined = report.Report(experiment, workdir).examine()
+    examined = report.of(given, config).examine()
   features = examined.steps.features(examined.judged.row)
   numbers = measure(examined.judged, features, examined.episode)
-  files.write_text(workdir / 'grasps.json', json.dumps(report_numbers.flat(numbers), indent=1))
+  target = given.workdir / 'grasps.json'
+  files.write_text(target, json.dumps(report_numbers.flat(numbers), indent=1))
   for name, x in numbers.items():
     interval = f' ({x.low:.2f} to {x.high:.2f})' if np.isfinite(x.low) else ''
     progress.CONSOLE.print(f'{name}: {x.value:.2f}{interval}', highlight=False)
 
 
 if __name__ == '__main__':
-  config_lib.run(main)
+  command_line.run(main)

@@ -67,8 +67,8 @@ def test_another_architecture_is_refused_with_every_field_that_differs(saved):
   with pytest.raises(ValueError) as refused:
     checkpoints.restore(saved[0].path(2), saved[1], other)
   lines = str(refused.value).splitlines()
-  assert lines[0].endswith('is a checkpoint of another architecture; found')
-  assert lines[1:3] == ['  actor.width: 16, expected 32', "  critic: {'size': 2}, expected None"]
+  assert lines[0].endswith('is a checkpoint of another architecture:')
+  assert lines[1:3] == ['  actor.width: 16 there, 32 here', "  critic: {'size': 2} there, None here"]
   assert 'depth' not in str(refused.value)
 
 

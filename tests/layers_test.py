@@ -15,7 +15,9 @@ PACKAGE = pathlib.Path(__file__).parents[1] / 'aloe_jax'
 FLOORS = (
   (
     '__init__',
+    'command_line',
     'config',
+    'defaults',
     'files',
     'losses',
     'metrics',

@@ -5,8 +5,6 @@ import json
 import re
 import shutil
 
-from absl import flags
-from absl.testing import flagsaver
 import command_line
 import jax
 import numpy as np
@@ -24,7 +22,6 @@ from experiments import laundry
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 
-DEBUG = '--config=experiments/laundry.py:sim_debug'
 EVALUATION = dict(
   episodes=16, ends={'success': 4}, steps=900, control_hz=30.0, successes=4, success_rate=0.25,
   low=0.1, high=0.5, throughput=1920.0, successes_per_hour=480.0,
@@ -75,6 +72,7 @@ def make_run(workdir, agent, number):
   )
   meta = {'architecture': built.architecture(), 'fail_cost': 60.0, 'iteration': 1}
   checkpoints.Checkpoints(workdir / 'checkpoints').save(number, state, {}, meta)
+  config_lib.keep(config, workdir / 'config.json')
   evaluations = [{'iteration': i} | EVALUATION for i in (0, 1)]
   (workdir / 'evaluations.json').write_text(json.dumps(evaluations))
   records = [{'step': i, 'phase': p, 'loss': 1 / i} for p in ('critic', 'actor') for i in (1, 2, 3)]
@@ -100,7 +98,6 @@ def reported(compiled, tmp_path_factory):
   workdir = make_run(tmp_path_factory.mktemp('runs') / 'laundry', 'aloe', 1)
   status, printed, errors = command_line.run(
     'report',
-    DEBUG,
     f'--workdir={workdir}',
     '--count=6',
     JAX_DISABLE_MOST_OPTIMIZATIONS='true',
@@ -113,16 +110,11 @@ def reported(compiled, tmp_path_factory):
 
 
 @pytest.fixture
-def run(monkeypatch):
+def run():
   """Runs the command in this process; returns its numbers and its page."""
 
-  def command(workdir, agent='aloe', main=report.main, variant='sim_debug', **arguments):
-    config = laundry.get_config(variant)
-    config.agent = agent
-    monkeypatch.setattr(config_lib, 'get', lambda: config)
-    flags.FLAGS.mark_as_parsed()
-    with flagsaver.flagsaver(workdir=str(workdir), **arguments):
-      main()
+  def command(workdir, *arguments, main=report.main):
+    main([f'--workdir={workdir}', *arguments])
     return json.loads((workdir / 'report.json').read_text()), (workdir / 'report.html').read_text()
 
   return command
@@ -176,14 +168,14 @@ def test_episodes_that_are_given_are_judged_alike_and_known_when_trained_on(
   shutil.copytree(reported, workdir)
   shutil.rmtree(workdir / 'held_out')
   given = str(reported / 'held_out' / 'iteration_1-6')
-  found, page = run(workdir, episodes=[given])
+  found, page = run(workdir, f'--episodes={given}')
   assert found == expected
   assert 'The critic was not trained on any of them' in page
   built = experiment.Experiment(laundry.get_config('sim_debug'))
   content = report.datasets_lib.Datasets(built, {}).content(reported / 'held_out' / 'iteration_1-6')
   listed = [{'path': given, 'content': content, 'iteration': 1}]
   (workdir / 'manifest.json').write_text(json.dumps(listed))
-  found, page = run(workdir, episodes=[given], count=4)
+  found, page = run(workdir, f'--episodes={given}', '--count=4')
   assert (found['held_out'], found['episodes']) == (False, 4)
   assert 'these numbers are better than the truth' in page
 
@@ -196,7 +188,7 @@ def test_grasps_are_compared_on_the_episodes_that_were_judged(
   examined = []
   measure = grasps.measure
   monkeypatch.setattr(grasps, 'measure', lambda *given: examined.append(given) or measure(*given))
-  run(workdir, main=grasps.main, count=6)
+  run(workdir, '--count=6', main=grasps.main)
   ((judged, features, episode),) = examined
   card = json.loads((reported / 'report.json').read_text())
   assert (len(judged.row), len(set(episode))) == (card['chunks'], card['episodes'])
@@ -205,12 +197,13 @@ def test_grasps_are_compared_on_the_episodes_that_were_judged(
   assert 0 < numbers['failures'] <= 6  # of the policy's own: in the others a human took over
   assert f'\nfailures: {numbers["failures"]:.2f}\n' in capsys.readouterr().out
   with pytest.raises(SystemExit, match="found config.sim.task='fold_laundry', .*'pixels'"):
-    run(workdir, main=grasps.main, variant='pixels')
+    config_lib.keep(laundry.get_config('pixels'), workdir / 'config.json')
+    run(workdir, main=grasps.main)
 
 
 def test_imitation_has_a_page_without_a_card(run, tmp_path):
   workdir = make_run(tmp_path / 'laundry', 'bc', 2)
-  numbers, page = run(workdir, agent='bc')
+  numbers, page = run(workdir)
   assert set(numbers) == {'agent', 'task', 'iteration'} | {
     f'success_rate_{i}{bound}' for i in (0, 1) for bound in ('', '_low', '_high')
   }
@@ -220,5 +213,5 @@ def test_imitation_has_a_page_without_a_card(run, tmp_path):
 
 
 def test_an_iteration_that_was_not_run_is_refused(reported):
-  result = command_line.run('report', DEBUG, f'--workdir={reported}', '--iteration=3')
+  result = command_line.run('report', f'--workdir={reported}', '--iteration=3')
   command_line.assert_refused(result, f'{reported}/checkpoints/5 is not a checkpoint')

@@ -5,14 +5,11 @@ import os
 import pathlib
 import shutil
 
-from absl import flags
-from absl.testing import flagsaver
 import command_line
 import numpy as np
 import pytest
 import robot
 
-from aloe_jax import config as config_lib
 from aloe_jax import train
 from aloe_jax.data import rlds
 from aloe_jax.preprocessing import normalize
@@ -30,7 +27,7 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def refusal(place, tmp_path, monkeypatch, capfd):
+def refusal(place, tmp_path, capfd):
   """Starts `train` in this process on what is given, else on what would do; what it is told."""
 
   def start(episodes=None, checkpoint=None, **changes):
@@ -38,11 +35,9 @@ def refusal(place, tmp_path, monkeypatch, capfd):
       data__episodes=(str(episodes or place / 'episodes'),),
       actor__checkpoint=str(checkpoint or place / 'pi05'),
     )
-    monkeypatch.setattr(config_lib, 'get', lambda: robot.make_config(**given, **changes))
-    flags.FLAGS.mark_as_parsed()
     workdir = tmp_path / 'run'
-    with flagsaver.flagsaver(workdir=str(workdir)), pytest.raises(SystemExit) as stopped:
-      train.main()
+    with pytest.raises(SystemExit) as stopped:
+      train.main([*robot.make_flags(**given, **changes), f'--workdir={workdir}'])
     assert not workdir.exists()
     printed, errors = capfd.readouterr()
     assert errors == ''

@@ -4,8 +4,6 @@ import json
 import re
 import shutil
 
-from absl import flags
-from absl.testing import flagsaver
 import command_line
 import foreign
 import jax
@@ -13,7 +11,6 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from aloe_jax import config as config_lib
 from aloe_jax import evaluate
 from aloe_jax import metrics
 from aloe_jax import train
@@ -260,7 +257,7 @@ def test_every_algorithm_runs_an_iteration_on_the_same_demonstrations(
 
 
 def test_recap_begins_with_everyones_warm_start_and_acts_by_its_tag_once_it_was_taught(
-  finished, tmp_path, monkeypatch
+  finished, tmp_path
 ):
   shutil.copytree(finished[0] / 'episodes', tmp_path / 'episodes')
   changes = dict(agent='recap', recap__guidance=2.0)
@@ -276,13 +273,10 @@ def test_recap_begins_with_everyones_warm_start_and_acts_by_its_tag_once_it_was_
   assert told['positive_human'] == 1
 
   # The command finds in each checkpoint how it is to be asked.
-  monkeypatch.setattr(config_lib, 'get', lambda: make_config(**changes))
-  flags.FLAGS.mark_as_parsed()
   kept = json.loads((tmp_path / 'evaluations.json').read_text())
   for number, entry in ((0, kept[0]), (2, kept[1])):
     checkpoint = str(tmp_path / 'checkpoints' / str(number))
-    with flagsaver.flagsaver(workdir=str(tmp_path), checkpoint=checkpoint):
-      evaluate.main()
+    evaluate.main([f'--workdir={tmp_path}', f'--checkpoint={checkpoint}'])
     (file,) = (tmp_path / 'evaluations').glob(f'*-{number},*')
     (found,) = json.loads(file.read_text())
     assert ',guidance=2,' in file.name and found['guidance'] == 2

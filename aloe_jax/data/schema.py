@@ -20,6 +20,8 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
+import shlex
 from typing import Any
 
 _DEFAULT_TEMPLATE = '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}'
@@ -116,11 +118,23 @@ def read(directory: str | os.PathLike) -> Layout:
   return Layout(container, splits, leaves)
 
 
+def check_is_rlds(directory: pathlib.Path) -> None:
+  """Raises ValueError for a dataset of a format that is to be imported first; says how."""
+  if (directory / 'meta' / 'info.json').is_file():
+    name = re.sub(r'\W+', '_', directory.name.lower()).strip('_')
+    raise ValueError(
+      f'{directory} is a LeRobot dataset; expected an RLDS dataset. Make one of it with\n'
+      f'  python -m aloe_jax.data import --from lerobot {shlex.quote(str(directory))} '
+      f'--to {name}_rlds --name {name}'
+    )
+
+
 def _check_is_dataset(directory: pathlib.Path) -> None:
   if directory.is_file():
     raise ValueError(f'{directory} is a file, expected an RLDS dataset; pass {directory.parent}.')
   if not directory.is_dir():
     raise FileNotFoundError(f'{directory}: there is no such directory; expected an RLDS dataset.')
+  check_is_rlds(directory)
   for name in ('features.json', 'dataset_info.json'):
     if not (directory / name).is_file():
       below = sorted(

@@ -147,7 +147,7 @@ def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
   different = config_lib.differences(found, json.loads(json.dumps(architecture)))
   if different:
     raise ValueError(
-      f'{path} is a checkpoint of another architecture; found\n  '
+      f'{path} is a checkpoint of another architecture:\n  '
       + '\n  '.join(different)
-      + '\nGive the config it was trained with, or start from another checkpoint.'
+      + '\nGive the config it was trained with, or another checkpoint.'
     )

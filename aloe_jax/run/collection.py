@@ -22,7 +22,7 @@ class Collector:
 
   Args:
     experiment: with a simulator.
-    see: what a policy sees of it, from `Experiment.see`.
+    see: what a policy sees of it, from `World.see`.
   """
 
   def __init__(self, experiment: experiment_lib.Experiment, see: simulation.See):

@@ -2,6 +2,7 @@
 
 import hashlib
 import pathlib
+import re
 from typing import Any
 
 import jax.numpy as jnp
@@ -71,7 +72,7 @@ class Datasets:
 
   def _open(self, directory: pathlib.Path) -> index_lib.Index:
     config = self._experiment.config.data
-    with progress.bar(f'Index {directory.name}', None, 'steps') as advance:
+    with progress.bar(f'Index {_label(directory)}', None, 'steps') as advance:
       index = index_lib.load(
         directory,
         mapping.parse(config.mapping),
@@ -139,7 +140,7 @@ class Datasets:
       seen, present = reader.read(rows)
       return self._experiment.encode(self._encoder_params, seen, present)
 
-    with progress.bar(f'Encode {directory.name}', len(index), 'frames') as advance:
+    with progress.bar(f'Encode {_label(directory)}', len(index), 'frames') as advance:
       return row_cache.build(
         parent / f'.{directory.name}.features-{digest}.npy',
         shape,
@@ -148,6 +149,13 @@ class Datasets:
         batch_size=_STEPS,
         progress=advance,
       )
+
+
+def _label(directory: pathlib.Path) -> str:
+  """What a person calls a dataset: its name, with its version where the directory is called so."""
+  if re.fullmatch(r'\d+\.\d+\.\d+', directory.name):
+    return f'{directory.absolute().parent.name}/{directory.name}'
+  return directory.name
 
 
 def cost_of_failure(config: ml_collections.ConfigDict, steps: steps_lib.Steps) -> float:

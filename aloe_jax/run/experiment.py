@@ -177,7 +177,7 @@ class Experiment:
     )
 
   def abstract_state(self) -> TrainState:
-    """Shapes and types of a train state, for reading one back."""
+    """Shapes and types of a train state, for reading one back without making one."""
     learner = self.learner(reward_scale=1.0)
     return self.layout.shapes(lambda: learner.init(0, self.example()))
 

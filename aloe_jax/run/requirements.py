@@ -1,16 +1,12 @@
 """What a run needs before it can start, checked within seconds and told in one message."""
 
 import importlib.util
-import json
 import pathlib
 
 import jax
 import ml_collections
 
-from aloe_jax import config as config_lib
-from aloe_jax import renamed
-
-GROWING = ('iterations', 'train', 'parallel')  # may change when a run is gone on with
+from aloe_jax.data import schema
 
 
 def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -37,6 +33,10 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         f'config.data.episodes names {path}, which does not exist; expected the directory of '
         'one RLDS dataset, holding dataset_info.json.'
       )
+    try:
+      schema.check_is_rlds(pathlib.Path(path))
+    except ValueError as error:
+      raise ValueError(f'config.data.episodes: {error}') from error
   checkpoint = config.actor.checkpoint
   if checkpoint and '.npz' not in checkpoint and not pathlib.Path(checkpoint).is_dir():
     raise FileNotFoundError(
@@ -52,9 +52,6 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   _check_devices(config)
   if workdir.exists() and not workdir.is_dir():
     raise NotADirectoryError(f'--workdir names {workdir}, which is a file; expected a directory.')
-  kept = workdir / 'config.json'
-  if kept.exists():
-    _check_same_run(json.loads(kept.read_text()), config, workdir)
 
 
 def _check_robot(config: ml_collections.ConfigDict) -> None:
@@ -92,17 +89,3 @@ def _check_devices(config: ml_collections.ConfigDict) -> None:
         f'config.{phase}.batch_size is {size}, which does not divide by the {count} devices '
         f'here; choose a multiple of {count}.'
       )
-
-
-def _check_same_run(kept: dict, config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-  wanted = json.loads(config.to_json())
-  different = config_lib.differences(
-    {name: value for name, value in renamed.fields(kept).items() if name not in GROWING},
-    {name: value for name, value in wanted.items() if name not in GROWING},
-  )
-  if different:
-    raise ValueError(
-      f'{workdir} holds a run of another config; found there\n  '
-      + '\n  '.join(different)
-      + '\nGive the config it was started with, or another --workdir.'
-    )

@@ -87,7 +87,23 @@ class ValueRange:
     table = rich.table.Table(title=title)
     for column in ('number', 'min', 'q01', 'q99', 'max', 'largest, normalised'):
       table.add_column(column, justify='right')
-    rows = zip(self.low, *self.quantiles(), self.high, self.farthest(), strict=True)
-    for number, row in enumerate(rows):
-      table.add_row(str(number), *(f'{value:.4g}' for value in row))
+    rows = np.column_stack([self.low, *self.quantiles(), self.high, self.farthest()])
+    for first, last in self._runs():
+      if np.isinf(rows[first, -1]):
+        reach = 'never moves' if self.low[first] == self.high[first] else 'hardly moves'
+      else:
+        reach = f'{rows[first, -1]:.4g}'
+      name = f'{first}' if first == last else f'{first}-{last}'
+      table.add_row(name, *(f'{value:.4g}' for value in rows[first, :-1]), reach)
     return table
+
+  def _runs(self) -> list[tuple[int, int]]:
+    """First and last of the numbers that share a row: those in sequence that stay at one value."""
+    runs: list[tuple[int, int]] = []
+    for i in range(len(self.low)):
+      still = self.low[i] == self.high[i]
+      if runs and still and self.low[runs[-1][0]] == self.high[runs[-1][0]] == self.low[i]:
+        runs[-1] = runs[-1][0], i
+      else:
+        runs.append((i, i))
+    return runs

@@ -1,0 +1,174 @@
+"""The config that a run keeps, and what of it the command line of a command may say anew.
+
+A command starts from what the run keeps. What decided what was learnt stays as it was, and a
+command line that says something else is refused; what is still to be done, and how, may be changed.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import pathlib
+from typing import Any
+
+from absl import logging
+import ml_collections
+
+from aloe_jax import command_line
+from aloe_jax import config as config_lib
+from aloe_jax import progress
+from aloe_jax.run import checkpoints
+from aloe_jax.run import unheeded
+
+
+@dataclasses.dataclass(frozen=True)
+class Fields:
+  """Fields or sections of a config, as a command takes them.
+
+  Attributes:
+    used: may be set anew.
+    idle: do nothing here; a config file may differ in them, to set one is refused.
+  """
+
+  used: tuple[str, ...]
+  idle: tuple[str, ...]
+
+
+# How and where, which changes no result: another machine, another place of a file.
+_HOW = ('actor.remat', 'actor.tokenizer', 'data.cache', 'parallel', 'train')
+# How much and from what, which trained parameters do not tell.
+_TRAINING = (
+  'actor.batch_size', 'actor.checkpoint', 'actor.lr', 'actor.updates', 'actor.warm_start_lr',
+  'actor.warm_start_updates', 'actor.warmup', 'critic.batch_size', 'critic.first_updates',
+  'critic.lr', 'critic.updates', 'critic.warmup', 'data.episodes', 'data.norm_stats', 'iterations',
+  'sim.attempts', 'sim.rollouts', 'task.demonstrations',
+)  # fmt: skip
+_STILL_TO_DO = (
+  'actor.batch_size', 'actor.best_of', 'actor.lr', 'actor.updates', 'actor.warmup',
+  'critic.batch_size', 'critic.lr', 'critic.updates', 'critic.warmup', 'evaluation.episodes',
+  'iterations', 'recap.guidance', 'sim.rollouts',
+)  # fmt: skip
+
+# Whatever is not here is as the run has it.
+COMMANDS = {
+  'train': Fields(used=(*_HOW, *_STILL_TO_DO), idle=()),
+  'evaluate': Fields(
+    used=(*_HOW, 'actor.best_of', 'evaluation', 'recap.guidance', 'sim.task'), idle=_TRAINING
+  ),
+  'report': Fields(used=(*_HOW, 'sim.task'), idle=(*_TRAINING, 'evaluation')),
+  'export': Fields(
+    used=_HOW, idle=(*_TRAINING, 'actor.best_of', 'evaluation', 'recap.guidance', 'sim.task')
+  ),
+}
+
+
+def config(
+  given: command_line.Given, command: str, checkpoint: str | None = None
+) -> ml_collections.ConfigDict:
+  """The checked config of a command: the run's own, or of a run that is to begin the file's.
+
+  What is wrong ends the program with one message.
+
+  Args:
+    given: the command line.
+    command: one of `COMMANDS`.
+    checkpoint: that is asked for by its path; its run counts, and not that of the workdir.
+  """
+  with config_lib.user_errors():
+    found = _find(given.workdir, checkpoint)
+    if found is None:
+      made, changed = command_line.config(given)
+    else:
+      made, changed = _of_run(given, COMMANDS[command], *found, command)
+    config_lib.validate(made)
+  for line in unheeded.settings(made, changed):
+    logging.warning('%s', line)
+  if found is not None and command == 'train':
+    for field, value in changed.items():
+      before = config_lib.lookup(found[0], field)
+      progress.CONSOLE.print(f'From here on {field} = {value!r}; it was {before!r}.')
+  return made
+
+
+def _find(
+  workdir: pathlib.Path, checkpoint: str | None
+) -> tuple[ml_collections.ConfigDict, str] | None:
+  """The config of a run and where it was found; None where there is no run, or an old one.
+
+  Raises:
+    FileNotFoundError: there is no such checkpoint.
+    ValueError: the config cannot be read.
+  """
+  path = pathlib.Path(checkpoint) if checkpoint else None
+  if path is None:
+    if (workdir / 'config.json').exists():
+      return config_lib.read(workdir / 'config.json'), str(workdir)
+    written = checkpoints.Checkpoints(workdir / 'checkpoints')
+    if written.latest() is None:
+      return None
+    path = written.newest()
+  tree = checkpoints.read_meta(path).get('config')
+  if tree is not None:
+    return config_lib.from_json(tree, str(path)), str(path)
+  return None if checkpoint is None else _find(workdir, None)
+
+
+def _of_run(
+  given: command_line.Given,
+  fields: Fields,
+  kept: ml_collections.ConfigDict,
+  where: str,
+  command: str,
+) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
+  """The config of the run, and {field: value} of what the command line changes about it."""
+  had, made = config_lib.flat(kept), kept.copy_and_resolve_references()
+  with command_line.usage_errors():
+    overrides = command_line.override(made, given.overrides)
+    said = config_lib.flat(command_line.load(given.file)) if given.file else {}
+  changed = {field: x for field, x in overrides.items() if x != had[field]}
+  for field in changed:
+    if _is_in(field, fields.idle):
+      raise ValueError(f'config.{field} does nothing in `{command}`; leave it out.')
+  wrong = [
+    _difference(field, had[field], 'the command line says', x)
+    for field, x in changed.items()
+    if not _may_change(field, had[field], x, fields)
+  ]
+  tolerated = (*fields.used, *fields.idle, *_TRAINING)
+  for field, x in said.items():
+    if field in overrides or x == had[field]:
+      continue
+    if not _is_in(field, tolerated):
+      wrong.append(_difference(field, had[field], f'{given.file} says', x))
+    elif _is_in(field, fields.used) and had[field] in ('', ()):
+      changed[field] = x  # the run has nothing to set against it
+    elif not _is_in(field, fields.idle) and x not in ('', ()):
+      logging.warning(
+        '%s, which is not used; give --config.%s to change it, or leave --config out.',
+        _difference(field, had[field], f'{given.file} says', x),
+        field,
+      )
+  if wrong:
+    advice = 'leave --config out to use the run as it is, or ' if given.file else ''
+    raise ValueError(
+      f'{where} is of another config:\n  '
+      + '\n  '.join(wrong)
+      + f'\nWhat was learnt stays as it was; {advice}give another --workdir to train anew.'
+    )
+  made.update_from_flattened_dict(changed)
+  return made, changed
+
+
+def _may_change(field: str, before: Any, after: Any, fields: Fields) -> bool:
+  if field == 'actor.tokenizer':  # a file may lie elsewhere; another vocabulary is another prompt
+    return 'words' not in (before, after)
+  if field == 'sim.task':  # to look at a robot's policy in the simulator
+    return _is_in(field, fields.used) and not before
+  return _is_in(field, fields.used)
+
+
+def _difference(field: str, run: Any, who: str, value: Any) -> str:
+  return f'the run has {field} = {run!r}, {who} {value!r}'
+
+
+def _is_in(field: str, names: Sequence[str]) -> bool:
+  """Whether a field, or a section that it lies in, is among some names."""
+  return any(field == name or field.startswith(f'{name}.') for name in names)

@@ -1,0 +1,105 @@
+"""Settings that somebody gave and that do nothing in the company that they are in."""
+
+from collections.abc import Callable, Mapping
+import pathlib
+from typing import Any, TypeAlias
+
+import ml_collections
+
+from aloe_jax import config as config_lib
+from aloe_jax.agents import AGENTS
+from aloe_jax.run import checkpoints
+
+Config: TypeAlias = ml_collections.ConfigDict
+
+
+def settings(config: Config, given: Mapping[str, Any]) -> list[str]:
+  """A sentence on every setting that does nothing.
+
+  Args:
+    config: with those settings.
+    given: {field: value} that the command line changed.
+  """
+  lines = []
+  for field in given:
+    for names, applies, why in _TABLE:
+      if field.startswith(names) and applies(config):
+        value = config_lib.lookup(config, field)
+        lines.append(f'config.{field} = {value!r} does nothing: {why}.')
+        break
+  return lines
+
+
+def _is_played(config: Config) -> bool:
+  return bool(config.sim.task)
+
+
+def _on_table_top(config: Config) -> bool:
+  return _is_played(config) and ':' not in config.sim.task
+
+
+def _goes_on(config: Config) -> bool:
+  """Whether the actor comes from a run of this project."""
+  return checkpoints.is_one(pathlib.Path(config.actor.checkpoint))
+
+
+# Names that a field begins with; when they do nothing; why.
+_TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
+  (
+    ('task.prompt',),
+    lambda c: not _is_played(c) and bool(c.data.episodes),
+    'episodes that are given carry their own prompts',
+  ),
+  (
+    ('iterations',),
+    lambda c: not _is_played(c) and c.iterations > 1,
+    'without a simulator there is one iteration, on the episodes given',
+  ),
+  (
+    ('sim.rollouts', 'sim.attempts', 'task.demonstrations', 'task.max_steps', 'evaluation.'),
+    lambda c: not _is_played(c),
+    'there is no simulator, as config.sim.task is empty',
+  ),
+  (('task.max_steps',), _on_table_top, 'the tasks of the table top have their own'),
+  (
+    ('actor.vision.', 'actor.language.', 'actor.expert.', 'actor.action_size', 'actor.image_size',
+     'actor.dtype', 'actor.remat'),
+    lambda c: c.actor.kind == 'small',
+    "it is of config.actor.kind='pi05'",
+  ),
+  (('actor.small.',), lambda c: c.actor.kind == 'pi05', "it is of config.actor.kind='small'"),
+  (('recap.',), lambda c: c.agent != 'recap', "it is of config.agent='recap'"),
+  (
+    ('critic.',),
+    lambda c: AGENTS[c.agent].critic is None,
+    'this config.agent learns no critic',
+  ),
+  (
+    ('critic.bins',),
+    lambda c: AGENTS[c.agent].critic != 'state',
+    'it is of a critic of states, as AWR has',
+  ),
+  (
+    ('critic.ensemble', 'critic.size', 'critic.backup', 'critic.target', 'critic.past_end',
+     'critic.pessimism', 'actor.samples', 'actor.bank'),
+    lambda c: AGENTS[c.agent].critic != 'action',
+    'it is of a critic of actions, as ALOE has',
+  ),
+  (
+    ('actor.beta', 'actor.clip', 'actor.weights'),
+    lambda c: AGENTS[c.agent].advantage is None or AGENTS[c.agent].is_positive is not None,
+    'with this config.agent all chunks weigh the same',
+  ),
+  (
+    ('data.norm_stats',),
+    lambda c: c.data.normalization == 'none',
+    "config.data.normalization is 'none'",
+  ),
+  (
+    ('data.norm_stats', 'actor.warm_start_'),
+    _goes_on,
+    'the run of config.actor.checkpoint has its own statistics and its warm start behind it',
+  ),
+  (('fail.lengths',), lambda c: c.fail.cost > 0, 'config.fail.cost is given'),
+  (('parallel.fsdp',), lambda c: c.parallel.mode == 'pmap', "config.parallel.mode is 'pmap'"),
+)  # fmt: skip
