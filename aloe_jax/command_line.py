@@ -90,7 +90,7 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     epilog=EPILOG,
     formatter_class=_Formatter,
     allow_abbrev=False,
-    usage=f'python -m {name} --workdir=DIR [--config=FILE] [--config.FIELD=VALUE ...] [options]',
+    usage=f'python -m {name} --workdir=DIR [--config=FILE] [--config.FIELD=VALUE] [options]',
   )
   made.add_argument('--workdir', metavar='DIR', help='of the run: checkpoints, episodes, plots')
   made.add_argument(
@@ -217,10 +217,11 @@ def nearest(field: str, known: Collection[str]) -> str:
   A name that others use counts first, then what is alike in the same section, then in all.
   """
   section, _, leaf = field.rpartition('.')
-  for name in (SYNONYMS.get(leaf, leaf), leaf):
+  other_name = SYNONYMS.get(leaf, leaf)
+  if f'{section}.{other_name}' in known:
+    return f'{section}.{other_name}'
+  for name in (leaf, other_name):
     alike = [other for other in known if other.rpartition('.')[2] == name]
-    if f'{section}.{name}' in alike:
-      return f'{section}.{name}'
     if len(alike) == 1 or (alike and difflib.get_close_matches(field, alike, n=1)):
       return max(alike, key=lambda other: difflib.SequenceMatcher(None, field, other).ratio())
   near = {other.rpartition('.')[2]: other for other in known if other.rpartition('.')[0] == section}

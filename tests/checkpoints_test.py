@@ -68,7 +68,10 @@ def test_another_architecture_is_refused_with_every_field_that_differs(saved):
     checkpoints.restore(saved[0].path(2), saved[1], other)
   lines = str(refused.value).splitlines()
   assert lines[0].endswith('is a checkpoint of another architecture:')
-  assert lines[1:3] == ['  actor.width: 16 there, 32 here', "  critic: {'size': 2} there, None here"]
+  assert lines[1:3] == [
+    '  actor.width: 16 there, 32 here',
+    "  critic: {'size': 2} there, None here",
+  ]
   assert 'depth' not in str(refused.value)
 
 

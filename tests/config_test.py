@@ -1,12 +1,19 @@
 """What can be wrong with a command line is said in one message, before any work."""
 
 import json
+import subprocess
+import sys
 
 import command_line
 import ml_collections
 import pytest
 
+from aloe_jax import command_line as command_line_lib
 from aloe_jax import config as config_lib
+from aloe_jax import evaluate
+from aloe_jax import export
+from aloe_jax import report
+from aloe_jax import train
 from experiments import laundry
 
 CONFIG = '--config=experiments/laundry.py:sim_debug'
@@ -56,6 +63,116 @@ def test_a_wrong_command_line_is_told_what_is_wrong(arguments, message, tmp_path
   command_line.assert_refused(result, message)
   assert result[2].count('\n') == 1
   assert not workdir.exists()
+
+
+@pytest.mark.parametrize(
+  'given, meant',
+  [
+    ('actor.learning_rate', 'actor.lr'),
+    ('actr.lr', 'actor.lr'),
+    ('critic.batch', 'critic.batch_size'),
+    ('gamma', 'discount'),
+    ('task.horizon', 'task.chunk'),
+    ('horizon', 'critic.horizon'),
+    ('best_of', 'actor.best_of'),
+    ('actor.beta_units', 'actor.beta_unit'),
+    ('critic.temperature', 'actor.beta'),
+    ('data.norm_stat', 'data.norm_stats'),
+    ('actor.zzz', ''),
+    ('colour', ''),
+  ],
+)
+def test_the_field_that_was_meant_is_told_and_none_where_nothing_is_near(given, meant):
+  known = config_lib.flat(laundry.get_config())
+  assert given not in known
+  assert command_line_lib.nearest(given, known) == meant
+
+
+def test_a_field_that_nothing_is_like_is_told_where_all_are():
+  config = laundry.get_config('sim_debug')
+  with pytest.raises(ValueError, match='config.colour is not a field of this config; aloe_jax/def'):
+    command_line_lib.override(config, ['--config.colour=red'])
+
+
+@pytest.mark.parametrize(
+  'argv, file, overrides, options',
+  [
+    (['--config=a.py', '--config.seed=1'], 'a.py', ['--config.seed=1'], {}),
+    (['--config.seed', '-1', '--config', 'a.py'], 'a.py', ['--config.seed', '-1'], {}),
+    (['-config=a.py', '--noconfig.actor.bank'], 'a.py', ['--noconfig.actor.bank'], {}),
+    (['--config.seed=1', '--seed', '-3'], '', ['--config.seed=1'], {'seed': -3}),
+  ],
+)
+def test_options_and_fields_may_stand_in_any_order(argv, file, overrides, options):
+  parser = command_line_lib.parser('aloe_jax.train', '')
+  parser.add_argument('--seed', type=int)
+  given = command_line_lib.parse(parser, ['--workdir=run', *argv])
+  assert (given.file, list(given.overrides)) == (file, overrides)
+  assert vars(given.options).items() >= options.items()
+  config = laundry.get_config('sim_debug')
+  values = command_line_lib.override(config, given.overrides)
+  assert values.items() <= config_lib.flat(config).items()
+  assert len(values) == 1
+
+
+def test_a_field_by_its_old_name_is_set_and_the_new_name_told(caplog):
+  config = laundry.get_config('sim_debug')
+  command_line_lib.override(config, ['--config.critic.language=True'])
+  assert config.critic.prompt is True
+  assert (
+    caplog.records[0].getMessage() == 'config.critic.language is called config.critic.prompt now.'
+  )
+
+
+def test_an_option_that_there_is_not_is_told_the_nearest(capsys):
+  parser = command_line_lib.parser('aloe_jax.train', '')
+  with pytest.raises(SystemExit) as stopped:
+    command_line_lib.parse(parser, ['--wokdir=run'])
+  assert stopped.value.code == 2
+  assert capsys.readouterr().err == (
+    'error: there is no option --wokdir; did you mean --workdir?\n'
+  )
+
+
+@pytest.mark.parametrize(
+  'command, options',
+  [
+    (train, []),
+    (evaluate, ['--checkpoint', '--against', '--unseen', '--disturb', '--seed']),
+    (report, ['--iteration', '--episodes', '--count']),
+    (export, ['--checkpoint', '--to', '--asset']),
+  ],
+)
+def test_help_lists_the_options_of_the_command_and_how_fields_are_set(command, options, capsys):
+  with pytest.raises(SystemExit) as stopped:
+    command.main(['--help'])
+  assert stopped.value.code == 0
+  printed = capsys.readouterr().out
+  for words in ('--workdir DIR', '--config FILE', '--config.FIELD=VALUE', 'defaults.py', *options):
+    assert words in printed
+  assert len(printed.splitlines()) < 30
+  assert max(map(len, printed.splitlines())) <= 100
+
+
+def test_whoever_imports_the_package_gets_no_flags():
+  program = """
+import importlib, pathlib
+from absl import flags
+before = set(flags.FLAGS)
+for path in pathlib.Path('aloe_jax').rglob('*.py'):
+  if not path.name.startswith('__') and path.parent.name != 'importers':
+    importlib.import_module('.'.join(path.with_suffix('').parts))
+found = {name for name, owner in flags.FLAGS.flags_by_module_dict().items() if 'aloe' in name}
+assert not found and not {'config', 'workdir', 'checkpoint'} & set(flags.FLAGS), found
+"""
+  subprocess.run([sys.executable, '-c', program], cwd=command_line.ROOT, check=True)
+
+
+def test_a_new_run_needs_an_experiment(tmp_path):
+  result = command_line.run('train', f'--workdir={tmp_path}')
+  command_line.assert_refused(
+    result, f'--config is missing, and {tmp_path} holds no run, which would know its own; see'
+  )
 
 
 def test_a_command_without_a_working_directory_has_nowhere_to_write():

@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 import pytest
 import robot
 
+from aloe_jax import config as config_lib
 from aloe_jax import train
 from aloe_jax import types
 from aloe_jax.data import image_codec
@@ -26,6 +27,7 @@ from aloe_jax.pretrained import openpi
 from aloe_jax.run import checkpoints
 from aloe_jax.run import datasets
 from aloe_jax.run import experiment
+from experiments import laundry
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -69,7 +71,7 @@ def exported(finished):
   """What `export` makes of it."""
   directory = finished.parent / 'exported'
   status, _, errors = command_line.run(
-    'export', *robot.make_flags(), f'--workdir={finished}', f'--to={directory}', '--asset=table'
+    'export', f'--workdir={finished}', f'--to={directory}', '--asset=table'
   )
   assert (status, errors) == (0, '')
   return directory
@@ -267,15 +269,26 @@ def test_whoever_exports_an_actor_that_was_taught_tags_is_told_that_openpi_gives
   assert 'checkpoints/2 was taught tags, which openpi does not give' in errors
 
 
-def test_only_a_pi05_can_be_exported(finished, tmp_path):
-  result = command_line.run(
-    'export',
-    '--config=experiments/laundry.py:sim_debug',
-    f'--workdir={finished}',
-    f'--to={tmp_path / "exported"}',
-  )
+def test_only_a_pi05_can_be_exported(tmp_path):
+  config_lib.keep(laundry.get_config('sim_debug'), tmp_path / 'config.json')
+  result = command_line.run('export', f'--workdir={tmp_path}', f'--to={tmp_path / "exported"}')
   command_line.assert_refused(result, "config.actor.kind is 'small'; only a π0.5 can be exported")
-  assert not list(tmp_path.iterdir())
+  assert [path.name for path in tmp_path.iterdir()] == ['config.json']
+
+
+def test_the_end_of_a_robots_run_names_the_checkpoint_and_the_commands(finished, given, capsys):
+  make_run(finished, **given).run()
+  printed = capsys.readouterr().out
+  assert 'Encode episodes: 48 frames, kept from before' in printed
+  assert printed.partition('The newest')[2].splitlines() == [
+    f' checkpoint is {finished}/checkpoints/2. What can be done with it:',
+    '  whether its critic can be trusted, best on episodes that it was not trained on:',
+    f'    python -m aloe_jax.report --workdir={finished} --episodes=DIR',
+    '  weights as openpi publishes them, for the robot:',
+    f'    python -m aloe_jax.export --workdir={finished} --to={finished}_exported',
+    '  another iteration, once the policy has collected more episodes: train with',
+    f'    --config.actor.checkpoint={finished}/checkpoints/2',
+  ]
 
 
 def test_eight_devices_train_what_one_does(finished, given, environment, tmp_path):

@@ -34,6 +34,14 @@ def test_what_ends_early_says_how_far_it_came(clock, capsys):
   assert capsys.readouterr().out == 'Collect 1: 5/8 episodes, 2.5/s\n'
 
 
+def test_what_was_kept_says_so(clock, capsys):
+  with progress.bar('Encode table', 8, 'frames'):
+    pass
+  with progress.bar('Index table', None, 'steps'):
+    pass
+  assert capsys.readouterr().out == 'Encode table: 8 frames, kept from before\n'
+
+
 def test_an_error_inside_is_not_covered_up(clock, capsys):
   with pytest.raises(KeyError), progress.bar('Collect 1', 8, 'episodes'):
     raise KeyError
@@ -49,3 +57,7 @@ def test_a_terminal_shows_a_bar_with_what_is_worth_seeing(monkeypatch):
   shown = screen.getvalue()
   for words in ('Critic 1', '40/40', 'updates', 'left', 'loss 0.25'):
     assert words in shown
+  with progress.bar('Encode table', 8, 'frames'):
+    pass
+  assert '8/8' in screen.getvalue()
+  assert 'kept from before' in screen.getvalue()

@@ -95,6 +95,20 @@ def test_a_missing_path_is_named_with_its_field(field, value, message, tmp_path)
     requirements.check(make_config(**{field: value}), tmp_path)
 
 
+def test_a_lerobot_dataset_is_told_how_to_become_one_of_rlds(tmp_path):
+  folder = tmp_path / 'Fold-laundry'
+  (folder / 'meta').mkdir(parents=True)
+  (folder / 'meta' / 'info.json').write_text('{}')
+  with pytest.raises(ValueError) as refused:
+    requirements.check(make_config(data__episodes=(str(folder),)), tmp_path / 'run')
+  assert str(refused.value).splitlines() == [
+    f'config.data.episodes: {folder} is a LeRobot dataset; expected an RLDS dataset. Make one of '
+    'it with',
+    f'  python -m aloe_jax.data import --from lerobot {folder} --to fold_laundry_rlds --name '
+    'fold_laundry',
+  ]
+
+
 def test_a_working_directory_that_is_a_file_is_refused(tmp_path):
   (tmp_path / 'run').write_text('')
   with pytest.raises(NotADirectoryError, match='run, which is a file; expected a directory'):

@@ -1,6 +1,7 @@
 """Ranges of numbers, worked out by hand."""
 
 import numpy as np
+import rich.console
 
 from aloe_jax.data.tools import value_range
 
@@ -34,6 +35,21 @@ def test_numbers_that_never_move_or_reach_too_far_are_remarked_on():
   assert still == 'action: numbers [0] never move.'
   assert far.startswith('action: number 2 is -40 in episode 6, step 500, while 98 % of its values')
   assert rare.startswith('action: number 3 is 1 in episode 6, step 250, while 98 % of its values')
+
+
+def test_padding_is_one_row_and_nothing_is_infinite():
+  reach = value_range.ValueRange(6)
+  vectors = np.tile(np.linspace(-1, 1, 1000)[:, None], 6)
+  vectors[:, 2:5] = 0
+  vectors[:, 5] = np.arange(1000) == 250  # a button pressed once
+  reach.update(vectors, episode=0)
+  console = rich.console.Console(width=120, record=True)
+  console.print(reach.table('state'))
+  rows = [line.split() for line in console.export_text().splitlines() if line.startswith('│')]
+  found = [[cell for cell in row if cell != '│'] for row in rows]
+  assert [row[0] for row in found] == ['0', '1', '2-4', '5']
+  assert found[2][1:] == ['0', '0', '0', '0', 'never', 'moves']
+  assert found[3][-2:] == ['hardly', 'moves']
 
 
 def test_ordinary_numbers_are_not_remarked_on():

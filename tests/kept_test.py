@@ -1,0 +1,256 @@
+"""A command starts from what the run keeps, and refuses what contradicts what was learnt."""
+
+import json
+
+import pytest
+import tiny
+
+from aloe_jax import command_line
+from aloe_jax import config as config_lib
+from aloe_jax import defaults
+from aloe_jax import renamed
+from aloe_jax.run import checkpoints
+from aloe_jax.run import kept
+from experiments import common
+from experiments import laundry
+from experiments import ogbench
+from experiments import pack_phone
+from experiments import sort_products
+
+FILE = '--config=experiments/laundry.py:sim_debug'
+
+
+CHANGES = dict(agent='awr', critic__lr=1e-4, data__episodes=('table', 'other'))
+
+
+def make_config(**changes):
+  config = laundry.get_config('sim_debug')
+  config.update_from_flattened_dict({name.replace('__', '.'): x for name, x in changes.items()})
+  return config
+
+
+@pytest.fixture
+def workdir(tmp_path):
+  """A run that was started with settings of its own."""
+  keep(tmp_path, **CHANGES)
+  return tmp_path
+
+
+OWN = config_lib.flat(make_config(**CHANGES))
+
+
+def read(workdir, command, *arguments, checkpoint=None):
+  """The fields of a command's config."""
+  parser = command_line.parser(f'aloe_jax.{command}', '')
+  given = command_line.parse(parser, [f'--workdir={workdir}', *arguments])
+  return config_lib.flat(kept.config(given, command, checkpoint))
+
+
+def keep(workdir, **changes):
+  """Keeps a config; its fields."""
+  config = make_config(**changes)
+  config_lib.keep(config, workdir / 'config.json')
+  return config_lib.flat(config)
+
+
+def refusal(*arguments, **options):
+  with pytest.raises(SystemExit) as stopped:
+    read(*arguments, **options)
+  return stopped.value.code.splitlines()
+
+
+@pytest.mark.parametrize(
+  'made',
+  [
+    *(
+      module.get_config(variant)
+      for module in (laundry, pack_phone, sort_products)
+      for variant in common.VARIANTS
+    ),
+    *(ogbench.get_config(task + end) for task in ogbench.TASKS for end in ('', ogbench.DEBUG)),
+    make_config(data__episodes=('a', 'b'), actor__lr=1, task__cameras=('head',)),
+  ],
+)
+def test_every_config_comes_back_as_it_was_with_every_type(made, tmp_path):
+  config_lib.keep(made, tmp_path / 'config.json')
+  found = config_lib.read(tmp_path / 'config.json')
+  assert found == made
+  types = {field: type(x) for field, x in config_lib.flat(made).items()}
+  assert {field: type(x) for field, x in config_lib.flat(found).items()} == types
+
+
+@pytest.mark.parametrize('command', kept.COMMANDS)
+def test_a_run_knows_its_config(command, workdir):
+  assert read(workdir, command) == OWN
+
+
+@pytest.mark.parametrize('command', kept.COMMANDS)
+@pytest.mark.parametrize(
+  'field, value, told',
+  [
+    ('discount', 0.9, '0.99, the command line says 0.9'),
+    ('task.chunk', 16, '8, the command line says 16'),
+    ('critic.width', 32, '16, the command line says 32'),
+    ('agent', 'aloe', "'awr', the command line says 'aloe'"),
+    ('fail.cost', 9.0, '0.0, the command line says 9.0'),
+    ('data.normalization', 'zscore', "'none', the command line says 'zscore'"),
+  ],
+)
+def test_what_was_learnt_cannot_be_said_otherwise(command, field, value, told, workdir):
+  lines = refusal(workdir, command, f'--config.{field}={value}')
+  assert lines[0] == f'error: {workdir} is of another config:'
+  assert lines[1] == f'  the run has {field} = {told}'
+  assert lines[2].startswith('What was learnt stays as it was; give another --workdir')
+  assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+  'command, field, value',
+  [
+    ('train', 'iterations', 7),
+    ('train', 'critic.lr', 3e-4),
+    ('train', 'train.critic_updates_per_call', 5),
+    ('evaluate', 'evaluation.episodes', 7),
+    ('evaluate', 'parallel.mode', 'pmap'),
+    ('report', 'data.cache', 'elsewhere'),
+    ('export', 'data.cache', 'elsewhere'),
+  ],
+)
+def test_what_is_still_to_be_done_may_be_changed(command, field, value, workdir):
+  assert read(workdir, command, f'--config.{field}={value}') == OWN | {field: value}
+
+
+def test_a_run_that_goes_on_says_what_is_new(workdir, capsys):
+  read(workdir, 'train', '--config.critic.lr=3e-4')
+  assert capsys.readouterr().out == 'From here on critic.lr = 0.0003; it was 0.0001.\n'
+  read(workdir, 'train', '--config.critic.lr=1e-4')
+  assert capsys.readouterr().out == ''
+
+
+@pytest.mark.parametrize(
+  'command, field, value',
+  [
+    ('export', 'actor.best_of', 4),
+    ('export', 'evaluation.episodes', 4),
+    ('evaluate', 'critic.lr', 1.0),
+    ('report', 'iterations', 5),
+  ],
+)
+def test_what_does_nothing_in_a_command_is_refused(command, field, value, workdir):
+  (told,) = refusal(workdir, command, f'--config.{field}={value}')
+  assert told == f'error: config.{field} does nothing in `{command}`; leave it out.'
+
+
+def test_a_file_that_contradicts_the_run_is_named_and_a_forgotten_flag_is_none(workdir):
+  lines = refusal(workdir, 'evaluate', FILE)
+  assert lines[1] == f"  the run has agent = 'awr', {FILE.partition('=')[2]} says 'aloe'"
+  assert lines[2].startswith('What was learnt stays as it was; leave --config out to use the run')
+  assert len(lines) == 3  # learning rate and episodes were of the training
+  found = read(workdir, 'evaluate', FILE, '--config.agent=awr')
+  assert found == OWN
+
+
+def test_a_file_that_differs_in_what_may_be_changed_is_warned_of(workdir, caplog):
+  found = read(workdir, 'train', FILE, '--config.agent=awr')
+  assert found['critic.lr'] == 1e-4
+  (record,) = caplog.records
+  assert record.getMessage() == (
+    'the run has critic.lr = 0.0001, experiments/laundry.py:sim_debug says 0.001, which is not '
+    'used; give --config.critic.lr to change it, or leave --config out.'
+  )
+
+
+def test_a_robots_policy_can_be_looked_at_in_the_simulator_and_no_other_task_put_under_it(tmp_path):
+  keep(tmp_path, sim__task='')
+  assert read(tmp_path, 'evaluate', FILE)['sim.task'] == 'fold_laundry'
+  keep(tmp_path)
+  lines = refusal(tmp_path, 'evaluate', '--config.sim.task=pack_phone')
+  assert lines[1] == ("  the run has sim.task = 'fold_laundry', the command line says 'pack_phone'")
+
+
+def test_a_checkpoint_of_another_run_brings_its_own_config(workdir, tmp_path):
+  saved = checkpoints.Checkpoints(tmp_path / 'other' / 'checkpoints')
+  meta = {'architecture': {}, 'config': json.loads(make_config(agent='bc').to_json())}
+  saved.save(2, tiny.make_state(tiny.make_learner()), {}, meta)
+  path = str(saved.path(2))
+  expected = config_lib.flat(make_config(agent='bc'))
+  assert read(workdir, 'evaluate', checkpoint=path) == expected
+  assert read(tmp_path / 'other', 'evaluate') == expected  # without config.json
+  assert refusal(workdir, 'evaluate', '--config.agent=awr', checkpoint=path)[:2] == [
+    f'error: {path} is of another config:',
+    "  the run has agent = 'bc', the command line says 'awr'",
+  ]
+
+
+def test_an_old_run_reads_with_the_values_that_mean_what_was_done_then(tmp_path):
+  old = json.loads(make_config().to_json())
+  old['critic']['language'] = old['critic'].pop('prompt')
+  for field in renamed.ADDED:
+    *sections, leaf = field.split('.')
+    place = old
+    for section in sections:
+      place = place[section]
+    del place[leaf]
+  (tmp_path / 'config.json').write_text(json.dumps(old))
+  assert read(tmp_path, 'evaluate') == config_lib.flat(make_config())
+
+
+@pytest.mark.parametrize(
+  'damage, told',
+  [
+    (lambda text: text[:40], 'config.json is damaged (Expecting property name'),
+    (lambda text: '[]', 'config.json: found list; expected the fields of a config.'),
+    (lambda text: text.replace('"lr"', '"rate"'), 'config.json: actor.rate, critic.rate: no such'),
+    (lambda text: text.replace('"seed": 0,', ''), 'config.json: seed: missing; expected every'),
+    (
+      lambda text: text.replace('0.99,', '"high",'),
+      "discount is 'high'; expected a value of float.",
+    ),
+  ],
+)
+def test_a_config_that_cannot_be_read_is_told_apart(damage, told, tmp_path):
+  keep(tmp_path)
+  path = tmp_path / 'config.json'
+  path.write_text(damage(path.read_text()))
+  (line,) = refusal(tmp_path, 'evaluate')
+  assert told in line
+  assert str(path) in line
+
+
+@pytest.mark.parametrize(
+  'settings, told',
+  [
+    ({'task.prompt': 'Fold', 'sim.task': ''}, 'episodes that are given carry their own prompts'),
+    ({'iterations': 2, 'sim.task': ''}, 'without a simulator there is one iteration'),
+    ({'evaluation.episodes': 2, 'sim.task': ''}, 'there is no simulator, as config.sim.task is'),
+    ({'recap.drop': 0.5}, "it is of config.agent='recap'"),
+    ({'critic.bins': 8}, 'it is of a critic of states, as AWR has'),
+    ({'agent': 'bc', 'critic.lr': 1.0}, 'this config.agent learns no critic'),
+    ({'agent': 'bc', 'actor.beta': 2.0}, 'with this config.agent all chunks weigh the same'),
+    ({'agent': 'awr', 'critic.size': 3}, 'it is of a critic of actions, as ALOE has'),
+    ({'actor.remat': 'dots'}, "it is of config.actor.kind='pi05'"),
+    ({'data.norm_stats': 'compute'}, "config.data.normalization is 'none'"),
+    ({'fail.cost': 9.0, 'fail.lengths': 2.0}, 'config.fail.cost is given'),
+  ],
+)
+def test_a_setting_that_does_nothing_is_warned_of_by_name(settings, told, tmp_path, caplog):
+  given = {'data.episodes': "('table',)", **settings}
+  read(tmp_path, 'train', FILE, *(f'--config.{field}={x}' for field, x in given.items()))
+  (record,) = caplog.records
+  field, value = (
+    list(settings.items())[-1] if 'sim.task' not in settings else next(iter(settings.items()))
+  )
+  assert record.getMessage().startswith(f'config.{field} = {value!r} does nothing: {told}')
+
+
+def test_settings_that_do_something_or_are_as_they_were_are_no_matter(tmp_path, caplog):
+  read(tmp_path, 'train', FILE, '--config.critic.lr=1', '--config.recap.drop=0.3')
+  assert not caplog.records
+
+
+def test_every_field_of_the_tables_is_one():
+  known = config_lib.flat(defaults.paper())
+  for fields in kept.COMMANDS.values():
+    for name in (*fields.used, *fields.idle):
+      assert any(field == name or field.startswith(f'{name}.') for field in known), name
+  assert set(renamed.ADDED) <= set(known)
