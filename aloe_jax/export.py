@@ -18,6 +18,7 @@ from aloe_jax.pretrained import openpi
 from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import kept
+from aloe_jax.run import restored
 from aloe_jax.run import starting_point
 
 
@@ -37,9 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     written = checkpoints.Checkpoints(given.workdir / 'checkpoints')
     path = pathlib.Path(options.checkpoint) if options.checkpoint else written.newest()
     meta = checkpoints.read_meta(path)
-    params = checkpoints.restore(
-      path, experiment.abstract_state(), experiment.architecture()
-    ).actor_ema['params']
+    params = restored.read_actor(experiment, path)['params']
     stats = {}
     if config.data.normalization != 'none':
       stats = normalize.from_json(meta, str(path))

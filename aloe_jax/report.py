@@ -82,7 +82,7 @@ class Report:
     self._iteration = iteration or (newest + 1) // 2
     self._has_critic = experiment.agent.critic is not None and self._iteration > 0
     number = 2 * self._iteration - self._has_critic
-    self._found = restored.restore(experiment, kept.path(number))
+    self._found = restored.restore(experiment, kept.path(number), critic=self._has_critic)
     self._datasets = datasets_lib.Datasets(experiment, self._found.encoder)
     self._manifest = _read_json(workdir / 'manifest.json')
     self._evaluations = _read_json(workdir / 'evaluations.json')
@@ -145,7 +145,7 @@ class Report:
     found['episodes'] = examined.episodes
     found['chunks'] = int(examined.judged.row.size)
     found |= report_numbers.flat(examined.numbers)
-    first_update = int(self._found.state.step) + 1
+    first_update = self._found.step + 1
     for record in self._records():
       if record.get('phase') == 'weights' and record['step'] == first_update:
         shown = {name: x for name, x in record.items() if name not in ('step', 'time', 'phase')}
@@ -228,7 +228,7 @@ class Report:
     for entry in self._manifest:
       path = self._workdir / entry['path']
       if path.exists():
-        rows.append(_counts(entry['path'], self._datasets.read([path])))
+        rows.append(_counts(entry['path'], self._datasets.read_columns([path])))
     if examined is not None and examined.held_out:
       rows.append(_counts('held out', examined.steps))
     sources = [f'{source.name.lower()} steps' for source in types.Source]

@@ -300,6 +300,7 @@ class Run:
       samples=config.samples,
       rows=len(buffer),
       data=self._data.digest,
+      fingerprint=self._updates.policy_fingerprint(),
     )
 
     def observation(rows: np.ndarray):
@@ -329,8 +330,9 @@ class Run:
 
   def _policy(self) -> policy_lib.Policy:
     """The policy that acts now."""
+    state = self._updates.state
     return self._experiment.policy(
-      self._updates.state, self._inputs, self._encoder, tagged=self._tagged
+      state.actor_ema, self._inputs, state.critic, self._encoder, tagged=self._tagged
     )
 
   def _chunking(self) -> replay.Chunking:

@@ -73,9 +73,18 @@ class Key:
     return f'bank-{hashlib.sha256(repr(self).encode()).hexdigest()[:16]}.npy'
 
 
-def make_key(policy: policy_lib.Policy, *, seed: int, samples: int, rows: int, data: str) -> Key:
-  """The key that a bank of this policy has."""
-  return Key(policy_lib.fingerprint(policy.params), seed, policy.flow_steps, samples, rows, data)
+def make_key(
+  policy: policy_lib.Policy,
+  *,
+  seed: int,
+  samples: int,
+  rows: int,
+  data: str,
+  fingerprint: str | None = None,
+) -> Key:
+  """The key that a bank of this policy has; its fingerprint is computed unless it is known."""
+  fingerprint = fingerprint or policy_lib.fingerprint(policy.params)
+  return Key(fingerprint, seed, policy.flow_steps, samples, rows, data)
 
 
 def draw(

@@ -102,7 +102,7 @@ def examine(
     FileNotFoundError: naming a directory that is missing.
     ValueError: naming what a directory lacks.
   """
-  steps = datasets.read(list(directories))
+  steps = datasets.read(directories, sparsely=True)
   contents = [datasets.content(directory) for directory in directories]
   chunking = experiment.chunking(found.meta['fail_cost'])
   chunking = dataclasses.replace(chunking, failures=True)  # even if none was learnt from
@@ -113,13 +113,14 @@ def examine(
   execute = experiment.config.task.execute
   rows = judgement.planned(buffer, execute)
   rows = rows[np.isin(episode[rows], chosen)]
-  actions = None
-  if learner.agent.samples_policy:
+  sampled, actions = learner.agent.samples_policy, None
+  datasets.encode_rows(directories, judgement.states(buffer, rows) if sampled else rows)
+  if sampled:
     actions = _sample(experiment, found, buffer, rows, ' '.join(contents), cache)
   total = len(rows) + (0 if actions is None else len(actions))
   with progress.bar('Judge', total, 'chunks') as advance:
     judged = judgement.judge(
-      learner, found.state.critic, buffer, rows, actions, batch_size=BATCH, progress=advance
+      learner, found.critic, buffer, rows, actions, batch_size=BATCH, progress=advance
     )
   advantage = np.zeros(len(buffer), np.float32)
   advantage[rows] = judged.advantage * chunking.reward_scale

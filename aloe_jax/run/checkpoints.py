@@ -100,21 +100,24 @@ def restore(path: pathlib.Path, like: TrainState, architecture: dict[str, Any]) 
   return _read(path / 'state', like)
 
 
-def restore_policy(path: pathlib.Path, like: Any) -> Any:
-  """Reads back the acting policy of a checkpoint, the actor's moving average, and nothing else.
+def restore_parts(path: pathlib.Path, like: dict[str, Any]) -> dict[str, Any]:
+  """Reads back some fields of a checkpoint's train state, and nothing else.
+
+  Whoever acts or judges needs the moving average, and at most the critic: a sixth of what a
+  checkpoint of a whole π0.5 holds.
 
   Args:
     path: of the checkpoint.
-    like: parameters of the shapes wanted; leaves say where they are to lie.
+    like: {field of `TrainState`: shapes wanted}; leaves say where they are to lie.
   """
-  item = {'actor_ema': _described(like)}
+  item = _described(like)
   arguments = ocp.args.PyTreeRestore(
     item,
     restore_args=ocp.checkpoint_utils.construct_restore_args(item),
     partial_restore=True,
   )
   with ocp.PyTreeCheckpointer() as checkpointer:
-    return checkpointer.restore((path / 'state').absolute(), args=arguments)['actor_ema']
+    return checkpointer.restore((path / 'state').absolute(), args=arguments)
 
 
 def restore_encoder(path: pathlib.Path, like: Any) -> Any:

@@ -53,8 +53,8 @@ class RunData:
     return self.given + [self.directory(i) for i in range(first, iteration + 1)]
 
   def open_given(self) -> None:
-    """Indexes and checks what the run was given; raises what `Datasets.open` does."""
-    self._datasets.open(self.given)
+    """Indexes, checks and encodes what the run was given; raises what `Datasets.open` does."""
+    self._datasets.encode(self.given)
 
   def check(self) -> None:
     """Compares all datasets with what they held when they joined; see `Manifest.check`."""

@@ -1,10 +1,13 @@
 """What training reads: datasets opened for random access, with features of a frozen encoder."""
 
+from collections.abc import Callable, Sequence
+import contextlib
 import hashlib
 import pathlib
 import re
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
@@ -13,6 +16,7 @@ from aloe_jax import policy
 from aloe_jax import progress
 from aloe_jax import rewards
 from aloe_jax import types
+from aloe_jax.data import asked_rows
 from aloe_jax.data import image_reader
 from aloe_jax.data import index as index_lib
 from aloe_jax.data import mapping
@@ -38,10 +42,11 @@ class Datasets:
     self._experiment = experiment
     self._encoder_params = encoder_params
     self._indices: dict[pathlib.Path, index_lib.Index] = {}
-    self._features: dict[pathlib.Path, np.ndarray | None] = {}
+    self._encoder_fingerprint: str | None = None
+    self._features: dict[pathlib.Path, np.ndarray | asked_rows.AskedRows | None] = {}
 
-  def open(self, directories: list[pathlib.Path]) -> None:
-    """Indexes and checks what is new among some directories, then encodes its images.
+  def open(self, directories: Sequence[pathlib.Path]) -> None:
+    """Indexes and checks what is new among some directories; no image is read.
 
     Raises:
       FileNotFoundError: naming a directory that is missing.
@@ -51,24 +56,70 @@ class Datasets:
       if directory not in self._indices:
         self._indices[directory] = self._open(directory)
         self._check(directory)
+
+  def encode(self, directories: Sequence[pathlib.Path]) -> None:
+    """Encodes all images of some directories, unless they are kept; raises what `open` does."""
+    self.open(directories)
     for directory in directories:
-      if directory not in self._features:
-        index = self._indices[directory]
-        encoder = self._experiment.encoder
+      if not isinstance(self._features.get(directory), np.ndarray):
+        index, encoder = self._indices[directory], self._experiment.encoder
         self._features[directory] = (
           index.features if encoder is None else self._encode(directory, index, encoder)
         )
 
-  def read(self, directories: list[pathlib.Path]) -> steps_lib.Steps:
-    """All steps of some directories, in order; raises what `open` does."""
+  def encode_rows(self, directories: Sequence[pathlib.Path], rows: np.ndarray) -> None:
+    """Encodes the images of some rows of `read(directories, sparsely=True)` ahead of their use."""
+    offsets = np.cumsum([0] + [len(self._indices[directory]) for directory in directories])
+    for number, directory in enumerate(directories):
+      features = self._features[directory]
+      if isinstance(features, asked_rows.AskedRows):
+        own = rows[(rows >= offsets[number]) & (rows < offsets[number + 1])] - offsets[number]
+        if total := len(features.missing(own)):
+          with progress.bar(f'Encode {_label(directory)}', total, 'images') as advance:
+            features.add(own, advance)
+
+  def read(self, directories: Sequence[pathlib.Path], *, sparsely: bool = False) -> steps_lib.Steps:
+    """All steps of some directories, in order; raises what `open` does.
+
+    Args:
+      directories: of the episodes.
+      sparsely: where the images are not encoded yet, encode those of a row when the row is asked
+        for, and keep nothing on disk: for whoever asks for few rows, once.
+    """
     self.open(directories)
-    indices = [self._indices[directory] for directory in directories]
-    return steps_lib.Steps(indices, [self._features[directory] for directory in directories])
+    if sparsely and jax.process_count() == 1:
+      self._open_features(directories)
+    else:
+      self.encode(directories)
+    return self._steps(directories, [self._features[directory] for directory in directories])
+
+  def read_columns(self, directories: Sequence[pathlib.Path]) -> steps_lib.Steps:
+    """`read` without features, for which no image is read or encoded."""
+    self.open(directories)
+    return self._steps(directories, [None] * len(directories))
 
   def content(self, directory: pathlib.Path) -> str:
     """A digest of the episodes of a directory; raises what `open` does."""
     self.open([directory])
     return self._indices[directory].content
+
+  def _steps(self, directories, features) -> steps_lib.Steps:
+    return steps_lib.Steps([self._indices[directory] for directory in directories], features)
+
+  def _open_features(self, directories: Sequence[pathlib.Path]) -> None:
+    """Features that are kept, else those to be computed when they are asked for."""
+    encoder = self._experiment.encoder
+    for directory in directories:
+      index = self._indices[directory]
+      if encoder is None or self._kept(directory, index, encoder).exists():
+        self.encode([directory])
+      elif directory not in self._features:
+        self._features[directory] = asked_rows.AskedRows(
+          self._shape(index, encoder),
+          jnp.bfloat16,
+          self._encoding(index, encoder),
+          batch_size=_STEPS,
+        )
 
   def _open(self, directory: pathlib.Path) -> index_lib.Index:
     config = self._experiment.config.data
@@ -128,27 +179,47 @@ class Datasets:
     self, directory: pathlib.Path, index: index_lib.Index, encoder: encoder_lib.Encoder
   ) -> np.ndarray:
     """[N, V, F] bfloat16, mapped from the disk: kept from before, or computed now."""
-    key = f'{encoder!r} {policy.fingerprint(self._encoder_params)} {index.content}'
+    path = self._kept(directory, index, encoder)
+    bar: contextlib.AbstractContextManager[progress.Advance]
+    bar = progress.bar(f'Encode {_label(directory)}', len(index), 'steps')
+    if path.exists():
+      bar = contextlib.nullcontext(lambda done: None)
+    with bar as advance:
+      return row_cache.build(
+        path,
+        self._shape(index, encoder),
+        jnp.bfloat16,
+        self._encoding(index, encoder),
+        batch_size=_STEPS,
+        progress=advance,
+      )
+
+  def _kept(
+    self, directory: pathlib.Path, index: index_lib.Index, encoder: encoder_lib.Encoder
+  ) -> pathlib.Path:
+    """Where all features of a directory are kept: under what they are a function of."""
+    if self._encoder_fingerprint is None:
+      self._encoder_fingerprint = policy.fingerprint(self._encoder_params)
+    key = f'{encoder!r} {self._encoder_fingerprint} {index.content}'
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     parent = pathlib.Path(self._experiment.config.data.cache or directory.parent)
-    shape = (len(index), len(types.CAMERAS), encoder.width)
-    steps = steps_lib.Steps([index])
+    return parent / f'.{directory.name}.features-{digest}.npy'
+
+  def _shape(self, index: index_lib.Index, encoder: encoder_lib.Encoder) -> tuple[int, ...]:
+    return len(index), len(types.CAMERAS), encoder.width
+
+  def _encoding(
+    self, index: index_lib.Index, encoder: encoder_lib.Encoder
+  ) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes features of rows [B]."""
     size = encoder.image_size or self._experiment.config.sim.image_size
-    reader = image_reader.ImageReader(steps, size)
+    reader = image_reader.ImageReader(steps_lib.Steps([index]), size)
 
     def encode(rows: np.ndarray) -> np.ndarray:
       seen, present = reader.read(rows)
       return self._experiment.encode(self._encoder_params, seen, present)
 
-    with progress.bar(f'Encode {_label(directory)}', len(index), 'frames') as advance:
-      return row_cache.build(
-        parent / f'.{directory.name}.features-{digest}.npy',
-        shape,
-        jnp.bfloat16,
-        encode,
-        batch_size=_STEPS,
-        progress=advance,
-      )
+    return encode
 
 
 def _label(directory: pathlib.Path) -> str:

@@ -183,24 +183,26 @@ class Experiment:
 
   def policy(
     self,
-    state: TrainState,
+    params: Any,
     inputs: inputs_lib.Inputs,
+    critic: Any,
     encoder_params: Any,
     *,
     tagged: bool = False,
   ) -> policy_lib.Policy:
-    """The policy that acts: the moving average of the actor.
+    """A policy that acts.
 
     Args:
-      state: one global copy.
+      params: of the actor, its moving average.
       inputs: those that the actor was trained with.
-      encoder_params: of the critic's encoder, for choosing among `actor.best_of` chunks.
+      critic: its parameters, for choosing among `actor.best_of` chunks; not read where that is 1.
+      encoder_params: of the critic's encoder, likewise.
       tagged: whether the actor was taught tags, and is to be asked for what they call positive.
     """
     chooser = None
     if self.config.actor.best_of > 1:
       chooser = best_of.Chooser(
-        params=state.critic,
+        params=critic,
         encoder_params=encoder_params,
         critic=self.critic,
         encoder=self.encoder,
@@ -209,7 +211,7 @@ class Experiment:
         pessimism=self.config.critic.pessimism,
       )
     return policy_lib.Policy(
-      params=state.actor_ema,
+      params=params,
       chooser=chooser,
       actor=self.actor,
       inputs=inputs,

@@ -1,11 +1,10 @@
-"""A checkpoint of a run made ready again: its state, and the policy that acts."""
+"""A checkpoint of a run made ready again: the policy that acts, and its critic where wanted."""
 
 import dataclasses
 import pathlib
 from typing import Any
 
 from aloe_jax import policy as policy_lib
-from aloe_jax.learning.train_state import TrainState
 from aloe_jax.preprocessing import inputs as inputs_lib
 from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment as experiment_lib
@@ -14,35 +13,78 @@ from aloe_jax.run import starting_point
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-  """What a checkpoint holds.
+  """What a checkpoint holds for those who train no further.
 
   Attributes:
-    state: one global copy.
-    encoder: parameters of the critic's frozen encoder; {} for none.
+    step: updates done by then, of actor and critic together.
+    critic: its parameters; None where they were not read, {} where there is no critic.
+    encoder: parameters of the critic's frozen encoder; {} for none, and where neither the critic
+      nor the policy needs them.
     inputs: how states, actions and prompts were put to the networks.
     policy: the moving average of the actor.
     meta: what was kept beside the parameters, see `checkpoints.read_meta`.
   """
 
-  state: TrainState
+  step: int
+  critic: Any
   encoder: Any
   inputs: inputs_lib.Inputs
   policy: policy_lib.Policy
   meta: dict[str, Any]
 
 
-def restore(experiment: experiment_lib.Experiment, path: pathlib.Path) -> Restored:
-  """Reads a checkpoint of a run of this experiment.
+def restore(
+  experiment: experiment_lib.Experiment, path: pathlib.Path, *, critic: bool = False
+) -> Restored:
+  """Reads what acts of a checkpoint of a run of this experiment; no optimiser, no target network.
+
+  Args:
+    experiment: of the run.
+    path: of the checkpoint.
+    critic: whether the critic is wanted too; it is read in any case where the policy chooses
+      among several chunks by it.
 
   Raises:
     FileNotFoundError: there is none.
     ValueError: it is of another architecture.
   """
-  state = checkpoints.restore(path, experiment.abstract_state(), experiment.architecture())
+  checkpoints.check(path, experiment.architecture())
   start = starting_point.find(str(path))
-  encoder = starting_point.encoder_params(start, experiment, None)
   normalized = experiment.config.data.normalization != 'none'
   stats = starting_point.stats(start, experiment) if normalized else None
   inputs, tagged = experiment.inputs(stats), starting_point.tagged(start)
-  policy = experiment.policy(state, inputs, encoder, tagged=tagged)
-  return Restored(state, encoder, inputs, policy, checkpoints.read_meta(path))
+  critic = critic or experiment.config.actor.best_of > 1
+  shapes = experiment.abstract_state()
+  wanted = {'step': shapes.step, 'actor_ema': shapes.actor_ema}
+  if critic and shapes.critic:
+    wanted['critic'] = shapes.critic
+  found = checkpoints.restore_parts(path, wanted)
+  params = found.get('critic', {}) if critic else None
+  encoder = _read_encoder(experiment, path) if critic or not experiment.reads_images else {}
+  policy = experiment.policy(found['actor_ema'], inputs, params, encoder, tagged=tagged)
+  meta = checkpoints.read_meta(path)
+  return Restored(int(found['step']), params, encoder, inputs, policy, meta)
+
+
+def read_actor(experiment: experiment_lib.Experiment, path: pathlib.Path) -> Any:
+  """The parameters that act, and nothing else: neither tokenizer nor statistics are looked for.
+
+  Raises:
+    FileNotFoundError: there is no checkpoint.
+    ValueError: it is of another architecture.
+  """
+  checkpoints.check(path, experiment.architecture())
+  shapes = experiment.abstract_state().actor_ema
+  return checkpoints.restore_parts(path, {'actor_ema': shapes})['actor_ema']
+
+
+def read_critic(experiment: experiment_lib.Experiment, path: pathlib.Path) -> tuple[Any, Any]:
+  """The critic's parameters and its encoder's, of a checkpoint whose policy was read before."""
+  shapes = experiment.abstract_state().critic
+  critic = checkpoints.restore_parts(path, {'critic': shapes})['critic']
+  return critic, _read_encoder(experiment, path)
+
+
+def _read_encoder(experiment: experiment_lib.Experiment, path: pathlib.Path) -> Any:
+  """Parameters of the critic's frozen encoder; {} for none."""
+  return starting_point.encoder_params(starting_point.find(str(path)), experiment, None)

@@ -100,7 +100,7 @@ def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
   """The actor's parameters, where the layout wants them; not of a 'run', which has a state."""
   shapes = _shapes(experiment)
   if start.kind == 'warm_start':
-    return checkpoints.restore_policy(pathlib.Path(start.path), shapes)
+    return checkpoints.restore_parts(pathlib.Path(start.path), {'actor_ema': shapes})['actor_ema']
   if start.kind == 'openpi':
     return {'params': openpi.restore(pathlib.Path(start.path), shapes['params'])}
   learner = experiment.learner(reward_scale=1.0)

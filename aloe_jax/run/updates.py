@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from aloe_jax import metrics as metrics_lib
+from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning.train_state import TrainState
@@ -46,6 +47,7 @@ class Updates:
     self._metrics = metrics
     self._checkpoints = checkpoints
     self._placed = self._layout.place_state(state)
+    self._fingerprint: str | None = None  # of the policy, until the actor moves
 
   @property
   def state(self) -> TrainState:
@@ -56,6 +58,12 @@ class Updates:
   def count(self) -> int:
     """Updates since the beginning of the run."""
     return int(self.state.step)
+
+  def policy_fingerprint(self) -> str:
+    """Of the policy that acts; all its numbers are read once for as long as the actor rests."""
+    if self._fingerprint is None:
+      self._fingerprint = policy_lib.fingerprint(self.state.actor_ema)
+    return self._fingerprint
 
   def restart_actor(self, updates: int, lr: float) -> None:
     """Gives the actor a fresh optimiser for a phase of some updates."""
@@ -84,6 +92,8 @@ class Updates:
     size = self._experiment.config.train[f'{phase}_updates_per_call']
     pending = None
     step = self.count
+    if phase == 'actor':
+      self._fingerprint = None
 
     def load(first: int):
       drawn = batches(first, min(size, updates - first))
