@@ -49,6 +49,11 @@ class Policy:
     return types.Tag.NONE if self.guidance is None else types.Tag.POSITIVE
 
   @property
+  def is_guided(self) -> bool:
+    """Whether what the tag changes is scaled, for which the untagged prompt is read too."""
+    return self.guidance not in (None, 1)
+
+  @property
   def chunk_shape(self) -> tuple[int, int]:
     """(h, A) of the robot."""
     return self.actor.horizon, self.action_size
@@ -82,15 +87,35 @@ class Policy:
 
   def act(self, sight: types.Sight, key: jax.Array) -> types.Array:
     """One chunk [B, h, A] per sight, in the robot's units; row b's noise depends on (key, b)."""
-    observation = self.observation(sight, self.tag)
+    untagged = self.observation(sight) if self.is_guided else None
+    return self.act_on(self.observation(sight, self.tag), untagged, sight.state, key)
+
+  def act_on(
+    self,
+    observation: types.Observation,
+    untagged: types.Observation | None,
+    state: types.Array,
+    key: jax.Array,
+  ) -> types.Array:
+    """`act` from observations that were made beforehand.
+
+    Args:
+      observation: B of them, whose prompts tell `tag`.
+      untagged: the same without a tag; None unless `is_guided`.
+      state: [B, 32] in the robot's units.
+      key: row b's noise depends on (key, b).
+
+    Returns:
+      [B, h, A] in the robot's units.
+    """
     samples = 1 if self.chooser is None else self.chooser.samples
     noise = self.noise(key, jnp.arange(len(observation.proprio)), samples)
-    if self.guidance in (None, 1):
+    if untagged is None:
       chunks = self.sample(observation, noise)
     else:
-      chunks = self.sample_guided(observation, self.observation(sight), noise)
+      chunks = self.sample_guided(observation, untagged, noise)
     chunk = chunks[:, 0] if self.chooser is None else self.chooser.pick(observation, chunks)
-    return self.inputs.undo_chunk(chunk, sight.state)
+    return self.inputs.undo_chunk(chunk, state)
 
   def sample(self, observation: types.Observation, noise: jax.Array) -> jax.Array:
     """M normalised chunks [B, M, h, A] per state from given noise."""

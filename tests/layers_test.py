@@ -14,7 +14,6 @@ PACKAGE = pathlib.Path(__file__).parents[1] / 'aloe_jax'
 # means nothing; a later pattern overrules an earlier one.
 FLOORS = (
   (
-    '__init__',
     'command_line',
     'config',
     'defaults',
@@ -32,7 +31,7 @@ FLOORS = (
   ('agents/*', 'best_of', 'policy'),
   ('envs/*', 'learning/*'),
   ('comparison/*', 'reporting/*', 'run/*'),
-  ('data/__main__', 'evaluate', 'export', 'report', 'train'),
+  ('__init__', 'data/__main__', 'evaluate', 'export', 'report', 'train'),
 )
 
 

@@ -1,7 +1,6 @@
 """What training reads: datasets opened for random access, with features of a frozen encoder."""
 
 from collections.abc import Callable, Sequence
-import contextlib
 import hashlib
 import pathlib
 import re
@@ -179,14 +178,9 @@ class Datasets:
     self, directory: pathlib.Path, index: index_lib.Index, encoder: encoder_lib.Encoder
   ) -> np.ndarray:
     """[N, V, F] bfloat16, mapped from the disk: kept from before, or computed now."""
-    path = self._kept(directory, index, encoder)
-    bar: contextlib.AbstractContextManager[progress.Advance]
-    bar = progress.bar(f'Encode {_label(directory)}', len(index), 'steps')
-    if path.exists():
-      bar = contextlib.nullcontext(lambda done: None)
-    with bar as advance:
+    with progress.bar(f'Encode {_label(directory)}', len(index), 'steps') as advance:
       return row_cache.build(
-        path,
+        self._kept(directory, index, encoder),
         self._shape(index, encoder),
         jnp.bfloat16,
         self._encoding(index, encoder),
