@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
+from aloe_jax.models.encoder import RandomEncoder
 from aloe_jax.run import checkpoints
 
 ARCHITECTURE = {'actor': {'width': 16, 'depth': 1}, 'critic': {'size': 2}, 'chunk': 8}
@@ -44,6 +45,14 @@ def test_the_frozen_encoder_comes_back_with_its_checkpoint(saved):
   like = {'filters': jax.ShapeDtypeStruct((2, 2), np.float32)}
   found = checkpoints.restore_encoder(saved[0].path(2), like)
   np.testing.assert_array_equal(found['filters'], ENCODER['filters'])
+
+
+def test_the_encoder_of_the_variant_pixels_comes_back_too(saved, tmp_path):
+  params = RandomEncoder(size=4).init()
+  kept = checkpoints.Checkpoints(tmp_path / 'checkpoints')
+  kept.save(0, saved[1], params, META)
+  found = checkpoints.restore_encoder(kept.path(0), jax.eval_shape(lambda: params))
+  np.testing.assert_array_equal(found['filters'], params['filters'])
 
 
 def test_the_newest_is_the_one_of_the_highest_number_and_all_are_kept(saved):

@@ -116,17 +116,22 @@ class RandomEncoder:
   def width(self) -> int:
     return 3 * FILTERS
 
-  def init(self) -> jax.Array:
+  def init(self) -> dict[str, jax.Array]:
     """The filters, [size, size, 3, 48]."""
     shape = (self.size, self.size, 3, FILTERS)
-    return jax.random.normal(jax.random.key(self.seed), shape) / jnp.sqrt(shape[0] * shape[1])
+    drawn = jax.random.normal(jax.random.key(self.seed), shape)
+    return {'filters': drawn / jnp.sqrt(shape[0] * shape[1])}
 
   def apply(self, params: Any, images: jax.Array) -> jax.Array:
     """For each filter: x and y of its strongest response in [-1, 1], and that response."""
     batch = images.shape[:-3]
     x = images.reshape(-1, *images.shape[-3:]).astype(jnp.float32) / 127.5 - 1
     y = jax.lax.conv_general_dilated(
-      x, params, (self.stride, self.stride), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+      x,
+      params['filters'],
+      (self.stride, self.stride),
+      'SAME',
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
     )
     y = (y - y.mean((1, 2), keepdims=True)) / (y.std((1, 2), keepdims=True) + 1e-3)
     where = jax.nn.softmax(SHARPNESS * y.reshape(len(y), -1, FILTERS), axis=1)
