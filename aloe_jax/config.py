@@ -220,12 +220,17 @@ def from_json(tree: Mapping[str, Any], where: str) -> ml_collections.ConfigDict:
   Raises:
     ValueError: naming fields that are not known, that are missing or that are of another type.
   """
-  leaves = renamed.ADDED | flat(renamed.fields(tree))
+  leaves = {
+    field: tuple(value) if type(value) is list else value
+    for field, value in (renamed.ADDED | flat(renamed.fields(tree))).items()
+  }
   check_fields(leaves, where)
   config = defaults.paper()
+  own = {field: value for field, value in leaves.items() if field.partition('.')[0] not in config}
+  config.update(ml_collections.ConfigDict(_nested(own)))
   for field, value in leaves.items():
     try:
-      config.update_from_flattened_dict({field: tuple(value) if type(value) is list else value})
+      config.update_from_flattened_dict({field: value})
     except TypeError:
       expected = type(lookup(config, field)).__name__
       raise ValueError(f'{where}: {field} is {value!r}; expected a value of {expected}.') from None
@@ -235,11 +240,18 @@ def from_json(tree: Mapping[str, Any], where: str) -> ml_collections.ConfigDict:
 def check_fields(config: Mapping[str, Any] | ml_collections.ConfigDict, where: str) -> None:
   """Compares the fields of a config with those that there are.
 
+  The numbers of an agent of one's own, which `config.agent` names as 'module:VARIABLE', are in
+  sections that only it knows.
+
   Raises:
     ValueError: naming those that are not known or that are missing.
   """
-  found, known = flat(config).keys(), flat(defaults.paper()).keys()
-  if unknown := sorted(found - known):
+  leaves, paper = flat(config), defaults.paper()
+  found, known = leaves.keys(), flat(paper).keys()
+  unknown = sorted(found - known)
+  if ':' in str(leaves.get('agent')):
+    unknown = [field for field in unknown if field.partition('.')[0] in paper]
+  if unknown:
     raise ValueError(
       f'{where}: {", ".join(unknown)}: no such field; if a newer version of this project has '
       'written it, use that one.'
@@ -249,3 +261,15 @@ def check_fields(config: Mapping[str, Any] | ml_collections.ConfigDict, where: s
       f'{where}: {", ".join(missing)}: missing; expected every field of aloe_jax/defaults.py. If '
       'an older version of this project has written it, use that one.'
     )
+
+
+def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+  """The nested dictionary of {dotted name: value}."""
+  tree: dict[str, Any] = {}
+  for field, value in leaves.items():
+    *sections, leaf = field.split('.')
+    place = tree
+    for section in sections:
+      place = place.setdefault(section, {})
+    place[leaf] = value
+  return tree

@@ -79,6 +79,16 @@ def test_every_config_comes_back_as_it_was_with_every_type(made, tmp_path):
   assert {field: type(x) for field, x in config_lib.flat(found).items()} == types
 
 
+def test_the_numbers_of_an_agent_of_ones_own_come_back_too(tmp_path):
+  made = make_config(agent='toy:AGENT')
+  made.toy = dict(share=0.25, sizes=(1, 2), inner=dict(depth=3))
+  config_lib.keep(made, tmp_path / 'config.json')
+  assert config_lib.read(tmp_path / 'config.json') == made
+  made.agent = 'aloe'
+  with pytest.raises(ValueError, match='here: toy.inner.depth, toy.share, toy.sizes: no '):
+    config_lib.check_fields(made, 'here')
+
+
 @pytest.mark.parametrize('command', kept.COMMANDS)
 def test_a_run_knows_its_config(command, workdir):
   assert read(workdir, command) == OWN

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from aloe_jax import config as config_lib
 from aloe_jax import losses
-from aloe_jax import renamed
 from aloe_jax import types
 from aloe_jax.agents import aloe
 from aloe_jax.agents import awr
@@ -414,7 +414,7 @@ def _config(
   path: pathlib.Path, *, tokenizer: str | None, encoder: str | None
 ) -> ml_collections.ConfigDict:
   """What a checkpoint's run was told, for the devices of this machine."""
-  config = ml_collections.ConfigDict(renamed.fields(checkpoints.read_meta(path)['config']))
+  config = config_lib.from_json(checkpoints.read_meta(path)['config'], str(path))
   config.parallel.update(mode='fsdp', fsdp=0)  # all devices here, however many trained
   if config.actor.kind != 'pi05' and config.sim.observation != 'pixels':
     raise ValueError(

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 import ml_collections
 
+from aloe_jax import agents
 from aloe_jax import config as config_lib
-from aloe_jax.agents import AGENTS
 from aloe_jax.run import checkpoints
 
 Config: TypeAlias = ml_collections.ConfigDict
@@ -36,6 +36,12 @@ def _is_played(config: Config) -> bool:
 
 def _on_table_top(config: Config) -> bool:
   return _is_played(config) and ':' not in config.sim.task
+
+
+def _weighs(config: Config) -> bool:
+  """Whether some chunks count more than others for the actor."""
+  agent = agents.find(config.agent)
+  return agent.advantage is not None and agent.is_positive is None
 
 
 def _goes_on(config: Config) -> bool:
@@ -71,23 +77,23 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
   (('recap.',), lambda c: c.agent != 'recap', "it is of config.agent='recap'"),
   (
     ('critic.',),
-    lambda c: AGENTS[c.agent].critic is None,
+    lambda c: agents.find(c.agent).critic is None,
     'this config.agent learns no critic',
   ),
   (
     ('critic.bins',),
-    lambda c: AGENTS[c.agent].critic != 'state',
+    lambda c: agents.find(c.agent).critic != 'state',
     'it is of a critic of states, as AWR has',
   ),
   (
     ('critic.ensemble', 'critic.size', 'critic.backup', 'critic.target', 'critic.past_end',
      'critic.pessimism', 'actor.samples', 'actor.bank'),
-    lambda c: AGENTS[c.agent].critic != 'action',
+    lambda c: agents.find(c.agent).critic != 'action',
     'it is of a critic of actions, as ALOE has',
   ),
   (
     ('actor.beta', 'actor.clip', 'actor.weights'),
-    lambda c: AGENTS[c.agent].advantage is None or AGENTS[c.agent].is_positive is not None,
+    lambda c: not _weighs(c),
     'with this config.agent all chunks weigh the same',
   ),
   (
