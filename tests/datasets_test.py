@@ -225,8 +225,8 @@ def test_training_on_given_episodes_leaves_tensorflow_alone(tmp_path):
 
 def test_a_dataset_is_called_by_its_name_and_not_by_its_version_alone(tmp_path, capsys):
   directory = write(tmp_path / 'table' / '1.0.0', make_episode(0))
-  datasets.Datasets(Encoding(), {}).open([directory])
-  datasets.Datasets(Encoding(), {}).open([directory])
+  datasets.Datasets(Encoding(), {}).read([directory])
+  datasets.Datasets(Encoding(), {}).read([directory])
   printed = capsys.readouterr().out.splitlines()
-  assert printed[0].startswith('Encode table/1.0.0: 4/4 frames')
-  assert printed[1] == 'Encode table/1.0.0: 4 frames, kept from before'
+  assert printed[0].startswith('Encode table/1.0.0: 4/4 steps')
+  assert printed[1] == 'Encode table/1.0.0: 4 steps, kept from before'

@@ -279,7 +279,7 @@ def test_only_a_pi05_can_be_exported(tmp_path):
 def test_the_end_of_a_robots_run_names_the_checkpoint_and_the_commands(finished, given, capsys):
   make_run(finished, **given).run()
   printed = capsys.readouterr().out
-  assert 'Encode episodes: 48 frames, kept from before' in printed
+  assert 'Encode episodes: 48 steps, kept from before' in printed
   assert printed.partition('The newest')[2].splitlines() == [
     f' checkpoint is {finished}/checkpoints/2. What can be done with it:',
     '  whether its critic can be trusted, best on episodes that it was not trained on:',
