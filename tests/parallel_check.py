@@ -107,7 +107,8 @@ def check_rows():
     found = sorted((shard.index[0].start, shard.data) for shard in placed.addressable_shards)
     assert [start for start, _ in found] == list(range(0, 16, 2))
     np.testing.assert_array_equal(np.concatenate([data for _, data in found]), rows)
-  assert sharding.Pmap().place_rows(rows) is rows  # parameters from `fetch` are on one device
+  placed = sharding.Pmap().place_rows(rows)
+  assert placed.devices() == {jax.devices()[0]}  # parameters from `fetch` are on one device
 
 
 if __name__ == '__main__':

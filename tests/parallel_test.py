@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 from jax.sharding import PartitionSpec
 import numpy as np
 import pytest
@@ -65,3 +66,17 @@ def test_replicas_compile_a_step_once():
   assert traced == ['replica']
   np.testing.assert_array_equal(layout.fetch(state), [4, 5])
   assert layout.fetch(total) == 4
+
+
+@pytest.mark.parametrize('layout', [sharding.Pmap(), sharding.Fsdp()], ids=['pmap', 'fsdp'])
+def test_a_step_refuses_what_was_not_placed_on_its_devices(layout):
+  def step(state, batch, axis_name=None):
+    return state + batch.mean(), batch.sum()
+
+  compiled, batch = layout.compile(step), np.ones((1, 4), np.float32)
+  state = layout.place_state(np.float32([1, 2]))
+  shaped = batch[None] if isinstance(layout, sharding.Pmap) else batch
+  with pytest.raises(jax.errors.JaxRuntimeError, match='Disallowed host-to-device transfer'):
+    compiled(state, shaped)
+  state, _ = compiled(layout.place_state(np.float32([1, 2])), layout.place_batches(batch))
+  np.testing.assert_array_equal(layout.fetch(state), [2, 3])

@@ -111,11 +111,14 @@ def draw(
   Returns:
     The bank of all N rows.
   """
+  # A copy for every device that holds parameters, as they are placed and fetched themselves.
   noise_key = np.asarray(jax.random.key_data(jax.random.key(key.seed)))
+  noise_key = layout.fetch(layout.place_state(noise_key))
+  sampled = sharding.guarded(_sample)
 
   def sample(rows: np.ndarray) -> np.ndarray:
     placed = layout.place_rows((observation(rows), rows.astype(np.int32)))
-    return layout.fetch_rows(_sample(policy, *placed, noise_key, key.samples))
+    return layout.fetch_rows(sampled(policy, *placed, noise_key, key.samples))
 
   action = row_cache.build(
     directory / key.name,

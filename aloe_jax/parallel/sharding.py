@@ -2,6 +2,9 @@
 
 Both layouts take and give the same global values, so nothing else in the program knows which
 of them runs. Sharding is derived from shapes; models carry no mesh and no axis names.
+
+What a compiled step is given lies on its devices already: an array that is not is refused, for to
+copy it would hold the devices up at every call.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,10 +13,13 @@ from typing import Any, Protocol
 
 import jax
 from jax.sharding import AxisType
+from jax.sharding import Mesh
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 from jax.sharding import SingleDeviceSharding
 import numpy as np
+
+from aloe_jax import types
 
 AXIS = 'replica'  # the name that a step averages over under pmap
 MIN_SHARDED_SIZE = 2**20  # smaller arrays are replicated: moving them costs more than it saves
@@ -25,7 +31,10 @@ class Layout(Protocol):
   """Where state and batches live, and how a step is compiled for it."""
 
   def compile(self, step: Step) -> Step:
-    """Compiles `step(state, *batches, axis_name=...)`; the state is donated."""
+    """Compiles `step(state, *batches, axis_name=...)`; the state is donated.
+
+    State and batches must have been placed; JAX refuses those of the host.
+    """
 
   def create(self, function: Callable[..., Any], *donated: Any) -> Any:
     """Compiles and runs what makes a state, or part of one; its arguments are used up.
@@ -40,7 +49,7 @@ class Layout(Protocol):
     """Puts a state where a compiled step wants it."""
 
   def place_rows(self, rows: Any) -> Any:
-    """Splits this host's rows [B, ...] over its devices, for use with parameters from `fetch`."""
+    """Puts this host's rows [B, ...] on its devices, for use with parameters from `fetch`."""
 
   def fetch_rows(self, rows: jax.Array) -> np.ndarray:
     """What was computed of this host's rows, [B, ...]."""
@@ -62,10 +71,11 @@ class Pmap:
   def __init__(self, devices: Sequence[jax.Device] | None = None):
     self._devices = list(devices or jax.devices())
     self._own = [d for d in self._devices if d.process_index == jax.process_index()]
+    self._replicas = NamedSharding(Mesh(np.array(self._own), (AXIS,)), PartitionSpec(AXIS))
 
   def compile(self, step: Step) -> Step:
     step = functools.partial(step, axis_name=AXIS)
-    return jax.pmap(step, axis_name=AXIS, devices=self._devices, donate_argnums=0)
+    return guarded(jax.pmap(step, axis_name=AXIS, devices=self._devices, donate_argnums=0))
 
   def create(self, function: Callable[..., Any], *donated: Any) -> Any:
     return _create(function, donated, self.shapes(function, *donated))
@@ -79,10 +89,11 @@ class Pmap:
     # By pmap itself: what it returns lies as the step's own results do, so that the step is
     # compiled once, and no device ever holds the copies of the others.
     copy = functools.partial(jax.pmap, axis_name=AXIS, devices=self._devices, in_axes=(0, None))
-    return copy(lambda _, state: state)(np.arange(len(self._own)), state)
+    replicas = jax.device_put(np.arange(len(self._own)), self._replicas)
+    return copy(lambda _, state: state)(replicas, state)
 
   def place_rows(self, rows: Any) -> Any:
-    return rows
+    return jax.device_put(rows, self._own[0])  # where parameters from `fetch` lie
 
   def fetch_rows(self, rows: jax.Array) -> np.ndarray:
     return np.asarray(rows)
@@ -90,13 +101,13 @@ class Pmap:
   def place_batches(self, batches: Any) -> Any:
     count = len(self._own)
 
-    def split(x):
+    def split(x: types.Array) -> np.ndarray:
       x = np.asarray(x)
       _check_divisible(x.shape[1], count)
       shards = x.reshape(x.shape[0], count, x.shape[1] // count, *x.shape[2:])
       return np.swapaxes(shards, 0, 1)
 
-    return jax.tree.map(split, batches)
+    return jax.device_put(jax.tree.map(split, batches), self._replicas)
 
   def fetch(self, tree: Any) -> Any:
     return jax.tree.map(lambda x: x.addressable_data(0)[0], tree)
@@ -125,14 +136,14 @@ class Fsdp:
   def compile(self, step: Step) -> Step:
     compiled: dict[Any, Step] = {}
 
-    def run(state, *batches):
+    def run(state: Any, *batches: Any) -> Any:
       signature = jax.tree.structure(state)
       if signature not in compiled:
         out_shardings = (self._state_sharding(state), NamedSharding(self._mesh, PartitionSpec()))
         compiled[signature] = jax.jit(step, donate_argnums=0, out_shardings=out_shardings)
       return compiled[signature](state, *batches)
 
-    return run
+    return guarded(run)
 
   def create(self, function: Callable[..., Any], *donated: Any) -> Any:
     return _create(function, donated, self.shapes(function, *donated))
@@ -171,6 +182,17 @@ class Fsdp:
   def _state_sharding(self, state: Any) -> Any:
     size = self._mesh.shape['fsdp']
     return jax.tree.map(lambda x: NamedSharding(self._mesh, shard_rule(np.shape(x), size)), state)
+
+
+def guarded(function: Step) -> Step:
+  """A compiled function that refuses arguments of the host instead of copying them in silence."""
+
+  @functools.wraps(function)
+  def run(*arguments: Any, **named: Any) -> Any:
+    with jax.transfer_guard_host_to_device('disallow'):
+      return function(*arguments, **named)
+
+  return run
 
 
 def _create(function: Callable[..., Any], donated: Sequence[Any], shapes: Any) -> Any:
