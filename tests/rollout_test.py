@@ -179,7 +179,7 @@ def test_equal_keys_give_every_policy_the_same_scenes():
   one, other = alone(3, 0.5), alone(3, -0.5)
   assert (one.action != other.action).any()
   for name in ('item', 'target', 'size', 'hue', 'tolerance_scale', 'position'):
-    first, second = getattr(one.state, name), getattr(other.state, name)
+    first, second = (getattr(x.simulator_state, name) for x in (one, other))
     np.testing.assert_array_equal(first[:, 0], second[:, 0])
     assert name == 'position' or (first[0, 0] != first[1, 0]).any()
 

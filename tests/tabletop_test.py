@@ -127,7 +127,7 @@ class MotionTest(parameterized.TestCase):
   def test_noise_at_rest_has_the_documented_size(self):
     state = fresh('pack_phone')
     after = many_steps(simulator('pack_phone'), state, still(), jax.random.key(0))
-    moved = np.asarray(after.position - state.position)
+    moved = np.asarray(after.position - state.position[None])
     np.testing.assert_allclose(moved.std((0, 1)), [6e-4, 6e-4, 3e-4], rtol=0.1)
     np.testing.assert_allclose(after.yaw.std(), 18e-4, rtol=0.1)
 
@@ -304,7 +304,7 @@ class DisturbanceTest(absltest.TestCase):
     state = dataclasses.replace(state, placed=state.placed.at[2].set(True))
     sim = simulator('sort_products', disturb=True)
     after = many_steps(sim, state, still(grip=CLOSE), jax.random.key(0))
-    pushed = np.asarray(after.item - state.item)  # [6000, I, 3]
+    pushed = np.asarray(after.item - state.item[None])  # [6000, I, 3]
     distance = np.linalg.norm(pushed[..., :2], axis=-1)
     self.assertLess(distance[:, 0].max(), 0.01)  # held: only the hand's tremor
     self.assertEqual(distance[:, 2].max(), 0.0)  # placed

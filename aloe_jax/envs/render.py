@@ -42,8 +42,10 @@ class Camera:
   def rays(self, size: int) -> jax.Array:
     """[size, size, 3] directions of the pixels, from the top left."""
     grid = self.zoom * ((2.0 * jnp.arange(size) + 1.0) / size - 1.0)
-    forward = jnp.cross(self.up, self.right)
-    return forward + grid[None, :, None] * self.right - grid[:, None, None] * self.up
+    forward, right, up = (
+      axis[None, None] for axis in (jnp.cross(self.up, self.right), self.right, self.up)
+    )
+    return forward + grid[None, :, None] * right - grid[:, None, None] * up
 
 
 def head_camera() -> Camera:
@@ -59,7 +61,7 @@ def wrist_cameras(state: tabletop_state.State) -> Camera:
   """Both cameras above the grippers, with a leading axis [2]; they look down and turn along."""
   cos, sin, zero = jnp.cos(state.yaw), jnp.sin(state.yaw), jnp.zeros(2)
   return Camera(
-    position=state.position + jnp.float32([0.0, 0.0, WRIST_HEIGHT]),
+    position=state.position + jnp.float32([[0.0, 0.0, WRIST_HEIGHT]]),
     right=jnp.stack([cos, sin, zero], axis=1),
     up=jnp.stack([-sin, cos, zero], axis=1),
     zoom=jnp.full(2, WRIST_ZOOM),

@@ -83,7 +83,7 @@ class Simulator:
       grasp_offset=jnp.zeros((2, 3)),
       item=start + shift * jax.random.uniform(key_item, (count, 3), minval=-1.0),
       target=jnp.float32([item.target for item in items])
-      + target_shift * jax.random.uniform(key_target, (3,), minval=-1.0),
+      + target_shift * jax.random.uniform(key_target, (3,), minval=-1.0)[None],
       placed=jnp.zeros(count, bool),
       size=_draw(key_size, (count,), SIZES[self.unseen]),
       hue=jnp.broadcast_to(_draw(key_hue, (hues,), HUES[self.unseen]), (count,)),
@@ -140,13 +140,13 @@ def drop_probability(state: tabletop_state.State) -> jax.Array:
 
 def _move(state: tabletop_state.State, command: jax.Array, key: jax.Array) -> tabletop_state.State:
   """Moves arms and grippers, and with them what they hold."""
-  noise = jax.random.normal(key, (2, 4)) * jnp.float32(NOISE_SCALE)
+  noise = jax.random.normal(key, (2, 4)) * jnp.float32(NOISE_SCALE)[None]
   path = STEP_LENGTH * command[:, :3]
   noise *= MOTION_NOISE[0] + MOTION_NOISE[1] * jnp.linalg.norm(path, axis=1, keepdims=True)
   position = jnp.clip(state.position + path + noise[:, :3], REACH_LOW, REACH_HIGH)
   yaw = jnp.clip(state.yaw + STEP_YAW * command[:, 5] + noise[:, 3], -REACH_YAW, REACH_YAW)
   opening = jnp.where(command[:, 6] > 0, GRIPPER_STEP, -GRIPPER_STEP)
-  in_hand = state.held[:, None] == jnp.arange(state.placed.size)
+  in_hand = state.held[:, None] == jnp.arange(state.placed.size)[None]
   carried = jnp.concatenate([position[:, :2], yaw[:, None]], axis=1) + state.grasp_offset
   return dataclasses.replace(
     state,
@@ -171,11 +171,12 @@ def _contact(
   closes = (before.gripper >= 0.5) & (state.gripper < 0.5)
   opens = (before.gripper < 0.5) & (state.gripper >= 0.5)
 
-  way = state.item - jnp.concatenate([state.position[:, :2], state.yaw[:, None]], axis=1)[:, None]
+  pose = jnp.concatenate([state.position[:, :2], state.yaw[:, None]], axis=1)
+  way = state.item[None] - pose[:, None]
   distance = jnp.linalg.norm(way[..., :2], axis=-1)
-  tolerance = tabletop_state.tolerances(state)[0]
-  in_reach = (distance < tolerance[:, 0]) & (jnp.abs(way[..., 2]) < tolerance[:, 1])
-  in_reach &= tabletop_state.owned(state.task) & ~state.placed
+  tolerance = tabletop_state.tolerances(state)[0][None]
+  in_reach = (distance < tolerance[..., 0]) & (jnp.abs(way[..., 2]) < tolerance[..., 1])
+  in_reach &= tabletop_state.owned(state.task) & ~state.placed[None]
   nearest = jnp.argmin(jnp.where(in_reach, distance, jnp.inf), axis=1)
   ready = tabletop_state.prerequisites_met(state)[nearest]
   squeezes = ~holding & closes & (height < GRASP_HEIGHT)
@@ -210,7 +211,7 @@ def _push(state: tabletop_state.State, key: jax.Array) -> tabletop_state.State:
   """At times pushes one item that is neither placed nor held a few centimetres away."""
   key_item, key_push = jax.random.split(key)
   index = jnp.arange(state.placed.size)
-  free = ~state.placed & (state.held[:, None] != index).all(axis=0)
+  free = ~state.placed & (state.held[:, None] != index[None]).all(axis=0)
   chosen = jax.random.categorical(key_item, jnp.where(free, 0.0, -jnp.inf))
   low = jnp.float32([0.0, 0.0, PUSH_DISTANCE[0], -PUSH_YAW])
   high = jnp.float32([1.0, 2 * jnp.pi, PUSH_DISTANCE[1], PUSH_YAW])

@@ -110,7 +110,7 @@ class Goal:
 
 def goal(state: State) -> Goal:
   """Each arm's next thing to do: what it holds, else its first item that is not placed."""
-  todo = owned(state.task) & ~state.placed
+  todo = owned(state.task) & ~state.placed[None]
   holding = state.held >= 0
   item = jnp.where(holding, state.held, jnp.argmax(todo, axis=1))
   grasp, place = tolerances(state)
@@ -139,7 +139,7 @@ def prerequisites_met(state: State) -> jax.Array:
   first = np.array(
     [[other in item.after for other in range(len(state.task.items))] for item in state.task.items]
   )
-  return (state.placed | ~first).all(axis=1)
+  return (state.placed[None] | ~first).all(axis=1)
 
 
 def owned(task: tasks.Task) -> np.ndarray:
