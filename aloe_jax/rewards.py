@@ -10,7 +10,9 @@ from aloe_jax import types
 RETURN_RANGE = (-1.0, 0.0)  # of returns of Eq. (14)'s rewards, once they are scaled
 
 
-def is_terminal(end_reason, *, timeout='failure', takeover='failure'):
+def is_terminal(
+  end_reason: np.ndarray, *, timeout: str = 'failure', takeover: str = 'failure'
+) -> np.ndarray:
   """Which steps end the return, so that nothing is bootstrapped past them.
 
   Args:
@@ -35,7 +37,13 @@ def is_terminal(end_reason, *, timeout='failure', takeover='failure'):
   return np.isin(end_reason, terminal)
 
 
-def step_rewards(end_reason, *, fail_cost, timeout='failure', takeover='failure'):
+def step_rewards(
+  end_reason: np.ndarray,
+  *,
+  fail_cost: float | np.ndarray,
+  timeout: str = 'failure',
+  takeover: str = 'failure',
+) -> np.ndarray:
   """Reward of every step, Eq. (14): 0 on success, -C_fail on failure, otherwise -1.
 
   Args:
@@ -53,7 +61,7 @@ def step_rewards(end_reason, *, fail_cost, timeout='failure', takeover='failure'
   return reward.astype(np.float32)
 
 
-def reward_scale(discount, fail_cost):
+def reward_scale(discount: float, fail_cost: float) -> float:
   """Factor on all rewards that keeps Q within [-1, 0].
 
   The worst return spends 1 / (1 - gamma) on steps, were they endless, and then C_fail.
@@ -70,7 +78,7 @@ def reward_scale(discount, fail_cost):
   return 1 / (1 / (1 - discount) + fail_cost)
 
 
-def mean_success_length(end_reason, is_first):
+def mean_success_length(end_reason: np.ndarray, is_first: np.ndarray) -> float:
   """Mean length of the successful episodes: the default C_fail of Eq. (14).
 
   Args:
@@ -92,7 +100,7 @@ def mean_success_length(end_reason, is_first):
   return float((end - first)[success].mean())
 
 
-def monte_carlo_returns(reward, last, discount):
+def monte_carlo_returns(reward: np.ndarray, last: np.ndarray, discount: float) -> np.ndarray:
   """Discounted return from each step to the end of its fragment: AWR's target, App. C.
 
   What a cut or a takeover kept from being seen is missing from it; that is the bias which

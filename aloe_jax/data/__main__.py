@@ -193,7 +193,9 @@ def _check_is_new(path: pathlib.Path, overwrite: bool) -> None:
     raise FileExistsError(f'{path} exists already; remove it or pass --overwrite.')
 
 
-def _reading(arguments: argparse.Namespace, directory: str):
+def _reading(
+  arguments: argparse.Namespace, directory: str
+) -> contextlib.AbstractContextManager[Callable[..., None]]:
   """A bar over the records of a dataset; none if JSON is all that may be printed."""
   splits = schema.read(directory).splits
   names = splits if arguments.split is None else [arguments.split]

@@ -5,6 +5,7 @@ Their records are compressed, so that nothing in them has a place in the file.
 
 from collections.abc import Iterator
 import os
+from typing import Any
 
 from aloe_jax.data import tfrecord
 
@@ -35,7 +36,7 @@ def walk(path: str | os.PathLike) -> Iterator[tfrecord.Record]:
   reader.close()
 
 
-def _reason(reader) -> str:
+def _reason(reader: Any) -> str:
   """Why a reader could not find the records, as it says when it is closed, if it does."""
   try:
     reader.close()

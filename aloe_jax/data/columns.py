@@ -11,7 +11,7 @@ the other steps are the policy's. Without `steps/end_reason`, the last step of t
 a human acts ends a fragment by a take-over.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import math
 from typing import Any
@@ -115,7 +115,7 @@ def read(
 class _Record:
   """Decodes the fields of one record."""
 
-  def __init__(self, payload: memoryview | bytes, leaves, where: str):
+  def __init__(self, payload: memoryview | bytes, leaves: dict[str, Any], where: str):
     self.leaves = leaves
     self._payload = payload
     self._where = where
@@ -240,7 +240,7 @@ class _Record:
       return self._decode(path, lambda values: values.integers(np.dtype(leaf.dtype).type))
     return self._decode(path, example_proto.Values.integers)
 
-  def _decode(self, path: str, read) -> Any:
+  def _decode(self, path: str, read: Callable[[Any], Any]) -> Any:
     values = self._values.get(path, self._values.get(f'{path}/{_LISTS}'))
     if values is None:
       raise self.error(path, 'the field is missing in this record.')

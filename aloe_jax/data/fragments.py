@@ -8,6 +8,7 @@ it, and after any other end the last *recorded* state is bootstrapped from inste
 Legend of shapes: N rows, B batch, h chunk horizon.
 """
 
+from collections.abc import Iterator
 import dataclasses
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ class Fragments:
   successor: np.ndarray
 
   @property
-  def lengths(self):
+  def lengths(self) -> np.ndarray:
     """[number of fragments] int64, in steps."""
     first = np.unique(self.first)
     return self.last[first] - first + 1
@@ -62,7 +63,14 @@ class Chunks(NamedTuple):
   next_row: np.ndarray
 
 
-def index(source, end_reason, is_first, *, timeout='failure', takeover='failure'):
+def index(
+  source: np.ndarray,
+  end_reason: np.ndarray,
+  is_first: np.ndarray,
+  *,
+  timeout: str = 'failure',
+  takeover: str = 'failure',
+) -> Fragments:
   """Finds the fragments of a buffer.
 
   A fragment ends wherever an end reason is given. A human who hands back to the policy ends
@@ -96,14 +104,16 @@ def index(source, end_reason, is_first, *, timeout='failure', takeover='failure'
   return Fragments(first, last, terminal[last], successor[last])
 
 
-def takeovers(source):
+def takeovers(source: np.ndarray) -> np.ndarray:
   """[N] bool, True on the last step of the policy before a human acts; `source` is [N] int."""
   found = np.zeros(len(source), bool)
   found[:-1] = (source[:-1] == types.Source.POLICY) & (source[1:] == types.Source.HUMAN)
   return found
 
 
-def lost_ends(source, end_reason, is_last):
+def lost_ends(
+  source: np.ndarray, end_reason: np.ndarray, is_last: np.ndarray
+) -> Iterator[tuple[np.integer, str]]:
   """Finds the steps that should have ended a fragment.
 
   Args:
@@ -130,7 +140,7 @@ def lost_ends(source, end_reason, is_last):
     yield row, unmarked
 
 
-def starts(fragments):
+def starts(fragments: Fragments) -> np.ndarray:
   """Rows that can start a chunk: all but the last row before an unseen state.
 
   Args:
@@ -142,7 +152,9 @@ def starts(fragments):
   return np.flatnonzero(_steps_left(fragments, np.arange(len(fragments.last))) > 0)
 
 
-def chunk(fragments, rows, horizon, reward, discount):
+def chunk(
+  fragments: Fragments, rows: np.ndarray, horizon: int, reward: np.ndarray, discount: float
+) -> Chunks:
   """Cuts the chunks that start at some rows.
 
   No chunk spans two fragments. One that meets the end is shorter: n steps, and a bootstrap
@@ -179,7 +191,7 @@ def chunk(fragments, rows, horizon, reward, discount):
   )
 
 
-def check_horizon(lengths, horizon):
+def check_horizon(lengths: np.ndarray, horizon: int) -> None:
   """Refuses a chunk that is longer than every fragment.
 
   Args:
@@ -198,14 +210,16 @@ def check_horizon(lengths, horizon):
     )
 
 
-def _steps_left(fragments, rows):
+def _steps_left(fragments: Fragments, rows: np.ndarray) -> np.ndarray:
   """[B] int64, the steps from each row on whose next state is recorded or not needed."""
   last = fragments.last[rows]
   whole = fragments.terminal[rows] | (fragments.successor[rows] >= 0)
   return np.where(whole, last + 1, last) - rows
 
 
-def _check_ends(source, end_reason, is_first, is_last):
+def _check_ends(
+  source: np.ndarray, end_reason: np.ndarray, is_first: np.ndarray, is_last: np.ndarray
+) -> None:
   """Raises ValueError on the first episode that has lost an end, naming it and its step."""
   if not len(is_first) or not is_first[0]:
     raise ValueError('the buffer does not begin with the first step of an episode.')
@@ -213,7 +227,7 @@ def _check_ends(source, end_reason, is_first, is_last):
     raise ValueError(f'{_name_step(row, is_first)} {problem}')
 
 
-def _name_step(row, is_first):
+def _name_step(row: int, is_first: np.ndarray) -> str:
   """Episode and step of a row, both counted from 0, for a message to a person."""
   episode = np.count_nonzero(is_first[: row + 1]) - 1
   return f'step {row - np.flatnonzero(is_first)[episode]} of episode {episode}'

@@ -12,7 +12,7 @@ class GrowingArray:
   NumPy leaves room in the header for any number of rows, so it is corrected in place.
   """
 
-  def __init__(self, path: pathlib.Path, shape: tuple[int, ...], dtype):
+  def __init__(self, path: pathlib.Path, shape: tuple[int, ...], dtype: np.dtype | type):
     """Creates the file.
 
     Args:

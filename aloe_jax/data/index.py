@@ -257,7 +257,7 @@ class _File:
     self._path = path
     self._descriptor = os.open(path, os.O_RDONLY)
 
-  def __del__(self):
+  def __del__(self) -> None:
     if hasattr(self, '_descriptor'):
       os.close(self._descriptor)
 

@@ -14,7 +14,7 @@ A path without `steps/` is looked for among the steps first, then in the episode
 string, or a key left out, proposes a field by the names in use; None means there is none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import difflib
 import itertools
@@ -40,6 +40,7 @@ KEYS = (
 _GROUPS = {'state': field_names.STATES, 'action': field_names.ACTIONS}
 
 _Leaves = Mapping[str, schema.Leaf]
+_Fits = Callable[[schema.Leaf], bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +186,7 @@ def _is_outcome(leaf: schema.Leaf) -> bool:
   return _is_text(leaf) or (leaf.kind == 'tensor' and leaf.shape in ((), (1,)))
 
 
-_WANTED = {
+_WANTED: dict[_Fits, str] = {
   _is_image: 'images, their bytes, or uint8 pixels [H, W, 3], at every step',
   _is_vector: 'numbers of one shape at every step',
   _is_text: 'texts',
@@ -204,7 +205,7 @@ def _check_keys(found: Mapping[str, Any], expected: Sequence[str], what: str) ->
       raise ValueError(f'{what}: found the key {key!r}, expected some of {list(expected)}.')
 
 
-def _first(leaves: _Leaves, paths: Sequence[str], fits) -> str | None:
+def _first(leaves: _Leaves, paths: Sequence[str], fits: _Fits) -> str | None:
   return next((path for path in paths if path in leaves and fits(leaves[path])), None)
 
 
@@ -217,7 +218,7 @@ def _camera(leaves: _Leaves, names: Sequence[str]) -> str | None:
   return next((by_word[name] for name in names if name in by_word), None)
 
 
-def _first_group(leaves: _Leaves, groups) -> list[str]:
+def _first_group(leaves: _Leaves, groups: Iterable[Sequence[str]]) -> list[str]:
   """The first group of which every field exists, as full paths."""
   for group in groups:
     paths = [f'steps/{name}' for name in group]
@@ -226,7 +227,9 @@ def _first_group(leaves: _Leaves, groups) -> list[str]:
   return []
 
 
-def _one_of(leaves: _Leaves, key: str, wanted, proposed: str | None, fits) -> str | None:
+def _one_of(
+  leaves: _Leaves, key: str, wanted: Any, proposed: str | None, fits: _Fits
+) -> str | None:
   """The first path that exists, of one or several."""
   if wanted is None:
     return None
@@ -240,7 +243,11 @@ def _one_of(leaves: _Leaves, key: str, wanted, proposed: str | None, fits) -> st
 
 
 def _numbers(
-  leaves: _Leaves, key: str, mapping: Mapping[str, Any], proposed, most: int | None
+  leaves: _Leaves,
+  key: str,
+  mapping: Mapping[str, Any],
+  proposed: Mapping[str, Any],
+  most: int | None,
 ) -> tuple[str, ...]:
   """Paths of numbers to concatenate; all of them must exist."""
   wanted = mapping.get(key, '')
@@ -273,7 +280,7 @@ def _numbers(
   return tuple(paths)
 
 
-def _texts(leaves: _Leaves, wanted, proposed: Sequence[str]) -> tuple[str, ...]:
+def _texts(leaves: _Leaves, wanted: Any, proposed: Sequence[str]) -> tuple[str, ...]:
   """Paths of texts; those that do not exist are left out, as long as one does."""
   if wanted is None:
     return ()
@@ -288,7 +295,7 @@ def _find(leaves: _Leaves, name: str) -> str | None:
   return next((path for path in (f'steps/{name}', name) if path in leaves), None)
 
 
-def _checked(leaves: _Leaves, key: str, path: str, fits) -> str:
+def _checked(leaves: _Leaves, key: str, path: str, fits: _Fits) -> str:
   leaf = leaves[path]
   if not fits(leaf):
     where = 'every step' if leaf.per_step else 'the episode'

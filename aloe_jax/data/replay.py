@@ -5,6 +5,7 @@ Legend of shapes: N rows (steps of all episodes laid end to end), n batches, B b
 
 from collections.abc import Mapping
 import dataclasses
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -17,6 +18,8 @@ from aloe_jax.data import sampler
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.data import tags as tags_lib
 from aloe_jax.preprocessing import inputs as inputs_lib
+
+_Batch = TypeVar('_Batch', types.CriticBatch, types.ActorBatch)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,6 +280,6 @@ class Replay:
     return self._inputs.chunk(self._steps.action(chunk.action_row), self._steps.state(rows))
 
 
-def _stack(batch, count: int):
+def _stack(batch: _Batch, count: int) -> _Batch:
   """Leaves [n * B, ...] to [n, B, ...]."""
   return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)

@@ -16,7 +16,7 @@ a success, else 0). Training never reads them: it relabels by Eq. (14) from `end
 A dataset is never appended to: every round of collection writes its own directory.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
 import itertools
 import os
@@ -105,7 +105,7 @@ def write(directory: str | os.PathLike, episodes: Iterable[Episode], *, name: st
     raise ValueError(f'{directory}: there is no episode to write.')
   layout = _layout(first, f'{directory}, episode 0')
 
-  def examples():
+  def examples() -> Iterator[Any]:
     for index, episode in enumerate(itertools.chain([first], episodes)):
       where = f'{directory}, episode {index}'
       _check_same_layout(_layout(episode, where), layout, where)

@@ -60,7 +60,15 @@ def build(
   return np.load(path, mmap_mode='r').view(np.ndarray).view(dtype)
 
 
-def _compute(path, shape, dtype, stored, compute, batch_size, progress) -> None:
+def _compute(
+  path: pathlib.Path,
+  shape: tuple[int, ...],
+  dtype: np.dtype,
+  stored: np.dtype,
+  compute: Callable[[np.ndarray], np.ndarray],
+  batch_size: int,
+  progress: Callable[[int], None],
+) -> None:
   host, count = jax.process_index(), jax.process_count()
   header = io.BytesIO()
   description = {'descr': stored.str, 'fortran_order': False, 'shape': shape}

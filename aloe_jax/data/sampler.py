@@ -53,7 +53,7 @@ def _permuted(position: np.ndarray, size: int, key: list[int]) -> np.ndarray:
   shift, mask = np.uint64(half), np.uint64(2**half - 1)
   round_keys = np.random.Philox(key=key).random_raw(_ROUNDS)
 
-  def encrypt(x):
+  def encrypt(x: np.ndarray) -> np.ndarray:
     left, right = x >> shift, x & mask
     for round_key in round_keys:
       left, right = right, left ^ (_mixed(right + round_key) >> np.uint64(64 - half))

@@ -8,7 +8,7 @@ import numpy as np
 class Scratch:
   """Lends memory to arrays and takes it back when the last view of one is gone."""
 
-  def __init__(self):
+  def __init__(self) -> None:
     self._unused: list[np.ndarray] = []
 
   def empty(self, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
@@ -27,5 +27,5 @@ class _Loan:
     self._unused = unused
     self.__array_interface__ = self._memory.__array_interface__
 
-  def __del__(self):
+  def __del__(self) -> None:
     self._unused.append(self._memory)

@@ -8,6 +8,7 @@ import collections
 from collections.abc import Iterator
 import pathlib
 import time
+from typing import Any
 
 from aloe_jax import progress
 from aloe_jax import types
@@ -21,7 +22,7 @@ _FORMATS = {'plain': plain.Folder, 'lerobot': lerobot.Dataset}
 _END_REASONS = {text: reason for text, reason in rlds.END_REASON_TEXT.items() if reason}
 
 
-def add(subparsers) -> None:
+def add(subparsers: Any) -> None:
   """Registers the command with what `argparse.ArgumentParser.add_subparsers` returned.
 
   The parsed arguments hold `run`, which takes them.
@@ -115,7 +116,9 @@ def run(arguments: argparse.Namespace) -> None:
   progress.CONSOLE.print('\n'.join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
-def _counted(recordings, counts: dict[str, collections.Counter[str]]) -> Iterator[rlds.Episode]:
+def _counted(
+  recordings: Any, counts: dict[str, collections.Counter[str]]
+) -> Iterator[rlds.Episode]:
   """Passes episodes on while it counts their steps and shows how far it has come."""
   sources = {value: text for text, value in rlds.SOURCE_TEXT.items()}
   reasons = {value: text for text, value in _END_REASONS.items()}

@@ -1,6 +1,6 @@
 """What `meta/` says of a LeRobot dataset of version 2.0, 2.1 or 3.0, and its parquet files."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import json
@@ -76,7 +76,9 @@ def read(directory: pathlib.Path) -> Meta:
   return Meta(path, info['features'], info['fps'], tasks, recordings)
 
 
-def _recordings_v2(directory: pathlib.Path, videos: list[str], info) -> dict[int, Recording]:
+def _recordings_v2(
+  directory: pathlib.Path, videos: list[str], info: Mapping[str, Any]
+) -> dict[int, Recording]:
   """One video an episode and camera."""
   recordings = {}
   for line in _lines(directory / 'meta/episodes.jsonl', ['episode_index', 'length']):
@@ -93,7 +95,9 @@ def _recordings_v2(directory: pathlib.Path, videos: list[str], info) -> dict[int
   return recordings
 
 
-def _recordings_v3(directory: pathlib.Path, videos: list[str], info) -> dict[int, Recording]:
+def _recordings_v3(
+  directory: pathlib.Path, videos: list[str], info: Mapping[str, Any]
+) -> dict[int, Recording]:
   """Several episodes a video, one after the other."""
   places = ('chunk_index', 'file_index', 'from_timestamp')
   columns = ['episode_index', 'length']
@@ -190,7 +194,7 @@ def _parsed(path: pathlib.Path, texts: Sequence[str]) -> list[Mapping[str, Any]]
     raise ValueError(f'{path}: found no valid JSON: {error}.') from error
 
 
-def _check_fields(path: pathlib.Path, found, expected: Sequence[str]) -> None:
+def _check_fields(path: pathlib.Path, found: Collection[str], expected: Sequence[str]) -> None:
   for name in expected:
     if name not in found:
       raise ValueError(f'{path}: {name} is missing; found {", ".join(sorted(found))}.')

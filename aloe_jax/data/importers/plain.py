@@ -20,7 +20,7 @@ The arrays may lie together in an `episode.npz` instead. `episode.json` may hold
 What it leaves out is taken from the command line.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import itertools
 import json
 import pathlib
@@ -148,7 +148,7 @@ def _arrays(folder: pathlib.Path) -> dict[str, np.ndarray]:
   return arrays
 
 
-def _check_known(where: pathlib.Path, found, known) -> None:
+def _check_known(where: pathlib.Path, found: Iterable[str], known: Iterable[str]) -> None:
   for name in sorted(set(found) - set(known)):
     raise ValueError(f'{where}: found {name!r}, expected only {", ".join(sorted(known))}.')
 
@@ -172,7 +172,12 @@ def _images(folder: pathlib.Path) -> list[bytes]:
   return [paths[number].read_bytes() for number in numbers]
 
 
-def _source(folder: pathlib.Path, told, arrays, default: types.Source) -> np.ndarray | types.Source:
+def _source(
+  folder: pathlib.Path,
+  told: Mapping[str, Any],
+  arrays: Mapping[str, np.ndarray],
+  default: types.Source,
+) -> np.ndarray | types.Source:
   """Of every step, else of the episode."""
   if 'source' in arrays:
     return _enumerated(arrays['source'], f'{folder}: source', rlds.SOURCE_TEXT)
@@ -182,7 +187,10 @@ def _source(folder: pathlib.Path, told, arrays, default: types.Source) -> np.nda
 
 
 def _end_reason(
-  folder: pathlib.Path, told, arrays, default: types.EndReason
+  folder: pathlib.Path,
+  told: Mapping[str, Any],
+  arrays: Mapping[str, np.ndarray],
+  default: types.EndReason,
 ) -> np.ndarray | types.EndReason:
   """Of every step, else of the last one."""
   if 'end_reason' in arrays:

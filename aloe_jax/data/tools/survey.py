@@ -27,7 +27,7 @@ class Survey:
     images: {camera: {size, such as '224 x 224', or `MISSING`: images}}.
   """
 
-  def __init__(self):
+  def __init__(self) -> None:
     self.lengths: list[int] = []
     self.steps: collections.Counter[str] = collections.Counter()
     self.ends: collections.Counter[tuple[str, str]] = collections.Counter()
