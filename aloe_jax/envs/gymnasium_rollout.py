@@ -42,7 +42,7 @@ class Setup:
   limit: int
   human: str = 'none'
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.human == 'demonstrating' and not self.task.has_human:
       raise ValueError(
         f'{self.task.name} has nobody to demonstrate: its environment has no make_human(rng), '

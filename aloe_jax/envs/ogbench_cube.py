@@ -70,7 +70,9 @@ class CubeTask(gymnasium.Wrapper):
       goal=spaces.Box(-1.0, 1.0, (GOAL + self._cubes,), np.float64),
     )
 
-  def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+  def reset(
+    self, *, seed: int | None = None, options: dict[str, Any] | None = None
+  ) -> tuple[Any, dict[str, Any]]:
     observation, info = self.env.reset(seed=seed, options=options)
     while np.linalg.norm(_way(info)) < AT_LEAST:
       observation, info = self.unwrapped.set_new_target()
@@ -78,7 +80,7 @@ class CubeTask(gymnasium.Wrapper):
     self._last = self._shown(observation, info), info
     return self._last
 
-  def step(self, action: np.ndarray):
+  def step(self, action: np.ndarray) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
     observation, reward, terminated, truncated, info = self.env.step(action)
     cube = _cube(info)
     self._lifted |= cube[2] > LIFTED

@@ -60,7 +60,13 @@ def to_episodes(
 class _Frames:
   """The images of all kept steps, in order, drawn `FRAMES` at a time as they are taken."""
 
-  def __init__(self, trajectories: Trajectories, kept: np.ndarray, render: Render, progress):
+  def __init__(
+    self,
+    trajectories: Trajectories,
+    kept: np.ndarray,
+    render: Render,
+    progress: Callable[[int], None],
+  ):
     active = trajectories.active[kept]
     environment, self._step = np.nonzero(active)
     self._environment = kept[environment]
@@ -94,5 +100,5 @@ class _Frames:
 
 
 @functools.lru_cache
-def _compiled(render: Render):
+def _compiled(render: Render) -> Callable[..., Any]:
   return jax.jit(jax.vmap(render))

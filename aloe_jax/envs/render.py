@@ -82,7 +82,9 @@ def _paint(camera: Camera, shapes: list[scene.Box | scene.Patch], size: int) -> 
   slope = rays[..., :2] / jnp.minimum(rays[..., 2:], -1e-3)  # way on x and y per metre of height
   pixel = 2.0 * camera.zoom / size  # width of a pixel one metre away
 
-  def paint(channels, shape):
+  def paint(
+    channels: tuple[jax.Array, ...], shape: scene.Box | scene.Patch
+  ) -> tuple[tuple[jax.Array, ...], None]:
     fall = shape.height - camera.position[2]
     distance = shape.distance(
       camera.position[0] + slope[..., 0] * fall, camera.position[1] + slope[..., 1] * fall

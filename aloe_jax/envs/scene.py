@@ -4,9 +4,12 @@ A thing with a thickness is drawn as a dark shape below a bright one, which para
 visible side. Lengths in metres, angles in radians, colours RGB in [0, 1].
 """
 
+from collections.abc import Sequence
+
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 import numpy as np
 
 from aloe_jax.envs import tabletop_state
@@ -245,7 +248,16 @@ def _gripper(state: tabletop_state.State, arm: int) -> tuple[jax.Array, jax.Arra
   return state.position[arm], yaw, lean
 
 
-def _box(center, yaw, half, height, paint, corner=0.008, alpha=1.0, blur=0.0) -> Box:
+def _box(
+  center: ArrayLike | Sequence[float],
+  yaw: ArrayLike,
+  half: ArrayLike | Sequence[float],
+  height: ArrayLike,
+  paint: ArrayLike | Sequence[float],
+  corner: ArrayLike = 0.008,
+  alpha: ArrayLike = 1.0,
+  blur: ArrayLike = 0.0,
+) -> Box:
   """A box from numbers or arrays; the fields of `Box` in their order, with its turn."""
   return Box(
     center=jnp.asarray(center),

@@ -8,6 +8,7 @@ Legend of shapes: 2 arms (left, right), I items of the task. Lengths in metres, 
 one control step per action.
 """
 
+from collections.abc import Sequence
 import dataclasses
 
 import jax
@@ -239,7 +240,9 @@ def _end(state: tabletop_state.State) -> tabletop_state.State:
   )
 
 
-def _draw(key: jax.Array, shape: tuple[int, ...], intervals) -> jax.Array:
+def _draw(
+  key: jax.Array, shape: tuple[int, ...], intervals: Sequence[tuple[float, float]]
+) -> jax.Array:
   """Uniform over the union of `intervals`, each as likely as the others."""
   low, high = jnp.float32(intervals).T
   number = jax.random.uniform(key, shape, maxval=len(intervals))

@@ -83,7 +83,7 @@ class _Environment:
 def _reset(setup: Setup, key: jax.Array, episodes: int) -> _Environment:
   """[E] fresh environments, each with the person who watches or demonstrates."""
 
-  def one(key):
+  def one(key: jax.Array) -> _Environment:
     key_state, key_human = jax.random.split(key)
     demonstrating = setup.human == 'demonstrating'
     return _Environment(
@@ -103,7 +103,7 @@ def _segment(
   """Advances all environments by about `SEGMENT` steps; the record's leaves are [T, E, ...]."""
   blocks = max(1, SEGMENT // setup.execute)
 
-  def block(environments, key):
+  def block(environments: _Environment, key: jax.Array) -> tuple[_Environment, Any]:
     key_policy, key_steps = jax.random.split(key)
     sight = jax.vmap(setup.see)(environments.state)
     if policy is None:
@@ -112,7 +112,9 @@ def _segment(
       chunk = jnp.asarray(policy.act(sight, key_policy))
       planned = chunk[:, : setup.execute].swapaxes(0, 1)
 
-    def steps(environments, inputs):
+    def steps(
+      environments: _Environment, inputs: tuple[jax.Array, jax.Array]
+    ) -> tuple[_Environment, Any]:
       planned, key = inputs
       keys = jax.random.split(key, len(planned))
       return jax.vmap(functools.partial(_step, setup))(environments, planned, keys)

@@ -70,7 +70,13 @@ def _pack_phone() -> Task:
   because they succeeded are so good that imitation starts near 70 %.
   """
 
-  def accessory(name, owner, start, target_y, after=()):
+  def accessory(
+    name: str,
+    owner: int,
+    start: tuple[float, float],
+    target_y: float,
+    after: tuple[int, ...] = (),
+  ) -> Item:
     return Item(
       name,
       owner,
@@ -123,7 +129,7 @@ def _pack_phone() -> Task:
 
 
 def _sort_products() -> Task:
-  def product(name, owner, x, belt_x):
+  def product(name: str, owner: int, x: float, belt_x: float) -> Item:
     side = -1.0 if owner == LEFT else 1.0
     return Item(
       f'{"left" if owner == LEFT else "right"} {name}',
@@ -149,7 +155,14 @@ def _sort_products() -> Task:
 
 
 def _fold_laundry() -> Task:
-  def point(name, owner, start, target, place, after):
+  def point(
+    name: str,
+    owner: int,
+    start: tuple[float, float],
+    target: tuple[float, float],
+    place: float,
+    after: tuple[int, ...],
+  ) -> Item:
     side = -1.0 if owner == LEFT else 1.0
     return Item(
       f'{"left" if owner == LEFT else "right"} {name}',

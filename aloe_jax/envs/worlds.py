@@ -15,6 +15,7 @@ from aloe_jax.envs import simulation
 from aloe_jax.envs import tabletop
 from aloe_jax.envs import tabletop_rollout
 from aloe_jax.envs import tabletop_sight
+from aloe_jax.envs import tabletop_state
 from aloe_jax.envs import tasks
 from aloe_jax.models import encoder as encoder_lib
 from aloe_jax.preprocessing import images as images_lib
@@ -43,7 +44,7 @@ class World(Protocol):
     """
 
   def simulation(
-    self, see: simulation.See, *, unseen: bool = False, disturb: bool = False, **human
+    self, see: simulation.See, *, unseen: bool = False, disturb: bool = False, **human: Any
   ) -> simulation.Simulation:
     """The task with somebody beside it or not.
 
@@ -78,7 +79,7 @@ class TableTop:
     self._encoder = encoder
     self._reads_images = reads_images
 
-  def render(self, state) -> dict[str, jax.Array]:
+  def render(self, state: tabletop_state.State) -> dict[str, jax.Array]:
     """The cameras' images of one state."""
     return render.render(state, self._config.sim.image_size)
 
@@ -90,13 +91,13 @@ class TableTop:
       return tabletop_sight.see
     encoder = self._encoder
 
-    def encode(state):
+    def encode(state: tabletop_state.State) -> types.Sight:
       features = encoder_lib.encode_cameras(encoder, encoder_params, self.render(state))
       return types.Sight(tabletop_sight.see(state).state, features)
 
     return encode
 
-  def _see_images(self, state) -> types.Sight:
+  def _see_images(self, state: tabletop_state.State) -> types.Sight:
     size = self._config.actor.image_size
     drawn = {
       camera: images_lib.resize_with_pad_on_device(image, size)
@@ -105,7 +106,7 @@ class TableTop:
     return types.Sight(tabletop_sight.see(state).state, images=drawn)
 
   def simulation(
-    self, see: simulation.See, *, unseen: bool = False, disturb: bool = False, **human
+    self, see: simulation.See, *, unseen: bool = False, disturb: bool = False, **human: Any
   ) -> tabletop_rollout.Setup:
     """See `World`."""
     sim = tabletop.Simulator(tasks.TASKS[self.name], unseen=unseen, disturb=disturb)
@@ -143,7 +144,7 @@ class Gymnasium:
     return self._task.spaces.sight
 
   def simulation(
-    self, see: simulation.See, *, unseen: bool = False, disturb: bool = False, **human
+    self, see: simulation.See, *, unseen: bool = False, disturb: bool = False, **human: Any
   ) -> gymnasium_rollout.Setup:
     """See `World`."""
     settings = self._config.task
