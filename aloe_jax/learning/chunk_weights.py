@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ class Weights:
 
 def sweep(
   learner: learner_lib.Learner,
-  critic_params,
+  critic_params: Any,
   replay: replay_lib.Replay,
   rows: np.ndarray,
   bank: action_bank.Bank | None,
@@ -80,7 +81,7 @@ def effective_sample_size(weight: np.ndarray) -> float:
   return float(np.square(weight.sum()) / (len(weight) * np.square(weight).sum()))
 
 
-def diagnostics(weights: Weights, replay: replay_lib.Replay, settings) -> dict[str, float]:
+def diagnostics(weights: Weights, replay: replay_lib.Replay, settings: Any) -> dict[str, float]:
   """Whether the weights, or the tags, say anything, and about whose data.
 
   Args:
@@ -115,7 +116,12 @@ def diagnostics(weights: Weights, replay: replay_lib.Replay, settings) -> dict[s
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _advantage(learner: learner_lib.Learner, params, batch, policy_action) -> jax.Array:
+def _advantage(
+  learner: learner_lib.Learner,
+  params: Any,
+  batch: types.ActorBatch,
+  policy_action: jax.Array | None,
+) -> jax.Array:
   judge = learner.agent.advantage
   if judge is None:
     raise ValueError(f'{learner.agent.name} has no advantage: all its chunks weigh the same.')

@@ -60,7 +60,7 @@ def advantage_weights(
 def flow_time(key: jax.Array, position: types.Array, distribution: str) -> jax.Array:
   """eta of Eq. (15), [B]: uniform on [0, 1], or π0.5's, where t = 1 - eta ~ Beta(1.5, 1)."""
 
-  def one(p):
+  def one(p: jax.Array) -> jax.Array:
     u = jax.random.uniform(jax.random.fold_in(key, p))
     return 1 - (u ** (1 / 1.5) * 0.999 + 0.001) if distribution == 'beta' else u
 
@@ -144,7 +144,7 @@ class Learner:
       The state after N_Q + N_pi updates, and metrics averaged over each phase.
     """
 
-    def mean(tree):
+    def mean(tree: Any) -> Any:
       return jax.lax.pmean(tree, axis_name) if axis_name else tree
 
     metrics = {}
@@ -174,7 +174,7 @@ class Learner:
         policy_action=self.sample(state, batch.observation, batch.position, samples=1),
       )
 
-    def loss(params):
+    def loss(params: Any) -> tuple[jax.Array, agent_lib.Metrics]:
       critic, settings = self.networks.critic, self.settings
       target = state.critic_target
       return critic_loss(params, target, batch, critic=critic, settings=settings)
@@ -214,7 +214,7 @@ class Learner:
     if settings.mask_padding:
       counted, valid = slice(settings.action_size), jnp.asarray(batch.valid)
 
-    def loss(params):
+    def loss(params: Any) -> tuple[jax.Array, agent_lib.Metrics]:
       cache = actor.apply(params, observation, method='prefix')
       weight = self._weight(state, batch, params, cache, mean)
       velocity: Any = actor.apply(params, cache, noisy, 1 - eta, method='velocity')
@@ -236,7 +236,7 @@ class Learner:
     return state, metrics
 
   def _weight(
-    self, state: TrainState, batch: types.ActorBatch, params, cache, mean: Mean
+    self, state: TrainState, batch: types.ActorBatch, params: Any, cache: Any, mean: Mean
   ) -> types.Array:
     """[B] weights: those of the phase, those of this very step, or ones for imitation.
 

@@ -1,5 +1,7 @@
 """The optimisers of App. C: AdamW, gradient clipping, warm-up and cosine decay."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -46,8 +48,8 @@ def adamw(
     weight_decay: of AdamW, decoupled.
   """
 
-  def schedule(peak, warmup, total, floor):
-    def rate(count):
+  def schedule(peak: Any, warmup: Any, total: Any, floor: Any) -> optax.GradientTransformation:
+    def rate(count: jax.Array) -> jax.Array:
       return warmup_cosine(count, peak=peak, warmup=warmup, total=total, floor=floor)
 
     return optax.adamw(rate, b1=0.9, b2=0.95, weight_decay=weight_decay)

@@ -4,6 +4,7 @@ Legend of shapes: B batch, M samples per state, h horizon, A action width of the
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from flax import linen as nn
 import jax
@@ -49,7 +50,7 @@ def chunk_noise(
 
 def sample_actions(
   actor: nn.Module,
-  params,
+  params: Any,
   observation: types.Observation,
   noise: jax.Array,
   flow_steps: int,
@@ -73,10 +74,12 @@ def sample_actions(
   return denoise(actor, params, cache, noise, flow_steps)
 
 
-def denoise(actor: nn.Module, params, cache, noise: jax.Array, flow_steps: int) -> jax.Array:
+def denoise(
+  actor: nn.Module, params: Any, cache: Any, noise: jax.Array, flow_steps: int
+) -> jax.Array:
   """`sample_actions` from the cache that a prefix left: noise [B, M, h, A] to actions."""
 
-  def velocity(x, time):
+  def velocity(x: jax.Array, time: jax.Array) -> Any:
     return actor.apply(params, cache, x, time, method='velocity')
 
   return _integrate(velocity, noise, flow_steps)
@@ -84,7 +87,7 @@ def denoise(actor: nn.Module, params, cache, noise: jax.Array, flow_steps: int) 
 
 def sample_guided(
   actor: nn.Module,
-  params,
+  params: Any,
   observation: types.Observation,
   unconditional: types.Observation,
   scale: float,
@@ -105,7 +108,7 @@ def sample_guided(
   cache = actor.apply(params, observation, method='prefix')
   free_cache = actor.apply(params, unconditional, method='prefix')
 
-  def velocity(x, time):
+  def velocity(x: jax.Array, time: jax.Array) -> jax.Array:
     conditional = actor.apply(params, cache, x, time, method='velocity')
     free = actor.apply(params, free_cache, x, time, method='velocity')
     return guided_velocity(conditional, free, scale)

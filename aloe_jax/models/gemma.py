@@ -233,7 +233,7 @@ class Block(nn.Module):
   ) -> tuple[tuple[jax.Array | None, ...], Cache]:
     """The step of a scan over the depth: tokens are carried, the layer's cache goes in and out."""
 
-    def normed(name, xs):
+    def normed(name: str, xs: Sequence[jax.Array | None]) -> tuple[list[Any], list[Any]]:
       pairs = [
         (None, None) if x is None else Norm(expert.adaptive, name=_name(name, i))(x, conditions[i])
         for i, (expert, x) in enumerate(zip(self.experts, xs, strict=True))
@@ -284,7 +284,7 @@ class Gemma(nn.Module):
   remat: str = 'none'
   unroll: bool = False
 
-  def setup(self):
+  def setup(self) -> None:
     first = self.experts[0]
     for expert in self.experts[1:]:
       for field in ('depth', 'heads', 'kv_heads', 'head_dim'):

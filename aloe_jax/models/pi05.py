@@ -114,7 +114,7 @@ class PaliGemma(nn.Module):
   remat: str
   unroll: bool
 
-  def setup(self):
+  def setup(self) -> None:
     how = dict(dtype=self.dtype, remat=self.remat, unroll=self.unroll)
     self.img = siglip.SigLip(**dataclasses.asdict(self.vision), head=self.experts[0].width, **how)
     self.llm = gemma.Gemma(self.experts, self.vocab_size, **how)
@@ -150,7 +150,7 @@ class Pi05(nn.Module):
   remat: str = 'none'
   unroll: bool = False
 
-  def setup(self):
+  def setup(self) -> None:
     experts = (self.language, self.expert)
     self.PaliGemma = PaliGemma(
       self.vision, experts, self.vocab_size, self.dtype, self.remat, self.unroll

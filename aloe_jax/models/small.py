@@ -115,7 +115,7 @@ class SmallActor(nn.Module):
   head_width: int = 16
   steps_per_token: int = 1
 
-  def setup(self):
+  def setup(self) -> None:
     self.features_in = nn.Dense(self.width)
     self.proprio_in = nn.Dense(self.width)
     self.prompt_in = nn.Embed(self.vocab_size, self.width)
