@@ -160,7 +160,7 @@ def _validate_pi05(config: ml_collections.ConfigDict) -> None:
     )
 
 
-def lookup(config: ml_collections.ConfigDict, field: str):
+def lookup(config: ml_collections.ConfigDict, field: str) -> Any:
   """The value of a dotted field such as 'actor.lr'."""
   for name in field.split('.'):
     config = config[name]

@@ -53,7 +53,7 @@ class MetricsWriter:
   def __enter__(self) -> 'MetricsWriter':
     return self
 
-  def __exit__(self, *unused_exception) -> None:
+  def __exit__(self, *unused_exception: object) -> None:
     self.close()
 
   def write(self, step: int, scalars: Mapping[str, float], *, phase: str = '') -> None:
@@ -115,7 +115,7 @@ def _drop_records(path: pathlib.Path, resume_step: int | None) -> None:
     partial.replace(path)
 
 
-def _start_wandb(directory: pathlib.Path, name: str):
+def _start_wandb(directory: pathlib.Path, name: str) -> Any:
   import wandb  # an extra: not everyone has an account
 
   return wandb.init(project='aloe_jax', name=name, dir=str(directory))

@@ -133,7 +133,7 @@ class Policy:
     return chunks[..., : self.action_size]
 
 
-def fingerprint(params) -> str:
+def fingerprint(params: Any) -> str:
   """SHA-256 over the names, shapes and values of parameters, 16 hex digits."""
   digest = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):

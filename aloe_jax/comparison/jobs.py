@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 from aloe_jax import files
 from aloe_jax import progress
@@ -109,12 +110,12 @@ def run(jobs: Sequence[Job], *, workers: int, compiled: pathlib.Path) -> list[st
 class _Processes:
   """Commands that run now, and that can all be ended."""
 
-  def __init__(self):
+  def __init__(self) -> None:
     self._lock = threading.Lock()
     self._live: set[subprocess.Popen] = set()
     self._ending = False
 
-  def call(self, command: Sequence[str], **options) -> int:
+  def call(self, command: Sequence[str], **options: Any) -> int:
     """Runs a command to its end; its exit status."""
     with self._lock:
       if self._ending:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ class Inputs:
   image_size: int = 0
   tagged: bool = False
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not 0 < self.state_size <= types.PROPRIO_SIZE:
       raise ValueError(
         f'the state has {self.state_size} numbers, expected 1 to {types.PROPRIO_SIZE}.'
@@ -119,6 +120,6 @@ class Inputs:
     return _numpy_of(origin).pad(origin, padding)
 
 
-def _numpy_of(x: types.Array):
+def _numpy_of(x: types.Array) -> Any:
   """The module whose functions leave x on its side."""
   return jnp if isinstance(x, jax.Array) else np

@@ -145,24 +145,24 @@ def losses(records: Sequence[Mapping[str, Any]], phase: str) -> figure.Figure:
   return drawing
 
 
-def _single(height: float):
+def _single(height: float) -> tuple[figure.Figure, Any]:
   drawing = figure.Figure(figsize=(_WIDTH, height), layout='constrained')
   axes = drawing.subplots()
   _clean(axes)
   return drawing, axes
 
 
-def _clean(axes) -> None:
+def _clean(axes: Any) -> None:
   axes.grid(alpha=0.25)
   axes.spines[['top', 'right']].set_visible(False)
 
 
-def _legend(axes) -> None:
+def _legend(axes: Any) -> None:
   if axes.get_legend_handles_labels()[0]:  # else Matplotlib warns
     axes.legend(frameon=False, fontsize=8)
 
 
-def _band(axes, left: np.ndarray, x: np.ndarray, width: int, colour: str, name: str) -> None:
+def _band(axes: Any, left: np.ndarray, x: np.ndarray, width: int, colour: str, name: str) -> None:
   """Mean and band of x by steps to the end, wherever five chunks say what it is."""
   places = left // width
   shown = [place for place in np.unique(places) if (places == place).sum() >= 5]

@@ -133,7 +133,7 @@ def _read(item: pathlib.Path, like: Any) -> Any:
 def _described(like: Any) -> Any:
   """Shapes, types and places of a tree's leaves."""
 
-  def described(x):
+  def described(x: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=getattr(x, 'sharding', None))
 
   return jax.tree.map(described, like)

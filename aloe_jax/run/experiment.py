@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
+import optax
 
 from aloe_jax import agents
 from aloe_jax import best_of
@@ -127,7 +128,7 @@ class Experiment:
     """All that decides the shapes of the parameters; kept in checkpoints."""
     return networks.architecture(self.agent, self.config)
 
-  def actor_optimizer(self, updates: int, lr: float):
+  def actor_optimizer(self, updates: int, lr: float) -> optax.GradientTransformation:
     """The actor's optimiser for a phase of some updates."""
     actor = self.config.actor
     return optimizer.adamw(
@@ -138,7 +139,7 @@ class Experiment:
       weight_decay=actor.weight_decay,
     )
 
-  def critic_optimizer(self, updates: int):
+  def critic_optimizer(self, updates: int) -> optax.GradientTransformation:
     """The critic's optimiser for a phase of some updates."""
     config = self.config.critic
     return optimizer.adamw(

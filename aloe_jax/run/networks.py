@@ -39,7 +39,7 @@ def make_actor(config: ml_collections.ConfigDict) -> nn.Module:
   )
 
 
-def make_critic(agent: agent_lib.Agent, config: ml_collections.ConfigDict):
+def make_critic(agent: agent_lib.Agent, config: ml_collections.ConfigDict) -> Any:
   """The critic's module, or None for an agent without one."""
   size = {name: config.critic[name] for name in ('width', 'depth', 'heads', 'mlp_ratio')}
   if agent.critic is None:

@@ -95,7 +95,7 @@ class Updates:
     if phase == 'actor':
       self._fingerprint = None
 
-    def load(first: int):
+    def load(first: int) -> list[Any]:
       drawn = batches(first, min(size, updates - first))
       return [b if b is None else self._layout.place_batches(b) for b in drawn]
 
@@ -117,7 +117,7 @@ class Updates:
         pending = metrics
       advance(updates, loss=self._log(step + updates, phase, pending))
 
-  def _log(self, step: int, phase: str, metrics) -> float:
+  def _log(self, step: int, phase: str, metrics: Any) -> float:
     """Writes one call's metrics; stops the run where the loss is no number."""
     scalars = {name: float(x) for name, x in self._layout.fetch(metrics)[phase].items()}
     if not math.isfinite(scalars['loss']):
