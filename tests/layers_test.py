@@ -100,6 +100,13 @@ def test_every_file_imports_only_from_its_own_floor_and_below():
   assert not violations(PACKAGE), '\n'.join(violations(PACKAGE))
 
 
+def test_every_line_of_the_table_speaks_of_a_file_that_is_there():
+  modules = [str(path.relative_to(PACKAGE).with_suffix('')) for path in PACKAGE.rglob('*.py')]
+  patterns = [pattern for floor in FLOORS for pattern in floor]
+  assert not [p for p in patterns if not fnmatch.filter(modules, p)]
+  assert len(set(patterns)) == len(patterns)
+
+
 @pytest.mark.parametrize(
   'files, expected',
   [
