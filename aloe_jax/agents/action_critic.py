@@ -1,5 +1,7 @@
 """What a critic of actions is asked: Q of chunks, of the policy's samples, and the advantage."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -10,8 +12,8 @@ from aloe_jax.models import prompt_embedding
 
 
 def evaluate(
-  critic,
-  params,
+  critic: Any,
+  params: Any,
   observation: types.Observation,
   action: types.Array,
   valid: types.Array,
@@ -24,12 +26,17 @@ def evaluate(
 
 
 def evaluate_samples(
-  critic, params, observation: types.Observation, action: types.Array, *, reads_prompt: bool
+  critic: Any,
+  params: Any,
+  observation: types.Observation,
+  action: types.Array,
+  *,
+  reads_prompt: bool,
 ) -> jax.Array:
   """Q of M sampled chunks per state: action [B, M, h, A] -> [K, M, B]."""
   valid = jnp.ones(action.shape[:1] + action.shape[2:3], bool)
 
-  def one(chunk):
+  def one(chunk: jax.Array) -> jax.Array:
     return evaluate(critic, params, observation, chunk, valid, reads_prompt=reads_prompt)
 
   return jax.vmap(one, in_axes=1, out_axes=1)(action)
@@ -69,7 +76,12 @@ def past_the_end(
 
 
 def advantage(
-  params, batch: types.ActorBatch, policy_action: types.Array, *, critic, settings: agent.Settings
+  params: Any,
+  batch: types.ActorBatch,
+  policy_action: types.Array,
+  *,
+  critic: Any,
+  settings: agent.Settings,
 ) -> jax.Array:
   """A(s_t, a_{t:t+h}) = Q_pess - V, Eqs. (9) and (10); [B].
 

@@ -123,7 +123,7 @@ class Agent:
   settings: type[Settings] = Settings
   check: Callable[[ml_collections.ConfigDict], None] | None = None
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.critic not in ('action', 'state', None):
       raise ValueError(
         f"agent {self.name!r}: critic is {self.critic!r}; expected 'action', 'state' or None."

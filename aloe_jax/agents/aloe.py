@@ -12,11 +12,11 @@ from aloe_jax.agents import agent
 
 
 def critic_loss(
-  params,
-  target_params,
+  params: Any,
+  target_params: Any,
   batch: types.CriticBatch,
   *,
-  critic,
+  critic: Any,
   settings: agent.Settings,
 ) -> tuple[jax.Array, agent.Metrics]:
   """Chunked TD, Eqs. (7) and (8); or regression to Monte-Carlo returns, to compare it with.

@@ -1,7 +1,7 @@
 """AWR: a distributional V(s) of Monte-Carlo returns, weights from return - V (App. C.3)."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,9 @@ class Settings(agent.Settings):
   value_bins: Annotated[int, 'critic.bins']
 
 
-def _logits(critic, params, observation: types.Observation, settings: Settings) -> jax.Array:
+def _logits(
+  critic: Any, params: Any, observation: types.Observation, settings: Settings
+) -> jax.Array:
   prompt = prompt_embedding.bag_of_tokens(observation) if settings.critic_reads_prompt else None
   return critic.apply(params, observation.features, observation.proprio, prompt)
 
@@ -32,18 +34,20 @@ def _support(settings: Settings) -> jax.Array:
   return losses.categorical_support(*settings.return_range, settings.value_bins)
 
 
-def state_value(critic, params, observation: types.Observation, settings: Settings) -> jax.Array:
+def state_value(
+  critic: Any, params: Any, observation: types.Observation, settings: Settings
+) -> jax.Array:
   """V(s), [B], in scaled rewards."""
   logits = _logits(critic, params, observation, settings)
   return losses.categorical_value(logits, _support(settings))
 
 
 def critic_loss(
-  params,
-  target_params,
+  params: Any,
+  target_params: Any,
   batch: types.CriticBatch,
   *,
-  critic,
+  critic: Any,
   settings: Settings,
 ) -> tuple[jax.Array, agent.Metrics]:
   """Cross-entropy to the discretised Monte-Carlo return; no bootstrap, no target network."""
@@ -61,7 +65,7 @@ def critic_loss(
 
 
 def advantage(
-  params, batch: types.ActorBatch, policy_action: None, *, critic, settings: Settings
+  params: Any, batch: types.ActorBatch, policy_action: None, *, critic: Any, settings: Settings
 ) -> jax.Array:
   """Monte-Carlo return minus V(s_t), [B]: one number for all chunks of equal outcome."""
   del policy_action

@@ -6,6 +6,7 @@ Legend of shapes: R chunks, S states at which the policy was asked, K critics, M
 from collections.abc import Callable
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -96,7 +97,7 @@ def departures(
 
 def judge(
   learner: learner_lib.Learner,
-  critic_params,
+  critic_params: Any,
   replay: replay_lib.Replay,
   rows: np.ndarray,
   actions: np.ndarray | None,
@@ -127,7 +128,7 @@ def judge(
   )
   if actions is None:
 
-    def judge_states(index):
+    def judge_states(index: np.ndarray) -> Any:
       batch = replay.actor_batch(rows[index])
       return batch.returns, *_judge_states(learner, critic_params, batch)
 
@@ -137,10 +138,10 @@ def judge(
 
   asked = states(replay, rows)
 
-  def judge_samples(index):
+  def judge_samples(index: np.ndarray) -> Any:
     return _judge_samples(learner, critic_params, replay.observation(asked[index]), actions[index])
 
-  def judge_chunks(index):
+  def judge_chunks(index: np.ndarray) -> Any:
     batch = replay.actor_batch(rows[index])
     first_sample = actions[np.searchsorted(asked, rows[index])][:, 0]
     return batch.returns, _judge_chunks(learner, critic_params, batch, first_sample)
@@ -155,7 +156,7 @@ def judge(
   advantage = score - v[own]
   if learner.agent.advantage is not action_critic.advantage:  # which is what is at hand already
 
-    def ask(index):
+    def ask(index: np.ndarray) -> Any:
       samples = actions[np.searchsorted(asked, rows[index])]
       return [_advantage(learner, critic_params, replay.actor_batch(rows[index]), samples)]
 
@@ -172,7 +173,9 @@ def judge(
   return Judgement(**known, **{name: x / scale for name, x in found.items()})
 
 
-def _sweep(function, count: int, size: int, progress: Callable[[int], None]) -> list[np.ndarray]:
+def _sweep(
+  function: Callable[[np.ndarray], Any], count: int, size: int, progress: Callable[[int], None]
+) -> list[np.ndarray]:
   """Calls a function of [size] indices for all of them; joins what it returns at the last axis."""
   parts = []
   for start in range(0, count, size):
@@ -184,7 +187,9 @@ def _sweep(function, count: int, size: int, progress: Callable[[int], None]) -> 
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _judge_samples(learner, params, observation: types.Observation, actions):
+def _judge_samples(
+  learner: learner_lib.Learner, params: Any, observation: types.Observation, actions: Any
+) -> tuple[jax.Array, jax.Array]:
   """Mean Q over M samples [B, M, h, A] of the policy, [K, B], and V, [B]."""
   critic, settings = learner.networks.critic, learner.settings
   q = action_critic.evaluate_samples(
@@ -194,7 +199,9 @@ def _judge_samples(learner, params, observation: types.Observation, actions):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _judge_chunks(learner, params, batch: types.ActorBatch, policy_action):
+def _judge_chunks(
+  learner: learner_lib.Learner, params: Any, batch: types.ActorBatch, policy_action: Any
+) -> jax.Array:
   """Q [K, B] of the chunks as the critic's loss reads them."""
   settings = learner.settings
   action, valid = action_critic.past_the_end(
@@ -207,15 +214,22 @@ def _judge_chunks(learner, params, batch: types.ActorBatch, policy_action):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _advantage(learner, params, batch: types.ActorBatch, policy_action):
+def _advantage(
+  learner: learner_lib.Learner, params: Any, batch: types.ActorBatch, policy_action: Any
+) -> jax.Array:
   """[B] as the agent defines it, from M samples [B, M, h, A] of the policy."""
   critic, settings = learner.networks.critic, learner.settings
-  return learner.agent.advantage(params, batch, policy_action, critic=critic, settings=settings)
+  judge: Any = learner.agent.advantage
+  return judge(params, batch, policy_action, critic=critic, settings=settings)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _judge_states(learner, params, batch: types.ActorBatch):
+def _judge_states(
+  learner: learner_lib.Learner, params: Any, batch: types.ActorBatch
+) -> tuple[jax.Array, jax.Array]:
   """V and the advantage, [B] each."""
   critic, settings = learner.networks.critic, learner.settings
-  v = learner.agent.state_value(critic, params, batch.observation, settings)
-  return v, learner.agent.advantage(params, batch, None, critic=critic, settings=settings)
+  value: Any = learner.agent.state_value
+  judge: Any = learner.agent.advantage
+  v = value(critic, params, batch.observation, settings)
+  return v, judge(params, batch, None, critic=critic, settings=settings)

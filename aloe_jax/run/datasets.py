@@ -102,7 +102,7 @@ class Datasets:
     self.open([directory])
     return self._indices[directory].content
 
-  def _steps(self, directories, features) -> steps_lib.Steps:
+  def _steps(self, directories: Sequence[pathlib.Path], features: Sequence[Any]) -> steps_lib.Steps:
     return steps_lib.Steps([self._indices[directory] for directory in directories], features)
 
   def _open_features(self, directories: Sequence[pathlib.Path]) -> None:

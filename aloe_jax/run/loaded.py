@@ -26,6 +26,7 @@ from aloe_jax import losses
 from aloe_jax import types
 from aloe_jax.agents import aloe
 from aloe_jax.agents import awr
+from aloe_jax.learning.learner import Learner
 from aloe_jax.models import encoder as encoder_lib
 from aloe_jax.preprocessing import images as images_lib
 from aloe_jax.preprocessing import readings as readings_lib
@@ -254,7 +255,7 @@ class LoadedPolicy:
     return observation, untagged, seen.state, _checked_seed(seed)
 
   @functools.cached_property
-  def _learner(self):
+  def _learner(self) -> Learner:
     """Agent, networks and settings, in the units that the critic was trained in."""
     return self._experiment.learner(self._experiment.chunking(self._fail_cost).reward_scale)
 
@@ -325,7 +326,15 @@ class LoadedPolicy:
     return types.Observation(proprio, tokens, mask, images=images, image_masks=masks)
 
 
-def _act(encoder, structure, numbers, observation, untagged, state, seed) -> jax.Array:
+def _act(
+  encoder: Any,
+  structure: Any,
+  numbers: Any,
+  observation: types.Observation,
+  untagged: types.Observation | None,
+  state: jax.Array,
+  seed: jax.Array,
+) -> jax.Array:
   """Chunks [B, h, A]."""
   policy, encoder_params = jax.tree.unflatten(structure, numbers)
   if not policy.inputs.image_size:  # the actor reads features, as those of a simulator's cameras
@@ -337,7 +346,14 @@ def _act(encoder, structure, numbers, observation, untagged, state, seed) -> jax
   return policy.act_on(observation, untagged, state, jax.random.key(seed))
 
 
-def _q(encoder, learner, critic, encoder_params, observation, chunk) -> tuple[jax.Array, jax.Array]:
+def _q(
+  encoder: Any,
+  learner: Learner,
+  critic: Any,
+  encoder_params: Any,
+  observation: types.Observation,
+  chunk: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
   """Q of every member [B, K], and the lower bound [B]."""
   settings = learner.settings
   observation = _as_critic_sees(encoder, encoder_params, observation)
@@ -355,7 +371,15 @@ def _q(encoder, learner, critic, encoder_params, observation, chunk) -> tuple[ja
 
 
 def _v(
-  encoder, learner, structure, numbers, critic, encoder_params, observation, acted_on, seed
+  encoder: Any,
+  learner: Learner,
+  structure: Any,
+  numbers: Any,
+  critic: Any,
+  encoder_params: Any,
+  observation: types.Observation,
+  acted_on: types.Observation,
+  seed: jax.Array,
 ) -> jax.Array:
   """V, [B]."""
   settings, module = learner.settings, learner.networks.critic
@@ -372,17 +396,17 @@ def _v(
   return losses.state_value(q, settings.pessimism) / settings.reward_scale
 
 
-def _encode(encoder, params, observation: types.Observation) -> jax.Array:
+def _encode(encoder: Any, params: Any, observation: types.Observation) -> jax.Array:
   """Features [B, V, F] of the images."""
   return encoder_lib.encode_cameras(encoder, params, observation.images, observation.image_masks)
 
 
-def _as_critic_sees(encoder, params, observation: types.Observation) -> types.Observation:
+def _as_critic_sees(encoder: Any, params: Any, observation: types.Observation) -> types.Observation:
   """With features rounded as those are that the critic was trained on."""
   return observation.replace(features=_encode(encoder, params, observation).astype(jnp.bfloat16))
 
 
-def _run(program, *arguments, seen: readings_lib.Readings) -> Any:
+def _run(program: Any, *arguments: Any, seen: readings_lib.Readings) -> Any:
   """What a program returns on the host, without the axis of the batch where there was none."""
   with jax.transfer_guard('allow'):  # arrays of the host as arguments are the fastest way there
     found = jax.device_get(program(*arguments))
