@@ -24,8 +24,7 @@ import numpy as np
 from aloe_jax import config as config_lib
 from aloe_jax import losses
 from aloe_jax import types
-from aloe_jax.agents import aloe
-from aloe_jax.agents import awr
+from aloe_jax.agents import action_critic
 from aloe_jax.learning.learner import Learner
 from aloe_jax.models import encoder as encoder_lib
 from aloe_jax.preprocessing import images as images_lib
@@ -358,7 +357,7 @@ def _q(
   settings = learner.settings
   observation = _as_critic_sees(encoder, encoder_params, observation)
   valid = jnp.ones(chunk.shape[:2], bool)
-  q = aloe.evaluate(
+  q = action_critic.evaluate(
     learner.networks.critic,
     critic,
     observation,
@@ -385,12 +384,13 @@ def _v(
   settings, module = learner.settings, learner.networks.critic
   observation = _as_critic_sees(encoder, encoder_params, observation)
   if learner.agent.critic == 'state':
-    return awr.state_value(module, critic, observation, settings) / settings.reward_scale
+    value: Any = learner.agent.state_value
+    return value(module, critic, observation, settings) / settings.reward_scale
   policy, _ = jax.tree.unflatten(structure, numbers)
   batch = len(observation.proprio)
   noise = policy.noise(jax.random.key(seed), jnp.arange(batch), settings.samples)
   chunks = policy.sample(acted_on.replace(features=observation.features), noise)
-  q = aloe.evaluate_samples(
+  q = action_critic.evaluate_samples(
     module, critic, observation, chunks, reads_prompt=settings.critic_reads_prompt
   )
   return losses.state_value(q, settings.pessimism) / settings.reward_scale
