@@ -84,7 +84,7 @@ class Simulator:
       grasp_offset=jnp.zeros((2, 3)),
       item=start + shift * jax.random.uniform(key_item, (count, 3), minval=-1.0),
       target=jnp.float32([item.target for item in items])
-      + target_shift * jax.random.uniform(key_target, (3,), minval=-1.0)[None],
+      + (target_shift * jax.random.uniform(key_target, (3,), minval=-1.0))[None],
       placed=jnp.zeros(count, bool),
       size=_draw(key_size, (count,), SIZES[self.unseen]),
       hue=jnp.broadcast_to(_draw(key_hue, (hues,), HUES[self.unseen]), (count,)),
@@ -218,7 +218,8 @@ def _push(state: tabletop_state.State, key: jax.Array) -> tabletop_state.State:
   high = jnp.float32([1.0, 2 * jnp.pi, PUSH_DISTANCE[1], PUSH_YAW])
   chance, angle, distance, turn = jax.random.uniform(key_push, (4,), minval=low, maxval=high)
   pushed = free & (index == chosen) & (chance < PUSH_PROBABILITY)
-  item = state.item + jnp.stack([distance * jnp.cos(angle), distance * jnp.sin(angle), turn])
+  push = jnp.stack([distance * jnp.cos(angle), distance * jnp.sin(angle), turn])
+  item = state.item + push[None]
   owner = np.array([item.owner for item in state.task.items])
   item = item.at[:, :2].set(jnp.clip(item[:, :2], REACH_LOW[owner, :2], REACH_HIGH[owner, :2]))
   return dataclasses.replace(state, item=jnp.where(pushed[:, None], item, state.item))
