@@ -21,7 +21,7 @@ ROWS, SAMPLES, SEED = 7, 3, 11
 
 @pytest.fixture(scope='module')
 def policy():
-  return jax.device_put(tiny.make_policy())
+  return tiny.make_policy()
 
 
 def seen():

@@ -111,6 +111,7 @@ def draw(
   Returns:
     The bank of all N rows.
   """
+  policy = jax.device_put(policy)  # once, where its parameters are the host's, and not every call
   # A copy for every device that holds parameters, as they are placed and fetched themselves.
   noise_key = np.asarray(jax.random.key_data(jax.random.key(key.seed)))
   noise_key = layout.fetch(layout.place_state(noise_key))
