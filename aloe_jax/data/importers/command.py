@@ -14,11 +14,10 @@ from aloe_jax import progress
 from aloe_jax import types
 from aloe_jax.data import rlds
 from aloe_jax.data import tfds_directory
-from aloe_jax.data.importers import lerobot
-from aloe_jax.data.importers import plain
+from aloe_jax.data.importers import IMPORTERS
+from aloe_jax.data.importers import importer as importer_lib
 from aloe_jax.data.importers import settings as settings_lib
 
-_FORMATS = {'plain': plain.Folder, 'lerobot': lerobot.Dataset}
 _END_REASONS = {text: reason for text, reason in rlds.END_REASON_TEXT.items() if reason}
 
 
@@ -37,8 +36,9 @@ def add(subparsers: Any) -> None:
     '--from',
     dest='format',
     required=True,
-    choices=sorted(_FORMATS),
-    help='format of the recordings: LeRobot 2.0, 2.1 or 3.0, or plain folders',
+    choices=sorted(IMPORTERS),
+    help='format of the recordings: '
+    + '; '.join(f'{name}: {importer.what}' for name, importer in sorted(IMPORTERS.items())),
   )
   parser.add_argument(
     '--to', metavar='DIR', required=True, type=pathlib.Path, help='directory to make'
@@ -86,10 +86,12 @@ def run(arguments: argparse.Namespace) -> None:
     ValueError: naming the file and what is wrong in it.
   """
   tfds_directory.check_is_new(arguments.to)
-  if arguments.intervention and arguments.format != 'lerobot':
-    raise ValueError(
-      f'--intervention: found the format {arguments.format}, which has source.npy instead.'
-    )
+  importer = IMPORTERS[arguments.format]
+  for option, instead in importer.instead.items():
+    if getattr(arguments, option):
+      raise ValueError(
+        f'--{option}: found the format {arguments.format}, which has {instead} instead.'
+      )
   settings = settings_lib.Settings(
     source=rlds.SOURCE_TEXT[arguments.source],
     end_reason=_END_REASONS[arguments.end_reason],
@@ -99,7 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
     action=arguments.action,
     intervention='' if arguments.intervention == 'none' else arguments.intervention,
   )
-  recordings = _FORMATS[arguments.format](arguments.recordings, settings)
+  recordings = importer.open(arguments.recordings, settings)
   counts: dict[str, collections.Counter[str]] = {
     kind: collections.Counter() for kind in ('camera', 'source', 'end_reason')
   }
@@ -117,7 +119,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _counted(
-  recordings: Any, counts: dict[str, collections.Counter[str]]
+  recordings: importer_lib.Recordings, counts: dict[str, collections.Counter[str]]
 ) -> Iterator[rlds.Episode]:
   """Passes episodes on while it counts their steps and shows how far it has come."""
   sources = {value: text for text, value in rlds.SOURCE_TEXT.items()}

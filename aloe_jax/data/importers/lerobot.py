@@ -23,6 +23,7 @@ from aloe_jax import types
 from aloe_jax.data import field_names
 from aloe_jax.data import image_codec
 from aloe_jax.data import rlds
+from aloe_jax.data.importers import importer
 from aloe_jax.data.importers import lerobot_meta
 from aloe_jax.data.importers import settings as settings_lib
 from aloe_jax.data.importers import video
@@ -236,3 +237,6 @@ def _array(rows: pa.Table, name: str, where: str) -> np.ndarray:
   except (TypeError, ValueError) as error:
     raise ValueError(f'{where}: {name}: found no numbers, or not as many at every step.') from error
   return array[:, None] if array.ndim == 1 else array
+
+
+IMPORTER = importer.Importer('LeRobot 2.0, 2.1 or 3.0', Dataset)

@@ -31,6 +31,7 @@ import numpy as np
 
 from aloe_jax import types
 from aloe_jax.data import rlds
+from aloe_jax.data.importers import importer
 from aloe_jax.data.importers import settings as settings_lib
 
 _JSON = 'episode.json'
@@ -223,3 +224,6 @@ def _value(text: str, what: str, values: Mapping[str, Any]) -> Any:
   if text not in values:
     raise ValueError(f'{what}: found {text!r}, expected one of {list(values)}.')
   return values[text]
+
+
+IMPORTER = importer.Importer('plain folders', Folder, instead={'intervention': 'source.npy'})
