@@ -1,46 +1,59 @@
 import setuptools
 
+# The lowest version of each that the tests pass with; tests/lowest.sh installs these and tries.
 INSTALL = [
-  'absl-py>=2.5',
-  'array-record>=0.8.6; sys_platform == "linux"',
-  'augmax>=0.4.1',
-  'chex>=0.1.92',
-  'flax>=0.12.8',
-  'google-crc32c>=1.9',
-  'jax>=0.10',
-  'matplotlib>=3.11',
+  'absl-py>=2.0',
+  'array-record>=0.6; sys_platform == "linux"',
+  'augmax>=0.4',
+  'chex>=0.1.90',
+  'flax>=0.10.7',
+  'google-crc32c>=1.6',
+  'jax>=0.7',
+  'matplotlib>=3.9',
   'ml-collections>=1.1',
-  'numpy>=2.4',
-  'optax>=0.2.8',
-  'orbax-checkpoint>=0.12',
-  'pillow>=13',
-  'pyarrow>=26',
-  'rich>=15',
-  'scipy>=1.17',
-  'sentencepiece>=0.2.3',
-  'simplejpeg>=1.9',
-  'tensorboardX>=2.6.5',
-  'tensorflow-datasets>=4.9.10',
-  'tensorstore>=0.1.86',
-  # Reads and writes episodes; it never sees an accelerator.
+  'numpy>=2.0',
+  'optax>=0.2.5',
+  'orbax-checkpoint>=0.11.26',
+  'pillow>=10.0',
+  'pyarrow>=16.1',
+  'rich>=13.0',
+  'scipy>=1.13',
+  'sentencepiece>=0.2',
+  'simplejpeg>=1.7.4',
+  'tensorboard>=2.21',  # shows the metrics
+  'tensorboardX>=2.6.2',  # writes them
+  'tensorstore>=0.1.74',
+]
+
+IMPORT = ['av>=15.0']  # videos of LeRobot datasets
+SIM = [  # other simulators
+  'gymnasium>=1.0',
+  'mujoco>=3.1.6',
+  # One of what it needs, labmaze, has no wheel for Python 3.13.
+  'ogbench>=1.1.2; python_version < "3.13"',
+]
+# Opens what is written here as it opens any other dataset; nothing but the tests needs it.
+TFDS = [
+  'tensorflow-datasets>=4.9.9',
   'tensorflow-cpu>=2.21; sys_platform == "linux" and platform_machine == "x86_64"',
   'tensorflow>=2.21; sys_platform != "linux" or platform_machine != "x86_64"',
 ]
 
-SIM = ['gymnasium>=1.4', 'ogbench>=1.2.2', 'mujoco>=4.0']  # other simulators
-
 EXTRAS = {
   'cuda': ['jax[cuda12]'],
   'tpu': ['jax[tpu]'],
-  'wandb': ['wandb'],
-  'import': ['av>=18.1'],  # videos of LeRobot datasets
+  'wandb': ['wandb>=0.21'],
+  'import': IMPORT,
   'sim': SIM,
+  'tfds': TFDS,
   'docs': ['mkdocs-material>=9.5'],
   'test': [
+    *IMPORT,
     *SIM,
-    'av>=18.1',
+    *TFDS,
     'hypothesis>=6.170',
     'mypy>=2.4',
+    'packaging>=24.0',
     'pytest>=9.2',
     'pytest-xdist>=3.8',
     'ruff>=0.17',
@@ -53,6 +66,11 @@ setuptools.setup(
   description='Action-level off-policy reinforcement learning of vision-language-action models',
   license='Apache-2.0',
   python_requires='>=3.11',
+  classifiers=[
+    'Programming Language :: Python :: 3.11',
+    'Programming Language :: Python :: 3.12',
+    'Programming Language :: Python :: 3.13',
+  ],
   packages=setuptools.find_packages(include=['aloe_jax', 'aloe_jax.*']),
   install_requires=INSTALL,
   extras_require=EXTRAS,
