@@ -55,6 +55,8 @@ NOT_RUN = {  # what a command begins with: why it is not run
   'ruff format': 'checks the code: .ci/run does',
   'mypy': 'checks the code: .ci/run does',
   'mkdocs build': 'builds the site: .ci/run does',
+  'tensorboard': 'serves until it is stopped: metrics_test reads what it shows',
+  'wandb': 'sends to an account',
   'python tests/documented.py': 'is this',
 }
 

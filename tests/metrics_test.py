@@ -3,6 +3,7 @@
 import json
 import pathlib
 import sys
+import time
 from unittest import mock
 
 import numpy as np
@@ -39,6 +40,20 @@ def test_scalars_reach_the_lines_and_tensorboard(tmp_path):
   assert second.keys() == {'step', 'time', 'success'}
   scalars, _ = read_events(tmp_path / 'run')
   assert scalars == [('critic/loss', 3, 0.5), ('critic/q', 3, -2.0), ('success', 4, 0.75)]
+
+
+def test_tensorboard_shows_every_step_of_a_resumed_run_once(tmp_path):
+  accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
+  for resume_step, value in ((None, 1.0), (3, 2.0)):
+    time.sleep(1.1)  # TensorBoard's files are called by the second
+    with metrics.MetricsWriter(tmp_path, resume_step=resume_step) as writer:
+      for step in range(resume_step or 0, 5):
+        writer.write(step, {'loss': value}, phase='critic')
+  events = accumulator.EventAccumulator(str(tmp_path))
+  events.Reload()
+  assert events.Tags()['scalars'] == ['critic/loss']
+  shown = [(event.step, event.value) for event in events.Scalars('critic/loss')]
+  assert shown == [(0, 1), (1, 1), (2, 1), (3, 2), (4, 2)]
 
 
 def test_every_line_is_on_disk_before_the_next_is_written(tmp_path):
