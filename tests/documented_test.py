@@ -1,41 +1,21 @@
 """What the README and docs/ tell a reader to type exists: commands, options, pages, Python."""
 
+import dataclasses
+import importlib
 import re
-import subprocess
 import sys
 
 import command_line
 import documented
 import pytest
 
+from aloe_jax import command_line as command_line_lib
 from aloe_jax import config as config_lib
 from aloe_jax.agents import agent
 from aloe_jax.data import __main__ as data_command
 
 README = (documented.ROOT / 'README.md').read_text(encoding='utf-8')
 COMMANDS = documented.documented()
-
-
-def configs():
-  """{--workdir: --config} of the runs that the pages start."""
-  found = {}
-  for _, command in COMMANDS:
-    _, words = documented.split(command)
-    options = dict(word.split('=', 1) for word in words if word.startswith(('--config=', '--work')))
-    if '--config' in options:
-      found[options['--workdir']] = options['--config']
-  return found
-
-
-def modules():
-  """The commands that read a config, by what is run."""
-  found = {}
-  for where, command in COMMANDS:
-    _, words = documented.split(command)
-    name = words[2]
-    if name not in ('aloe_jax.data', 'benchmarks.data'):
-      found.setdefault(name, []).append((where, words[3:]))
-  return found
 
 
 def test_every_page_with_a_block_is_in_the_list():
@@ -63,41 +43,33 @@ def test_no_reason_is_left_over():
     assert any(command.startswith(begins) for command in everything), begins
 
 
-@pytest.mark.parametrize('name', modules())
-def test_options_that_are_told_exist_and_parse(name, tmp_path):
-  """Parsed by the command itself, in a process of its own, which stops there."""
+class Parsed(Exception):
+  """A command has read its command line, and was about to begin."""
+
+
+def test_options_that_are_told_exist_and_parse(monkeypatch, tmp_path):
+  """Each command reads its own command line, and stops there."""
   documented.bring(tmp_path)
-  argvs = [
-    [name, *documented.small(words), '--only_check_args']
-    if any(word.startswith('--config=') for word in words)
-    else [name, f'--config={configs()[workdir(words)]}', *words, '--only_check_args']
-    for _, words in modules()[name]
-  ]
-  program = f"""
-import os, runpy, sys
-import {name}
-for argv in {argvs!r}:
-  child = os.fork()
-  if child == 0:
-    sys.argv = argv
-    {name}.config_lib.run({name}.main)
-    os._exit(3)
-  status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-  if status:
-    sys.exit(f'{{argv}}: status {{status}}')
-"""
-  done = subprocess.run(
-    [sys.executable, '-W', 'ignore', '-c', program],
-    cwd=tmp_path,
-    env=documented.environment(),
-    capture_output=True,
-    text=True,
-  )
-  assert done.returncode == 0, done.stderr
+  monkeypatch.chdir(tmp_path)
+  parse = command_line_lib.parse
+  files = {}  # of the runs, by their --workdir
 
+  def parse_and_stop(*arguments):
+    given = parse(*arguments)
+    file = files.setdefault(given.workdir, given.file)
+    command_line_lib.config(dataclasses.replace(given, file=given.file or file))
+    raise Parsed
 
-def workdir(words):
-  return next(word.split('=', 1)[1] for word in words if word.startswith('--workdir='))
+  monkeypatch.setattr(command_line_lib, 'parse', parse_and_stop)
+  for where, command in COMMANDS:
+    _, words = documented.split(command)
+    if words[2] not in ('aloe_jax.data', 'benchmarks.data'):
+      monkeypatch.setattr(sys, 'argv', documented.small(words)[2:])
+      try:
+        importlib.import_module(words[2]).main()
+      except Parsed:
+        continue
+      pytest.fail(f'{where}: {command} did not read a command line')
 
 
 def test_options_of_the_data_command_exist_and_parse(monkeypatch):
