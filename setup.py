@@ -46,7 +46,7 @@ EXTRAS = {
   'import': IMPORT,
   'sim': SIM,
   'tfds': TFDS,
-  'docs': ['mkdocs-material>=9.5'],
+  'docs': ['mkdocs>=1.6', 'mkdocs-material>=9.5.20'],
   'test': [
     *IMPORT,
     *SIM,
