@@ -25,6 +25,7 @@ from aloe_jax import command_line
 from aloe_jax import progress
 from aloe_jax import types
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import networks
 
 
 def main() -> None:
@@ -104,7 +105,7 @@ def _batches(experiment: experiment_lib.Experiment, count: int) -> types.CriticB
 
   observation = jax.tree.map(random, example.observation)
   chunk = random(example.action)
-  horizon = experiment.critic_horizon
+  horizon = networks.critic_horizon(experiment.config)
   return types.CriticBatch(
     observation=observation,
     action=chunk[:, :, :horizon],
