@@ -69,6 +69,25 @@ def is_one(path: pathlib.Path) -> bool:
   return (path / 'meta' / 'metadata').exists()
 
 
+def find(path: pathlib.Path) -> pathlib.Path:
+  """The checkpoint of a run that a path names: itself, or the newest of a working directory.
+
+  Raises:
+    FileNotFoundError: there is none.
+  """
+  if is_one(path):
+    return path
+  for directory in (path / 'checkpoints', path):
+    kept = Checkpoints(directory)
+    if directory.is_dir() and kept.latest() is not None:
+      return kept.newest()
+  what = 'holds no checkpoint of a run' if path.exists() else 'does not exist'
+  raise FileNotFoundError(
+    f'{path} {what}; expected the working directory of a run that has finished its warm start, '
+    'such as runs/laundry, or one of its checkpoints, such as runs/laundry/checkpoints/4.'
+  )
+
+
 def read_meta(path: pathlib.Path) -> dict[str, Any]:
   """What `save` was told about a checkpoint.
 

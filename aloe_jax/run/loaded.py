@@ -17,18 +17,16 @@ import pathlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
 from aloe_jax import config as config_lib
-from aloe_jax import losses
+from aloe_jax import rewards
 from aloe_jax import types
-from aloe_jax.agents import action_critic
 from aloe_jax.learning.learner import Learner
-from aloe_jax.models import encoder as encoder_lib
 from aloe_jax.preprocessing import images as images_lib
 from aloe_jax.preprocessing import readings as readings_lib
+from aloe_jax.run import answers
 from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import restored
@@ -95,7 +93,7 @@ def load(
     FileNotFoundError: there is no checkpoint, or one of these files is not there.
     ValueError: the policy reads no images, but the embedded simulator's object blocks.
   """
-  found = _checkpoint(pathlib.Path(path).expanduser())
+  found = checkpoints.find(pathlib.Path(path).expanduser())
   config = _config(found, tokenizer=tokenizer, encoder=encoder)
   experiment = experiment_lib.Experiment(config)
   return LoadedPolicy(experiment, restored.restore(experiment, found), found)
@@ -124,6 +122,7 @@ class LoadedPolicy:
     self._policy = found.policy
     self._path = path
     self._fail_cost = meta['fail_cost']
+    self._return_range = tuple(meta.get('return_range', rewards.RETURN_RANGE))
     self._pool = futures.ThreadPoolExecutor(len(types.CAMERAS))  # resizing releases the lock
     self._checked = {found.policy.prompt}  # prompts known to fit
     self._robot = readings_lib.Robot(
@@ -135,10 +134,10 @@ class LoadedPolicy:
       self._critic_size = experiment.encoder.image_size
     # Numbers are given to the programs apart from what is fixed: a list of them is passed faster.
     self._numbers, self._structure = jax.tree.flatten((found.policy, found.encoder))
-    self._act = jax.jit(functools.partial(_act, experiment.encoder, self._structure))
+    self._act = jax.jit(functools.partial(answers.act, experiment.encoder, self._structure))
     self.metadata = Metadata(
       path=str(path),
-      agent=config.agent,
+      agent=experiment.agent.name,
       phase=meta['phase'],
       iteration=meta['iteration'],
       step=found.step,
@@ -152,7 +151,7 @@ class LoadedPolicy:
       control_hz=config.task.control_hz,
       normalization=config.data.normalization,
       best_of=config.actor.best_of,
-      critic=None if meta['phase'] == 'warm_start' else experiment.agent.critic,
+      critic=experiment.agent.critic if _has_learnt(meta) else None,
     )
 
   def act(
@@ -256,7 +255,8 @@ class LoadedPolicy:
   @functools.cached_property
   def _learner(self) -> Learner:
     """Agent, networks and settings, in the units that the critic was trained in."""
-    return self._experiment.learner(self._experiment.chunking(self._fail_cost).reward_scale)
+    scale = self._experiment.chunking(self._fail_cost).reward_scale
+    return self._experiment.learner(scale, self._return_range)
 
   @functools.cached_property
   def _critic(self) -> tuple[Any, Any]:
@@ -265,12 +265,12 @@ class LoadedPolicy:
 
   @functools.cached_property
   def _q(self) -> Callable[..., jax.Array]:
-    return jax.jit(functools.partial(_q, self._experiment.encoder, self._learner))
+    return jax.jit(functools.partial(answers.q, self._experiment.encoder, self._learner))
 
   @functools.cached_property
   def _v(self) -> Callable[..., jax.Array]:
     fixed = self._experiment.encoder, self._learner, self._structure
-    return jax.jit(functools.partial(_v, *fixed))
+    return jax.jit(functools.partial(answers.v, *fixed))
 
   def _check_critic(self, name: str, kinds: tuple[str, ...]) -> None:
     kind, agent = self._experiment.agent.critic, self.metadata.agent
@@ -282,8 +282,8 @@ class LoadedPolicy:
       )
     if self.metadata.critic is None:
       raise ValueError(
-        f'{name}: {self._path} was saved after the warm start, when the critic had learnt nothing; '
-        'expected a checkpoint of a later phase.'
+        f'{name}: the critic of {self._path} had learnt nothing when it was saved; expected a '
+        'checkpoint of a later phase.'
       )
 
   def _checked_prompt(self, prompt: str | None) -> str:
@@ -325,113 +325,23 @@ class LoadedPolicy:
     return types.Observation(proprio, tokens, mask, images=images, image_masks=masks)
 
 
-def _act(
-  encoder: Any,
-  structure: Any,
-  numbers: Any,
-  observation: types.Observation,
-  untagged: types.Observation | None,
-  state: jax.Array,
-  seed: jax.Array,
-) -> jax.Array:
-  """Chunks [B, h, A]."""
-  policy, encoder_params = jax.tree.unflatten(structure, numbers)
-  if not policy.inputs.image_size:  # the actor reads features, as those of a simulator's cameras
-    features = _encode(encoder, encoder_params, observation)
-    observation = observation.replace(features=features, images=None, image_masks=None)
-    untagged = untagged and observation.replace(
-      prompt_tokens=untagged.prompt_tokens, prompt_mask=untagged.prompt_mask
-    )
-  return policy.act_on(observation, untagged, state, jax.random.key(seed))
-
-
-def _q(
-  encoder: Any,
-  learner: Learner,
-  critic: Any,
-  encoder_params: Any,
-  observation: types.Observation,
-  chunk: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-  """Q of every member [B, K], and the lower bound [B]."""
-  settings = learner.settings
-  observation = _as_critic_sees(encoder, encoder_params, observation)
-  valid = jnp.ones(chunk.shape[:2], bool)
-  q = action_critic.evaluate(
-    learner.networks.critic,
-    critic,
-    observation,
-    chunk,
-    valid,
-    reads_prompt=settings.critic_reads_prompt,
-  )
-  q = q / settings.reward_scale
-  return q.T, losses.pessimistic_q(q, settings.pessimism)
-
-
-def _v(
-  encoder: Any,
-  learner: Learner,
-  structure: Any,
-  numbers: Any,
-  critic: Any,
-  encoder_params: Any,
-  observation: types.Observation,
-  acted_on: types.Observation,
-  seed: jax.Array,
-) -> jax.Array:
-  """V, [B]."""
-  settings, module = learner.settings, learner.networks.critic
-  observation = _as_critic_sees(encoder, encoder_params, observation)
-  if learner.agent.critic == 'state':
-    value: Any = learner.agent.state_value
-    return value(module, critic, observation, settings) / settings.reward_scale
-  policy, _ = jax.tree.unflatten(structure, numbers)
-  batch = len(observation.proprio)
-  noise = policy.noise(jax.random.key(seed), jnp.arange(batch), settings.samples)
-  chunks = policy.sample(acted_on.replace(features=observation.features), noise)
-  q = action_critic.evaluate_samples(
-    module, critic, observation, chunks, reads_prompt=settings.critic_reads_prompt
-  )
-  return losses.state_value(q, settings.pessimism) / settings.reward_scale
-
-
-def _encode(encoder: Any, params: Any, observation: types.Observation) -> jax.Array:
-  """Features [B, V, F] of the images."""
-  return encoder_lib.encode_cameras(encoder, params, observation.images, observation.image_masks)
-
-
-def _as_critic_sees(encoder: Any, params: Any, observation: types.Observation) -> types.Observation:
-  """With features rounded as those are that the critic was trained on."""
-  return observation.replace(features=_encode(encoder, params, observation).astype(jnp.bfloat16))
-
-
 def _run(program: Any, *arguments: Any, seen: readings_lib.Readings) -> Any:
   """What a program returns on the host, without the axis of the batch where there was none."""
   with jax.transfer_guard('allow'):  # arrays of the host as arguments are the fastest way there
     found = jax.device_get(program(*arguments))
-  return jax.tree.map(lambda x: x if seen.batched else x[0], found)
+  # A copy may be written to, and [()] makes of an array without axes a number.
+  return jax.tree.map(lambda x: np.array(x if seen.batched else x[0])[()], found)
+
+
+def _has_learnt(meta: dict[str, Any]) -> bool:
+  """Whether the critic of a checkpoint is more than random numbers."""
+  return meta.get('critic_learnt', meta['phase'] != 'warm_start')
 
 
 def _checked_seed(seed: int) -> np.uint32:
   if not 0 <= seed < 2**32:
     raise ValueError(f'seed: found {seed}, expected 0 to {2**32 - 1}.')
   return np.uint32(seed)
-
-
-def _checkpoint(path: pathlib.Path) -> pathlib.Path:
-  """The checkpoint that a path names, or the newest of the run that it names."""
-  if checkpoints.is_one(path):
-    return path
-  for directory in (path / 'checkpoints', path):
-    kept = checkpoints.Checkpoints(directory)
-    if directory.is_dir() and kept.latest() is not None:
-      return kept.newest()
-  what = 'holds no checkpoint of a run' if path.exists() else 'does not exist'
-  raise FileNotFoundError(
-    f'{path} {what}; expected the working directory of a run that has finished its warm start, '
-    'such as runs/laundry, or one of its checkpoints, such as runs/laundry/checkpoints/4.'
-  )
 
 
 def _config(
