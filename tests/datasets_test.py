@@ -99,6 +99,45 @@ def test_frames_are_encoded_once_and_kept_beside_their_episodes(tmp_path):
   assert cache.stat().st_mtime_ns == before
 
 
+def test_who_asks_for_few_rows_has_those_encoded_and_keeps_nothing(tmp_path):
+  first, second = (
+    write(tmp_path / name, make_episode(number, length=200)) for number, name in enumerate('ab')
+  )
+  encoding = Encoding()
+  kept = datasets.Datasets(encoding, {})
+  sparse = kept.read([first, second], sparsely=True)
+  assert encoding.calls == 0
+  rows = np.array([3, 250, 399])
+  kept.encode_rows([first, second], rows)
+  assert encoding.calls == 2  # one of each directory
+  found = sparse.features(rows)
+  assert encoding.calls == 2
+  assert not list(tmp_path.glob('.*.features-*.npy'))
+  whole = kept.read([first, second])
+  assert encoding.calls == 6  # 400 rows by 128
+  assert found.dtype == whole.features(rows).dtype
+  np.testing.assert_array_equal(found, whole.features(rows))
+
+
+def test_what_is_encoded_already_is_read_from_the_disk_by_whoever_asks_for_few_rows(tmp_path):
+  directory = write(tmp_path / 'one', make_episode(0))
+  whole = datasets.Datasets(Encoding(), {}).read([directory])
+  encoding, rows = Encoding(), np.arange(4)
+  sparse = datasets.Datasets(encoding, {}).read([directory], sparsely=True)
+  np.testing.assert_array_equal(sparse.features(rows), whole.features(rows))
+  assert encoding.calls == 0
+
+
+def test_columns_are_read_without_any_image(tmp_path):
+  directory = write(tmp_path / 'one', make_episode(0), make_episode(1))
+  encoding = Encoding()
+  kept = datasets.Datasets(encoding, {})
+  steps = kept.read_columns([directory])
+  assert (len(steps), int(steps.is_first.sum()), steps.has_features) == (8, 2, False)
+  assert len(kept.content(directory)) == 16
+  assert encoding.calls == 0
+
+
 def test_other_encoders_and_other_episodes_have_features_of_their_own(tmp_path):
   directory = write(tmp_path / 'one', make_episode(0))
   datasets.Datasets(Encoding(), {}).read([directory])

@@ -17,6 +17,7 @@ import pytest
 import robot
 
 from aloe_jax import config as config_lib
+from aloe_jax import report
 from aloe_jax import train
 from aloe_jax import types
 from aloe_jax.data import image_codec
@@ -27,6 +28,7 @@ from aloe_jax.pretrained import openpi
 from aloe_jax.run import checkpoints
 from aloe_jax.run import datasets
 from aloe_jax.run import experiment
+from aloe_jax.run import restored
 from experiments import laundry
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -195,6 +197,67 @@ def test_the_features_beside_the_episodes_are_the_towers_pooled_output(finished,
     _, out = described.encoder.tower.apply({'params': params}, pixels / 127.5 - 1)
     expected = out['tokens'].mean(axis=1)
     np.testing.assert_allclose(np.float32(features[:, view]), expected, rtol=2**-7, atol=1e-3)
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+  """How many images of each camera are encoded, call by call."""
+  calls, encode = [], experiment.Experiment.encode
+
+  def noting(self, params, images, masks):
+    calls.append(len(images['head']))
+    return encode(self, params, images, masks)
+
+  monkeypatch.setattr(experiment.Experiment, 'encode', noting)
+  return calls
+
+
+def test_a_report_reads_what_acts_and_judges_and_encodes_nothing_again(
+  finished, tmp_path, encoded, monkeypatch
+):
+  workdir = tmp_path / 'run'
+  shutil.copytree(finished, workdir)
+  read, restore = [], checkpoints.restore_parts
+  monkeypatch.setattr(
+    checkpoints, 'restore_parts', lambda path, like: read.extend(like) or restore(path, like)
+  )
+  monkeypatch.setattr(checkpoints, 'restore', None)
+  report.main([f'--workdir={workdir}'])
+  assert sorted(read) == ['actor_ema', 'critic', 'step']
+  assert encoded == []
+  assert json.loads((workdir / 'report.json').read_text())['episodes'] == 4
+
+
+def test_a_report_on_other_episodes_encodes_those_of_their_images_that_it_judges(
+  finished, tmp_path, encoded, monkeypatch, capsys
+):
+  workdir = tmp_path / 'run'
+  shutil.copytree(finished, workdir)
+  unseen = robot.write_episodes(tmp_path / 'unseen', *map(robot.make_episode, range(5, 9)))
+  command = [f'--workdir={workdir}', f'--episodes={unseen}', '--count=2']
+  report.main(command)
+  found = json.loads((workdir / 'report.json').read_text())
+  assert (found['held_out'], found['episodes']) == (True, 2)
+  assert 'Encode unseen: 13/13 steps' in capsys.readouterr().out  # of 48
+  assert len(encoded) == 1
+  built = experiment.Experiment(robot.make_config())
+  kept = restored.restore(built, finished / 'checkpoints' / '1', critic=True)
+  datasets.Datasets(built, kept.encoder).encode([unseen])
+  del encoded[:]
+  report.main(command)
+  assert encoded == []
+  assert json.loads((workdir / 'report.json').read_text()) == found
+
+
+def test_what_is_restored_to_act_is_bit_for_bit_what_a_whole_state_holds(finished):
+  built, path = experiment.Experiment(robot.make_config()), finished / 'checkpoints' / '1'
+  whole = read_state(finished, 1)
+  acting, judging = (restored.restore(built, path, critic=critic) for critic in (False, True))
+  assert (acting.critic, acting.encoder, acting.step) == (None, {}, int(whole.step))
+  assert_same_bits(acting.policy.params, whole.actor_ema)
+  assert_same_bits(judging.critic, whole.critic)
+  tower = tower_of(robot.make_params(robot.make_config()))
+  assert_same_bits(judging.encoder, tower)
 
 
 def test_a_run_stopped_after_the_critic_ends_bit_for_bit_as_the_unbroken_one(

@@ -13,6 +13,7 @@ import pytest
 
 from aloe_jax import evaluate
 from aloe_jax import metrics
+from aloe_jax import policy
 from aloe_jax import train
 from aloe_jax.data import rlds
 from aloe_jax.run import checkpoints
@@ -223,10 +224,15 @@ def test_a_finished_run_started_again_prints_its_table_and_changes_nothing(finis
   assert found.splitlines()[1:] == printed.splitlines()[-len(found.splitlines()) + 1 :]
 
 
-def test_more_iterations_go_on_where_the_run_ended(finished, tmp_path):
+def test_more_iterations_go_on_where_the_run_ended(finished, tmp_path, monkeypatch):
   workdir = tmp_path / 'run'
   shutil.copytree(finished[0], workdir)
+  fingerprint, fingerprints = policy.fingerprint, []
+  monkeypatch.setattr(
+    policy, 'fingerprint', lambda params: fingerprints.append(1) or fingerprint(params)
+  )
   start(workdir, iterations=2, critic__updates=10)
+  assert len(fingerprints) == 1  # both phases of the iteration have the same policy
   assert numbers_of_checkpoints(workdir) == [0, 1, 2, 3, 4]
   assert len(rlds.read(workdir / 'episodes' / 'iteration_2')) == 8
   lines = read_metrics(workdir)

@@ -74,7 +74,7 @@ class Datasets:
       if isinstance(features, asked_rows.AskedRows):
         own = rows[(rows >= offsets[number]) & (rows < offsets[number + 1])] - offsets[number]
         if total := len(features.missing(own)):
-          with progress.bar(f'Encode {_label(directory)}', total, 'images') as advance:
+          with progress.bar(f'Encode {_label(directory)}', total, 'steps') as advance:
             features.add(own, advance)
 
   def read(self, directories: Sequence[pathlib.Path], *, sparsely: bool = False) -> steps_lib.Steps:
