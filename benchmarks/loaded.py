@@ -59,7 +59,7 @@ def measure(policy: loaded.LoadedPolicy, batch: int, rows: int, columns: int) ->
   }
   state = rng.standard_normal((batch, told.state_size))
   networks, given = policy.program(images, state)
-  numbers, observation, _, raw, _ = given
+  _, observation, _, raw, _ = given
   acting, structure = jax.tree.flatten(_policy(told.path))
   compiled = jax.jit(lambda numbers, *seen: jax.tree.unflatten(structure, numbers).act(*seen))
   sight = types.Sight(raw, images=observation.images, image_masks=observation.image_masks)
