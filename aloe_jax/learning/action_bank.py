@@ -111,7 +111,8 @@ def draw(
   Returns:
     The bank of all N rows.
   """
-  policy = jax.device_put(policy)  # once, where its parameters are the host's, and not every call
+  # Parameters that are the host's go over once, and not at every call; others lie where they are.
+  policy = jax.tree.map(lambda x: x if isinstance(x, jax.Array) else jax.device_put(x), policy)
   # A copy for every device that holds parameters, as they are placed and fetched themselves.
   noise_key = np.asarray(jax.random.key_data(jax.random.key(key.seed)))
   noise_key = layout.fetch(layout.place_state(noise_key))
