@@ -118,7 +118,7 @@ def test_the_small_actor_does_not_start_from_weights_of_pi05(path, pi05):
 
 def test_the_small_actor_does_not_start_from_a_run_of_pi05(run):
   described = experiment.Experiment(laundry.get_config('sim_debug'))
-  with pytest.raises(ValueError, match="actor.kind: 'pi05', expected 'small'"):
+  with pytest.raises(ValueError, match="actor.kind: 'pi05' there, 'small' here"):
     starting_point.check(starting_point.find(str(run)), described)
 
 
