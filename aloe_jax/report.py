@@ -83,6 +83,7 @@ class Report:
     self._has_critic = experiment.agent.critic is not None and self._iteration > 0
     number = 2 * self._iteration - self._has_critic
     self._found = restored.restore(experiment, kept.path(number), critic=self._has_critic)
+    self._has_critic = self._has_critic and self._found.meta.get('critic_learnt', True)
     self._datasets = datasets_lib.Datasets(experiment, self._found.encoder)
     self._manifest = _read_json(workdir / 'manifest.json')
     self._evaluations = _read_json(workdir / 'evaluations.json')
@@ -200,9 +201,9 @@ class Report:
 
   def _card(self, examined: Examined | None) -> str:
     if examined is None:
-      agent, trained = self._experiment.agent.name.upper(), self._iteration > 0
-      why = 'learns no critic' if trained else 'has not learnt a critic yet'
-      return page.paragraph(f'{agent} {why}: there is nothing to judge.')
+      agent = self._experiment.agent
+      why = 'learns no critic' if agent.critic is None else 'has not learnt a critic yet'
+      return page.paragraph(f'{agent.name.upper()} {why}: there is nothing to judge.')
     chunks = examined.judged.row.size
     text = f'{chunks} chunks of {examined.episodes} episodes; intervals are over episodes, 95 %. '
     if examined.held_out:

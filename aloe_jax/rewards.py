@@ -78,6 +78,25 @@ def reward_scale(discount: float, fail_cost: float) -> float:
   return 1 / (1 / (1 - discount) + fail_cost)
 
 
+def return_range(
+  returns: np.ndarray, kept: tuple[float, float] = RETURN_RANGE
+) -> tuple[float, float]:
+  """Between which returns a distribution over values has to reach.
+
+  Args:
+    returns: [N], scaled.
+    kept: a range that holds as long as it holds them all, so that what a critic learnt of its
+      bins stays true.
+
+  Returns:
+    Lowest and highest; 0 always lies between them.
+  """
+  low, high = float(np.min(returns)), float(np.max(returns))
+  if kept[0] <= low and high <= kept[1]:
+    return kept
+  return min(low, 0.0), max(high, 0.0)
+
+
 def mean_success_length(end_reason: np.ndarray, is_first: np.ndarray) -> float:
   """Mean length of the successful episodes: the default C_fail of Eq. (14).
 

@@ -6,10 +6,9 @@ Each phase leaves something whole on disk: a directory of episodes, a checkpoint
 The same command goes on after the last of them, wherever it was stopped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import json
 import pathlib
-import shutil
 from typing import Any
 
 import jax
@@ -37,8 +36,10 @@ from aloe_jax.run import evaluation
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import kept
 from aloe_jax.run import next_steps
+from aloe_jax.run import policy_actions
 from aloe_jax.run import requirements
 from aloe_jax.run import results
+from aloe_jax.run import return_range
 from aloe_jax.run import starting_point
 from aloe_jax.run import streams
 from aloe_jax.run import updates as updates_lib
@@ -61,7 +62,7 @@ class Run:
     self._workdir = workdir
     self._checkpoints = checkpoints.Checkpoints(workdir / 'checkpoints')
     self._results = results.Results(workdir / 'evaluations.json')
-    self._bank: action_bank.Bank | None = None
+    self._actions = policy_actions.PolicyActions(experiment, workdir)
 
   def run(self) -> None:
     """Lines 1-17 of Algorithm 1."""
@@ -99,6 +100,7 @@ class Run:
         self._stats = starting_point.stats(self._start, experiment)
       self._inputs = experiment.inputs(self._stats)
       self._tagged = starting_point.tagged(self._start)  # whether the actor was taught tags
+      self._critic_learnt = starting_point.critic_learnt(self._start)  # anything at all
       self._actor: Any = None  # parameters to start from; None where a whole state is
       if self._start.kind != 'run':
         self._actor = starting_point.actor_params(self._start, experiment)
@@ -125,7 +127,13 @@ class Run:
           'there is no demonstration in the episodes, which the actor imitates first; give some, '
           'or --config.actor.warm_start_updates=0 for a checkpoint that has done so.'
         )
-    self._learner = experiment.learner(self._chunking().reward_scale)
+      self._return_range = return_range.find(
+        buffer,
+        experiment.agent,
+        starting_point.return_range(self._start),
+        learns=self._critic_learns,
+      )
+    self._learner = experiment.learner(self._chunking().reward_scale, self._return_range)
     example = buffer.actor_batch(buffer.starts[:1], images=experiment.reads_images)
 
     def create(actor=None):
@@ -193,8 +201,13 @@ class Run:
     if self._learner.networks.critic is None or self._is_done(number):
       return
     config = self._config.critic
-    updates = config.first_updates if iteration == 1 else config.updates
+    updates = self._critic_updates(iteration)
     buffer = self._replay(iteration)
+    if not updates:
+      field = 'first_updates' if iteration == 1 else 'updates'
+      self._tell_skipped(f'Critic {iteration}', f'critic.{field}')
+      self._save(number, 'critic', iteration)
+      return
     bank = self._draw_bank(iteration, buffer)
     self._updates.restart_critic(updates)
     seed = self._seed(Stream.CRITIC_ROWS, iteration)
@@ -206,6 +219,7 @@ class Run:
       return buffer.critic_batches(seed, first, count, size, action, images=images), None
 
     self._updates.run(f'Critic {iteration}', 'critic', updates, batches)
+    self._critic_learnt = True
     self._save(number, 'critic', iteration)
 
   def train_actor(self, iteration: int) -> None:
@@ -214,31 +228,18 @@ class Run:
     if self._is_done(number):
       return
     buffer = self._replay(iteration)
-    agent = self._learner.agent
-    starts = buffer.starts
-    rows = starts[agent.imitates(buffer.source[starts], buffer.succeeded[starts])]
-    weight: np.ndarray | None = np.ones(len(buffer), np.float32)
-    tags = None
-    if agent.advantage is not None and self._config.actor.weights == 'per_phase':
-      bank = self._draw_bank(iteration, buffer)
-      weights = chunk_weights.sweep(
-        self._learner, self._updates.state.critic, buffer, rows, bank, batch_size=SWEEP_BATCH
-      )
-      numbers = chunk_weights.diagnostics(weights, buffer, self._learner.settings)
-      # Of the first update that they weigh: a run that resumes before it writes them again.
-      self._metrics.write(self._updates.count + 1, numbers, phase='weights')
-      weight = weights.weight
-      if weights.tag is not None:
-        tags = tags_lib.Tags(weights.tag, self._config.recap.drop)
-    elif agent.advantage is not None:
-      weight = None
     updates = self._config.actor.updates
-    self._updates.restart_actor(updates, self._config.actor.lr)
-    self._train_actor(f'Actor {iteration}', iteration, updates, buffer, rows, weight, tags)
-    self._tagged = tags is not None
+    if updates:
+      agent, starts = self._learner.agent, buffer.starts
+      rows = starts[agent.imitates(buffer.source[starts], buffer.succeeded[starts])]
+      weight, tags = self._weigh(iteration, buffer, rows)
+      self._updates.restart_actor(updates, self._config.actor.lr)
+      self._train_actor(f'Actor {iteration}', iteration, updates, buffer, rows, weight, tags)
+      self._tagged = tags is not None
+    else:
+      self._tell_skipped(f'Actor {iteration}', 'actor.updates')
     self._save(number, 'actor', iteration)
-    self._bank = None  # of a policy that is no more
-    shutil.rmtree(self._workdir / 'bank', ignore_errors=True)
+    self._actions.forget()
 
   def evaluate(self, iteration: int) -> None:
     """Success rate and throughput of the policy as it is now, on the same scenes every time."""
@@ -288,40 +289,67 @@ class Run:
 
     self._updates.run(what, 'actor', updates, batches)
 
+  def _weigh(
+    self, iteration: int, buffer: replay.Replay, rows: np.ndarray
+  ) -> tuple[np.ndarray | None, tags_lib.Tags | None]:
+    """Weights [N] of the chunks at `rows`, or None for those of every step; and their tags."""
+    if self._learner.agent.advantage is None:
+      return np.ones(len(buffer), np.float32), None
+    if self._config.actor.weights == 'per_step':
+      return None, None
+    bank, size = self._draw_bank(iteration, buffer), SWEEP_BATCH
+    actions: Callable[[np.ndarray], np.ndarray] | None = None
+    if bank is not None:
+      actions = bank.at
+    elif self._learner.agent.samples_policy:
+      actions = self._actions.asked(iteration, self._policy(), buffer)
+      size = self._config.actor.batch_size  # what the actor takes at a time
+    with progress.bar(f'Weights {iteration}', len(rows), 'chunks') as advance:
+      weights = chunk_weights.sweep(
+        self._learner,
+        self._updates.state.critic,
+        buffer,
+        rows,
+        actions,
+        batch_size=size,
+        progress=advance,
+      )
+    numbers = chunk_weights.diagnostics(weights, buffer, self._learner.settings)
+    # Of the first update that they weigh: a run that resumes before it writes them again.
+    self._metrics.write(self._updates.count + 1, numbers, phase='weights')
+    tags = None if weights.tag is None else tags_lib.Tags(weights.tag, self._config.recap.drop)
+    return weights.weight, tags
+
+  def _critic_updates(self, iteration: int) -> int:
+    """N_Q of an iteration."""
+    config = self._config.critic
+    return config.first_updates if iteration == 1 else config.updates
+
+  def _tell_skipped(self, what: str, field: str) -> None:
+    progress.CONSOLE.print(f'{what}: skipped, as config.{field} is 0; nothing of it has changed.')
+
+  @property
+  def _critic_learns(self) -> bool:
+    """Whether critic updates come before the critic is asked again, if it ever is."""
+    iteration = (self._done or 0) // 2 + 1
+    over, critic_done = iteration > self._iterations, self._is_done(2 * iteration - 1)
+    return over or not (critic_done or self._critic_updates(iteration) == 0)
+
   def _draw_bank(self, iteration: int, buffer: replay.Replay) -> action_bank.Bank | None:
-    """Actions of the policy that entered this iteration, at every state of the buffer."""
-    config = self._config.actor
-    if not (self._learner.agent.samples_policy and config.bank):
-      return None
-    policy = self._policy()
-    key = action_bank.make_key(
-      policy,
-      seed=self._seed(Stream.BANK, iteration),
-      samples=config.samples,
-      rows=len(buffer),
-      data=self._data.digest,
-      fingerprint=self._updates.policy_fingerprint(),
+    return self._actions.bank(
+      iteration,
+      self._policy(),
+      buffer,
+      self._data.digest,
+      fingerprint=self._updates.policy_fingerprint,
     )
 
-    def observation(rows: np.ndarray):
-      return buffer.observation(rows, images=self._experiment.reads_images)
-
-    if self._bank is None:
-      with progress.bar(f'Bank {iteration}', len(buffer), 'states') as advance:
-        self._bank = action_bank.draw(
-          policy,
-          observation,
-          key,
-          self._workdir / 'bank',
-          layout=self._experiment.layout,
-          batch_size=config.batch_size,
-          progress=advance,
-        )
-    self._bank.check(key)
-    return self._bank
-
   def _replay(self, iteration: int) -> replay.Replay:
-    return self._data.replay(iteration, self._inputs, self._chunking())
+    buffer = self._data.replay(iteration, self._inputs, self._chunking())
+    with config_lib.user_errors():
+      wanted = 'episodes to begin with, config.data.episodes, that hold the highest and lowest'
+      return_range.check(buffer, self._experiment.agent, self._return_range, wanted)
+    return buffer
 
   def _compute_stats(self, steps: steps_lib.Steps) -> dict[str, normalize.Stats]:
     """What states and actions are normalised by, where nothing that a run starts from says it."""
@@ -350,7 +378,9 @@ class Run:
       'iteration': iteration,
       'agent': self._experiment.agent.name,
       'tagged': self._tagged,
+      'critic_learnt': self._critic_learnt,
       'fail_cost': self._fail_cost,
+      'return_range': self._return_range,
       'architecture': self._experiment.architecture(),
       **({} if self._stats is None else normalize.to_json(self._stats)),
       'config': json.loads(self._config.to_json()),

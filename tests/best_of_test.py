@@ -14,6 +14,8 @@ from aloe_jax.preprocessing import images as images_lib
 from aloe_jax.preprocessing import inputs
 from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import big_vision
+from aloe_jax.run import experiment
+from experiments import laundry
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 
@@ -54,10 +56,11 @@ def values(chooser, features, proprio, chunks):
   return q
 
 
-def assert_best(found, q, chunks):
-  """`found` [B, h, A] are the chunks of the highest minimum, and no other rule's."""
-  best = q.min(axis=0).argmax(axis=1)
-  for other in (q.mean(axis=0), q[0], q[1], -q.min(axis=0)):
+def assert_best(found, q, chunks, pessimism='min'):
+  """`found` [B, h, A] are the chunks of the highest minimum, or mean, and no other rule's."""
+  rules = {'min': q.min(axis=0), 'mean': q.mean(axis=0)}
+  best = rules.pop(pessimism).argmax(axis=1)
+  for other in (*rules.values(), q[0], q[1], -q.min(axis=0)):
     assert (other.argmax(axis=1) != best).any()
   np.testing.assert_array_equal(found, chunks[np.arange(len(best)), best])
 
@@ -66,12 +69,22 @@ def make_chunks(rng):
   return 2 * tiny.normal(rng, BATCH, SAMPLES, tiny.HORIZON, tiny.ACTION)
 
 
-def test_the_chunk_of_the_highest_pessimistic_value_is_picked():
+@pytest.mark.parametrize('pessimism', ['min', 'mean'])
+def test_the_chunk_of_the_highest_value_is_picked_as_pessimistically_as_asked_for(pessimism):
   rng = np.random.default_rng(0)
   observation, chunks = tiny.make_observation(rng, BATCH), make_chunks(rng)
-  chooser = make_chooser()
+  chooser = make_chooser(pessimism=pessimism)
   q = values(chooser, observation.features, observation.proprio, chunks)
-  assert_best(pick(chooser, observation, chunks), q, chunks)
+  assert_best(pick(chooser, observation, chunks), q, chunks, pessimism)
+
+
+@pytest.mark.parametrize('pessimism', ['min', 'mean'])
+def test_the_policy_of_a_config_chooses_as_its_weights_are_made(pessimism):
+  config = laundry.get_config('sim_debug')
+  config.update_from_flattened_dict({'actor.best_of': 2, 'critic.pessimism': pessimism})
+  built = experiment.Experiment(config)
+  policy = built.policy(built.abstract_state(), built.inputs(None), {})
+  assert policy.chooser.pessimism == built.learner(1.0).settings.pessimism == pessimism
 
 
 def test_without_features_the_critic_judges_by_the_images_of_the_cameras_that_are_there():

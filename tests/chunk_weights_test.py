@@ -26,6 +26,9 @@ def make_buffer():
   return replay.Replay(tiny.make_steps(episodes), tiny.INPUTS, chunking)
 
 
+IN_FOURS = dict(batch_size=4, progress=lambda done: None)
+
+
 def make_bank(rows):
   action = tiny.normal(np.random.default_rng(1), rows, 3, tiny.HORIZON, tiny.ACTION)
   return action_bank.Bank(action, key=None)
@@ -49,8 +52,10 @@ def test_a_sweep_weighs_each_chunk_as_if_it_were_alone(batch_size):
   params = tiny.make_state(learner).critic
   buffer = make_buffer()
   drawn = make_bank(len(buffer))
-  rows = buffer.starts[buffer.starts != 2]
-  found = chunk_weights.sweep(learner, params, buffer, rows, drawn, batch_size=batch_size)
+  rows, done = buffer.starts[buffer.starts != 2], []
+  found = chunk_weights.sweep(
+    learner, params, buffer, rows, drawn.at, batch_size=batch_size, progress=done.append
+  )
   expected = [
     learner.agent.advantage(
       params,
@@ -64,6 +69,7 @@ def test_a_sweep_weighs_each_chunk_as_if_it_were_alone(batch_size):
   np.testing.assert_allclose(found.advantage[rows], expected, rtol=1e-4, atol=1e-6)
   expected = learner_lib.advantage_weights(np.array(expected), learner.settings)
   np.testing.assert_allclose(found.weight[rows], expected, rtol=1e-3)
+  assert done[-1] == len(rows)
   assert found.weight[rows].mean() == pytest.approx(1, abs=1e-5)
   others = np.setdiff1d(np.arange(len(buffer)), rows)
   np.testing.assert_array_equal(found.weight[others], 0)
@@ -74,14 +80,14 @@ def test_awr_weighs_without_a_bank():
   learner = tiny.make_learner('awr')
   buffer = make_buffer()
   params = tiny.make_state(learner).critic
-  found = chunk_weights.sweep(learner, params, buffer, buffer.starts, None, batch_size=4)
+  found = chunk_weights.sweep(learner, params, buffer, buffer.starts, None, **IN_FOURS)
   assert np.ptp(found.weight[buffer.starts]) > 0
 
 
 def test_imitation_has_no_advantage_to_sweep():
   buffer = make_buffer()
   with pytest.raises(ValueError, match='bc has no advantage: all its chunks weigh the same'):
-    chunk_weights.sweep(tiny.make_learner('bc'), {}, buffer, buffer.starts, None, batch_size=4)
+    chunk_weights.sweep(tiny.make_learner('bc'), {}, buffer, buffer.starts, None, **IN_FOURS)
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,7 @@ def test_a_config_that_cannot_be_read_is_told_apart(damage, told, tmp_path):
     ({'task.prompt': 'Fold', 'sim.task': ''}, 'episodes that are given carry their own prompts'),
     ({'iterations': 2, 'sim.task': ''}, 'without a simulator there is one iteration'),
     ({'evaluation.episodes': 2, 'sim.task': ''}, 'there is no simulator, as config.sim.task is'),
-    ({'recap.drop': 0.5}, "it is of config.agent='recap'"),
+    ({'recap.drop': 0.5}, 'this config.agent tags no chunks'),
     ({'critic.bins': 8}, 'it is of a critic of states, as AWR has'),
     ({'agent': 'bc', 'critic.lr': 1.0}, 'this config.agent learns no critic'),
     ({'agent': 'bc', 'actor.beta': 2.0}, 'with this config.agent all chunks weigh the same'),

@@ -260,7 +260,6 @@ def _arguments(name):
     'advantage': dict(q=b, v=b),
     'advantage_weight': dict(advantage=b),
     'weighted_mean': dict(error=b, weight=b),
-    'weighted_log_likelihood': dict(log_prob=b, weight=b),
     'noised_action': dict(action=bha, noise=bha, eta=b),
     'flow_matching_error': dict(velocity=bha, action=bha, noise=bha, valid=mask),
     'categorical_target': dict(returns=b, support=_ones(6)),

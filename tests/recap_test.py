@@ -75,7 +75,9 @@ def test_without_rollouts_the_threshold_is_that_of_all_chunks():
 def test_a_sweep_tags_every_chunk_and_weighs_all_alike():
   learner, buffer = tiny.make_learner('recap', positive=0.5), make_buffer()
   params = tiny.make_state(learner).critic
-  found = chunk_weights.sweep(learner, params, buffer, buffer.starts, None, batch_size=4)
+  found = chunk_weights.sweep(
+    learner, params, buffer, buffer.starts, None, batch_size=4, progress=lambda done: None
+  )
   positive = recap.is_positive(
     found.advantage[buffer.starts], buffer.source[buffer.starts], learner.settings
   )

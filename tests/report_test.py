@@ -61,7 +61,7 @@ class Page(html.parser.HTMLParser):
       self.headings.append(data)
 
 
-def make_run(workdir, agent, number):
+def make_run(workdir, agent, number, **told):
   """A run of which the checkpoint of that number holds random parameters."""
   config = laundry.get_config('sim_debug')
   config.agent = agent
@@ -70,7 +70,7 @@ def make_run(workdir, agent, number):
   state = jax.tree.map(
     lambda leaf: (0.2 * tiny.normal(rng, *leaf.shape)).astype(leaf.dtype), built.abstract_state()
   )
-  meta = {'architecture': built.architecture(), 'fail_cost': 60.0, 'iteration': 1}
+  meta = {'architecture': built.architecture(), 'fail_cost': 60.0, 'iteration': 1} | told
   checkpoints.Checkpoints(workdir / 'checkpoints').save(number, state, {}, meta)
   config_lib.keep(config, workdir / 'config.json')
   evaluations = [{'iteration': i} | EVALUATION for i in (0, 1)]
@@ -209,6 +209,13 @@ def test_imitation_has_a_page_without_a_card(run, tmp_path):
   }
   assert 'BC learns no critic: there is nothing to judge.' in page
   assert Page(page).headings == ["The critic's report card", 'Training', 'Data']
+  assert not (workdir / 'held_out').exists()
+
+
+def test_a_critic_whose_phase_was_skipped_is_not_judged(run, tmp_path):
+  workdir = make_run(tmp_path / 'laundry', 'aloe', 1, critic_learnt=False)
+  _, page = run(workdir)
+  assert 'ALOE has not learnt a critic yet: there is nothing to judge.' in page
   assert not (workdir / 'held_out').exists()
 
 

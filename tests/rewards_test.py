@@ -71,6 +71,19 @@ class ScaleTest(parameterized.TestCase):
       rewards.mean_success_length(np.array([NONE, FAILURE]), np.array([True, False]))
 
 
+class ReturnRangeTest(parameterized.TestCase):
+  @parameterized.named_parameters(
+    ('of_eq_14_it_is_kept', [-0.9, -0.1], (-1.0, 0.0), (-1.0, 0.0)),
+    ('of_rewards_above_zero_it_is_tight', [0.25, 0.5], (-1.0, 0.0), (0.0, 0.5)),
+    ('of_both_signs_it_holds_both', [-3.0, 0.5], (-1.0, 0.0), (-3.0, 0.5)),
+    ('below_minus_one_it_ends_at_zero', [-3.0, -2.0], (-1.0, 0.0), (-3.0, 0.0)),
+    ('of_a_critic_that_reaches_further_it_stays', [0.25, 0.5], (0.0, 0.75), (0.0, 0.75)),
+    ('of_a_critic_that_does_not_it_is_new', [0.25, 0.5], (0.0, 0.375), (0.0, 0.5)),
+  )
+  def test_range(self, returns, kept, expected):
+    self.assertEqual(rewards.return_range(np.float32(returns), kept), expected)
+
+
 class MonteCarloReturnsTest(parameterized.TestCase):
   def test_returns_are_summed_backwards_within_each_fragment(self):
     reward = np.float32([-1, -1, 0, -1, -8, -1])

@@ -313,6 +313,111 @@ def test_algorithm_1_to_the_letter_and_the_other_critic_run(finished, tmp_path):
   assert 'weights' not in [line['phase'] for line in read_metrics(tmp_path)]
 
 
+def test_chunks_weigh_the_same_where_the_sweep_draws_what_the_bank_would_hold(finished, after):
+  workdir = after(1)
+  start(workdir, actor__bank=False)
+  assert not (workdir / 'bank').exists()
+  found, expected = (
+    next({**line, 'phase': 0} for line in read_metrics(path) if line['phase'] == 'weights')
+    for path in (workdir, finished[0])
+  )
+  assert found == pytest.approx(expected, rel=1e-4)
+  assert expected['advantage_std'] > 0
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+    read_state(workdir).actor,
+    read_state(finished[0]).actor,
+  )
+
+
+def test_a_phase_of_no_updates_is_skipped_and_said_to_be(finished, tmp_path, capsys):
+  workdir = tmp_path / 'run'
+  shutil.copytree(finished[0], workdir)
+  changes = dict(iterations=2, critic__updates=0, actor__updates=0)
+  start(workdir, **changes)
+  printed = capsys.readouterr().out
+  for words in (
+    'Critic 2: skipped, as config.critic.updates is 0',
+    'Actor 2: skipped, as config.a',
+  ):
+    assert words in printed
+  assert numbers_of_checkpoints(workdir) == [0, 1, 2, 3, 4]
+  assert_same_bits(read_state(workdir, 4), read_state(finished[0], 2))
+  kept = json.loads((workdir / 'evaluations.json').read_text())
+  assert kept[2] == kept[1] | {'iteration': 2}
+  start(workdir, **changes)
+  assert 'skipped' not in capsys.readouterr().out
+
+
+def test_a_run_stopped_after_a_skipped_critic_weighs_by_the_critic_that_it_has(
+  finished, tmp_path, monkeypatch
+):
+  workdir = tmp_path / 'run'
+  shutil.copytree(finished[0], workdir)
+  changes = dict(iterations=2, critic__updates=0, actor__updates=10)
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(train.Run, 'train_actor', stop)
+    start(workdir, **changes)
+  assert numbers_of_checkpoints(workdir) == [0, 1, 2, 3]
+  start(workdir, **changes)
+  assert int(read_state(workdir, 4).step) == 70
+  assert_same_bits(read_state(workdir, 4).critic, read_state(finished[0], 2).critic)
+  steps = [line['step'] for line in read_metrics(workdir) if line['phase'] == 'weights']
+  assert steps == [41, 61]
+
+
+def stop(run, iteration):
+  if iteration == 2:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize('changes', [{}, dict(agent='awr'), dict(actor__weights='per_step')])
+def test_a_critic_that_has_learnt_nothing_weighs_no_chunks(tmp_path, changes):
+  with pytest.raises(SystemExit, match='error: config.critic.first_updates is 0, and there is no'):
+    start(tmp_path / 'run', critic__first_updates=0, **changes)
+  assert not (tmp_path / 'run').exists()
+
+
+def test_without_any_updates_a_run_still_collects_and_its_critic_counts_as_untrained(
+  finished, tmp_path
+):
+  shutil.copytree(finished[0] / 'episodes' / 'demonstrations', tmp_path / 'episodes/demonstrations')
+  skipped = dict(actor__warm_start_updates=0, critic__first_updates=0, actor__updates=0)
+  start(tmp_path, **skipped)
+  assert numbers_of_checkpoints(tmp_path) == [1, 2]
+  assert int(read_state(tmp_path).step) == 0
+  assert (tmp_path / 'episodes' / 'iteration_1').exists()
+  kept = str(tmp_path / 'checkpoints' / '2')
+  with pytest.raises(SystemExit, match='error: config.critic.first_updates is 0, and there is no'):
+    start(tmp_path / 'next', actor__checkpoint=kept, critic__first_updates=0)
+
+
+def test_values_of_states_reach_as_far_as_the_returns_of_recorded_rewards(finished, tmp_path):
+  shutil.copytree(finished[0] / 'episodes', tmp_path / 'episodes')
+  trusted = dict(agent='awr', data__mapping__reward='reward')  # 1 at a success, 0 elsewhere
+  start(tmp_path, **trusted)
+  meta = checkpoints.read_meta(tmp_path / 'checkpoints' / '1')
+  scale = 1 / (100 + meta['fail_cost'])
+  assert meta['return_range'] == pytest.approx([0, scale])
+  told = [line for line in read_metrics(tmp_path) if line['phase'] == 'critic']
+  # In the rewards' own units, as all that is said of values.
+  assert all(0 < line['value'] < 1 and 0 < line['returns'] < 1 for line in told)
+
+  # Where such a critic is gone on with but not trained, it is not asked of what it cannot tell.
+  changes = dict(
+    agent='awr',
+    sim__task='',
+    data__episodes=(str(tmp_path / 'episodes' / 'demonstrations'),),
+    actor__checkpoint=str(tmp_path / 'checkpoints' / '2'),
+    critic__first_updates=0,
+  )
+  message = r'error: config.data.mapping.reward .* lie between -.* between 0 and 1 only; expected c'
+  with pytest.raises(SystemExit, match=message):
+    start(tmp_path / 'next', **changes)
+  start(tmp_path / 'next', **changes, data__mapping__reward='reward')
+  assert numbers_of_checkpoints(tmp_path / 'next') == [1, 2]
+
+
 def test_one_iteration_on_given_episodes_needs_no_simulator(finished, tmp_path):
   names = ('demonstrations', 'iteration_1')
   start(

@@ -113,6 +113,16 @@ class Replay:
     """N, rows."""
     return len(self.source)
 
+  def return_range(self, kept: tuple[float, float]) -> tuple[float, float]:
+    """Between which scaled returns its chunks lie, see `rewards.return_range`.
+
+    Those of Eq. (14)'s rewards lie within `rewards.RETURN_RANGE`, but for rounding; recorded ones
+    may be anywhere.
+    """
+    if self._steps.reward is None and kept == rewards.RETURN_RANGE:
+      return kept
+    return rewards.return_range(self._returns[self.starts], kept)
+
   def observation(
     self, rows: np.ndarray, tag: np.ndarray | None = None, *, images: bool = False
   ) -> types.Observation:

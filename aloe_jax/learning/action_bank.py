@@ -35,6 +35,10 @@ class Bank:
   action: np.ndarray
   key: 'Key'
 
+  def at(self, rows: np.ndarray) -> np.ndarray:
+    """Actions [B, M, h, A] at rows [B]."""
+    return self.action[rows]
+
   def check(self, expected: 'Key') -> None:
     """Refuses a bank that was drawn from something else, naming what differs."""
     for field in dataclasses.fields(Key):
@@ -111,26 +115,47 @@ def draw(
   Returns:
     The bank of all N rows.
   """
+  action = row_cache.build(
+    directory / key.name,
+    (key.rows, key.samples, *policy.chunk_shape),
+    np.float32,
+    sampler(policy, observation, seed=key.seed, samples=key.samples, layout=layout),
+    batch_size=batch_size,
+    progress=progress,
+  )
+  return Bank(action, key)
+
+
+def sampler(
+  policy: policy_lib.Policy,
+  observation: Callable[[np.ndarray], types.Observation],
+  *,
+  seed: int,
+  samples: int,
+  layout: sharding.Layout,
+) -> Callable[[np.ndarray], np.ndarray]:
+  """What a bank of the same seed and number of samples holds, drawn when it is asked for.
+
+  Args:
+    policy, observation, layout: as for `draw`.
+    seed: of the noise.
+    samples: M.
+
+  Returns:
+    Rows [B] to actions [B, M, h, A]; compiled once for each B.
+  """
   # Parameters that are the host's go over once, and not at every call; others lie where they are.
   policy = jax.tree.map(lambda x: x if isinstance(x, jax.Array) else jax.device_put(x), policy)
   # A copy for every device that holds parameters, as they are placed and fetched themselves.
-  noise_key = np.asarray(jax.random.key_data(jax.random.key(key.seed)))
+  noise_key = np.asarray(jax.random.key_data(jax.random.key(seed)))
   noise_key = layout.fetch(layout.place_state(noise_key))
   sampled = sharding.guarded(_sample)
 
   def sample(rows: np.ndarray) -> np.ndarray:
     placed = layout.place_rows((observation(rows), rows.astype(np.int32)))
-    return layout.fetch_rows(sampled(policy, *placed, noise_key, key.samples))
+    return layout.fetch_rows(sampled(policy, *placed, noise_key, samples))
 
-  action = row_cache.build(
-    directory / key.name,
-    (key.rows, key.samples, *policy.chunk_shape),
-    np.float32,
-    sample,
-    batch_size=batch_size,
-    progress=progress,
-  )
-  return Bank(action, key)
+  return sample
 
 
 @functools.partial(jax.jit, static_argnames='samples')

@@ -1,5 +1,6 @@
 """Advantages of the whole buffer, once per actor phase, and the weights or tags they give."""
 
+from collections.abc import Callable
 import dataclasses
 import functools
 from typing import Any
@@ -10,7 +11,6 @@ import numpy as np
 
 from aloe_jax import types
 from aloe_jax.data import replay as replay_lib
-from aloe_jax.learning import action_bank
 from aloe_jax.learning import learner as learner_lib
 
 
@@ -37,9 +37,10 @@ def sweep(
   critic_params: Any,
   replay: replay_lib.Replay,
   rows: np.ndarray,
-  bank: action_bank.Bank | None,
+  policy_actions: Callable[[np.ndarray], types.Array] | None,
   *,
   batch_size: int,
+  progress: Callable[[int], None],
 ) -> Weights:
   """Weighs or tags the chunks that start at some rows.
 
@@ -48,16 +49,19 @@ def sweep(
     critic_params: of the critic that judges.
     replay: the buffer.
     rows: [R] rows of `replay.starts`.
-    bank: actions of the policy that enters the actor phase, where the agent samples it.
+    policy_actions: rows [B] to actions [B, M, h, A] of the policy that enters the actor phase;
+      None where the agent needs none.
     batch_size: chunks per call.
+    progress: told the chunks done so far.
   """
   advantage = np.zeros(len(replay), np.float32)
   for start in range(0, len(rows), batch_size):
     # The last batch is filled up with the last row, so that one program serves them all.
     chosen = rows[np.minimum(np.arange(start, start + batch_size), len(rows) - 1)]
-    policy_action = None if bank is None else bank.action[chosen]
+    policy_action = None if policy_actions is None else policy_actions(chosen)
     batch = replay.actor_batch(chosen)
     advantage[chosen] = _advantage(learner, critic_params, batch, policy_action)
+    progress(min(start + batch_size, len(rows)))
   return weigh(learner, replay, rows, advantage)
 
 

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from aloe_jax import progress
+from aloe_jax import rewards
 from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.data import rlds
@@ -107,7 +108,8 @@ def examine(
   chunking = experiment.chunking(found.meta['fail_cost'])
   chunking = dataclasses.replace(chunking, failures=True)  # even if none was learnt from
   buffer = replay.Replay(steps, found.inputs, chunking)
-  learner = experiment.learner(chunking.reward_scale)
+  kept = found.meta.get('return_range', rewards.RETURN_RANGE)
+  learner = experiment.learner(chunking.reward_scale, tuple(kept))
   episode = np.cumsum(steps.is_first) - 1
   chosen = np.linspace(0, episode[-1], min(count, episode[-1] + 1)).round()
   execute = experiment.config.task.execute

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aloe_jax import config as config_lib
+from aloe_jax import rewards
 from aloe_jax.models import pi05
 from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import big_vision
@@ -59,8 +60,10 @@ def check(start: Start, experiment: experiment_lib.Experiment) -> None:
 
   Raises:
     FileNotFoundError: there is no checkpoint.
-    ValueError: it does not fit; lists all that differs.
+    ValueError: it does not fit; lists all that differs. Or the run would weigh chunks by its
+      critic, which has learnt nothing.
   """
+  _check_skipped_critic(start, experiment)
   if start.is_own:
     architecture = experiment.architecture()
     if start.kind == 'warm_start':  # its critic has not learnt anything
@@ -79,6 +82,19 @@ def check(start: Start, experiment: experiment_lib.Experiment) -> None:
       trees.check(found, wanted, where=start.path)
     except ValueError as error:
       raise ValueError(f'{error}{_advice(start, experiment)}') from error
+
+
+def _check_skipped_critic(start: Start, experiment: experiment_lib.Experiment) -> None:
+  """Refuses to weigh chunks by random numbers, which is what an untrained critic says."""
+  config = experiment.config
+  weighs = experiment.agent.advantage is not None and config.actor.updates > 0
+  if weighs and not config.critic.first_updates and not critic_learnt(start):
+    raise ValueError(
+      'config.critic.first_updates is 0, and there is no critic yet that has learnt anything: '
+      f'the advantages of {experiment.agent.name!r} would be random numbers. Expected more than '
+      '0, config.actor.checkpoint of a run whose critic has been trained, or an agent without a '
+      "critic, such as 'filtered_bc'."
+    )
 
 
 def _advice(start: Start, experiment: experiment_lib.Experiment) -> str:
@@ -116,6 +132,23 @@ def tagged(start: Start) -> bool:
   if start.kind != 'run':
     return False
   return checkpoints.read_meta(pathlib.Path(start.path)).get('tagged', False)
+
+
+def critic_learnt(start: Start) -> bool:
+  """Whether a critic comes along that has learnt something."""
+  if start.kind != 'run':
+    return False
+  meta = checkpoints.read_meta(pathlib.Path(start.path))
+  return meta.get('critic_learnt', meta.get('phase') != 'warm_start')
+
+
+def return_range(start: Start) -> tuple[float, float]:
+  """Between which scaled returns the values of the critic that comes along reach."""
+  if start.kind != 'run':
+    return rewards.RETURN_RANGE
+  meta = checkpoints.read_meta(pathlib.Path(start.path))
+  low, high = meta.get('return_range', rewards.RETURN_RANGE)
+  return low, high
 
 
 def encoder_params(start: Start, experiment: experiment_lib.Experiment, actor: Any) -> Any:

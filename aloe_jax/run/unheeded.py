@@ -74,7 +74,7 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
     "it is of config.actor.kind='pi05'",
   ),
   (('actor.small.',), lambda c: c.actor.kind == 'pi05', "it is of config.actor.kind='small'"),
-  (('recap.',), lambda c: c.agent != 'recap', "it is of config.agent='recap'"),
+  (('recap.',), lambda c: not agents.find(c.agent).tags, 'this config.agent tags no chunks'),
   (
     ('critic.',),
     lambda c: agents.find(c.agent).critic is None,

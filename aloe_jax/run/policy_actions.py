@@ -1,0 +1,96 @@
+"""What the policy that enters an iteration does at states of the buffer: banked, or asked anew."""
+
+from collections.abc import Callable
+import pathlib
+import shutil
+
+import numpy as np
+
+from aloe_jax import policy as policy_lib
+from aloe_jax import progress
+from aloe_jax import types
+from aloe_jax.data import replay
+from aloe_jax.learning import action_bank
+from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import streams
+from aloe_jax.run.streams import Stream
+
+
+class PolicyActions:
+  """Actions of a policy that does not move, for agents that ask for them; the same either way.
+
+  Args:
+    experiment: whose agent asks, and whose config says whether there is a bank.
+    workdir: of the run.
+  """
+
+  def __init__(self, experiment: experiment_lib.Experiment, workdir: pathlib.Path):
+    self._experiment = experiment
+    self._config = experiment.config.actor
+    self._directory = workdir / 'bank'
+    self._bank: action_bank.Bank | None = None
+
+  def bank(
+    self,
+    iteration: int,
+    policy: policy_lib.Policy,
+    buffer: replay.Replay,
+    data: str,
+    *,
+    fingerprint: Callable[[], str],
+  ) -> action_bank.Bank | None:
+    """Actions at every state of the buffer, drawn by the first call; None where there is no bank.
+
+    Args:
+      iteration: of the run.
+      policy: that enters it.
+      buffer: of the iteration.
+      data: digest of its datasets.
+      fingerprint: tells `policy.fingerprint` of the policy's parameters.
+    """
+    if not (self._experiment.agent.samples_policy and self._config.bank):
+      return None
+    key = action_bank.make_key(
+      policy,
+      seed=self._seed(iteration),
+      samples=self._config.samples,
+      rows=len(buffer),
+      data=data,
+      fingerprint=fingerprint(),
+    )
+    if self._bank is None:
+      with progress.bar(f'Bank {iteration}', len(buffer), 'states') as advance:
+        self._bank = action_bank.draw(
+          policy,
+          self._observation(buffer),
+          key,
+          self._directory,
+          layout=self._experiment.layout,
+          batch_size=self._config.batch_size,
+          progress=advance,
+        )
+    self._bank.check(key)
+    return self._bank
+
+  def asked(
+    self, iteration: int, policy: policy_lib.Policy, buffer: replay.Replay
+  ) -> Callable[[np.ndarray], np.ndarray]:
+    """Draws at rows [B] what the bank of the iteration would hold of them, [B, M, h, A]."""
+    return action_bank.sampler(
+      policy,
+      self._observation(buffer),
+      seed=self._seed(iteration),
+      samples=self._config.samples,
+      layout=self._experiment.layout,
+    )
+
+  def forget(self) -> None:
+    """Removes the bank of a policy that is no more."""
+    self._bank = None
+    shutil.rmtree(self._directory, ignore_errors=True)
+
+  def _observation(self, buffer: replay.Replay) -> Callable[[np.ndarray], types.Observation]:
+    return lambda rows: buffer.observation(rows, images=self._experiment.reads_images)
+
+  def _seed(self, iteration: int) -> int:
+    return streams.integer(self._experiment.config.seed, Stream.BANK, 2 * iteration)
