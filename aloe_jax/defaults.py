@@ -88,7 +88,7 @@ def paper() -> ml_collections.ConfigDict:
     flow_steps=10,  # Euler steps of the sampler
     flow_time='beta',  # of training: uniform (Eq. 15) or beta (π0.5's own)
     ema=0.999,
-    bank=True,  # draw the policy's actions once per iteration; False: inside every update
+    bank=True,  # draw the policy's actions once per iteration; False: wherever they are asked for
     samples=8,  # M, actions per state for V
     weights='per_phase',  # when w is computed: per_phase or per_step
     beta=1.0,  # temperature of Eq. 11
@@ -96,7 +96,7 @@ def paper() -> ml_collections.ConfigDict:
     clip=3.0,  # epsilon_clip
     batch_size=256,
     warm_start_updates=30_000,
-    updates=2_000,  # N_pi
+    updates=2_000,  # N_pi; 0 skips the phase
     warm_start_lr=2.5e-5,
     lr=2.5e-5,
     warmup=100,  # updates
@@ -134,8 +134,8 @@ def paper() -> ml_collections.ConfigDict:
     target='mean',  # how Eq. 7 reads the target ensemble: mean, min or independent
     polyak=0.005,
     batch_size=256,
-    first_updates=10_000,  # N_Q of the first iteration
-    updates=5_000,  # N_Q of the later ones
+    first_updates=10_000,  # N_Q of the first iteration; 0 goes on with the critic that came along
+    updates=5_000,  # N_Q of the later ones; 0 skips the phase
     lr=3e-5,
     warmup=100,
     weight_decay=1e-4,

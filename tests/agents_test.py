@@ -1,5 +1,6 @@
 """Agents are found by name, and refuse by name what does not go with them."""
 
+import json
 import re
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from aloe_jax import agents
+from aloe_jax import config as config_lib
 from aloe_jax.agents import agent as agent_lib
 from aloe_jax.run import experiment
 from experiments import laundry
@@ -90,6 +92,15 @@ AGENT = agent.Agent('toy', imitates=agent.every_chunk, settings=Settings)
     experiment.Experiment(config)
   config.toy = dict(share=0.25)
   assert experiment.Experiment(config).learner(1.0).settings.share == 0.25
+
+
+def test_a_kept_config_knows_the_numbers_of_an_agents_own_and_of_no_other():
+  config = make_config(agent='my.toy:AGENT')
+  config.toy = dict(share=0.25)
+  tree = json.loads(config.to_json())
+  assert config_lib.from_json(tree, 'kept').toy.share == 0.25
+  with pytest.raises(ValueError, match='kept: toy.share: no such field'):
+    config_lib.from_json(tree | {'agent': 'aloe'}, 'kept')
 
 
 def test_losses_take_the_numbers_that_the_config_says():

@@ -83,7 +83,7 @@ def test_the_policy_of_a_config_chooses_as_its_weights_are_made(pessimism):
   config = laundry.get_config('sim_debug')
   config.update_from_flattened_dict({'actor.best_of': 2, 'critic.pessimism': pessimism})
   built = experiment.Experiment(config)
-  policy = built.policy(built.abstract_state(), built.inputs(None), {})
+  policy = built.policy({}, built.inputs(None), {}, {})
   assert policy.chooser.pessimism == built.learner(1.0).settings.pessimism == pessimism
 
 

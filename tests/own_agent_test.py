@@ -63,6 +63,7 @@ def get_config(variant='sim_debug'):
   config.toy = dict(expectile=0.9)
   config.critic.bins = 1
   config.evaluation.episodes = 4
+  config.sim.rollouts = 4  # as many as the report plays: one program for both
   return config
 """
 
