@@ -9,33 +9,27 @@ The same command goes on after the last of them, wherever it was stopped.
 from collections.abc import Callable, Sequence
 import json
 import pathlib
-from typing import Any
 
 import jax
 import numpy as np
 
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
-from aloe_jax import metrics as metrics_lib
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.data import rlds
-from aloe_jax.data import statistics
-from aloe_jax.data import steps as steps_lib
 from aloe_jax.data import tags as tags_lib
 from aloe_jax.learning import action_bank
 from aloe_jax.learning import chunk_weights
 from aloe_jax.preprocessing import normalize
-from aloe_jax.run import checkpoints
-from aloe_jax.run import collected
-from aloe_jax.run import collection
-from aloe_jax.run import datasets
 from aloe_jax.run import evaluation
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import kept
 from aloe_jax.run import next_steps
+from aloe_jax.run import opening
+from aloe_jax.run import phases
 from aloe_jax.run import policy_actions
 from aloe_jax.run import requirements
 from aloe_jax.run import results
@@ -52,131 +46,40 @@ class Run:
   """One run of Algorithm 1 in one working directory.
 
   Args:
-    experiment: what to run.
-    workdir: of the run; new, or of the same experiment, to go on with.
+    opened: what its phases work on.
   """
 
-  def __init__(self, experiment: experiment_lib.Experiment, workdir: pathlib.Path):
-    self._experiment = experiment
-    self._config = experiment.config
-    self._workdir = workdir
-    self._checkpoints = checkpoints.Checkpoints(workdir / 'checkpoints')
-    self._results = results.Results(workdir / 'evaluations.json')
-    self._actions = policy_actions.PolicyActions(experiment, workdir)
+  def __init__(self, opened: opening.Opened):
+    self._opened = opened
+    self._experiment = opened.experiment
+    self._config = opened.experiment.config
+    self._data, self._learner, self._updates = opened.data, opened.learner, opened.updates
+    self._collector = opened.collector()
+    self._results = results.Results(opened.workdir / 'evaluations.json')
+    self._actions = policy_actions.PolicyActions(opened.experiment, opened.workdir)
+    self._done = opened.done  # number of the newest checkpoint
+    self._tagged = starting_point.tagged(opened.start)  # whether the actor was taught tags
+    self._critic_learnt = starting_point.critic_learnt(opened.start)  # anything at all
 
   def run(self) -> None:
     """Lines 1-17 of Algorithm 1."""
-    self.begin()
-    if self._config.sim.task:
-      self.demonstrate()
-    self.open()
-    with self._metrics:
+    with self._opened.metrics:
       self.warm_start()
-      for iteration in range(1, self._iterations + 1):
+      for iteration in range(1, phases.iterations(self._config) + 1):
         self.collect(iteration)
         self.train_critic(iteration)
         self.train_actor(iteration)
         self.evaluate(iteration)
+    workdir = self._opened.workdir
     if self._config.sim.task:
       name, prompt = self._experiment.agent.name, self._config.task.prompt
-      self._results.report(self._workdir / 'curves.png', name, prompt)
+      self._results.report(workdir / 'curves.png', name, prompt)
     elif self._done is not None:
-      next_steps.tell(self._workdir, self._checkpoints.path(self._done), self._experiment)
-
-  def begin(self) -> None:
-    """Finds what to start from, the actor and the frozen encoder; reads the data given.
-
-    What can be wrong is looked at in the order of what it costs.
-    """
-    experiment = self._experiment
-    self._done = self._checkpoints.latest()
-    with config_lib.user_errors():
-      self._start = starting_point.find(self._config.actor.checkpoint)
-      if self._done is not None:
-        self._start = starting_point.Start('run', str(self._checkpoints.path(self._done)))
-      starting_point.check(self._start, experiment)
-      self._stats: dict[str, normalize.Stats] | None = None
-      if self._config.data.normalization != 'none':
-        self._stats = starting_point.stats(self._start, experiment)
-      self._inputs = experiment.inputs(self._stats)
-      self._tagged = starting_point.tagged(self._start)  # whether the actor was taught tags
-      self._critic_learnt = starting_point.critic_learnt(self._start)  # anything at all
-      self._actor: Any = None  # parameters to start from; None where a whole state is
-      if self._start.kind != 'run':
-        self._actor = starting_point.actor_params(self._start, experiment)
-      self._encoder = starting_point.encoder_params(self._start, experiment, self._actor)
-      self._see = experiment.world.see(self._encoder)
-      self._collector = collection.Collector(experiment, self._see)
-      self._data = collected.RunData(experiment, self._encoder, self._workdir)
-      self._data.open_given()
-
-  def open(self) -> None:
-    """Reads what there is on disk: data, its statistics, and the state to go on from."""
-    experiment = self._experiment
-    with config_lib.user_errors():
-      self._data.check()
-      steps = self._data.read(0)
-      self._fail_cost = datasets.cost_of_failure(self._config, steps)
-      if self._stats is None and self._config.data.normalization != 'none':
-        self._stats = self._compute_stats(steps)
-        self._inputs = experiment.inputs(self._stats)
-      # Building the buffer checks the data before anything is written.
-      buffer = replay.Replay(steps, self._inputs, self._chunking())
-      if self._warms_up and not (buffer.source[buffer.starts] == types.Source.DEMO).any():
-        raise ValueError(
-          'there is no demonstration in the episodes, which the actor imitates first; give some, '
-          'or --config.actor.warm_start_updates=0 for a checkpoint that has done so.'
-        )
-      self._return_range = return_range.find(
-        buffer,
-        experiment.agent,
-        starting_point.return_range(self._start),
-        learns=self._critic_learns,
-      )
-    self._learner = experiment.learner(self._chunking().reward_scale, self._return_range)
-    example = buffer.actor_batch(buffer.starts[:1], images=experiment.reads_images)
-
-    def create(actor=None):
-      return self._learner.init(self._config.seed, example, actor)
-
-    if self._start.kind == 'run':
-      with config_lib.user_errors():
-        like = experiment.layout.shapes(create)
-        path = pathlib.Path(self._start.path)
-        state = checkpoints.restore(path, like, experiment.architecture())
-    else:
-      state = experiment.layout.create(create, self._actor)
-      self._actor = None
-    if self._start.kind == 'run':
-      progress.CONSOLE.print(f'Going on from {self._start.path}, after {int(state.step)} updates.')
-    elif self._start.path:
-      progress.CONSOLE.print(f'Starting from the weights of {self._start.path}.')
-    self._keep_config()
-    resume_step = None if self._done is None else int(state.step) + 1
-    self._metrics = metrics_lib.MetricsWriter(
-      self._workdir / 'metrics',
-      resume_step=resume_step,
-      wandb_name=self._workdir.resolve().name if self._config.train.wandb else '',
-    )
-    self._updates = updates_lib.Updates(
-      experiment, self._learner, state, self._metrics, self._checkpoints
-    )
-
-  def demonstrate(self) -> None:
-    """Has the human demonstrate until enough episodes succeed; keeps those."""
-    directory = self._data.directory(0)
-    if directory.exists() or not self._config.task.demonstrations:
-      return
-    with config_lib.user_errors():
-      episodes = self._collector.demonstrate(
-        lambda number: self._key(Stream.DEMONSTRATIONS, number)
-      )
-    self._keep_config()
-    rlds.write(directory, episodes, name=self._experiment.world.name)
+      next_steps.tell(workdir, self._opened.checkpoints.path(self._done), self._experiment)
 
   def warm_start(self) -> None:
     """Line 1: imitates the demonstrations (Eq. 16), and evaluates the result."""
-    if self._warms_up:
+    if self._opened.warms_up:
       updates = self._config.actor.warm_start_updates
       buffer = self._replay(0)
       rows = buffer.starts[buffer.source[buffer.starts] == types.Source.DEMO]
@@ -193,15 +96,15 @@ class Run:
     key = self._key(Stream.COLLECT, iteration)
     episodes, shares = self._collector.collect(self._policy(), key, iteration)
     rlds.write(self._data.directory(iteration), episodes, name=self._experiment.world.name)
-    self._metrics.write(self._updates.count, shares, phase='collect')
+    self._opened.metrics.write(self._updates.count, shares, phase='collect')
 
   def train_critic(self, iteration: int) -> None:
     """Lines 4-9: N_Q critic updates on everything collected so far."""
-    number = 2 * iteration - 1
-    if self._learner.networks.critic is None or self._is_done(number):
+    number = phases.critic_number(iteration)
+    if self._learner.networks.critic is None or phases.is_done(self._done, number):
       return
     config = self._config.critic
-    updates = self._critic_updates(iteration)
+    updates = phases.critic_updates(self._config, iteration)
     buffer = self._replay(iteration)
     if not updates:
       field = 'first_updates' if iteration == 1 else 'updates'
@@ -212,7 +115,7 @@ class Run:
     self._updates.restart_critic(updates)
     seed = self._seed(Stream.CRITIC_ROWS, iteration)
 
-    def batches(first: int, count: int):
+    def batches(first: int, count: int) -> updates_lib.Drawn:
       action = None if bank is None else bank.action
       images = bank is None and self._experiment.reads_images
       size = config.batch_size
@@ -224,8 +127,8 @@ class Run:
 
   def train_actor(self, iteration: int) -> None:
     """Lines 10-15: N_pi weighted flow-matching updates."""
-    number = 2 * iteration
-    if self._is_done(number):
+    number = phases.actor_number(iteration)
+    if phases.is_done(self._done, number):
       return
     buffer = self._replay(iteration)
     updates = self._config.actor.updates
@@ -248,7 +151,7 @@ class Run:
     config = self._config.evaluation
     with progress.bar(f'Evaluate {iteration}', config.episodes, 'episodes') as advance:
       result = evaluation.evaluate(
-        self._experiment.world.simulation(self._see),
+        self._experiment.world.simulation(self._opened.see),
         self._policy(),
         episodes=config.episodes,
         seed=config.seed,
@@ -263,26 +166,25 @@ class Run:
       'high': high,
       'throughput': result.throughput,
     }
-    self._metrics.write(self._updates.count, numbers, phase='evaluate')
+    self._opened.metrics.write(self._updates.count, numbers, phase='evaluate')
     progress.CONSOLE.print(
       f'Evaluate {iteration}: success {100 * result.success_rate:.1f} % '
       f'({100 * low:.1f}-{100 * high:.1f}) over {result.episodes} episodes'
     )
 
-  @property
-  def _warms_up(self) -> bool:
-    """Whether there is imitation to be done: a checkpoint of ours has done it."""
-    return not self._start.is_own and self._config.actor.warm_start_updates > 0
-
-  @property
-  def _iterations(self) -> int:
-    iterations = self._config.iterations
-    return iterations if self._config.sim.task else min(iterations, 1)
-
-  def _train_actor(self, what, iteration, updates, buffer, rows, weight, tags=None) -> None:
+  def _train_actor(
+    self,
+    what: str,
+    iteration: int,
+    updates: int,
+    buffer: replay.Replay,
+    rows: np.ndarray,
+    weight: np.ndarray | None,
+    tags: tags_lib.Tags | None = None,
+  ) -> None:
     seed, size = self._seed(Stream.ACTOR_ROWS, iteration), self._config.actor.batch_size
 
-    def batches(first: int, count: int):
+    def batches(first: int, count: int) -> updates_lib.Drawn:
       images = self._experiment.reads_images
       drawn = buffer.actor_batches(seed, first, count, size, rows, weight, tags, images=images)
       return None, drawn
@@ -316,24 +218,12 @@ class Run:
       )
     numbers = chunk_weights.diagnostics(weights, buffer, self._learner.settings)
     # Of the first update that they weigh: a run that resumes before it writes them again.
-    self._metrics.write(self._updates.count + 1, numbers, phase='weights')
+    self._opened.metrics.write(self._updates.count + 1, numbers, phase='weights')
     tags = None if weights.tag is None else tags_lib.Tags(weights.tag, self._config.recap.drop)
     return weights.weight, tags
 
-  def _critic_updates(self, iteration: int) -> int:
-    """N_Q of an iteration."""
-    config = self._config.critic
-    return config.first_updates if iteration == 1 else config.updates
-
   def _tell_skipped(self, what: str, field: str) -> None:
     progress.CONSOLE.print(f'{what}: skipped, as config.{field} is 0; nothing of it has changed.')
-
-  @property
-  def _critic_learns(self) -> bool:
-    """Whether critic updates come before the critic is asked again, if it ever is."""
-    iteration = (self._done or 0) // 2 + 1
-    over, critic_done = iteration > self._iterations, self._is_done(2 * iteration - 1)
-    return over or not (critic_done or self._critic_updates(iteration) == 0)
 
   def _draw_bank(self, iteration: int, buffer: replay.Replay) -> action_bank.Bank | None:
     return self._actions.bank(
@@ -345,47 +235,39 @@ class Run:
     )
 
   def _replay(self, iteration: int) -> replay.Replay:
-    buffer = self._data.replay(iteration, self._inputs, self._chunking())
+    opened = self._opened
+    buffer = self._data.replay(iteration, opened.inputs, opened.chunking)
     with config_lib.user_errors():
       wanted = 'episodes to begin with, config.data.episodes, that hold the highest and lowest'
-      return_range.check(buffer, self._experiment.agent, self._return_range, wanted)
+      return_range.check(buffer, self._experiment.agent, opened.return_range, wanted)
     return buffer
-
-  def _compute_stats(self, steps: steps_lib.Steps) -> dict[str, normalize.Stats]:
-    """What states and actions are normalised by, where nothing that a run starts from says it."""
-    with progress.bar('Statistics', len(steps), 'steps') as advance:
-      return statistics.compute(steps, self._inputs, self._chunking(), progress=advance)
 
   def _policy(self) -> policy_lib.Policy:
     """The policy that acts now."""
     state = self._updates.state
     return self._experiment.policy(
-      state.actor_ema, self._inputs, state.critic, self._encoder, tagged=self._tagged
+      state.actor_ema,
+      self._opened.inputs,
+      state.critic,
+      self._opened.encoder,
+      tagged=self._tagged,
     )
 
-  def _chunking(self) -> replay.Chunking:
-    return self._experiment.chunking(self._fail_cost)
-
-  def _keep_config(self) -> None:
-    config_lib.keep(self._config, self._workdir / 'config.json')
-
-  def _is_done(self, number: int) -> bool:
-    return self._done is not None and number <= self._done
-
   def _save(self, number: int, phase: str, iteration: int) -> None:
+    opened = self._opened
     meta = {
       'phase': phase,
       'iteration': iteration,
       'agent': self._experiment.agent.name,
       'tagged': self._tagged,
       'critic_learnt': self._critic_learnt,
-      'fail_cost': self._fail_cost,
-      'return_range': self._return_range,
+      'fail_cost': opened.fail_cost,
+      'return_range': opened.return_range,
       'architecture': self._experiment.architecture(),
-      **({} if self._stats is None else normalize.to_json(self._stats)),
+      **({} if opened.stats is None else normalize.to_json(opened.stats)),
       'config': json.loads(self._config.to_json()),
     }
-    self._checkpoints.save(number, self._updates.state, self._encoder, meta)
+    opened.checkpoints.save(number, self._updates.state, opened.encoder, meta)
     self._done = number
 
   def _key(self, stream: Stream, number: int) -> jax.Array:
@@ -393,6 +275,16 @@ class Run:
 
   def _seed(self, stream: Stream, iteration: int) -> int:
     return streams.integer(self._config.seed, stream, 2 * iteration)
+
+
+def run(experiment: experiment_lib.Experiment, workdir: pathlib.Path) -> None:
+  """Runs an experiment, or goes on with it.
+
+  Args:
+    experiment: what to run.
+    workdir: of the run; new, or of the same experiment.
+  """
+  Run(opening.open_run(experiment, workdir)).run()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -404,7 +296,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     experiment = experiment_lib.Experiment(config)
     experiment.inputs(None)  # builds the tokenizer
     starting_point.check(starting_point.find(config.actor.checkpoint), experiment)
-  Run(experiment, given.workdir).run()
+  run(experiment, given.workdir)
 
 
 if __name__ == '__main__':

@@ -30,7 +30,7 @@ class Scripted:
   follow: float = 0.0
 
   def act(self, sight, key):
-    return self.chunk + self.follow * sight.state[:, None, :1]
+    return self.chunk[None] + self.follow * sight.state[:, None, :1]
 
 
 @functools.cache

@@ -95,7 +95,7 @@ def test_a_run_that_lost_its_last_checkpoint_ends_in_the_same_bits(finished, tmp
   shutil.rmtree(workdir / 'checkpoints' / '2')
   evaluations = json.loads((finished / 'evaluations.json').read_text())
   (workdir / 'evaluations.json').write_text(json.dumps(evaluations[:1]))
-  train.Run(experiment.Experiment(make_config()), workdir).run()
+  train.run(experiment.Experiment(make_config()), workdir)
   assert json.loads((workdir / 'evaluations.json').read_text()) == evaluations
   jax.tree.map(np.testing.assert_array_equal, read_state(workdir), read_state(finished))
 
@@ -143,7 +143,7 @@ def test_given_demonstrations_take_the_place_of_a_demonstrator(finished, tmp_pat
   config.data.episodes = (str(finished / 'episodes' / 'demonstrations'),)
   config_lib.validate(config)
   requirements.check(config, tmp_path)
-  train.Run(experiment.Experiment(config), tmp_path / 'run').run()
+  train.run(experiment.Experiment(config), tmp_path / 'run')
   assert not (tmp_path / 'run' / 'episodes' / 'demonstrations').exists()
   collected = rlds.read(tmp_path / 'run' / 'episodes' / 'iteration_1')
   sources = np.concatenate([episode.source for episode in collected])

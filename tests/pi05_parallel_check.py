@@ -20,4 +20,4 @@ if __name__ == '__main__':
     config = robot.make_config(
       **given, agent='bc', iterations=0, critic__batch_size=8, parallel__mode=mode
     )
-    train.Run(experiment.Experiment(config), place / mode).run()
+    train.run(experiment.Experiment(config), place / mode)

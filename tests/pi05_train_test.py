@@ -79,9 +79,9 @@ def exported(finished):
   return directory
 
 
-def make_run(workdir, **changes):
+def run(workdir, **changes):
   """What the command does, but for a new process."""
-  return train.Run(experiment.Experiment(robot.make_config(**changes)), workdir)
+  train.run(experiment.Experiment(robot.make_config(**changes)), workdir)
 
 
 def read_state(workdir, number=2):
@@ -154,7 +154,7 @@ def test_training_begins_with_the_published_bits(given, tmp_path, monkeypatch):
   monkeypatch.setattr(sharding.Fsdp, 'place_state', record)
   monkeypatch.setattr(train.Run, 'warm_start', stop)
   with pytest.raises(KeyboardInterrupt):
-    make_run(tmp_path, **given).run()
+    run(tmp_path, **given)
   (state,) = placed
   published = robot.make_params(robot.make_config())
   assert_same_bits(state.actor['params'], published)
@@ -266,7 +266,7 @@ def test_a_run_stopped_after_the_critic_ends_bit_for_bit_as_the_unbroken_one(
   workdir = tmp_path / 'run'
   shutil.copytree(finished, workdir)
   shutil.rmtree(workdir / 'checkpoints' / '2')
-  make_run(workdir, **given).run()
+  run(workdir, **given)
   found, expected = read_state(workdir), read_state(finished)
   jax.tree.map(np.testing.assert_array_equal, found, expected)
   assert read_metrics(workdir) == read_metrics(finished)
@@ -276,7 +276,7 @@ def test_the_next_iteration_keeps_encoder_statistics_and_the_cost_of_failure(
   finished, given, tmp_path
 ):
   last = finished / 'checkpoints' / '2'
-  make_run(tmp_path, **given | dict(actor__checkpoint=str(last))).run()
+  run(tmp_path, **given | dict(actor__checkpoint=str(last)))
   assert numbers_of_checkpoints(tmp_path) == [1, 2]
   assert int(read_state(tmp_path).step) == 28 + 20 + 4
   published = tower_of(robot.make_params(robot.make_config()))
@@ -291,7 +291,7 @@ def test_the_next_iteration_keeps_encoder_statistics_and_the_cost_of_failure(
 def test_algorithm_1_to_the_letter_runs(finished, given, tmp_path):
   changes = dict(actor__bank=False, actor__weights='per_step')
   shutil.copytree(finished / 'checkpoints' / '0', tmp_path / 'checkpoints' / '0')
-  make_run(tmp_path, **given | changes).run()
+  run(tmp_path, **given | changes)
   assert numbers_of_checkpoints(tmp_path) == [0, 1, 2]
   phases = [(line['phase'], line['step']) for line in read_metrics(tmp_path)]
   assert phases == [('critic', 14), ('critic', 24), ('actor', 26), ('actor', 28)]
@@ -340,7 +340,7 @@ def test_only_a_pi05_can_be_exported(tmp_path):
 
 
 def test_the_end_of_a_robots_run_names_the_checkpoint_and_the_commands(finished, given, capsys):
-  make_run(finished, **given).run()
+  run(finished, **given)
   printed = capsys.readouterr().out
   assert 'Encode episodes: 48 steps, kept from before' in printed
   assert printed.partition('The newest')[2].splitlines() == [

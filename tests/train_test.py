@@ -29,7 +29,7 @@ def make_config(**changes):
 
 def start(workdir, **changes):
   """What the command does, but for a new process."""
-  train.Run(experiment.Experiment(make_config(**changes)), workdir).run()
+  train.run(experiment.Experiment(make_config(**changes)), workdir)
 
 
 @pytest.fixture(scope='module', autouse=True)

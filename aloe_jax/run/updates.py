@@ -10,6 +10,7 @@ from typing import Any
 from aloe_jax import metrics as metrics_lib
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
+from aloe_jax import types
 from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning.train_state import TrainState
 from aloe_jax.run import checkpoints as checkpoints_lib
@@ -18,7 +19,8 @@ from aloe_jax.run import experiment as experiment_lib
 PREFETCH = 2  # calls whose batches are read ahead
 
 # (first, count) -> batches of the critic and of the actor for as many updates, None for neither.
-Batches = Callable[[int, int], tuple[Any, Any]]
+Drawn = tuple[types.CriticBatch | None, types.ActorBatch | None]
+Batches = Callable[[int, int], Drawn]
 
 
 class Updates:

@@ -1,0 +1,252 @@
+"""What a run needs before its first phase, found and checked in the order of what it costs."""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any
+
+from aloe_jax import config as config_lib
+from aloe_jax import metrics as metrics_lib
+from aloe_jax import progress
+from aloe_jax import types
+from aloe_jax.data import replay
+from aloe_jax.data import rlds
+from aloe_jax.data import statistics
+from aloe_jax.envs import simulation
+from aloe_jax.learning import learner as learner_lib
+from aloe_jax.learning.train_state import TrainState
+from aloe_jax.preprocessing import inputs as inputs_lib
+from aloe_jax.preprocessing import normalize
+from aloe_jax.run import checkpoints as checkpoints_lib
+from aloe_jax.run import collected
+from aloe_jax.run import collection
+from aloe_jax.run import datasets
+from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import phases
+from aloe_jax.run import return_range as return_range_lib
+from aloe_jax.run import starting_point
+from aloe_jax.run import streams
+from aloe_jax.run import updates as updates_lib
+from aloe_jax.run.streams import Stream
+
+Stats = dict[str, normalize.Stats] | None
+
+
+@dataclasses.dataclass
+class _Beginning:
+  """What is known before there are demonstrations; `actor` goes as soon as a state holds it."""
+
+  done: int | None
+  start: starting_point.Start
+  stats: Stats
+  inputs: inputs_lib.Inputs
+  actor: Any
+  encoder: Any
+  see: simulation.See
+  data: collected.RunData
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+  """A run that is ready for its next phase.
+
+  Attributes:
+    experiment: of the run.
+    workdir: of the run.
+    done: number of its newest checkpoint, or None.
+    start: what its parameters come from.
+    stats: of 'state' and 'actions', None where nothing is normalised.
+    inputs: how states, actions and prompts are put to the networks.
+    encoder: parameters of the critic's frozen encoder; {} for none.
+    see: what a policy sees of the simulator.
+    data: the episodes that it was given and those that it collects.
+    fail_cost: C_fail, in steps.
+    return_range: lowest and highest return, in scaled rewards.
+    learner: of the experiment, in the units that the rewards are scaled to.
+    checkpoints: of the run.
+    metrics: where losses are written to; to be closed.
+    updates: the train state, and what changes it.
+  """
+
+  experiment: experiment_lib.Experiment
+  workdir: pathlib.Path
+  done: int | None
+  start: starting_point.Start
+  stats: Stats
+  inputs: inputs_lib.Inputs
+  encoder: Any
+  see: simulation.See
+  data: collected.RunData
+  fail_cost: float
+  return_range: tuple[float, float]
+  learner: learner_lib.Learner
+  checkpoints: checkpoints_lib.Checkpoints
+  metrics: metrics_lib.MetricsWriter
+  updates: updates_lib.Updates
+
+  @property
+  def warms_up(self) -> bool:
+    """Whether there is imitation to be done first."""
+    return _warms_up(self.experiment, self.start)
+
+  @property
+  def chunking(self) -> replay.Chunking:
+    """How the buffer is cut and labelled."""
+    return self.experiment.chunking(self.fail_cost)
+
+  def collector(self) -> collection.Collector:
+    """Who plays the task in the simulator."""
+    return collection.Collector(self.experiment, self.see)
+
+  def keep_config(self) -> None:
+    """Writes what commands on this run read."""
+    _keep_config(self.experiment, self.workdir)
+
+
+def open_run(experiment: experiment_lib.Experiment, workdir: pathlib.Path) -> Opened:
+  """Finds what a run starts from, has the human demonstrate, reads the data and makes the state.
+
+  What is wrong with what the user gave ends the program with one message.
+
+  Args:
+    experiment: what to run.
+    workdir: of the run; new, or of the same experiment, to go on with.
+  """
+  checkpoints = checkpoints_lib.Checkpoints(workdir / 'checkpoints')
+  with config_lib.user_errors():
+    beginning = _begin(experiment, workdir, checkpoints)
+    if experiment.config.sim.task:
+      _demonstrate(experiment, workdir, beginning)
+  return _open(experiment, workdir, checkpoints, beginning)
+
+
+def _begin(
+  experiment: experiment_lib.Experiment,
+  workdir: pathlib.Path,
+  checkpoints: checkpoints_lib.Checkpoints,
+) -> _Beginning:
+  """What the run starts from, the actor and the frozen encoder; indexes the data given."""
+  done = checkpoints.latest()
+  start = starting_point.find(experiment.config.actor.checkpoint)
+  if done is not None:
+    start = starting_point.Start('run', str(checkpoints.path(done)))
+  starting_point.check(start, experiment)
+  stats = None
+  if experiment.config.data.normalization != 'none':
+    stats = starting_point.stats(start, experiment)
+  inputs = experiment.inputs(stats)
+  actor = None if start.kind == 'run' else starting_point.actor_params(start, experiment)
+  encoder = starting_point.encoder_params(start, experiment, actor)
+  data = collected.RunData(experiment, encoder, workdir)
+  data.open_given()
+  see = experiment.world.see(encoder)
+  return _Beginning(done, start, stats, inputs, actor, encoder, see, data)
+
+
+def _demonstrate(
+  experiment: experiment_lib.Experiment, workdir: pathlib.Path, beginning: _Beginning
+) -> None:
+  """Has the human demonstrate until enough episodes succeed; keeps those."""
+  directory = beginning.data.directory(0)
+  if directory.exists() or not experiment.config.task.demonstrations:
+    return
+  collector = collection.Collector(experiment, beginning.see)
+  key = functools.partial(streams.key, experiment.config.seed, Stream.DEMONSTRATIONS)
+  episodes = collector.demonstrate(key)
+  _keep_config(experiment, workdir)
+  rlds.write(directory, episodes, name=experiment.world.name)
+
+
+def _open(
+  experiment: experiment_lib.Experiment,
+  workdir: pathlib.Path,
+  checkpoints: checkpoints_lib.Checkpoints,
+  beginning: _Beginning,
+) -> Opened:
+  """Reads what there is on disk: data, its statistics, and the state to go on from."""
+  config, start, data = experiment.config, beginning.start, beginning.data
+  stats, inputs = beginning.stats, beginning.inputs
+  with config_lib.user_errors():
+    data.check()
+    steps = data.read(0)
+    fail_cost = datasets.cost_of_failure(config, steps)
+    chunking = experiment.chunking(fail_cost)
+    if stats is None and config.data.normalization != 'none':
+      with progress.bar('Statistics', len(steps), 'steps') as advance:
+        stats = statistics.compute(steps, inputs, chunking, progress=advance)
+      inputs = experiment.inputs(stats)
+    # Building the buffer checks the data before anything is written.
+    buffer = replay.Replay(steps, inputs, chunking)
+    is_demonstration = buffer.source[buffer.starts] == types.Source.DEMO
+    if _warms_up(experiment, start) and not is_demonstration.any():
+      raise ValueError(
+        'there is no demonstration in the episodes, which the actor imitates first; give some, '
+        'or --config.actor.warm_start_updates=0 for a checkpoint that has done so.'
+      )
+    return_range = return_range_lib.find(
+      buffer,
+      experiment.agent,
+      starting_point.return_range(start),
+      learns=phases.critic_learns(config, beginning.done),
+    )
+  learner = experiment.learner(chunking.reward_scale, return_range)
+  example = buffer.actor_batch(buffer.starts[:1], images=experiment.reads_images)
+  state = _state(experiment, learner, example, beginning)
+  _keep_config(experiment, workdir)
+  metrics = metrics_lib.MetricsWriter(
+    workdir / 'metrics',
+    resume_step=None if beginning.done is None else int(state.step) + 1,
+    wandb_name=workdir.resolve().name if config.train.wandb else '',
+  )
+  updates = updates_lib.Updates(experiment, learner, state, metrics, checkpoints)
+  return Opened(
+    experiment=experiment,
+    workdir=workdir,
+    done=beginning.done,
+    start=start,
+    stats=stats,
+    inputs=inputs,
+    encoder=beginning.encoder,
+    see=beginning.see,
+    data=data,
+    fail_cost=fail_cost,
+    return_range=return_range,
+    learner=learner,
+    checkpoints=checkpoints,
+    metrics=metrics,
+    updates=updates,
+  )
+
+
+def _state(
+  experiment: experiment_lib.Experiment,
+  learner: learner_lib.Learner,
+  example: types.ActorBatch,
+  beginning: _Beginning,
+) -> TrainState:
+  """The state to go on from, read back or made."""
+  start = beginning.start
+
+  def create(actor: Any = None) -> TrainState:
+    return learner.init(experiment.config.seed, example, actor)
+
+  if start.kind != 'run':
+    if start.path:
+      progress.CONSOLE.print(f'Starting from the weights of {start.path}.')
+    state = experiment.layout.create(create, beginning.actor)
+    beginning.actor = None
+    return state
+  with config_lib.user_errors():
+    like = experiment.layout.shapes(create)
+    state = checkpoints_lib.restore(pathlib.Path(start.path), like, experiment.architecture())
+  progress.CONSOLE.print(f'Going on from {start.path}, after {int(state.step)} updates.')
+  return state
+
+
+def _warms_up(experiment: experiment_lib.Experiment, start: starting_point.Start) -> bool:
+  """Whether there is imitation to be done: a checkpoint of ours has done it."""
+  return not start.is_own and experiment.config.actor.warm_start_updates > 0
+
+
+def _keep_config(experiment: experiment_lib.Experiment, workdir: pathlib.Path) -> None:
+  config_lib.keep(experiment.config, workdir / 'config.json')
