@@ -6,8 +6,9 @@ M samples of the policy per state, N bins of a categorical value.
 Termination is folded into `discount` by the data code, so no loss asks whether an episode
 is done.
 
-Numbers are float32 and masks bool; anything else is refused. A network that computes in bfloat16
-casts what it returns: the difference of a Q and a V in eight bits is mostly rounding.
+Numbers are float32 (float64 where JAX computes in it) and masks bool; anything else is refused. A
+network that computes in bfloat16 casts what it returns: the difference of a Q and a V in eight bits
+is mostly rounding.
 """
 
 from typing import TypeVar
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-NUMBER = np.float32
+NUMBERS = (np.dtype(np.float32), np.dtype(np.float64))
 
 InKind = TypeVar('InKind', jax.Array, np.ndarray)  # the data code's arrays or compiled code's
 
@@ -59,7 +60,7 @@ def td_target(
     [K, B], one target per network. No gradient flows through it.
   """
   chex.assert_rank([reward, discount, next_q], [1, 1, 2])
-  chex.assert_type([reward, discount, next_q], NUMBER)
+  _assert_numbers(reward, discount, next_q)
   chex.assert_equal_shape([reward, discount, next_q[0]])
   if aggregate == 'mean':
     next_q = jnp.broadcast_to(next_q.mean(axis=0, keepdims=True), next_q.shape)
@@ -81,7 +82,7 @@ def ensemble_loss(q: jax.Array, target: jax.Array) -> jax.Array:
     Scalar, the mean over networks and batch.
   """
   chex.assert_rank([q, target], 2)
-  chex.assert_type([q, target], NUMBER)
+  _assert_numbers(q, target)
   chex.assert_equal_shape([q, target])
   return jnp.mean(jnp.square(q - target))
 
@@ -96,7 +97,7 @@ def pessimistic_q(q: InKind, pessimism: str = 'min') -> InKind:
   Returns:
     [...].
   """
-  chex.assert_type(q, NUMBER)
+  _assert_numbers(q)
   return q.mean(axis=0) if pessimism == 'mean' else q.min(axis=0)
 
 
@@ -125,7 +126,7 @@ def advantage(q: jax.Array, v: jax.Array) -> jax.Array:
     [B].
   """
   chex.assert_rank([q, v], 1)
-  chex.assert_type([q, v], NUMBER)
+  _assert_numbers(q, v)
   chex.assert_equal_shape([q, v])
   return q - jax.lax.stop_gradient(v)
 
@@ -142,7 +143,7 @@ def advantage_weight(advantage: jax.Array, beta: float, clip: float) -> jax.Arra
     [B], positive. No gradient flows through it: the actor's loss does not train the critic.
   """
   chex.assert_rank(advantage, 1)
-  chex.assert_type(advantage, NUMBER)
+  _assert_numbers(advantage)
   return jax.lax.stop_gradient(jnp.exp(jnp.clip(advantage / beta, -clip, clip)))
 
 
@@ -160,7 +161,7 @@ def weighted_mean(error: jax.Array, weight: jax.Array) -> jax.Array:
     Scalar.
   """
   chex.assert_rank([error, weight], 1)
-  chex.assert_type([error, weight], NUMBER)
+  _assert_numbers(error, weight)
   chex.assert_equal_shape([error, weight])
   return jnp.mean(jax.lax.stop_gradient(weight) * error)
 
@@ -179,7 +180,7 @@ def noised_action(action: jax.Array, noise: jax.Array, eta: jax.Array) -> jax.Ar
     [B, h, A], eta a + (1 - eta) noise.
   """
   chex.assert_rank([action, noise, eta], [3, 3, 1])
-  chex.assert_type([action, noise, eta], NUMBER)
+  _assert_numbers(action, noise, eta)
   chex.assert_equal_shape([action, noise])
   eta = eta[:, None, None]
   return eta * action + (1 - eta) * noise
@@ -203,7 +204,8 @@ def flow_matching_error(
     [B], mean over valid steps and action dimensions of (noise - action - velocity)^2.
   """
   chex.assert_rank([velocity, action, noise, valid], [3, 3, 3, 2])
-  chex.assert_type([velocity, action, noise, valid], [NUMBER, NUMBER, NUMBER, bool])
+  _assert_numbers(velocity, action, noise)
+  chex.assert_type(valid, bool)
   chex.assert_equal_shape([velocity, action, noise])
   chex.assert_equal_shape([velocity[..., 0], valid])
   error = jnp.square(noise - action - velocity).mean(axis=2)
@@ -239,7 +241,7 @@ def categorical_target(returns: jax.Array, support: jax.Array) -> jax.Array:
     [B, N], each row a probability distribution over the bins.
   """
   chex.assert_rank([returns, support], 1)
-  chex.assert_type([returns, support], NUMBER)
+  _assert_numbers(returns, support)
   width = support[1] - support[0]
   position = (jnp.clip(returns, support[0], support[-1]) - support[0]) / width
   distance = jnp.abs(position[:, None] - jnp.arange(support.shape[0])[None, :])
@@ -257,7 +259,7 @@ def categorical_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array
     Scalar, the mean over the batch.
   """
   chex.assert_rank([logits, target], 2)
-  chex.assert_type([logits, target], NUMBER)
+  _assert_numbers(logits, target)
   chex.assert_equal_shape([logits, target])
   return -jnp.mean(jnp.sum(target * jax.nn.log_softmax(logits), axis=1))
 
@@ -273,5 +275,13 @@ def categorical_value(logits: jax.Array, support: jax.Array) -> jax.Array:
     [B].
   """
   chex.assert_rank([logits, support], [2, 1])
-  chex.assert_type([logits, support], NUMBER)
+  _assert_numbers(logits, support)
   return jnp.sum(jax.nn.softmax(logits) * support[None, :], axis=1)
+
+
+def _assert_numbers(*arrays: jax.Array) -> None:
+  """Raises AssertionError unless all are float32, or float64 where JAX computes in it."""
+  found = [np.dtype(x.dtype) for x in arrays]
+  if not all(dtype in NUMBERS for dtype in found):
+    names = ', '.join(dtype.name for dtype in found)
+    raise AssertionError(f'found {names}; expected float32: cast what a network computed in half.')

@@ -19,7 +19,7 @@ DATASET = golden_rlds.DATASET
 EXPECTED = golden_rlds.EXPECTED
 LENGTHS = golden_rlds.LENGTHS
 IDS = golden_rlds.IDS
-CAMERAS = golden_rlds.CAMERA_FIELDS
+CAMERAS = golden_rlds.CAMERAS
 
 
 def test_an_inspection_counts_what_was_recorded():

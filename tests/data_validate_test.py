@@ -15,7 +15,7 @@ from aloe_jax.data.tools import validation
 DATASET = golden_rlds.DATASET
 LENGTHS = golden_rlds.LENGTHS
 IDS = golden_rlds.IDS
-CAMERAS = golden_rlds.CAMERA_FIELDS
+CAMERAS = golden_rlds.CAMERAS
 
 
 def with_broken_image(payload):

@@ -275,7 +275,8 @@ NUMBERS = dict(
 EQUATIONS = [
   name
   for name, x in vars(losses).items()
-  if inspect.isfunction(x) and x.__module__ == losses.__name__ and name != 'categorical_support'
+  if inspect.isfunction(x) and x.__module__ == losses.__name__
+  if name != 'categorical_support' and not name.startswith('_')
 ]
 
 
