@@ -73,7 +73,10 @@ def run(main: Callable[[], None]) -> None:
   logging.set_verbosity(logging.WARNING)  # libraries' notes on their own work help nobody
   formatter = python_logging.Formatter('%(levelname)s: %(message)s')
   logging.get_absl_handler().setFormatter(formatter)  # without the place in the code
-  app.run(lambda _: main(), argv=sys.argv[:1])
+  try:
+    app.run(lambda _: main(), argv=sys.argv[:1])
+  except KeyboardInterrupt:
+    sys.exit('Stopped. The same command goes on after what was finished.')
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:

@@ -101,6 +101,12 @@ def validate(config: ml_collections.ConfigDict) -> None:
       f'config.critic.heads is {config.critic.heads}, which does not divide the width of '
       f'{config.critic.width}.'
     )
+  relative = sum(map(abs, config.task.delta))
+  if relative > config.task.action_size:
+    raise ValueError(
+      f'config.task.delta is {tuple(config.task.delta)}, which covers {relative} numbers, but an '
+      f'action has {config.task.action_size} (config.task.action_size).'
+    )
   unknown = set(config.task.cameras) - set(types.CAMERAS)
   if unknown or not config.task.cameras:
     raise ValueError(

@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   with config_lib.user_errors():
     if not config.sim.task:
       raise ValueError(
-        'there is no simulator in this config; append :sim to it, or for a run of a robot give the '
-        'same task with --config.sim.task.'
+        'there is no simulator in this config; expected a variant that has one, such as :sim, or '
+        'for the run of a robot --config.sim.task=fold_laundry or another task of the simulator.'
       )
     experiment = experiment_lib.Experiment(config)
     paths = _checkpoints(options, workdir)

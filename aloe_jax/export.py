@@ -1,6 +1,6 @@
 """A trained π0.5 as openpi publishes them, so that any server or client of openpi can run it.
 
-python -m aloe_jax.export --workdir=runs/laundry --to=pi05_laundry
+python -m aloe_jax.export --workdir=runs/laundry_1 --to=pi05_laundry
 """
 
 import argparse

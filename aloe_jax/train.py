@@ -74,7 +74,7 @@ class Run:
     if self._config.sim.task:
       name, prompt = self._experiment.agent.name, self._config.task.prompt
       self._results.report(workdir / 'curves.png', name, prompt)
-    elif self._done is not None:
+    if self._done is not None:
       next_steps.tell(workdir, self._opened.checkpoints.path(self._done), self._experiment)
 
   def warm_start(self) -> None:

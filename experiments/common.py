@@ -38,6 +38,7 @@ def apply_variant(config: ml_collections.ConfigDict, variant: str, *, sim_task: 
   if variant not in VARIANTS:
     known = '; '.join(f"'{name}' ({what})" for name, what in VARIANTS.items())
     raise ValueError(f'unknown variant {variant!r} of the experiment; expected one of {known}.')
+  delta = config.task.delta
   if variant == 'pi05_small':
     config.actor.update(PI05_SMALL, dtype='float32', remat='none', batch_size=8)
   elif variant:
@@ -46,6 +47,7 @@ def apply_variant(config: ml_collections.ConfigDict, variant: str, *, sim_task: 
     _debug(config)
   if variant == 'debug':
     _debug_pi05(config)
+    config.task.delta = delta
   return config
 
 
@@ -103,7 +105,8 @@ def _debug(config: ml_collections.ConfigDict) -> None:
 
 def _debug_pi05(config: ml_collections.ConfigDict) -> None:
   """All that the robot's configs use, on dimensions for tests."""
-  config.task.update(delta=(6, -1, 6, -1), proprio_size=14)
+  if config.task.proprio_size == 32:  # the paper's, of which the simulator has 14
+    config.task.proprio_size = 14
   config.data.update(normalization='quantile')
   config.sim.update(image_size=PI05_DEBUG['image_size'])
   config.actor.update(

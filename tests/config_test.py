@@ -14,6 +14,7 @@ from aloe_jax import evaluate
 from aloe_jax import export
 from aloe_jax import report
 from aloe_jax import train
+from experiments import common
 from experiments import laundry
 
 CONFIG = '--config=experiments/laundry.py:sim_debug'
@@ -298,3 +299,25 @@ def test_a_config_is_kept_as_json_with_sorted_names(tmp_path):
   kept = json.loads(path.read_text())
   assert list(kept.items()) == [('a', {'c': 'x'}), ('b', [1, 2])]
   assert [file.name for file in path.parent.iterdir()] == ['config.json']
+
+
+def test_who_interrupts_a_command_is_told_how_to_go_on_and_shown_no_traceback():
+  def interrupted():
+    raise KeyboardInterrupt
+
+  with pytest.raises(SystemExit, match='Stopped. The same command goes on after what was finished'):
+    command_line_lib.run(interrupted)
+
+
+def test_joints_relative_to_more_numbers_than_an_action_has_are_refused():
+  config = laundry.get_config('debug')
+  config.task.update(action_size=7, delta=(6, -1, 6, -1))
+  with pytest.raises(ValueError, match='config.task.delta is .6, -1, 6, -1., which covers 14 num'):
+    config_lib.validate(config)
+
+
+def test_debug_keeps_what_a_robot_says_of_its_joints_and_its_width():
+  config = laundry.get_config()
+  config.task.update(action_size=7, proprio_size=7, delta=(6, -1))
+  task = common.apply_variant(config, 'debug', sim_task='').task
+  assert (task.action_size, task.proprio_size, task.delta) == (7, 7, (6, -1))

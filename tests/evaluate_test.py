@@ -97,7 +97,7 @@ def test_a_directory_without_checkpoints_is_refused(tmp_path):
 def test_without_a_simulator_there_is_nothing_to_evaluate_in(tmp_path):
   config_lib.keep(laundry.get_config(''), tmp_path / 'config.json')
   result = command_line.run('evaluate', f'--workdir={tmp_path}')
-  command_line.assert_refused(result, 'there is no simulator in this config; append :sim to it')
+  command_line.assert_refused(result, 'there is no simulator in this config; expected a variant')
 
 
 def test_a_checkpoint_of_another_size_is_refused(workdir):

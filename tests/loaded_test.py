@@ -4,11 +4,11 @@ import pathlib
 import subprocess
 import sys
 
+import finished_runs
 import jax
 import numpy as np
 import pytest
 import robot
-import runs
 import tiny
 
 import aloe_jax
@@ -45,8 +45,8 @@ def compiled_once(quick_compilation, tmp_path_factory):
 def workdir(tmp_path_factory):
   """A run whose newest checkpoint is that of its first critic."""
   path = tmp_path_factory.mktemp('runs') / 'laundry'
-  runs.write(path, number=0)
-  runs.write(path, number=1)
+  finished_runs.write(path, number=0)
+  finished_runs.write(path, number=1)
   return path
 
 
@@ -58,7 +58,7 @@ def policy(workdir):
 @pytest.fixture(scope='module')
 def found(workdir):
   """The same checkpoint as the commands have it, and the experiment."""
-  built = runs.experiment.Experiment(robot.make_config())
+  built = finished_runs.experiment.Experiment(robot.make_config())
   return built, restored.restore(built, workdir / 'checkpoints' / '1', critic=True)
 
 
@@ -111,7 +111,7 @@ def q_of(found, images, state, chunk):
   valid = np.ones(chunk.shape[:2], bool)
   arguments = features_of(found, images), normalized_state(state), chunk, valid
   q = jax.jit(built.critic.apply)(checkpoint.critic, *arguments)
-  return np.asarray(q) / built.chunking(runs.FAIL_COST).reward_scale
+  return np.asarray(q) / built.chunking(finished_runs.FAIL_COST).reward_scale
 
 
 def test_a_policy_acts_as_it_does_in_rollouts(policy, found):
@@ -200,7 +200,7 @@ def test_another_prompt_is_told_as_the_runs_own_is_and_compiles_nothing(policy, 
 
 
 def test_the_best_of_several_chunks_is_acted_on_where_the_run_says_so(tmp_path):
-  built = runs.write(tmp_path, actor__best_of=4)
+  built = finished_runs.write(tmp_path, actor__best_of=4)
   checkpoint = restored.restore(built, tmp_path / 'checkpoints' / '1')
   images, state = make_images(2), make_state(2)
   policy = aloe_jax.load(tmp_path)
@@ -212,7 +212,7 @@ def test_the_best_of_several_chunks_is_acted_on_where_the_run_says_so(tmp_path):
 
 
 def test_an_actor_of_encoded_images_acts_on_what_the_encoder_makes_of_them(tmp_path):
-  built = runs.write(tmp_path, **PIXELS)
+  built = finished_runs.write(tmp_path, **PIXELS)
   checkpoint = restored.restore(built, tmp_path / 'checkpoints' / '1')
   images, state = make_images(2, rows=32, columns=32), make_state(2)
   fitted = {
@@ -229,7 +229,7 @@ def test_an_actor_of_encoded_images_acts_on_what_the_encoder_makes_of_them(tmp_p
 
 
 def test_a_critic_of_states_has_v_and_no_q(tmp_path):
-  built = runs.write(tmp_path, agent='awr')
+  built = finished_runs.write(tmp_path, agent='awr')
   policy = aloe_jax.load(tmp_path)
   images, state = make_images(2), make_state(2)
   checkpoint = restored.restore(built, tmp_path / 'checkpoints' / '1', critic=True)
@@ -237,7 +237,7 @@ def test_a_critic_of_states_has_v_and_no_q(tmp_path):
   logits = np.asarray(jax.jit(built.critic.apply)(checkpoint.critic, *arguments))
   share = np.exp(logits - logits.max(axis=1, keepdims=True))
   value = (share / share.sum(axis=1, keepdims=True)) @ np.linspace(-1, 0, logits.shape[1])
-  scale = built.chunking(runs.FAIL_COST).reward_scale
+  scale = built.chunking(finished_runs.FAIL_COST).reward_scale
   np.testing.assert_allclose(policy.v(images, state), value / scale, rtol=1e-3)
   np.testing.assert_array_equal(policy.v(images, state, seed=1), policy.v(images, state))
   with pytest.raises(ValueError, match="q: .*trained by 'awr', which has a critic of states alone"):
@@ -245,7 +245,7 @@ def test_a_critic_of_states_has_v_and_no_q(tmp_path):
 
 
 def test_imitation_acts_and_has_no_values(tmp_path):
-  runs.write(tmp_path, number=2, agent='bc')
+  finished_runs.write(tmp_path, number=2, agent='bc')
   policy = aloe_jax.load(tmp_path)
   images, state = make_images(), make_state()
   assert policy.metadata.critic is None
@@ -274,7 +274,7 @@ def test_metadata_tell_all_that_a_robots_program_needs(policy, workdir):
 
 
 def test_cameras_that_a_robot_lacks_are_told_to_be_missing(tmp_path):
-  built = runs.write(tmp_path, task__cameras=('head', 'left_wrist'))
+  built = finished_runs.write(tmp_path, task__cameras=('head', 'left_wrist'))
   checkpoint = restored.restore(built, tmp_path / 'checkpoints' / '1')
   images, state = make_images(2), make_state(2)
   policy = aloe_jax.load(tmp_path)
@@ -353,14 +353,14 @@ def test_what_is_no_run_is_refused(tmp_path):
 
 
 def test_a_policy_of_the_simulators_objects_is_refused_before_it_is_read(tmp_path, monkeypatch):
-  runs.write(tmp_path, **PIXELS | dict(sim__observation='objects'))
+  finished_runs.write(tmp_path, **PIXELS | dict(sim__observation='objects'))
   monkeypatch.setattr(checkpoints, 'restore_parts', None)
   with pytest.raises(ValueError, match=r"sim\.observation='objects': its policy reads what"):
     aloe_jax.load(tmp_path)
 
 
 def test_a_tokenizer_that_has_moved_is_asked_for(tmp_path):
-  runs.write(tmp_path, actor__tokenizer='words')
+  finished_runs.write(tmp_path, actor__tokenizer='words')
   meta = tmp_path / 'checkpoints' / '1' / 'meta' / 'metadata'
   meta.write_text(meta.read_text().replace('"words"', '"paligemma.model"'))
   with pytest.raises(FileNotFoundError, match=r"paligemma.model: no such file; .*, tokenizer='"):

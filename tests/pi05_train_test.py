@@ -345,12 +345,14 @@ def test_the_end_of_a_robots_run_names_the_checkpoint_and_the_commands(finished,
   assert 'Encode episodes: 48 steps, kept from before' in printed
   assert printed.partition('The newest')[2].splitlines() == [
     f' checkpoint is {finished}/checkpoints/2. What can be done with it:',
-    '  whether its critic can be trusted, best on episodes that it was not trained on:',
-    f'    python -m aloe_jax.report --workdir={finished} --episodes=DIR',
+    '  whether its critic can be trusted (on other episodes with --episodes=DIRECTORY):',
+    f'    python -m aloe_jax.report --workdir={finished}',
     '  weights as openpi publishes them, for the robot:',
     f'    python -m aloe_jax.export --workdir={finished} --to={finished}_exported',
-    '  another iteration, once the policy has collected more episodes: train with',
-    f'    --config.actor.checkpoint={finished}/checkpoints/2',
+    '  another iteration, once there are more episodes (give those of all rounds):',
+    f'    python -m aloe_jax.train --config=FILE --workdir={finished}_next '
+    f'--config.actor.checkpoint={finished}/checkpoints/2 '
+    "--config.data.episodes=\"('DIRECTORY', 'DIRECTORY')\"",
   ]
 
 

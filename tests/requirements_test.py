@@ -9,6 +9,7 @@ import foreign
 import jax
 import numpy as np
 import pytest
+import robot
 import tiny
 
 from aloe_jax import types
@@ -163,3 +164,15 @@ def test_a_chunk_longer_than_every_episode_is_refused(checkpoint, tmp_path):
   command_line.assert_refused(
     result, 'the longest of 2 fragments has 7 steps, but a chunk has 8; expected a fragment at'
   )
+
+
+def test_an_actor_that_no_published_weights_fit_may_start_at_random(tmp_path):
+  config = laundry.get_config('debug')
+  config.sim.task = ''
+  config.data.episodes = (str(tmp_path / 'episodes'),)
+  robot.write_episodes(tmp_path / 'episodes', robot.make_episode(0))
+  requirements.check(config, tmp_path / 'run')
+  config.update(laundry.get_config())
+  config.data.episodes = (str(tmp_path / 'episodes'),)
+  with pytest.raises(ValueError, match='config.actor.checkpoint=path/to/pi05_base'):
+    requirements.check(config, tmp_path / 'run')

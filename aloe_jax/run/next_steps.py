@@ -1,4 +1,4 @@
-"""What can be done with a run that has no simulator to be evaluated in, told when it ends."""
+"""What can be done with a run, told when it ends."""
 
 import pathlib
 import shlex
@@ -19,10 +19,13 @@ def tell(
   """
   where = shlex.quote(f'--workdir={workdir}')
   lines = [f'The newest checkpoint is {checkpoint}. What can be done with it:']
+  if experiment.config.sim.task:
+    lines += ['  the policy in other scenes:', f'    python -m aloe_jax.evaluate {where} --unseen']
   if experiment.agent.critic is not None:
+    on = '' if experiment.config.sim.task else ' (on other episodes with --episodes=DIRECTORY)'
     lines += [
-      '  whether its critic can be trusted, best on episodes that it was not trained on:',
-      f'    python -m aloe_jax.report {where} --episodes=DIR',
+      f'  whether its critic can be trusted{on}:',
+      f'    python -m aloe_jax.report {where}',
     ]
   if experiment.reads_images:
     to = shlex.quote(f'--to={workdir.with_name(f"{workdir.name}_exported")}')
@@ -30,8 +33,12 @@ def tell(
       '  weights as openpi publishes them, for the robot:',
       f'    python -m aloe_jax.export {where} {to}',
     ]
-  lines += [
-    '  another iteration, once the policy has collected more episodes: train with',
-    f'    {shlex.quote(f"--config.actor.checkpoint={checkpoint}")}',
-  ]
+  if not experiment.config.sim.task:
+    again = f'--workdir={workdir.with_name(f"{workdir.name}_next")}'
+    lines += [
+      '  another iteration, once there are more episodes (give those of all rounds):',
+      f'    python -m aloe_jax.train --config=FILE {shlex.quote(again)} '
+      f'{shlex.quote(f"--config.actor.checkpoint={checkpoint}")} '
+      "--config.data.episodes=\"('DIRECTORY', 'DIRECTORY')\"",
+    ]
   progress.CONSOLE.print('\n'.join(lines), soft_wrap=True, highlight=False, markup=False)

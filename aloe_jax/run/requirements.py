@@ -2,10 +2,12 @@
 
 import importlib.util
 import pathlib
+from typing import Any
 
 import jax
 import ml_collections
 
+from aloe_jax import defaults
 from aloe_jax.data import schema
 
 
@@ -61,7 +63,7 @@ def _check_robot(config: ml_collections.ConfigDict) -> None:
       'episodes: RLDS directories of demonstrations, policy rollouts and take-overs\n'
       '    --config.data.episodes="(\'path/to/dataset/1.0.0\',)"'
     )
-  if not config.actor.checkpoint:
+  if not config.actor.checkpoint and _is_full_size(config):
     missing.append(
       "a checkpoint for the actor to start from: π0.5's, or this project's last iteration\n"
       '    --config.actor.checkpoint=path/to/pi05_base'
@@ -75,9 +77,15 @@ def _check_robot(config: ml_collections.ConfigDict) -> None:
     raise ValueError(
       'this experiment runs on data of a real robot, and needs\n  '
       + '\n  '.join(missing)
-      + '\nTo try the whole of Algorithm 1 without a robot, append :sim to the config, as in\n'
+      + '\nThe whole of Algorithm 1 without a robot, in a simulator:\n'
       '    --config=experiments/laundry.py:sim'
     )
+
+
+def _is_full_size(config: ml_collections.ConfigDict) -> bool:
+  """Whether published weights fit the actor, so that a random start would be a mistake."""
+  published: Any = defaults.PI05['language']
+  return config.actor.kind == 'pi05' and config.actor.language.width == published['width']
 
 
 def _check_devices(config: ml_collections.ConfigDict) -> None:

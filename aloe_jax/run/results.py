@@ -49,8 +49,9 @@ class Results:
     first, last = by_iteration[0][1], by_iteration[-1][1]
     gain = 100 * (last.success_rate - first.success_rate)
     apart = last.interval[0] > first.interval[1] or last.interval[1] < first.interval[0]
-    progress.CONSOLE.print(
-      f'{agent.upper()} ends {gain:+.1f} points from its BC warm start over '
-      f'{last.episodes} episodes; the 95 % intervals {"do not overlap" if apart else "overlap"}.'
-    )
+    if len(by_iteration) > 1:
+      progress.CONSOLE.print(
+        f'{agent.upper()} ends {gain:+.1f} points from its BC warm start over '
+        f'{last.episodes} episodes; the 95 % intervals {"do not overlap" if apart else "overlap"}.'
+      )
     progress.CONSOLE.print(f'Learning curve: {path}', soft_wrap=True)

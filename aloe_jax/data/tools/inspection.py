@@ -27,7 +27,7 @@ _WITHOUT = {
   'end_reason': 'episodes end by their success, and take-overs show by who acts',
   'success': 'without an end_reason episodes end in a cut; a last reward of 0 or 1 may say it',
   'source': 'every episode is a demonstration',
-  'intervention': 'all steps of an episode are of one source',
+  'intervention': 'the source says who acted; without one all steps of an episode are of one',
   'reward': 'rewards are those of Eq. (14)',
 }
 
