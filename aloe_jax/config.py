@@ -11,6 +11,7 @@ import ml_collections
 
 from aloe_jax import defaults
 from aloe_jax import files
+from aloe_jax import ranges
 from aloe_jax import renamed
 from aloe_jax import types
 
@@ -39,16 +40,6 @@ GYMNASIUM = (
   'gymnasium:',
   'ogbench:',
 )  # what a `sim.task` beside those on the table top begins with
-POSITIVE = (
-    'task.chunk', 'task.execute', 'actor.flow_steps', 'actor.samples', 'actor.batch_size',
-    'actor.beta', 'actor.clip', 'actor.best_of', 'critic.size', 'critic.batch_size',
-    'evaluation.episodes', 'train.actor_updates_per_call',
-    'train.critic_updates_per_call',
-)  # fmt: skip
-
-NOT_NEGATIVE = (
-  'actor.warm_start_updates', 'actor.updates', 'critic.first_updates', 'critic.updates',
-)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -78,17 +69,15 @@ def validate(config: ml_collections.ConfigDict) -> None:
       raise ValueError(
         f'config.data.episodes holds {path!r}; expected paths, as in "(\'path/to/dataset\',)".'
       )
-  for source, share in config.data.ratios.items():
-    if share < 0:
-      raise ValueError(f'config.data.ratios.{source} is {share}; expected 0 or more.')
-  for field in POSITIVE:
-    if not lookup(config, field) > 0:
-      raise ValueError(f'config.{field} is {lookup(config, field)}; expected more than 0.')
-  for field in NOT_NEGATIVE:
-    if lookup(config, field) < 0:
-      raise ValueError(f'config.{field} is {lookup(config, field)}; expected 0 (skip) or more.')
-  if not 0 < config.discount < 1:
-    raise ValueError(f'config.discount is {config.discount}; expected between 0 and 1.')
+  ranges.check(flat(config))
+  if config.sim.task and config.iterations and config.sim.rollouts == 0:
+    raise ValueError(
+      'config.sim.rollouts is 0; expected the episodes that the policy plays in every iteration.'
+    )
+  if config.sim.task and config.task.demonstrations and config.sim.attempts == 0:
+    raise ValueError(
+      'config.sim.attempts is 0; expected the demonstrations that are tried at a time.'
+    )
   chunk, execute, horizon = config.task.chunk, config.task.execute, config.critic.horizon
   if execute > chunk:
     raise ValueError(f'config.task.execute is {execute}, more than the chunk of {chunk} steps.')
@@ -107,8 +96,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
       f'config.task.delta is {tuple(config.task.delta)}, which covers {relative} numbers, but an '
       f'action has {config.task.action_size} (config.task.action_size).'
     )
-  unknown = set(config.task.cameras) - set(types.CAMERAS)
-  if unknown or not config.task.cameras:
+  cameras = [camera for camera in types.CAMERAS if camera in config.task.cameras]
+  if not cameras or len(cameras) != len(config.task.cameras):
     raise ValueError(
       f'config.task.cameras is {tuple(config.task.cameras)}; expected some of {types.CAMERAS}.'
     )

@@ -23,6 +23,7 @@ FLOORS = (
     'parallel/*',
     'plots',
     'progress',
+    'ranges',
     'renamed',
     'rewards',
     'types',

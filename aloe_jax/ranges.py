@@ -1,0 +1,63 @@
+"""Which numbers the fields of a config may hold."""
+
+from collections.abc import Callable, Mapping
+import math
+from typing import Any
+
+_SEEDS = 2**31
+_Range = tuple[str, Callable[[float], bool]]
+
+_POSITIVE: _Range = ('more than 0', lambda x: x > 0)
+_NOT_NEGATIVE: _Range = ('0 or more', lambda x: x >= 0)
+_SKIPPED_OR_MORE: _Range = ('0 (skip) or more', lambda x: x >= 0)
+_BETWEEN: _Range = ('between 0 and 1', lambda x: 0 < x < 1)
+_SHARE: _Range = ('0 to 1', lambda x: 0 <= x <= 1)
+_SEED: _Range = (f'0 to {_SEEDS - 1}', lambda x: 0 <= x < _SEEDS)
+
+_FIELDS: tuple[tuple[_Range, str], ...] = (
+  (_SEED, 'seed evaluation.seed'),
+  (('0 to 2047', lambda x: 0 <= x < 2048), 'iterations'),  # streams of random numbers
+  (_BETWEEN, 'discount'),
+  (_SHARE, 'actor.ema critic.polyak'),
+  (('1 to 32', lambda x: 1 <= x <= 32), 'task.proprio_size'),
+  (('2 or more', lambda x: x >= 2), 'critic.bins'),
+  (
+    _POSITIVE,
+    'task.action_size task.chunk task.execute task.control_hz sim.image_size fail.lengths '
+    'actor.flow_steps actor.samples actor.beta actor.clip actor.batch_size actor.best_of '
+    'actor.vocab_size actor.action_size actor.image_size actor.prompt_length '
+    'actor.small.width actor.small.expert_width actor.small.depth actor.small.steps_per_token '
+    'critic.size critic.width critic.depth critic.heads critic.mlp_ratio critic.batch_size '
+    'evaluation.episodes train.actor_updates_per_call train.critic_updates_per_call',
+  ),
+  (
+    _SKIPPED_OR_MORE,
+    'actor.warm_start_updates actor.updates critic.first_updates critic.updates',
+  ),
+  (
+    _NOT_NEGATIVE,
+    'task.max_steps task.demonstrations sim.rollouts sim.attempts fail.cost '
+    'data.ratios.demo data.ratios.policy data.ratios.human '
+    'actor.warm_start_lr actor.lr actor.warmup actor.final_lr actor.weight_decay '
+    'critic.lr critic.warmup critic.weight_decay critic.horizon parallel.fsdp '
+    'recap.positive recap.drop recap.guidance',
+  ),
+)
+
+
+def check(fields: Mapping[str, Any]) -> None:
+  """Checks every number of a config, by itself.
+
+  Args:
+    fields: {dotted name: value} of all leaves.
+
+  Raises:
+    ValueError: naming the field, what was found and what was expected.
+  """
+  for field, value in fields.items():
+    if isinstance(value, float) and not math.isfinite(value):
+      raise ValueError(f'config.{field} is {value}; expected a finite number.')
+  for (expected, fits), names in _FIELDS:
+    for field in names.split():
+      if field in fields and not fits(fields[field]):
+        raise ValueError(f'config.{field} is {fields[field]}; expected {expected}.')
