@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import json
 import pathlib
 
+import ml_collections
 import rich.table
 
 from aloe_jax import command_line
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
       )
     experiment = experiment_lib.Experiment(config)
     paths = _checkpoints(options, workdir)
+    for path in paths[1:]:
+      _check_task(path, config)
     contestants = {path: _policy(experiment, path) for path in paths}
 
   found = {}
@@ -59,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     conditions['best_of'] = config.actor.best_of
   progress.CONSOLE.print(_table(found, conditions))
   # All that the numbers depend on is in the name, so that nothing else is ever replaced.
-  runs = [f'{path.absolute().parents[1].name}-{path.name}' for path in paths]
+  runs = [_label(path, workdir) for path in paths]
   name = ','.join(
     ['+'.join(runs)]
     + [f'{condition}={float(value):.10g}' for condition, value in conditions.items()]
@@ -92,6 +95,42 @@ def _checkpoints(options: argparse.Namespace, workdir: pathlib.Path) -> list[pat
   written = checkpoints.Checkpoints(workdir / 'checkpoints')
   first = pathlib.Path(options.checkpoint) if options.checkpoint else written.newest()
   return [first] + ([pathlib.Path(options.against)] if options.against else [])
+
+
+def _label(path: pathlib.Path, workdir: pathlib.Path) -> str:
+  """A checkpoint in a file's name: short for one of the run, else with all that leads to it."""
+  run = path.absolute().parents[1]
+  if run == workdir.absolute():
+    return f'{run.name}-{path.name}'
+  return f'{"_".join(run.parts[1:])}-{path.name}'
+
+
+def _check_task(path: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+  """Raises ValueError where a checkpoint was trained to do something else."""
+  tree = checkpoints.read_meta(path).get('config')
+  if tree is None:  # of an old version
+    return
+  other = config_lib.flat(config_lib.from_json(tree, str(path)))
+  here = config_lib.flat(config)
+  fields: tuple[str, ...] = (
+    'sim.task',
+    'sim.observation',
+    'task.prompt',
+    'task.chunk',
+    'task.execute',
+  )
+  if not other['sim.task']:  # of a robot's run, which names none
+    fields = fields[2:]
+  different = [
+    f'{field}: {here[field]!r} in this run, {other[field]!r} there'
+    for field in fields
+    if other[field] != here[field]
+  ]
+  if different:
+    raise ValueError(
+      f'{path} is of another task and cannot be compared on these scenes:\n  '
+      + '\n  '.join(different)
+    )
 
 
 def _policy(

@@ -30,6 +30,11 @@ def main(argv: Sequence[str] | None = None) -> None:
   with config_lib.user_errors():
     if not options.to:
       raise ValueError('--to is missing: the directory to make, such as exported/laundry.')
+    if options.asset in ('', '.', '..') or '/' in options.asset:
+      raise ValueError(
+        f'--asset is {options.asset!r}; expected the name of a robot, such as my_robot, which '
+        'becomes a folder of assets/.'
+      )
     experiment = experiment_lib.Experiment(config)
     if not experiment.reads_images:
       raise ValueError(

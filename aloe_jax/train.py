@@ -292,7 +292,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   given = command_line.parse(command_line.parser('aloe_jax.train', __doc__), argv)
   config = kept.config(given, 'train')
   with config_lib.user_errors():
-    requirements.check(config, given.workdir)
+    requirements.check(config)
     experiment = experiment_lib.Experiment(config)
     experiment.inputs(None)  # builds the tokenizer
     starting_point.check(starting_point.find(config.actor.checkpoint), experiment)

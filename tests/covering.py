@@ -85,12 +85,12 @@ def make_config(variant: str, row: Row) -> ml_collections.ConfigDict:
   return config
 
 
-def refusal(variant: str, row: Row, workdir: pathlib.Path) -> str:
+def refusal(variant: str, row: Row) -> str:
   """What `train` says against a row before any work; '' if nothing."""
   try:
     config = make_config(variant, row)
     config_lib.validate(config)
-    requirements.check(config, workdir)
+    requirements.check(config)
     described = experiment.Experiment(config)
     described.inputs(None)
     starting_point.check(starting_point.find(config.actor.checkpoint), described)
@@ -99,16 +99,16 @@ def refusal(variant: str, row: Row, workdir: pathlib.Path) -> str:
   return ''
 
 
-def refused_pairs(variant: str, workdir: pathlib.Path) -> dict[tuple, str]:
+def refused_pairs(variant: str) -> dict[tuple, str]:
   """Pairs of values that are refused whatever the rest, and why."""
   found = {}
   every = options(variant)
   for (a, xs), (b, ys) in itertools.combinations(every.items(), 2):
     for x, y in itertools.product(xs, ys):
       # Not for the agent alone that the variant happens to have.
-      message = refusal(variant, {a: x, b: y}, workdir)
+      message = refusal(variant, {a: x, b: y})
       agents_too = [{'agent': agent, a: x, b: y} for agent in every['agent']]
-      if message and all(refusal(variant, row, workdir) for row in agents_too):
+      if message and all(refusal(variant, row) for row in agents_too):
         found[a, x, b, y] = message
   return found
 
@@ -184,7 +184,7 @@ def main() -> None:
   directory.mkdir(parents=True, exist_ok=True)
   kept = directory / 'results.json'
   results = json.loads(kept.read_text()) if kept.exists() else {}
-  refused = refused_pairs(arguments.variant, directory / 'none')
+  refused = refused_pairs(arguments.variant)
   array = rows(arguments.variant, refused)
   print(f'{len(refused)} pairs are refused; {len(array)} rows hold all others.')
   with progress.bar('Cover', len(array), 'rows') as advance:

@@ -21,7 +21,7 @@ TRACED = {'sim_debug': 1, 'debug': 6}  # every n-th row
 
 @functools.cache
 def array(variant):
-  refused = covering.refused_pairs(variant, covering.ROOT / 'runs' / 'none')
+  refused = covering.refused_pairs(variant)
   return refused, covering.rows(variant, refused)
 
 
@@ -83,11 +83,11 @@ def traced(described, learner):
 
 
 @pytest.mark.parametrize('variant', covering.VARIANTS)
-def test_the_programs_of_every_row_can_be_made_or_the_row_is_refused(variant, tmp_path):
+def test_the_programs_of_every_row_can_be_made_or_the_row_is_refused(variant):
   rows = array(variant)[1][:: TRACED[variant]]
   made = 0
   for row in rows:
-    if covering.refusal(variant, row, tmp_path / 'none'):
+    if covering.refusal(variant, row):
       continue
     described = experiment.Experiment(covering.make_config(variant, row))
     metrics = traced(described, described.learner(reward_scale=0.01))

@@ -1,6 +1,7 @@
 """The evaluate command: the same scenes for every checkpoint, and a JSON of what came out."""
 
 import json
+import shutil
 
 import command_line
 import jax
@@ -107,3 +108,25 @@ def test_a_checkpoint_of_another_size_is_refused(workdir):
   command_line.assert_refused(result, f'{workdir} is of another config:')
   expected = '  the run has actor.small.depth = 1, the command line says 2'
   assert result[2].splitlines()[1] == expected
+
+
+def test_a_policy_of_another_task_is_not_compared_on_these_scenes(workdir, tmp_path):
+  other = tmp_path / 'other' / 'checkpoints' / '2'
+  shutil.copytree(workdir / 'checkpoints' / '2', other)
+  config = laundry.get_config('sim_debug')
+  config.sim.task = 'pack_phone'
+  meta = checkpoints.read_meta(other) | {'config': json.loads(config.to_json())}
+  (other / 'meta' / 'metadata').write_text(json.dumps(meta))
+  result = command_line.run('evaluate', f'--workdir={workdir}', f'--against={other}')
+  command_line.assert_refused(result, f'{other} is of another task and cannot be compared')
+  assert "sim.task: 'fold_laundry' in this run, 'pack_phone' there" in result[2]
+
+
+def test_a_working_directory_that_is_a_file_is_refused_before_anything_is_played(workdir, tmp_path):
+  (tmp_path / 'file').write_text('')
+  newest = workdir / 'checkpoints' / '2'
+  for name in ('file', 'file/run'):
+    result = command_line.run(
+      'evaluate', f'--workdir={tmp_path / name}', f'--checkpoint={newest}', DEBUG
+    )
+    command_line.assert_refused(result, f'--workdir names {tmp_path / name}, but')

@@ -125,7 +125,7 @@ def test_what_does_not_fit_is_named_before_any_work(tmp_path, field, value, mess
   config.update_from_flattened_dict({field: value})
   with pytest.raises(ValueError, match=message):
     config_lib.validate(config)
-    requirements.check(config, tmp_path)
+    requirements.check(config)
     experiment.Experiment(config)
 
 
@@ -142,7 +142,7 @@ def test_given_demonstrations_take_the_place_of_a_demonstrator(finished, tmp_pat
   config.agent = 'bc'
   config.data.episodes = (str(finished / 'episodes' / 'demonstrations'),)
   config_lib.validate(config)
-  requirements.check(config, tmp_path)
+  requirements.check(config)
   train.run(experiment.Experiment(config), tmp_path / 'run')
   assert not (tmp_path / 'run' / 'episodes' / 'demonstrations').exists()
   collected = rlds.read(tmp_path / 'run' / 'episodes' / 'iteration_1')

@@ -79,7 +79,7 @@ def test_the_robots_experiment_says_which_data_and_checkpoint_it_needs_and_how_t
 def test_only_what_is_missing_is_asked_for(tmp_path):
   config = make_config('', data__episodes=(str(tmp_path),))
   with pytest.raises(ValueError) as refused:
-    requirements.check(config, tmp_path / 'run')
+    requirements.check(config)
   assert 'a checkpoint for the actor' in str(refused.value)
   assert 'RLDS directories' not in str(refused.value)
 
@@ -93,7 +93,7 @@ def test_only_what_is_missing_is_asked_for(tmp_path):
 )
 def test_a_missing_path_is_named_with_its_field(field, value, message, tmp_path):
   with pytest.raises(FileNotFoundError, match=message):
-    requirements.check(make_config(**{field: value}), tmp_path)
+    requirements.check(make_config(**{field: value}))
 
 
 def test_a_lerobot_dataset_is_told_how_to_become_one_of_rlds(tmp_path):
@@ -101,7 +101,7 @@ def test_a_lerobot_dataset_is_told_how_to_become_one_of_rlds(tmp_path):
   (folder / 'meta').mkdir(parents=True)
   (folder / 'meta' / 'info.json').write_text('{}')
   with pytest.raises(ValueError) as refused:
-    requirements.check(make_config(data__episodes=(str(folder),)), tmp_path / 'run')
+    requirements.check(make_config(data__episodes=(str(folder),)))
   assert str(refused.value).splitlines() == [
     f'config.data.episodes: {folder} is a LeRobot dataset; expected an RLDS dataset. Make one of '
     'it with',
@@ -110,26 +110,20 @@ def test_a_lerobot_dataset_is_told_how_to_become_one_of_rlds(tmp_path):
   ]
 
 
-def test_a_working_directory_that_is_a_file_is_refused(tmp_path):
-  (tmp_path / 'run').write_text('')
-  with pytest.raises(NotADirectoryError, match='run, which is a file; expected a directory'):
-    requirements.check(make_config(), tmp_path / 'run')
-
-
 def test_weights_and_biases_is_asked_for_only_where_it_is_installed(monkeypatch, tmp_path):
   monkeypatch.setitem(sys.modules, 'wandb', None)
-  requirements.check(make_config(), tmp_path)
+  requirements.check(make_config())
   message = r"config.train.wandb is True, but .* not installed; install it with\n.*'\.\[wandb\]'"
   with pytest.raises(ValueError, match=message):
-    requirements.check(make_config(train__wandb=True), tmp_path)
+    requirements.check(make_config(train__wandb=True))
 
 
 @pytest.mark.parametrize('phase', ['actor', 'critic'])
 def test_batches_have_to_divide_by_the_devices(phase, monkeypatch, tmp_path):
   monkeypatch.setattr(jax, 'device_count', lambda: 8)
-  requirements.check(make_config(), tmp_path)
+  requirements.check(make_config())
   with pytest.raises(ValueError, match=f'config.{phase}.batch_size is 20, .* choose a multiple of'):
-    requirements.check(make_config(**{f'{phase}__batch_size': 20}), tmp_path)
+    requirements.check(make_config(**{f'{phase}__batch_size': 20}))
 
 
 def test_a_checkpoint_of_another_architecture_is_refused_with_all_that_differs(
@@ -171,8 +165,8 @@ def test_an_actor_that_no_published_weights_fit_may_start_at_random(tmp_path):
   config.sim.task = ''
   config.data.episodes = (str(tmp_path / 'episodes'),)
   robot.write_episodes(tmp_path / 'episodes', robot.make_episode(0))
-  requirements.check(config, tmp_path / 'run')
+  requirements.check(config)
   config.update(laundry.get_config())
   config.data.episodes = (str(tmp_path / 'episodes'),)
   with pytest.raises(ValueError, match='config.actor.checkpoint=path/to/pi05_base'):
-    requirements.check(config, tmp_path / 'run')
+    requirements.check(config)

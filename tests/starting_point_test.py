@@ -169,3 +169,10 @@ def test_statistics_of_an_unknown_name_are_told_which_there_are(pi05):
 def test_another_run_goes_on_with_its_own_statistics(wanted, run):
   described = make_experiment(data__norm_stats=wanted)
   assert scale(starting_point.stats(starting_point.find(str(run)), described)) == 3
+
+
+def test_the_directory_of_a_run_is_no_checkpoint_and_its_newest_one_is_named(tmp_path):
+  (tmp_path / 'checkpoints' / '2' / 'state').mkdir(parents=True)
+  (tmp_path / 'checkpoints' / '2' / '_CHECKPOINT_METADATA').write_text('{}')
+  with pytest.raises(ValueError, match=f'the newest of which is {tmp_path}/checkpoints/2'):
+    starting_point.find(str(tmp_path))

@@ -6,6 +6,7 @@ command line that says something else is refused; what is still to be done, and 
 
 from collections.abc import Sequence
 import dataclasses
+import os
 import pathlib
 from typing import Any
 
@@ -73,19 +74,34 @@ def config(
     checkpoint: that is asked for by its path; its run counts, and not that of the workdir.
   """
   with config_lib.user_errors():
+    _check_directory(given.workdir, writes=command != 'export')
     found = _find(given.workdir, checkpoint)
     if found is None:
       made, changed = command_line.config(given)
     else:
       made, changed = _of_run(given, COMMANDS[command], *found, command)
     config_lib.validate(made)
-  for line in unheeded.settings(made, changed):
+    told = unheeded.settings(made, changed)
+  for line in told:
     logging.warning('%s', line)
   if found is not None and command == 'train':
     for field, value in changed.items():
       before = config_lib.lookup(found[0], field)
       progress.CONSOLE.print(f'From here on {field} = {value!r}; it was {before!r}.')
   return made
+
+
+def _check_directory(workdir: pathlib.Path, *, writes: bool) -> None:
+  """Raises unless the working directory, or the first above it that exists, can be used."""
+  place = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
+  if not place.is_dir():
+    raise NotADirectoryError(
+      f'--workdir names {workdir}, but {place} is a file; expected a directory.'
+    )
+  if writes and not os.access(place, os.W_OK):
+    raise PermissionError(
+      f'--workdir names {workdir}, but nothing can be written to {place}; choose another one.'
+    )
 
 
 def _find(

@@ -11,12 +11,11 @@ from aloe_jax import defaults
 from aloe_jax.data import schema
 
 
-def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def check(config: ml_collections.ConfigDict) -> None:
   """Checks that data, checkpoint and working directory are there and fit.
 
   Args:
     config: of the run.
-    workdir: of the run.
 
   Raises:
     ValueError: what is missing or does not fit, and how to give it.
@@ -52,8 +51,6 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
       'or leave the option out: TensorBoard events and metrics.jsonl are always written.'
     )
   _check_devices(config)
-  if workdir.exists() and not workdir.is_dir():
-    raise NotADirectoryError(f'--workdir names {workdir}, which is a file; expected a directory.')
 
 
 def _check_robot(config: ml_collections.ConfigDict) -> None:

@@ -49,6 +49,12 @@ def find(path: str) -> Start:
     return Start('scratch')
   if '.npz' in path:
     return Start('paligemma', path)
+  newest = checkpoints.Checkpoints(pathlib.Path(path) / 'checkpoints').latest()
+  if newest is not None:
+    raise ValueError(
+      f'config.actor.checkpoint names {path}, the directory of a run; expected one of its '
+      f'checkpoints, the newest of which is {path}/checkpoints/{newest}.'
+    )
   if not checkpoints.is_one(pathlib.Path(path)):
     return Start('openpi', path)
   phase = checkpoints.read_meta(pathlib.Path(path)).get('phase')
