@@ -10,6 +10,8 @@ from typing import Any
 
 import tensorboardX
 
+_ADVICE = 'remove that line, or move the file away: only drawings of the losses are made of it.'
+
 
 class MetricsWriter:
   """Writes scalars of a run to a directory; a context manager.
@@ -38,6 +40,7 @@ class MetricsWriter:
       wandb_name: if given, everything is also sent to a new Weights & Biases run of this name.
 
     Raises:
+      ValueError: a record that is there is damaged.
       ModuleNotFoundError: if Weights & Biases is asked for and not installed.
     """
     directory = pathlib.Path(directory)
@@ -102,12 +105,53 @@ def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float
   return max(0.0, centre - half_width), min(1.0, centre + half_width)
 
 
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+  """The records of a `metrics.jsonl`, without a last line that a crash cut short.
+
+  Raises:
+    ValueError: a line is damaged; names it.
+  """
+  lines = _lines(path)
+  records = [_record(path, number, line) for number, line in enumerate(lines[:-1], start=1)]
+  for line in lines[-1:]:
+    try:
+      records.append(_record(path, len(lines), line))
+    except ValueError:
+      if line.endswith('\n'):
+        raise
+  return records
+
+
+def _lines(path: pathlib.Path) -> list[str]:
+  try:
+    return path.read_text(encoding='utf-8').splitlines(keepends=True)
+  except UnicodeDecodeError as error:
+    raise ValueError(f'{path}: found what is no text ({error}); {_ADVICE}') from error
+
+
+def _record(path: pathlib.Path, number: int, line: str) -> dict[str, Any]:
+  """The record of a line, counted from 1."""
+  try:
+    record = json.loads(line)
+  except ValueError:
+    record = None
+  if not isinstance(record, dict) or type(record.get('step')) is not int:
+    raise ValueError(
+      f'{path}, line {number}: found {line.strip()!r:.80}, expected a JSON object with a whole '
+      f'number "step"; {_ADVICE}'
+    )
+  return record
+
+
 def _drop_records(path: pathlib.Path, resume_step: int | None) -> None:
   """Keeps the records before a step, and drops a last line that a crash cut short."""
-  lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+  lines = _lines(path)
   complete = [line for line in lines if line.endswith('\n')]
+  steps = [_record(path, number, line)['step'] for number, line in enumerate(complete, start=1)]
   kept = [
-    line for line in complete if resume_step is None or json.loads(line)['step'] < resume_step
+    line
+    for step, line in zip(steps, complete, strict=True)
+    if resume_step is None or step < resume_step
   ]
   if kept != lines:
     partial = path.with_name(f'.{path.name}.partial')

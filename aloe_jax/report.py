@@ -24,10 +24,12 @@ import ml_collections
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import files
+from aloe_jax import metrics
 from aloe_jax import plots
 from aloe_jax import progress
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
+from aloe_jax.data import manifest
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.reporting import card
 from aloe_jax.reporting import examination
@@ -41,6 +43,7 @@ from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import kept
 from aloe_jax.run import networks
 from aloe_jax.run import restored
+from aloe_jax.run import results
 
 COUNT = 128  # episodes, if nobody says how many
 
@@ -60,7 +63,7 @@ class Report:
 
   Raises:
     FileNotFoundError: there is no run, or no such iteration.
-    ValueError: the run is of another config.
+    ValueError: the run is of another config, or a file of it is damaged.
   """
 
   def __init__(
@@ -82,11 +85,14 @@ class Report:
     self._iteration = iteration or (newest + 1) // 2
     self._has_critic = experiment.agent.critic is not None and self._iteration > 0
     number = 2 * self._iteration - self._has_critic
+    checkpoints.read_meta(kept.path(number), 'architecture', 'fail_cost', 'iteration')
     self._found = restored.restore(experiment, kept.path(number), critic=self._has_critic)
     self._has_critic = self._has_critic and self._found.meta.get('critic_learnt', True)
     self._datasets = datasets_lib.Datasets(experiment, self._found.encoder)
-    self._manifest = _read_json(workdir / 'manifest.json')
-    self._evaluations = _read_json(workdir / 'evaluations.json')
+    self._manifest = manifest.read(workdir / 'manifest.json')
+    self._evaluations = results.read(workdir / 'evaluations.json')
+    written = workdir / 'metrics' / 'metrics.jsonl'
+    self._records = metrics.read(written) if written.exists() else []
 
   def write(self) -> None:
     """Judges, and writes the page and its numbers."""
@@ -147,7 +153,7 @@ class Report:
     found['chunks'] = int(examined.judged.row.size)
     found |= report_numbers.flat(examined.numbers)
     first_update = self._found.step + 1
-    for record in self._records():
+    for record in self._records:
       if record.get('phase') == 'weights' and record['step'] == first_update:
         shown = {name: x for name, x in record.items() if name not in ('step', 'time', 'phase')}
         found |= {f'training_{name}': x for name, x in shown.items()}
@@ -217,7 +223,7 @@ class Report:
     return told + page.cards(card.lines(examined.numbers))
 
   def _training(self) -> str:
-    records, drawn = self._records(), []
+    records, drawn = self._records, []
     for phase in ('critic', 'actor'):
       if any(record.get('phase') == phase for record in records):
         drawn.append((phase, figures.losses(records, phase), ''))
@@ -235,12 +241,6 @@ class Report:
     sources = [f'{source.name.lower()} steps' for source in types.Source]
     ends = [end.name.lower() for end in types.EndReason if end != types.EndReason.NONE]
     return page.table(['episodes of', 'episodes', *sources, *ends], rows)
-
-  def _records(self) -> list[dict]:
-    path = self._workdir / 'metrics' / 'metrics.jsonl'
-    if not path.exists():
-      return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def _traces(examined: Examined) -> dict[str, report_traces.Trace]:
@@ -275,10 +275,6 @@ def _counts(name: str, steps: steps_lib.Steps) -> list[str]:
     (steps.end_reason == end).sum() for end in types.EndReason if end != types.EndReason.NONE
   ]
   return [name, *(str(int(number)) for number in numbers)]
-
-
-def _read_json(path: pathlib.Path) -> list[dict]:
-  return json.loads(path.read_text()) if path.exists() else []
 
 
 def parser(

@@ -55,7 +55,8 @@ class Run:
     self._config = opened.experiment.config
     self._data, self._learner, self._updates = opened.data, opened.learner, opened.updates
     self._collector = opened.collector()
-    self._results = results.Results(opened.workdir / 'evaluations.json')
+    with config_lib.user_errors():
+      self._results = results.Results(opened.workdir / 'evaluations.json')
     self._actions = policy_actions.PolicyActions(opened.experiment, opened.workdir)
     self._done = opened.done  # number of the newest checkpoint
     self._tagged = starting_point.tagged(opened.start)  # whether the actor was taught tags

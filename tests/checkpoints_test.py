@@ -94,3 +94,22 @@ def test_tuples_and_lists_are_the_same_architecture(tmp_path, saved):
 def test_what_is_no_checkpoint_is_refused_with_an_example(name, tmp_path):
   with pytest.raises(FileNotFoundError, match=re.escape('such as runs/laundry/checkpoints/4')):
     checkpoints.check(tmp_path / name, ARCHITECTURE)
+
+
+@pytest.mark.parametrize(
+  'text, message',
+  [
+    (b'', 'found no whole JSON'),
+    (b'\xff\xfe', 'found no whole JSON .*utf-8'),
+    (b'{"phase": ', 'found no whole JSON'),
+    (b'[]', 'found list, expected an object'),
+    (b'{"phase": "actor"}', 'found phase, expected architecture too'),
+    (b'{"architecture": 3}', 'architecture: found 3, expected dict'),
+  ],
+)
+def test_a_damaged_description_is_named_with_what_to_do(text, message, tmp_path):
+  (tmp_path / 'meta').mkdir()
+  file = tmp_path / 'meta' / 'metadata'
+  file.write_bytes(text)
+  with pytest.raises(ValueError, match=f'{file}: {message}.*; use another checkpoint'):
+    checkpoints.check(tmp_path, ARCHITECTURE)

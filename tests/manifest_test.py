@@ -50,3 +50,13 @@ def test_a_dataset_that_changed_or_vanished_is_named(found, message, tmp_path):
   kept.extend(1, {'round_1': 'd3'})
   with pytest.raises(ValueError, match=message):
     manifest.Manifest(path).check(holding(**found))
+
+
+@pytest.mark.parametrize('text', ['{}', '', '[{"path": "demos"', '[{"path": "demos"}]', '\xff'])
+def test_a_damaged_list_is_refused_and_not_begun_anew(text, tmp_path):
+  path = tmp_path / 'manifest.json'
+  path.write_text(text, encoding='latin-1')
+  with pytest.raises(
+    ValueError, match=f'{path}: .*found .*; put back the file as the run wrote it'
+  ):
+    manifest.Manifest(path)

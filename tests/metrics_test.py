@@ -135,3 +135,22 @@ def test_wilson_interval_narrows_to_the_rate_with_a_smaller_z():
 def test_impossible_counts_are_refused(successes, trials):
   with pytest.raises(ValueError, match=f'found {successes} successes in {trials} trials'):
     metrics.wilson_interval(successes, trials)
+
+
+@pytest.mark.parametrize('line', ['{"step": 1, "lo', '[]', '{}', '{"step": "1"}'])
+def test_a_damaged_line_is_named_whoever_reads_it(line, tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text(f'{{"step": 0}}\n{line}\n{{"step": 2}}\n')
+  message = f'{path}, line 2: found .*, expected a JSON object with .*; remove that line'
+  with pytest.raises(ValueError, match=message):
+    metrics.MetricsWriter(tmp_path, resume_step=5)
+  with pytest.raises(ValueError, match=message):
+    metrics.read(path)
+
+
+def test_only_a_last_line_that_a_crash_cut_short_is_left_out(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text('{"step": 0}\n{"step": 1}')
+  assert [record['step'] for record in metrics.read(path)] == [0, 1]
+  path.write_text('{"step": 0}\n{"step": 1, "lo')
+  assert [record['step'] for record in metrics.read(path)] == [0]

@@ -43,3 +43,21 @@ def test_the_gain_is_said_with_whether_chance_could_have_made_it(last, words, tm
   printed = capsys.readouterr().out
   assert f'AWR ends {words}' in printed
   assert (tmp_path / 'curves.png').read_bytes().startswith(b'\x89PNG')
+
+
+@pytest.mark.parametrize(
+  'text, found',
+  [
+    ('[{"iteration": 0, "epis', 'no whole JSON'),
+    ('', 'no whole JSON'),
+    ('{}', 'dict, expected a list of entries'),
+    ('[3]', 'entry 0: found 3, expected an object with iteration'),
+    ('[{"iteration": 0}]', 'entry 0: found .*, expected an object with .*episodes'),
+  ],
+)
+@pytest.mark.parametrize('read', [results.Results, results.read])
+def test_a_damaged_file_is_named_with_what_to_do(read, text, found, tmp_path):
+  path = tmp_path / 'evaluations.json'
+  path.write_text(text)
+  with pytest.raises(ValueError, match=rf'{path}: (found )?{found}.*; put back the file'):
+    read(path)

@@ -7,17 +7,26 @@ import pathlib
 
 from aloe_jax import files
 
+_NAMES = ('path', 'content', 'iteration')
+_ADVICE = (
+  'put back the file as the run wrote it, or start another --workdir: without it nothing tells '
+  'which data the run was trained on.'
+)
+
 
 class Manifest:
   """The datasets of a run, in the order they came; entries are added and never changed.
 
   Args:
     path: of the JSON file; created by the first `extend`.
+
+  Raises:
+    ValueError: the file is damaged.
   """
 
   def __init__(self, path: pathlib.Path):
     self._path = path
-    self._entries: list[dict] = json.loads(path.read_text()) if path.exists() else []
+    self._entries = read(path)
 
   def check(self, content: Callable[[str], str]) -> None:
     """Compares every dataset of the run with what it held when it was added.
@@ -62,3 +71,12 @@ class Manifest:
     if added:
       self._entries += added
       files.write_text(self._path, json.dumps(self._entries, indent=2))
+
+
+def read(path: pathlib.Path) -> list[dict]:
+  """The entries of a manifest; [] where there is none yet.
+
+  Raises:
+    ValueError: the file is damaged; names it.
+  """
+  return files.read_entries(path, _NAMES, _ADVICE)

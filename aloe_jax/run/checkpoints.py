@@ -1,6 +1,7 @@
 """Checkpoints of a run: one directory per finished phase, written by Orbax, atomic."""
 
 import json
+import numbers
 import pathlib
 from typing import Any
 
@@ -9,8 +10,17 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from aloe_jax import config as config_lib
+from aloe_jax import files
 from aloe_jax import renamed
 from aloe_jax.learning.train_state import TrainState
+
+_TYPES: dict[str, type] = {  # of what is read of the JSON about a checkpoint
+  'architecture': dict,
+  'config': dict,
+  'phase': str,
+  'iteration': int,
+  'fail_cost': numbers.Real,
+}
 
 
 class Checkpoints:
@@ -88,18 +98,39 @@ def find(path: pathlib.Path) -> pathlib.Path:
   )
 
 
-def read_meta(path: pathlib.Path) -> dict[str, Any]:
+def read_meta(path: pathlib.Path, *needed: str) -> dict[str, Any]:
   """What `save` was told about a checkpoint.
+
+  Args:
+    path: of the checkpoint.
+    *needed: names without which it is of no use to the caller.
 
   Raises:
     FileNotFoundError: there is no checkpoint at `path`.
+    ValueError: it is damaged, or lacks one of the names.
   """
   if not is_one(path):
     raise FileNotFoundError(
       f'{path} is not a checkpoint: expected a directory such as '
       'runs/laundry/checkpoints/4, holding "state" and "meta".'
     )
-  return json.loads((path / 'meta' / 'metadata').read_text())
+  file = path / 'meta' / 'metadata'
+  advice = 'use another checkpoint, or put back a copy of this one.'
+  meta = files.read_json(file, advice)
+  if not isinstance(meta, dict):
+    raise ValueError(f'{file}: found {type(meta).__name__}, expected an object; {advice}')
+  if missing := [name for name in needed if name not in meta]:
+    raise ValueError(
+      f'{file}: found {", ".join(sorted(meta)) or "nothing"}, expected {", ".join(missing)} too; '
+      f'{advice}'
+    )
+  for name in meta.keys() & _TYPES.keys():
+    expected = _TYPES[name]
+    if not isinstance(meta[name], expected):
+      raise ValueError(
+        f'{file}: {name}: found {meta[name]!r:.80}, expected {expected.__name__}; {advice}'
+      )
+  return meta
 
 
 def restore(path: pathlib.Path, like: TrainState, architecture: dict[str, Any]) -> TrainState:
@@ -165,7 +196,7 @@ def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
     FileNotFoundError: there is no checkpoint at `path`.
     ValueError: it is of another architecture; lists every field that differs.
   """
-  found = renamed.fields(read_meta(path)['architecture'])
+  found = renamed.fields(read_meta(path, 'architecture')['architecture'])
   different = config_lib.differences(found, json.loads(json.dumps(architecture)))
   if different:
     raise ValueError(

@@ -238,7 +238,7 @@ def cost_of_failure(config: ml_collections.ConfigDict, steps: steps_lib.Steps) -
     return config.fail.cost
   start = pathlib.Path(config.actor.checkpoint)
   if not config.sim.task and config.actor.checkpoint and checkpoints.is_one(start):
-    return checkpoints.read_meta(start)['fail_cost']
+    return checkpoints.read_meta(start, 'fail_cost')['fail_cost']
   episode = np.cumsum(steps.is_first) - 1
   others = np.bincount(episode, weights=steps.source != types.Source.DEMO)
   demonstrated = others[episode] == 0

@@ -348,7 +348,8 @@ def _config(
   path: pathlib.Path, *, tokenizer: str | None, encoder: str | None
 ) -> ml_collections.ConfigDict:
   """What a checkpoint's run was told, for the devices of this machine."""
-  config = config_lib.from_json(checkpoints.read_meta(path)['config'], str(path))
+  meta = checkpoints.read_meta(path, 'config', 'phase', 'iteration', 'fail_cost')
+  config = config_lib.from_json(meta['config'], str(path))
   config.parallel.update(mode='fsdp', fsdp=0)  # all devices here, however many trained
   if config.actor.kind != 'pi05' and config.sim.observation != 'pixels':
     raise ValueError(

@@ -193,11 +193,12 @@ def _open(
   example = buffer.actor_batch(buffer.starts[:1], images=experiment.reads_images)
   state = _state(experiment, learner, example, beginning)
   _keep_config(experiment, workdir)
-  metrics = metrics_lib.MetricsWriter(
-    workdir / 'metrics',
-    resume_step=None if beginning.done is None else int(state.step) + 1,
-    wandb_name=workdir.resolve().name if config.train.wandb else '',
-  )
+  with config_lib.user_errors():
+    metrics = metrics_lib.MetricsWriter(
+      workdir / 'metrics',
+      resume_step=None if beginning.done is None else int(state.step) + 1,
+      wandb_name=workdir.resolve().name if config.train.wandb else '',
+    )
   updates = updates_lib.Updates(experiment, learner, state, metrics, checkpoints)
   return Opened(
     experiment=experiment,

@@ -49,6 +49,7 @@ def restore(
     ValueError: it is of another architecture.
   """
   checkpoints.check(path, experiment.architecture())
+  meta = checkpoints.read_meta(path)
   start = starting_point.find(str(path))
   normalized = experiment.config.data.normalization != 'none'
   stats = starting_point.stats(start, experiment) if normalized else None
@@ -62,7 +63,6 @@ def restore(
   params = found.get('critic', {}) if critic else None
   encoder = _read_encoder(experiment, path) if critic or not experiment.reads_images else {}
   policy = experiment.policy(found['actor_ema'], inputs, params, encoder, tagged=tagged)
-  meta = checkpoints.read_meta(path)
   return Restored(int(found['step']), params, encoder, inputs, policy, meta)
 
 

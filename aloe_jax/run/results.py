@@ -10,21 +10,30 @@ from aloe_jax import plots
 from aloe_jax import progress
 from aloe_jax.run import evaluation
 
+_FIELDS = tuple(evaluation.Evaluation.__dataclass_fields__)
+_SHOWN = ('iteration', 'successes', 'episodes', 'success_rate', 'low', 'high', 'throughput')
+_ADVICE = (
+  'put back the file as the run wrote it, or start another --workdir: the policies of past '
+  'iterations are not evaluated again.'
+)
+
 
 class Results:
   """Evaluations by RL iteration; 0 is the BC warm start.
 
   Args:
     path: of the JSON file; read if it exists.
+
+  Raises:
+    ValueError: the file is damaged.
   """
 
   def __init__(self, path: pathlib.Path):
     self._path = path
     self._evaluations: dict[int, evaluation.Evaluation] = {}
-    if path.exists():
-      for entry in json.loads(path.read_text()):
-        fields = {name: entry[name] for name in evaluation.Evaluation.__dataclass_fields__}
-        self._evaluations[entry['iteration']] = evaluation.Evaluation(**fields)
+    for entry in files.read_entries(path, ('iteration', *_FIELDS), _ADVICE):
+      found = evaluation.Evaluation(**{name: entry[name] for name in _FIELDS})
+      self._evaluations[entry['iteration']] = found
 
   def __contains__(self, iteration: int) -> bool:
     return iteration in self._evaluations
@@ -55,3 +64,12 @@ class Results:
         f'{last.episodes} episodes; the 95 % intervals {"do not overlap" if apart else "overlap"}.'
       )
     progress.CONSOLE.print(f'Learning curve: {path}', soft_wrap=True)
+
+
+def read(path: pathlib.Path) -> list[dict]:
+  """What was kept of each evaluation, see `Evaluation.summary`; [] where there is none.
+
+  Raises:
+    ValueError: the file is damaged.
+  """
+  return files.read_entries(path, _SHOWN, _ADVICE)

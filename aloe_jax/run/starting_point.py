@@ -73,7 +73,7 @@ def check(start: Start, experiment: experiment_lib.Experiment) -> None:
   if start.is_own:
     architecture = experiment.architecture()
     if start.kind == 'warm_start':  # its critic has not learnt anything
-      kept = checkpoints.read_meta(pathlib.Path(start.path))['architecture']
+      kept = checkpoints.read_meta(pathlib.Path(start.path), 'architecture')['architecture']
       architecture['critic'] = kept['critic']
     checkpoints.check(pathlib.Path(start.path), architecture)
   elif start.kind != 'scratch' and not experiment.reads_images:
