@@ -1,5 +1,6 @@
 """Agents are found by name, and refuse by name what does not go with them."""
 
+import dataclasses
 import json
 import re
 import sys
@@ -18,6 +19,13 @@ def make_config(**changes):
   config = laundry.get_config('sim_debug')
   config.update_from_flattened_dict({name.replace('__', '.'): x for name, x in changes.items()})
   return config
+
+
+@dataclasses.dataclass(frozen=True)
+class Unsaid(agent_lib.Settings):
+  """Settings of which one does not say which field of the config it is."""
+
+  share: float
 
 
 @pytest.fixture
@@ -65,10 +73,27 @@ def test_what_does_not_go_with_an_agent_is_refused_by_name(changes, message):
     experiment.Experiment(make_config(**changes))
 
 
-def test_a_fault_inside_of_an_agents_own_file_is_shown_where_it_is(modules):
-  modules(faulty='import no_such_library\n')
-  with pytest.raises(ModuleNotFoundError, match='no_such_library'):
+@pytest.mark.parametrize(
+  'source, message',
+  [
+    ('import no_such_library', r"ModuleNotFoundError: .*no_such_library' \(.*faulty.py, line 1\)"),
+    ('x = 1\n1 / 0', r'ZeroDivisionError: division by zero \(.*faulty.py, line 2\)'),
+    ('def f(:', r'SyntaxError: .*faulty.py, line 1'),
+    ('import sys\nsys.exit(3)', r'SystemExit: 3 \(.*faulty.py, line 2\)'),
+  ],
+)
+def test_a_fault_inside_of_an_agents_own_file_is_told_with_its_place(source, message, modules):
+  modules(faulty=source)
+  with pytest.raises(
+    ValueError, match=f"config.agent is 'faulty:AGENT', but importing faulty ends with {message}"
+  ):
     agents.find('faulty:AGENT')
+
+
+@pytest.mark.parametrize('name', ['.:AGENT', '.toy:AGENT', 'a..b:AGENT', 'toy.py/:AGENT'])
+def test_what_is_no_name_of_a_module_is_refused(name):
+  with pytest.raises(ValueError, match='is no name of a module; expected one as Python imports'):
+    agents.find(name)
 
 
 def test_numbers_of_an_agents_own_are_fields_of_its_config(modules):
@@ -121,8 +146,13 @@ def test_losses_take_the_numbers_that_the_config_says():
       "critic is 'state', so state_value expected a function",
     ),
     (dict(is_positive=len), 'is_positive needs an advantage, which is None'),
+    (dict(imitates=None), 'imitates is None; expected a function'),
+    (dict(check=3), 'check is 3; expected a function'),
+    (dict(settings=None), 'settings is None; expected a class that extends'),
+    (dict(settings=dict), "settings is <class 'dict'>; expected a class that extends"),
+    (dict(settings=Unsaid), 'Unsaid.share does not say which field of the config it is; expected'),
   ],
 )
 def test_parts_that_do_not_make_an_agent_are_refused(parts, message):
   with pytest.raises(ValueError, match=f"agent 'toy': {message}"):
-    agent_lib.Agent('toy', np.ones_like, **parts)
+    agent_lib.Agent('toy', **dict(imitates=np.ones_like) | parts)

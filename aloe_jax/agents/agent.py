@@ -124,6 +124,7 @@ class Agent:
   check: Callable[[ml_collections.ConfigDict], None] | None = None
 
   def __post_init__(self) -> None:
+    self._check_kinds()
     if self.critic not in ('action', 'state', None):
       raise ValueError(
         f"agent {self.name!r}: critic is {self.critic!r}; expected 'action', 'state' or None."
@@ -139,6 +140,27 @@ class Agent:
         raise ValueError(f'agent {self.name!r}: critic is {self.critic!r}, so {field} {expected}.')
     if self.is_positive is not None and self.advantage is None:
       raise ValueError(f'agent {self.name!r}: is_positive needs an advantage, which is None.')
+
+  def _check_kinds(self) -> None:
+    """Raises where something is no function, or the settings say not where they are from."""
+    functions = ('critic_loss', 'state_value', 'advantage', 'is_positive', 'check')
+    for name in ('imitates', *functions):
+      value = getattr(self, name)
+      if not callable(value) and (value is not None or name == 'imitates'):
+        raise ValueError(f'agent {self.name!r}: {name} is {value!r}; expected a function.')
+    if not (isinstance(self.settings, type) and issubclass(self.settings, Settings)):
+      raise ValueError(
+        f'agent {self.name!r}: settings is {self.settings!r}; expected a class that extends '
+        'aloe_jax.agents.agent.Settings.'
+      )
+    hints = typing.get_type_hints(self.settings, include_extras=True)
+    given = ('reward_scale', 'return_range')
+    for field in dataclasses.fields(self.settings):
+      if field.name not in given and not _names_a_field(hints[field.name]):
+        raise ValueError(
+          f'agent {self.name!r}: {self.settings.__qualname__}.{field.name} does not say which '
+          "field of the config it is; expected such as Annotated[float, 'toy.share']."
+        )
 
   @property
   def samples_policy(self) -> bool:
@@ -187,6 +209,10 @@ def every_chunk(source: np.ndarray, succeeded: np.ndarray) -> np.ndarray:
 
 def _is_annotated(hint: Any) -> bool:
   return typing.get_origin(hint) is Annotated
+
+
+def _names_a_field(hint: Any) -> bool:
+  return _is_annotated(hint) and isinstance(hint.__metadata__[0], str)
 
 
 def _lookup(config: ml_collections.ConfigDict, field: str) -> Any:
