@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import difflib
 import importlib.util
+import inspect
 import logging as python_logging
 import pathlib
 import re
@@ -23,6 +24,7 @@ import ml_collections
 from ml_collections import config_flags
 
 from aloe_jax import config as config_lib
+from aloe_jax import faults
 from aloe_jax import renamed
 
 EPILOG = (
@@ -156,22 +158,60 @@ def load(file: str) -> ml_collections.ConfigDict:
   """The config of `experiments/laundry.py:sim`, a file and the argument of its `get_config`.
 
   Raises:
-    ValueError: there is no such file or variant; names the nearest file.
+    ValueError: there is no such file or variant, and the nearest file; or what is wrong in it.
   """
   name, _, variant = file.partition(':')
   path = pathlib.Path(name)
-  if path.suffix != '.py' or not path.is_file() or 'get_config' not in path.read_text():
+  if path.suffix != '.py' or not path.is_file() or b'get_config' not in path.read_bytes():
     others = [str(other) for other in path.parent.glob('*.py') if other != path]
     close = difflib.get_close_matches(str(path), others, n=1, cutoff=0.8)
     hint = f'did you mean {close[0]}?' if close else 'expected one such as experiments/laundry.py.'
     raise ValueError(f'--config names {path}, which is no file with an experiment; {hint}')
+  get_config = _get_config(path)
+  arguments = [variant] if variant else []
+  try:
+    inspect.signature(get_config).bind(*arguments)
+  except TypeError as error:
+    found = f'the variant {variant!r}' if variant else 'no variant'
+    raise ValueError(
+      f'--config names {path} with {found}, but its get_config{inspect.signature(get_config)} does '
+      f'not go with that; expected {path}{"" if variant else ":VARIANT"}.'
+    ) from error
+  try:
+    config = get_config(*arguments)
+  except ValueError as error:  # speaks to whoever gave the command line, as of an unknown variant
+    raise ValueError(f'{error} (get_config of {path})') from error
+  except (Exception, SystemExit) as error:  # whatever a person's file does
+    raise ValueError(
+      f'--config names {path}, whose get_config ends with {faults.told(error)}; mend it.'
+    ) from error
+  if not isinstance(config, ml_collections.ConfigDict):
+    raise ValueError(
+      f'--config names {path}, whose get_config returns {type(config).__name__}; expected the '
+      'ml_collections.ConfigDict of an experiment: is there a return?'
+    )
+  config_lib.check_fields(config, name)
+  return config
+
+
+def _get_config(path: pathlib.Path) -> Callable[..., Any]:
+  """The function of that name of a config file; a ValueError where there is none to be had."""
   spec = importlib.util.spec_from_file_location('experiment_of_the_command_line', path)
   assert spec is not None and spec.loader is not None
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  config = module.get_config(*([variant] if variant else []))
-  config_lib.check_fields(config, name)
-  return config
+  try:
+    spec.loader.exec_module(module)
+  except (Exception, SystemExit) as error:  # whatever a person's file does
+    raise ValueError(
+      f'--config names {path}, which cannot be read: {faults.told(error)}; mend it.'
+    ) from error
+  found = getattr(module, 'get_config', None)
+  if not callable(found):
+    raise ValueError(
+      f'--config names {path}, which holds {found!r} as get_config; expected a function that '
+      'returns the config.'
+    )
+  return found
 
 
 def override(config: ml_collections.ConfigDict, overrides: Sequence[str]) -> dict[str, Any]:
