@@ -131,6 +131,44 @@ def test_only_what_is_named_is_brought(origin, folder):
   assert names(folder) == ['commits.txt', 'robots']
 
 
+def test_a_last_line_without_its_end_is_read(origin, folder):
+  bare, old, _ = origin
+  (folder / 'commits.txt').write_text(f'vision {bare.as_uri()} {old}')
+  assert clone(folder) == (0, f'third_party/vision is at {old[:7]} now.\n', '')
+
+
+@pytest.mark.parametrize(
+  'text, words',
+  [
+    ('', 'commits.txt is empty'),
+    ('\n', "line 1: found ''"),
+    ('vision url\n', "line 1: found 'vision url', expected 'NAME URL COMMIT'"),
+    (f'vision url {"a" * 40}\n\n', "line 2: found ''"),
+    ('vision url 0127fb6\n', "line 1: found 'vision url 0127fb6'"),
+    (f'vision url {"a" * 40} more', f"line 1: found 'vision url {'a' * 40} more'"),
+  ],
+)
+def test_a_line_that_names_no_commit_is_refused_before_any_work(text, words, folder):
+  (folder / 'commits.txt').write_text(text)
+  assert_refused(clone(folder), words)
+  assert names(folder) == ['commits.txt']
+
+
+def test_without_git_one_message_says_so_and_nothing_is_left(origin, folder, tmp_path):
+  bare, old, _ = origin
+  pin(folder, bare.as_uri(), old)
+  programs = tmp_path / 'programs'
+  programs.mkdir()
+  for name in ('bash', 'dirname', 'mktemp'):
+    (programs / name).symlink_to(shutil.which(name))
+  done = subprocess.run(
+    [folder / 'clone.sh'], capture_output=True, text=True, env={'PATH': str(programs)}
+  )
+  assert_refused((done.returncode, done.stdout, done.stderr), 'found no git on PATH')
+  assert done.stderr.count('\n') == 1
+  assert names(folder) == ['commits.txt']
+
+
 def test_the_pinned_commits_are_those_that_the_table_of_provenance_names():
   readme = (SCRIPT.parent / 'README.md').read_text()
   lines = (SCRIPT.parent / 'commits.txt').read_text().splitlines()

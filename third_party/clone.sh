@@ -45,12 +45,25 @@ Is there a network, and does that repository have the commit that third_party/co
   echo "third_party/$name is at ${commit:0:7} now."
 }
 
-known=$(cut -d ' ' -f 1 commits.txt | paste -s -d ' ')
-for wanted in "$@"; do
-  [[ " $known " == *" $wanted "* ]] || fail "found $wanted, expected one of: $known."
-done
-while read -r name url commit; do
-  if [ $# -eq 0 ] || [[ " $* " == *" $name "* ]]; then
-    bring "$name" "$url" "$commit"
-  fi
+command -v git > /dev/null || fail "found no git on PATH, which brings the programs; install it."
+
+# All lines are read before any is followed; the last one may lack its end.
+names=() urls=() commits=()
+while read -r name url commit rest || [ -n "$name" ]; do
+  line=$((${#names[@]} + 1))
+  [[ $commit =~ ^[0-9a-f]{40}$ && -z $rest ]] ||
+    fail "third_party/commits.txt, line $line: found '$name${url:+ $url}${commit:+ $commit}\
+${rest:+ $rest}', expected 'NAME URL COMMIT', the commit with all of its 40 digits; mend that line."
+  names+=("$name") urls+=("$url") commits+=("$commit")
 done < commits.txt
+[ ${#names[@]} -gt 0 ] ||
+  fail "third_party/commits.txt is empty, expected a line 'NAME URL COMMIT' for every program."
+
+for wanted in "$@"; do
+  [[ " ${names[*]} " == *" $wanted "* ]] || fail "found $wanted, expected one of: ${names[*]}."
+done
+for i in "${!names[@]}"; do
+  if [ $# -eq 0 ] || [[ " $* " == *" ${names[i]} "* ]]; then
+    bring "${names[i]}" "${urls[i]}" "${commits[i]}"
+  fi
+done
