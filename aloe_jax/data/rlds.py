@@ -275,7 +275,7 @@ def _episode(read: records.Read, decode: bool) -> Episode:
 
 
 def _check(episode: Episode, where: str) -> None:
-  """Raises unless ranks, widths, lengths and enumerations are right and numbers finite."""
+  """Raises unless ranks, widths, lengths, types and enumerations are right, numbers finite."""
   length = len(episode)
   if length == 0:
     raise ValueError(f'{where}: the episode has no steps; remove it.')
@@ -294,12 +294,23 @@ def _check(episode: Episode, where: str) -> None:
     if not fits:
       wanted = str(shape).replace('None', 'any')
       raise ValueError(f'{where}: {field}: found {list(array.shape)}, expected {wanted}.')
-    bad = ~np.isfinite(array.reshape(length, -1)).all(axis=1)
-    if bad.any():
+    if not array.size:
       raise ValueError(
-        f'{where}, step {int(np.argmax(bad))}: {field}: found NaN or infinity, expected finite '
-        'numbers; repair or remove the episode.'
+        f'{where}: {field}: found {list(array.shape)}, which holds no number; expected one or more '
+        'a step.'
       )
+    if array.dtype.kind not in 'biuf':
+      raise ValueError(f'{where}: {field}: found {array.dtype}, expected real numbers.')
+    for numbers, found in (
+      (array, 'NaN or infinity'),
+      (_in_single_precision(array), 'a number too large for float32, as which it is kept'),
+    ):
+      bad = ~np.isfinite(numbers.reshape(length, -1)).all(axis=1)
+      if bad.any():
+        raise ValueError(
+          f'{where}, step {int(np.argmax(bad))}: {field}: found {found}, expected finite numbers; '
+          'repair or remove the episode.'
+        )
   for field, values, allowed in (
     ('source', episode.source, types.Source),
     ('end_reason', episode.end_reason, types.EndReason),
@@ -310,3 +321,13 @@ def _check(episode: Episode, where: str) -> None:
       raise ValueError(
         f'{where}, step {step}: {field}: found {values[step]}, expected a types.{allowed.__name__}.'
       )
+  if not isinstance(episode.prompt, str):
+    raise ValueError(
+      f'{where}: prompt: found {episode.prompt!r:.80}, a {type(episode.prompt).__name__}; expected '
+      'one str for the episode.'
+    )
+
+
+def _in_single_precision(array: np.ndarray) -> np.ndarray:
+  with np.errstate(over='ignore'):
+    return array.astype(np.float32, copy=False)
