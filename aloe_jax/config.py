@@ -224,10 +224,16 @@ def from_json(tree: Mapping[str, Any], where: str) -> ml_collections.ConfigDict:
   own = {field: value for field, value in leaves.items() if field.partition('.')[0] not in config}
   config.update(ml_collections.ConfigDict(_nested(own)))
   for field, value in leaves.items():
+    default = lookup(config, field)
     try:
+      # What a ConfigDict takes for any value and for a number: null, and true.
+      if (value is None) != (default is None) or isinstance(value, bool) != isinstance(
+        default, bool
+      ):
+        raise TypeError
       config.update_from_flattened_dict({field: value})
     except TypeError:
-      expected = type(lookup(config, field)).__name__
+      expected = type(default).__name__
       raise ValueError(f'{where}: {field} is {value!r}; expected a value of {expected}.') from None
   return config
 

@@ -386,3 +386,20 @@ def test_what_is_wrong_in_a_config_file_is_told_with_its_place(source, variant, 
   path.write_text(source, encoding='latin-1')
   with pytest.raises(ValueError, match=message):
     command_line_lib.load(f'{path}{variant}')
+
+
+@pytest.mark.parametrize(
+  'section, field, value, expected',
+  [
+    ('actor', 'lr', None, 'float'),
+    ('actor', 'updates', True, 'int'),
+    ('actor', 'augment', 1, 'bool'),
+    ('critic', 'encoder', None, 'str'),
+  ],
+)
+def test_a_kept_value_of_another_type_is_refused_by_field(section, field, value, expected):
+  tree = json.loads(laundry.get_config('sim_debug').to_json())
+  tree[section][field] = value
+  message = f'kept: {section}.{field} is {value}; expected a value of {expected}'
+  with pytest.raises(ValueError, match=message):
+    config_lib.from_json(tree, 'kept')
