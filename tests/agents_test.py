@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import sys
+from typing import Annotated
 
 import numpy as np
 import pytest
@@ -26,6 +27,12 @@ class Unsaid(agent_lib.Settings):
   """Settings of which one does not say which field of the config it is."""
 
   share: float
+
+
+class Undecorated(agent_lib.Settings):
+  """Settings of which one would never be read."""
+
+  share: Annotated[float, 'toy.share']
 
 
 @pytest.fixture
@@ -150,6 +157,7 @@ def test_losses_take_the_numbers_that_the_config_says():
     (dict(check=3), 'check is 3; expected a function'),
     (dict(settings=None), 'settings is None; expected a class that extends'),
     (dict(settings=dict), "settings is <class 'dict'>; expected a class that extends"),
+    (dict(settings=Undecorated), 'Undecorated has share, but is no dataclass; expected @data'),
     (dict(settings=Unsaid), 'Unsaid.share does not say which field of the config it is; expected'),
   ],
 )

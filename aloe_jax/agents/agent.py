@@ -154,6 +154,12 @@ class Agent:
         'aloe_jax.agents.agent.Settings.'
       )
     hints = typing.get_type_hints(self.settings, include_extras=True)
+    fields = {field.name for field in dataclasses.fields(self.settings)}
+    if undeclared := sorted(hints.keys() - fields):
+      raise ValueError(
+        f'agent {self.name!r}: {self.settings.__qualname__} has {", ".join(undeclared)}, but is no '
+        'dataclass; expected @dataclasses.dataclass(frozen=True) above it.'
+      )
     given = ('reward_scale', 'return_range')
     for field in dataclasses.fields(self.settings):
       if field.name not in given and not _names_a_field(hints[field.name]):

@@ -74,7 +74,7 @@ def check(start: Start, experiment: experiment_lib.Experiment) -> None:
     architecture = experiment.architecture()
     if start.kind == 'warm_start':  # its critic has not learnt anything
       kept = checkpoints.read_meta(pathlib.Path(start.path), 'architecture')['architecture']
-      architecture['critic'] = kept['critic']
+      architecture['critic'] = kept.get('critic')
     checkpoints.check(pathlib.Path(start.path), architecture)
   elif start.kind != 'scratch' and not experiment.reads_images:
     raise ValueError(
