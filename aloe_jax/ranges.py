@@ -20,7 +20,6 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
   (_BETWEEN, 'discount'),
   (_SHARE, 'actor.ema critic.polyak'),
   (('1 to 32', lambda x: 1 <= x <= 32), 'task.proprio_size'),
-  (('2 or more', lambda x: x >= 2), 'critic.bins'),
   (
     _POSITIVE,
     'task.action_size task.chunk task.execute task.control_hz sim.image_size fail.lengths '
@@ -28,6 +27,7 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
     'actor.vocab_size actor.action_size actor.image_size actor.prompt_length '
     'actor.small.width actor.small.expert_width actor.small.depth actor.small.steps_per_token '
     'critic.size critic.width critic.depth critic.heads critic.mlp_ratio critic.batch_size '
+    'critic.bins '
     'evaluation.episodes train.actor_updates_per_call train.critic_updates_per_call',
   ),
   (

@@ -164,3 +164,12 @@ def test_losses_take_the_numbers_that_the_config_says():
 def test_parts_that_do_not_make_an_agent_are_refused(parts, message):
   with pytest.raises(ValueError, match=f"agent 'toy': {message}"):
     agent_lib.Agent('toy', **dict(imitates=np.ones_like) | parts)
+
+
+@pytest.mark.parametrize('name', ['awr', 'recap'])
+def test_a_distribution_over_one_value_is_refused(name):
+  config = laundry.get_config('sim_debug')
+  config.agent = name
+  config.critic.bins = 1
+  with pytest.raises(ValueError, match='config.critic.bins is 1, of which .*; expected 2 or more'):
+    agents.find(name).validate(config)

@@ -335,7 +335,7 @@ def test_debug_keeps_what_a_robot_says_of_its_joints_and_its_width():
     ('actor.warmup', -5, '0 or more'),
     ('critic.heads', 0, 'more than 0'),
     ('critic.polyak', -0.5, '0 to 1'),
-    ('critic.bins', 1, '2 or more'),
+    ('critic.bins', 0, 'more than 0'),
     ('data.ratios.demo', float('inf'), 'a finite number'),
     ('iterations', -3, '0 to 2047'),
     ('seed', -1, '0 to 2147483647'),

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 
 from aloe_jax import losses
 from aloe_jax import types
@@ -72,6 +73,19 @@ def advantage(
   return losses.advantage(batch.returns, state_value(critic, params, batch.observation, settings))
 
 
+def check(config: ml_collections.ConfigDict) -> None:
+  """Refuses a distribution over a single value.
+
+  Raises:
+    ValueError: naming the field, what was found and what was expected.
+  """
+  if config.critic.bins < 2:
+    raise ValueError(
+      f'config.critic.bins is {config.critic.bins}, of which {config.agent!r} makes a distribution '
+      'over values; expected 2 or more.'
+    )
+
+
 AGENT = agent.Agent(
   'awr',
   agent.every_chunk,
@@ -80,4 +94,5 @@ AGENT = agent.Agent(
   state_value=state_value,
   advantage=advantage,
   settings=Settings,
+  check=check,
 )

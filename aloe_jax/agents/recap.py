@@ -52,6 +52,7 @@ def check(config: ml_collections.ConfigDict) -> None:
   Raises:
     ValueError: naming the field, what was found and what was expected.
   """
+  awr.check(config)
   recap = config.recap
   if not 0 < recap.positive < 1:
     raise ValueError(f'config.recap.positive is {recap.positive}; expected between 0 and 1.')
