@@ -135,13 +135,13 @@ def rows(variant: str, refused: dict[tuple, str]) -> list[Row]:
   while missing:
     a, x, b, y = min(missing, key=str)
     row: Row = {a: x, b: y}
-    for name in sorted(set(every) - {a, b}, key=order.get):  # type: ignore[arg-type]
+    for name in sorted(set(every) - {a, b}, key=order.get):
       gains = {}
       for value in every[name]:
         pairs = [pair(name, value, other, chosen) for other, chosen in row.items()]
         if not any(each in refused for each in pairs):
           gains[value] = sum(each in missing for each in pairs)
-      row[name] = max(gains, key=gains.get)  # type: ignore[arg-type]
+      row[name] = max(gains, key=gains.get)
     found.append({name: row[name] for name in every})
     missing -= {pair(*p, *q) for p, q in itertools.combinations(row.items(), 2)}
   return found
