@@ -85,6 +85,11 @@ class Report:
     self._iteration = iteration or (newest + 1) // 2
     self._has_critic = experiment.agent.critic is not None and self._iteration > 0
     number = 2 * self._iteration - self._has_critic
+    if number > newest:
+      raise FileNotFoundError(
+        f'--iteration is {iteration}, but {workdir} has come to iteration {(newest + 1) // 2}; '
+        'expected that one or an earlier one.'
+      )
     checkpoints.read_meta(kept.path(number), 'architecture', 'fail_cost', 'iteration')
     self._found = restored.restore(experiment, kept.path(number), critic=self._has_critic)
     self._has_critic = self._has_critic and self._found.meta.get('critic_learnt', True)

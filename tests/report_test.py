@@ -221,4 +221,4 @@ def test_a_critic_whose_phase_was_skipped_is_not_judged(run, tmp_path):
 
 def test_an_iteration_that_was_not_run_is_refused(reported):
   result = command_line.run('report', f'--workdir={reported}', '--iteration=3')
-  command_line.assert_refused(result, f'{reported}/checkpoints/5 is not a checkpoint')
+  command_line.assert_refused(result, f'--iteration is 3, but {reported} has come to iteration')
