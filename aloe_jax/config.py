@@ -36,6 +36,8 @@ CHOICES = {
   'critic.pessimism': ('min', 'mean'),
   'parallel.mode': ('pmap', 'fsdp'),
 }
+# Of `task`: what the data of a robot, or a simulator, tell where it is 0 or ().
+OF_THE_DATA = ('proprio_size', 'action_size', 'cameras')
 GYMNASIUM = (
   'gymnasium:',
   'ogbench:',
@@ -90,20 +92,30 @@ def validate(config: ml_collections.ConfigDict) -> None:
       f'config.critic.heads is {config.critic.heads}, which does not divide the width of '
       f'{config.critic.width}.'
     )
-  relative = sum(map(abs, config.task.delta))
-  if relative > config.task.action_size:
-    raise ValueError(
-      f'config.task.delta is {tuple(config.task.delta)}, which covers {relative} numbers, but an '
-      f'action has {config.task.action_size} (config.task.action_size).'
-    )
+  _validate_delta(config.task)
   cameras = [camera for camera in types.CAMERAS if camera in config.task.cameras]
-  if not cameras or len(cameras) != len(config.task.cameras):
+  if len(cameras) != len(config.task.cameras):
     raise ValueError(
       f'config.task.cameras is {tuple(config.task.cameras)}; expected some of {types.CAMERAS}.'
     )
   if in_gymnasium:
     _validate_world(config)
   (_validate_pi05 if config.actor.kind == 'pi05' else _validate_small)(config)
+
+
+def _validate_delta(task: ml_collections.ConfigDict) -> None:
+  covered = sum(map(abs, task.delta))
+  for field, what in (('action_size', 'an action'), ('proprio_size', 'the state')):
+    found = task[field]
+    if found and covered > found:
+      arms = {14: '(6,-1,6,-1)', 7: '(6,-1)'}
+      example = arms.get(found, f'({found - 1},-1)')
+      raise ValueError(
+        f'config.task.delta is {tuple(task.delta)}, which covers {covered} numbers, but {what} has '
+        f'{found} (config.task.{field}, or the data); say which of them are relative to the state, '
+        f'such as --config.task.delta="{example}" for all but a gripper at the end, or "()" for '
+        'none.'
+      )
 
 
 def _validate_world(config: ml_collections.ConfigDict) -> None:

@@ -2,8 +2,6 @@
 
 import ml_collections
 
-from aloe_jax import types
-
 # Sizes of π0.5 as published.
 PI05 = dict(
   vision=dict(width=1152, depth=27, mlp_dim=4304, heads=16, patch=14),  # SigLIP So400m/14
@@ -26,12 +24,13 @@ def paper() -> ml_collections.ConfigDict:
   config.iterations = 3  # T of Algorithm 1
   config.discount = 0.99  # gamma, per environment step
 
-  # Tables I-III.
+  # Tables I-III. What the robot is, the data or the simulator tell: 0 of numbers and () of cameras.
+  # What is given instead is held against them.
   config.task = dict(
     prompt='',
-    action_size=14,  # A: two arms of 6 joints and a gripper
-    proprio_size=32,  # numbers of the robot's state, the first A in the order of the action
-    cameras=types.CAMERAS,  # those that this robot has
+    action_size=0,  # A
+    proprio_size=0,  # n, numbers of the robot's state, the first ones in the order of the action
+    cameras=(),  # of head, left_wrist and right_wrist
     delta=(6, -1, 6, -1),  # joints relative to the state at the chunk's start, grippers absolute
     chunk=50,  # h, steps
     execute=5,  # e <= h, steps

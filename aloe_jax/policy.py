@@ -102,7 +102,7 @@ class Policy:
     Args:
       observation: B of them, whose prompts tell `tag`.
       untagged: the same without a tag; None unless `is_guided`.
-      state: [B, 32] in the robot's units.
+      state: [B, n] in the robot's units.
       key: row b's noise depends on (key, b).
 
     Returns:

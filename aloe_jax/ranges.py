@@ -19,10 +19,11 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
   (('0 to 2047', lambda x: 0 <= x < 2048), 'iterations'),  # streams of random numbers
   (_BETWEEN, 'discount'),
   (_SHARE, 'actor.ema critic.polyak'),
-  (('1 to 32', lambda x: 1 <= x <= 32), 'task.proprio_size'),
+  (('0 (as the data have it) to 32', lambda x: 0 <= x <= 32), 'task.proprio_size'),
+  (('0 (as the data have it) or more', lambda x: x >= 0), 'task.action_size'),
   (
     _POSITIVE,
-    'task.action_size task.chunk task.execute task.control_hz sim.image_size fail.lengths '
+    'task.chunk task.execute task.control_hz sim.image_size fail.lengths '
     'actor.flow_steps actor.samples actor.beta actor.clip actor.batch_size actor.best_of '
     'actor.vocab_size actor.action_size actor.image_size actor.prompt_length '
     'actor.small.width actor.small.expert_width actor.small.depth actor.small.steps_per_token '

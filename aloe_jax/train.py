@@ -26,6 +26,8 @@ from aloe_jax.learning import chunk_weights
 from aloe_jax.preprocessing import normalize
 from aloe_jax.run import evaluation
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import fail_cost
+from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import kept
 from aloe_jax.run import next_steps
 from aloe_jax.run import opening
@@ -34,6 +36,7 @@ from aloe_jax.run import policy_actions
 from aloe_jax.run import requirements
 from aloe_jax.run import results
 from aloe_jax.run import return_range
+from aloe_jax.run import robot
 from aloe_jax.run import starting_point
 from aloe_jax.run import streams
 from aloe_jax.run import updates as updates_lib
@@ -278,14 +281,19 @@ class Run:
     return streams.integer(self._config.seed, stream, 2 * iteration)
 
 
-def run(experiment: experiment_lib.Experiment, workdir: pathlib.Path) -> None:
+def run(
+  experiment: experiment_lib.Experiment,
+  workdir: pathlib.Path,
+  indices: indices_lib.Indices | None = None,
+) -> None:
   """Runs an experiment, or goes on with it.
 
   Args:
     experiment: what to run.
     workdir: of the run; new, or of the same experiment.
+    indices: of datasets that are open already.
   """
-  Run(opening.open_run(experiment, workdir)).run()
+  Run(opening.open_run(experiment, workdir, indices)).run()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -294,10 +302,16 @@ def main(argv: Sequence[str] | None = None) -> None:
   config = kept.config(given, 'train')
   with config_lib.user_errors():
     requirements.check(config)
+    indices = {}
+    starting_point.check_states(given.workdir, config.actor.checkpoint)
+    if not config.sim.task:
+      indices = indices_lib.open_given(config)
+      robot.settle(config, indices)
+      fail_cost.check(config, indices)
     experiment = experiment_lib.Experiment(config)
     experiment.inputs(None)  # builds the tokenizer
     starting_point.check(starting_point.find(config.actor.checkpoint), experiment)
-  run(experiment, given.workdir)
+  run(experiment, given.workdir, indices)
 
 
 if __name__ == '__main__':

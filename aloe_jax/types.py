@@ -10,7 +10,7 @@ import flax.struct
 import jax
 import numpy as np
 
-PROPRIO_SIZE = 32  # the width every proprioceptive state is padded to (Tables I-III)
+PROPRIO_SIZE = 32  # the width that networks take every state at (Tables I-III)
 
 CAMERAS = ('head', 'left_wrist', 'right_wrist')  # in the order of the views
 
@@ -49,7 +49,7 @@ class Sight:
   """What a robot shows at one step, in its own units; any leading batch axes.
 
   Attributes:
-    state: [..., 32] float32, joint angles and gripper openings, zero padded.
+    state: [..., n] float32, joint angles and gripper openings.
     features: [..., V, F] float, where they stand in for images.
     images: {camera: [..., H, W, 3] uint8}.
     image_masks: {camera: [...] bool}, False where a camera is missing; None if none is.

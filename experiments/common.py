@@ -105,8 +105,6 @@ def _debug(config: ml_collections.ConfigDict) -> None:
 
 def _debug_pi05(config: ml_collections.ConfigDict) -> None:
   """All that the robot's configs use, on dimensions for tests."""
-  if config.task.proprio_size == 32:  # the paper's, of which the simulator has 14
-    config.task.proprio_size = 14
   config.data.update(normalization='quantile')
   config.sim.update(image_size=PI05_DEBUG['image_size'])
   config.actor.update(

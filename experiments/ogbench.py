@@ -33,8 +33,6 @@ def get_config(variant: str = 'cube_single'):
   config.task.update(
     prompt='Move the cube to its target',
     max_steps=max_steps,
-    action_size=5,
-    proprio_size=19,
     control_hz=20.0,
   )
   config.data.update(normalization='zscore', norm_stats='compute')

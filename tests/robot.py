@@ -18,8 +18,10 @@ LENGTH = 12  # steps of an episode
 
 
 def make_config(**changes):
-  """The smallest π0.5 on data of a robot; 'a__b' stands for the field a.b."""
+  """The smallest π0.5 on data of a robot, settled; 'a__b' stands for the field a.b."""
   config = laundry.get_config('debug')
+  settled = {'proprio_size': SIZE, 'action_size': SIZE, 'cameras': types.CAMERAS}
+  config.task.update(settled)
   changes = {'sim__task': ''} | changes
   config.update_from_flattened_dict({name.replace('__', '.'): x for name, x in changes.items()})
   return config
@@ -43,16 +45,15 @@ def make_episode(index, **changes):
   if index % 2:
     source[:9], source[9:] = types.Source.POLICY, types.Source.HUMAN
     end_reason[8] = types.EndReason.TAKEOVER
-  proprio = np.zeros((LENGTH, types.PROPRIO_SIZE), np.float32)
-  proprio[:, :SIZE] = 0.5 * tiny.normal(rng, LENGTH, SIZE)
+  state = 0.5 * tiny.normal(rng, LENGTH, SIZE)
   episode = rlds.Episode(
-    state=proprio,
+    state=state,
     features=None,
     images={
       camera: rng.integers(0, 256, (LENGTH, 24, 32, 3), dtype=np.uint8)
       for camera in rlds.CAMERA_FIELDS
     },
-    action=proprio[:, :SIZE] + 0.1 * tiny.normal(rng, LENGTH, SIZE),
+    action=state + 0.1 * tiny.normal(rng, LENGTH, SIZE),
     source=source,
     end_reason=end_reason,
     prompt='Fold the t-shirt',

@@ -49,7 +49,7 @@ class Resolved:
 
   Attributes:
     images: {camera: an image, its bytes as a text, or pixels as a uint8 tensor}.
-    state: numbers of every step, to be concatenated; at most 32 in all.
+    state: numbers of every step, to be concatenated.
     action: likewise.
     prompt: texts, the first that is not empty counts.
     success: 0 or 1, or a word for it, of the episode or of every step.
@@ -130,8 +130,8 @@ def resolve(leaves: _Leaves, mapping: Mapping[str, Any]) -> Resolved:
       )
       for camera in types.CAMERAS
     },
-    state=_numbers(leaves, 'state', mapping, proposed, types.PROPRIO_SIZE),
-    action=_numbers(leaves, 'action', mapping, proposed, None),
+    state=_numbers(leaves, 'state', mapping, proposed),
+    action=_numbers(leaves, 'action', mapping, proposed),
     prompt=_texts(leaves, mapping.get('prompt', ''), proposed['prompt']),
     features=_first(leaves, [field_names.FEATURES], _is_matrix),
     **{
@@ -243,11 +243,7 @@ def _one_of(
 
 
 def _numbers(
-  leaves: _Leaves,
-  key: str,
-  mapping: Mapping[str, Any],
-  proposed: Mapping[str, Any],
-  most: int | None,
+  leaves: _Leaves, key: str, mapping: Mapping[str, Any], proposed: Mapping[str, Any]
 ) -> tuple[str, ...]:
   """Paths of numbers to concatenate; all of them must exist."""
   wanted = mapping.get(key, '')
@@ -271,12 +267,6 @@ def _numbers(
     if path is None:
       raise ValueError(_missing(leaves, key, name))
     paths.append(_checked(leaves, key, path, _is_vector))
-  size = width(leaves, paths)
-  if most is not None and size > most:
-    raise ValueError(
-      f'{key}: found {size} numbers a step in {", ".join(paths)}, expected at most {most}; keep '
-      'joint angles and gripper openings only.'
-    )
   return tuple(paths)
 
 

@@ -4,7 +4,7 @@ The layout is Open X-Embodiment's, so that a dataset written here opens anywhere
 `tfds.builder_from_directory`, and one from elsewhere opens here:
 
     steps/observation/image, left_wrist_image, right_wrist_image    JPEG or PNG
-    steps/observation/state [32], features [V, F] (optional)         float32
+    steps/observation/state [n], features [V, F] (optional)          float32
     steps/action [A]                                                 float32
     steps/reward, discount, is_first, is_last, is_terminal
     steps/language_instruction, source, end_reason                   text
@@ -57,7 +57,7 @@ class Episode:
   """One recording, from a reset of the scene to the next; T steps.
 
   Attributes:
-    state: [T, 32] float32, joint angles and gripper openings, zero padded.
+    state: [T, n] float32, the robot's own n numbers: joint angles and gripper openings.
     features: [T, V, F] float32, low-dimensional blocks that stand in for images, or None.
     images: {camera: [T] encoded JPEGs or PNGs (bytes), or uint8 [T, H, W, 3]}, or None; the
       cameras are the keys of `CAMERA_FIELDS`.
@@ -147,7 +147,10 @@ def read(
 def _layout(episode: Episode, where: str) -> dict[str, Any]:
   """What must be the same in every episode of a dataset: {field: shape, format or type}."""
   _check(episode, where)
-  layout: dict[str, Any] = {'steps/action': episode.action.shape[1:]}
+  layout: dict[str, Any] = {
+    'steps/observation/state': episode.state.shape[1:],
+    'steps/action': episode.action.shape[1:],
+  }
   if episode.features is not None:
     layout['steps/observation/features'] = episode.features.shape[1:]
   for camera, frames in (episode.images or {}).items():
@@ -189,7 +192,7 @@ def _check_same_layout(found: dict[str, Any], expected: dict[str, Any], where: s
 def _fields(layout: Mapping[str, Any]) -> dict[str, schema.Leaf]:
   """The fields on disk of episodes with this layout: {path: field}."""
   fields = {
-    'steps/observation/state': _tensor('float32', (types.PROPRIO_SIZE,)),
+    'steps/observation/state': _tensor('float32', layout['steps/observation/state']),
     'steps/reward': _tensor('float32'),
     'steps/discount': _tensor('float32'),
     'steps/is_first': _tensor('bool'),
@@ -263,7 +266,7 @@ def _episode(read: records.Read, decode: bool) -> Episode:
       pixels = image_codec.decoded(frames)
     images[camera] = frames if pixels is None else pixels
   return Episode(
-    state=np.pad(found.state, ((0, 0), (0, types.PROPRIO_SIZE - found.state.shape[1]))),
+    state=found.state,
     features=found.features,
     images=images or None,
     action=found.action,
@@ -280,7 +283,7 @@ def _check(episode: Episode, where: str) -> None:
   if length == 0:
     raise ValueError(f'{where}: the episode has no steps; remove it.')
   expected: dict[str, tuple[np.ndarray, list[int | None]]] = {
-    'state': (episode.state, [length, types.PROPRIO_SIZE]),
+    'state': (episode.state, [length, None]),
     'action': (episode.action, [length, None]),
     'source': (episode.source, [length]),
     'end_reason': (episode.end_reason, [length]),

@@ -51,8 +51,11 @@ class Steps:
   Args:
     recordings: the datasets, in order; at least one.
     features: [n, V, F] of each, where a frozen encoder made them; by default those recorded.
+    cameras: that are looked through; images of others are as good as missing.
 
   Attributes:
+    state_size: n, numbers of the state that every dataset has; what one has beyond them, the
+      zeros of an earlier version, is not read.
     source: [N] int8, `types.Source`.
     end_reason: [N] int8, `types.EndReason`.
     is_first: [N] bool, True on the first step of each episode.
@@ -62,9 +65,14 @@ class Steps:
   """
 
   def __init__(
-    self, recordings: Sequence[Recording], features: Sequence[np.ndarray | None] | None = None
+    self,
+    recordings: Sequence[Recording],
+    features: Sequence[np.ndarray | None] | None = None,
+    cameras: Sequence[str] = types.CAMERAS,
   ):
     self._recordings = list(recordings)
+    self._cameras = tuple(cameras)
+    self.state_size = min(recording.state.shape[1] for recording in recordings)
     self._features = [r.features for r in recordings] if features is None else list(features)
     self._scratch = scratch.Scratch()
     self._offsets = np.cumsum([0] + [len(recording) for recording in recordings])
@@ -95,12 +103,11 @@ class Steps:
     return all(features is not None for features in self._features)
 
   def state(self, rows: np.ndarray) -> np.ndarray:
-    """[..., 32] float32 of rows [...], in the robot's units, zero padded."""
-    padded = np.zeros((*rows.shape, types.PROPRIO_SIZE), np.float32)
+    """[..., n] float32 of rows [...], in the robot's units."""
+    out = np.empty((*rows.shape, self.state_size), np.float32)
     for recording, here, own in self._parts(rows):
-      state = self._recordings[recording].state
-      padded[here, : state.shape[1]] = state[own]
-    return padded
+      out[here] = self._recordings[recording].state[own][..., : self.state_size]
+    return out
 
   def action(self, rows: np.ndarray) -> np.ndarray:
     """[..., A] float32 of rows [...]."""
@@ -115,6 +122,8 @@ class Steps:
   def images(self, camera: str, rows: np.ndarray) -> list[Read | None]:
     """What reads the image of each row [B], in any thread, or None where one is missing."""
     images: list[Read | None] = [None] * len(rows)
+    if camera not in self._cameras:
+      return images
     for recording, here, own in self._parts(rows):
       found = self._recordings[recording].images(camera, own)
       for b, image in zip(np.arange(len(rows))[here].tolist(), found, strict=True):

@@ -57,19 +57,25 @@ class Spaces:
     self._center, self._half = (high + low) / 2, np.where(high > low, (high - low) / 2, 1.0)
     self.action_size = int(self._action.shape[0])
     own: Any = spaces.flatten_space(self._proprio)
+    if self._names_proprio and own.shape[0] > types.PROPRIO_SIZE:
+      raise ValueError(
+        f"{name}: the part of an observation called 'proprio' has {own.shape[0]} numbers, expected "
+        f'at most {types.PROPRIO_SIZE}; keep joint angles and gripper openings in it, and give the '
+        'others another name.'
+      )
     self.proprio_size = min(types.PROPRIO_SIZE, own.shape[0])
     self.feature_shape = (VIEWS, -(-size // VIEWS))
 
   def sight(self, observation: Any) -> types.Sight:
-    """State [32] and features [V, F] of one observation.
+    """State [n] and features [V, F] of one observation.
 
     Numbers with bounds come to [-1, 1]; others are as they are near zero and grow like a
     logarithm, sign(x) log(1 + |x|), so that no unit has to be known.
     """
     numbers = self._flatten(self._observation, observation)
     own = observation['proprio'] if self._names_proprio else observation
-    own_state = np.zeros(types.PROPRIO_SIZE, np.float32)
-    own_state[: self.proprio_size] = self._flatten(self._proprio, own)[: self.proprio_size]
+    # Of an observation with more numbers, all of which are features, the first ones.
+    own_state = self._flatten(self._proprio, own)[: self.proprio_size].astype(np.float32)
     scaled = (numbers - self._center) / self._half
     squashed = np.sign(numbers) * np.log1p(np.abs(numbers))
     features = np.zeros(self.feature_shape, np.float32)

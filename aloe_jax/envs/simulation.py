@@ -21,7 +21,7 @@ class Trajectories:
   """What happened, as NumPy arrays; T steps of which each environment used the first few.
 
   Attributes:
-    state: [E, T, 32], of the robot, in its own units.
+    state: [E, T, n], of the robot, in its own units.
     features: [E, T, V, F], or None where the policy reads images.
     action: [E, T, A].
     source: [E, T] int8, `types.Source`.

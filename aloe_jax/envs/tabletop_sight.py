@@ -11,11 +11,12 @@ import jax.numpy as jnp
 from aloe_jax import types
 from aloe_jax.envs import tabletop_state
 
+STATE_SIZE = 14  # position (3), yaw, tilt and gripper (1 each) of two arms
 FEATURE_SHAPE = (3, 16)
 
 
 def see(state: tabletop_state.State) -> types.Sight:
-  """State [32] and features [3, 16], all of order one, zero padded; no images."""
+  """State [14] and features [3, 16], all of order one, the features zero padded; no images."""
   arms = jnp.concatenate(
     [
       state.position[:, :2] / 0.5,
@@ -29,9 +30,8 @@ def see(state: tabletop_state.State) -> types.Sight:
   task = jnp.concatenate(
     [state.placed, state.held >= 0, jnp.mean(state.placed, keepdims=True)], dtype=jnp.float32
   )
-  own = jnp.zeros(types.PROPRIO_SIZE).at[: arms.size].set(arms)
   views = jnp.zeros(FEATURE_SHAPE).at[:2].set(_arm_features(state))
-  return types.Sight(own, views.at[2, : task.size].set(task))
+  return types.Sight(arms, views.at[2, : task.size].set(task))
 
 
 def _arm_features(state: tabletop_state.State) -> jax.Array:

@@ -5,6 +5,7 @@ import re
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 
 from aloe_jax import types
@@ -27,10 +28,13 @@ class World(Protocol):
   Attributes:
     name: what its episodes are called on disk, an identifier.
     feature_shape: (V, F) of what is seen of a state without an encoder.
+    robot: {field of `config.task`: its value} of the robot in it: `action_size`, `proprio_size`
+      and `cameras`; empty of a world in which nothing is played.
   """
 
   name: str
   feature_shape: tuple[int, ...]
+  robot: dict[str, Any]
 
   @property
   def render(self) -> Callable[[Any], dict[str, jax.Array]] | None:
@@ -65,6 +69,9 @@ class TableTop:
     config: of the experiment.
     encoder: whose features of the cameras the actor reads, or None.
     reads_images: whether the actor reads the cameras' images themselves.
+
+  Raises:
+    ValueError: the config is of another robot than stands at this table.
   """
 
   def __init__(
@@ -75,9 +82,22 @@ class TableTop:
   ):
     self.name = config.sim.task
     self.feature_shape: tuple[int, ...] = tabletop_sight.FEATURE_SHAPE
+    self.robot: dict[str, Any] = {}
     self._config = config
     self._encoder = encoder
     self._reads_images = reads_images
+    # A run of an earlier version keeps its state of 32 numbers: ours, and zeros.
+    self._zeros = 0
+    if self.name:
+      self.robot = dict(
+        action_size=tabletop.ACTION_SIZE,
+        proprio_size=tabletop_sight.STATE_SIZE,
+        cameras=types.CAMERAS,
+      )
+      if config.task.proprio_size == types.PROPRIO_SIZE:
+        self.robot['proprio_size'] = types.PROPRIO_SIZE
+        self._zeros = types.PROPRIO_SIZE - tabletop_sight.STATE_SIZE
+      _check_robot(config, self.robot)
 
   def render(self, state: tabletop_state.State) -> dict[str, jax.Array]:
     """The cameras' images of one state."""
@@ -88,14 +108,26 @@ class TableTop:
     if self._reads_images:
       return self._see_images
     if self._encoder is None:
-      return tabletop_sight.see
+      return self._see_blocks if self._zeros else tabletop_sight.see
     encoder = self._encoder
 
     def encode(state: tabletop_state.State) -> types.Sight:
-      features = encoder_lib.encode_cameras(encoder, encoder_params, self.render(state))
-      return types.Sight(tabletop_sight.see(state).state, features)
+      images, masks = self.render(state), self._masks()
+      features = encoder_lib.encode_cameras(encoder, encoder_params, images, masks)
+      return types.Sight(self._see_blocks(state).state, features)
 
     return encode
+
+  def _see_blocks(self, state: tabletop_state.State) -> types.Sight:
+    sight = tabletop_sight.see(state)
+    return sight.replace(state=jnp.pad(jnp.asarray(sight.state), (0, self._zeros)))
+
+  def _masks(self) -> dict[str, jax.Array] | None:
+    """Which cameras a policy looks through; None for all."""
+    cameras = self._config.task.cameras
+    if len(cameras) == len(types.CAMERAS):
+      return None
+    return {camera: jnp.asarray(camera in cameras) for camera in types.CAMERAS}
 
   def _see_images(self, state: tabletop_state.State) -> types.Sight:
     size = self._config.actor.image_size
@@ -103,7 +135,7 @@ class TableTop:
       camera: images_lib.resize_with_pad_on_device(image, size)
       for camera, image in self.render(state).items()
     }
-    return types.Sight(tabletop_sight.see(state).state, images=drawn)
+    return types.Sight(self._see_blocks(state).state, images=drawn, image_masks=self._masks())
 
   def simulation(
     self, see: simulation.See, *, unseen: bool = False, disturb: bool = False, **human: Any
@@ -130,13 +162,11 @@ class Gymnasium:
     self._task = gymnasium_task.Task(config.sim.task)
     self.name = re.sub(r'\W+', '_', config.sim.task)
     self.feature_shape: tuple[int, ...] = self._task.spaces.feature_shape
-    for field in ('action_size', 'proprio_size'):
-      found, wanted = config.task[field], getattr(self._task.spaces, field)
-      if found != wanted:
-        raise ValueError(
-          f'config.task.{field} is {found}, but {config.sim.task} has {wanted} numbers; give '
-          f'--config.task.{field}={wanted}.'
-        )
+    spaces = self._task.spaces
+    self.robot: dict[str, Any] = dict(
+      action_size=spaces.action_size, proprio_size=spaces.proprio_size, cameras=types.CAMERAS
+    )
+    _check_robot(config, self.robot)
 
   def see(self, encoder_params: Any) -> simulation.See:
     """See `World`; there is no encoder."""
@@ -154,6 +184,17 @@ class Gymnasium:
         'embedded simulator have.'
       )
     return gymnasium_rollout.Setup(self._task, see, settings.execute, settings.max_steps, **human)
+
+
+def _check_robot(config: ml_collections.ConfigDict, there: dict[str, Any]) -> None:
+  """Raises ValueError where a config says other sizes than the robot of its world has."""
+  for field in ('action_size', 'proprio_size'):
+    found, wanted = config.task[field], there[field]
+    if found not in (0, wanted):
+      raise ValueError(
+        f'config.task.{field} is {found}, but {config.sim.task} has {wanted} numbers; leave it '
+        f'out, or give --config.task.{field}={wanted}.'
+      )
 
 
 def make(

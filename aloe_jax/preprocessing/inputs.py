@@ -17,8 +17,8 @@ from aloe_jax.preprocessing import tokenizer
 class Inputs:
   """Normalisation, relative actions and the prompt; every map of actions has its inverse.
 
-  `raw` is always the state in the robot's units, [..., 32] with zeros after the n-th number.
-  NumPy arrays give NumPy arrays, JAX ones JAX arrays.
+  `raw` is always the state in the robot's units, [..., n]. NumPy arrays give NumPy arrays, JAX ones
+  JAX arrays.
 
   Attributes:
     tokenizer: of the prompt.

@@ -5,8 +5,6 @@ import dataclasses
 
 import numpy as np
 
-from aloe_jax import types
-
 
 @dataclasses.dataclass(frozen=True)
 class Readings:
@@ -14,7 +12,7 @@ class Readings:
 
   Attributes:
     images: {camera: [B, H, W, 3] uint8}, each camera of a size of its own.
-    state: [B, 32] float32, in the robot's units, zeros after its n numbers.
+    state: [B, n] float32, in the robot's units.
     batched: whether the caller gave a batch, and is to be given one back.
   """
 
@@ -48,12 +46,11 @@ class Robot:
     """
     numbers = _numbers('state', state, (self.state_size,))
     batched = numbers.ndim == 2
-    padded = np.zeros((len(numbers) if batched else 1, types.PROPRIO_SIZE), np.float32)
-    padded[:, : self.state_size] = numbers
-    if not len(padded):
+    batch = numbers if batched else numbers[None]
+    if not len(batch):
       raise ValueError('state: found a batch of none, expected at least one.')
-    found = self._images(images, len(padded) if batched else None)
-    return Readings(found, padded, batched)
+    found = self._images(images, len(batch) if batched else None)
+    return Readings(found, batch, batched)
 
   def read_chunk(self, chunk: np.ndarray, readings: Readings) -> np.ndarray:
     """Checks a chunk [h, A], or [B, h, A] that goes with a batch; returns [B, h, A] float32.

@@ -13,13 +13,14 @@ from aloe_jax import config as config_lib
 from aloe_jax import files
 from aloe_jax import renamed
 from aloe_jax.learning.train_state import TrainState
+from aloe_jax.run import padded_state
 
-_TYPES: dict[str, type] = {  # of what is read of the JSON about a checkpoint
+_TYPES: dict[str, type | tuple[type, ...]] = {  # of what is read of the JSON about a checkpoint
   'architecture': dict,
   'config': dict,
   'phase': str,
   'iteration': int,
-  'fail_cost': numbers.Real,
+  'fail_cost': (numbers.Real, type(None)),  # null: not known yet
 }
 
 
@@ -127,8 +128,9 @@ def read_meta(path: pathlib.Path, *needed: str) -> dict[str, Any]:
   for name in meta.keys() & _TYPES.keys():
     expected = _TYPES[name]
     if not isinstance(meta[name], expected):
+      wanted = expected[0] if isinstance(expected, tuple) else expected
       raise ValueError(
-        f'{file}: {name}: found {meta[name]!r:.80}, expected {expected.__name__}; {advice}'
+        f'{file}: {name}: found {meta[name]!r:.80}, expected {wanted.__name__}; {advice}'
       )
   return meta
 
@@ -194,9 +196,12 @@ def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
 
   Raises:
     FileNotFoundError: there is no checkpoint at `path`.
-    ValueError: it is of another architecture; lists every field that differs.
+    ValueError: it is of another architecture; lists every field that differs. Or its policy was
+      told numbers that its robot does not have, see `padded_state`.
   """
-  found = renamed.fields(read_meta(path, 'architecture')['architecture'])
+  meta = read_meta(path, 'architecture')
+  padded_state.check(path, meta)
+  found = renamed.fields(meta['architecture'])
   different = config_lib.differences(found, json.loads(json.dumps(architecture)))
   if different:
     raise ValueError(

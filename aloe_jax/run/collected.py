@@ -11,6 +11,7 @@ from aloe_jax.data import steps as steps_lib
 from aloe_jax.preprocessing import inputs as inputs_lib
 from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import indices as indices_lib
 
 
 class RunData:
@@ -20,14 +21,19 @@ class RunData:
     experiment: of the run.
     encoder_params: of its frozen encoder.
     workdir: of the run.
+    indices: of datasets that are open already.
   """
 
   def __init__(
-    self, experiment: experiment_lib.Experiment, encoder_params: Any, workdir: pathlib.Path
+    self,
+    experiment: experiment_lib.Experiment,
+    encoder_params: Any,
+    workdir: pathlib.Path,
+    indices: indices_lib.Indices | None = None,
   ):
     self._config = experiment.config
     self._workdir = workdir
-    self._datasets = datasets_lib.Datasets(experiment, encoder_params)
+    self._datasets = datasets_lib.Datasets(experiment, encoder_params, indices)
     self._manifest = manifest_lib.Manifest(workdir / 'manifest.json')
 
   @property

@@ -3,27 +3,24 @@
 from collections.abc import Callable, Sequence
 import hashlib
 import pathlib
-import re
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from aloe_jax import policy
 from aloe_jax import progress
-from aloe_jax import rewards
 from aloe_jax import types
 from aloe_jax.data import asked_rows
 from aloe_jax.data import image_reader
 from aloe_jax.data import index as index_lib
-from aloe_jax.data import mapping
 from aloe_jax.data import row_cache
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.models import encoder as encoder_lib
-from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import indices as indices_lib
+from aloe_jax.run import robot
 
 _STEPS = 128  # that a host encodes per compiled call, all cameras
 
@@ -35,12 +32,19 @@ class Datasets:
     experiment: whose encoder, if it has one, turns images into features. Those are kept on
       disk beside the episodes, under a name made of the encoder and of what is in the episodes.
     encoder_params: of that encoder.
+    indices: that are open already.
   """
 
-  def __init__(self, experiment: experiment_lib.Experiment, encoder_params: Any):
+  def __init__(
+    self,
+    experiment: experiment_lib.Experiment,
+    encoder_params: Any,
+    indices: indices_lib.Indices | None = None,
+  ):
     self._experiment = experiment
     self._encoder_params = encoder_params
-    self._indices: dict[pathlib.Path, index_lib.Index] = {}
+    self._opened = indices or {}
+    self._indices: indices_lib.Indices = {}  # those that have been checked
     self._encoder_fingerprint: str | None = None
     self._features: dict[pathlib.Path, np.ndarray | asked_rows.AskedRows | None] = {}
 
@@ -53,7 +57,10 @@ class Datasets:
     """
     for directory in directories:
       if directory not in self._indices:
-        self._indices[directory] = self._open(directory)
+        index = self._opened.get(directory)
+        if index is None:
+          index = indices_lib.open_one(self._experiment.config.data, directory)
+        self._indices[directory] = index
         self._check(directory)
 
   def encode(self, directories: Sequence[pathlib.Path]) -> None:
@@ -74,7 +81,7 @@ class Datasets:
       if isinstance(features, asked_rows.AskedRows):
         own = rows[(rows >= offsets[number]) & (rows < offsets[number + 1])] - offsets[number]
         if total := len(features.missing(own)):
-          with progress.bar(f'Encode {_label(directory)}', total, 'steps') as advance:
+          with progress.bar(f'Encode {indices_lib.label(directory)}', total, 'steps') as advance:
             features.add(own, advance)
 
   def read(self, directories: Sequence[pathlib.Path], *, sparsely: bool = False) -> steps_lib.Steps:
@@ -103,7 +110,8 @@ class Datasets:
     return self._indices[directory].content
 
   def _steps(self, directories: Sequence[pathlib.Path], features: Sequence[Any]) -> steps_lib.Steps:
-    return steps_lib.Steps([self._indices[directory] for directory in directories], features)
+    indices = [self._indices[directory] for directory in directories]
+    return steps_lib.Steps(indices, features, self._experiment.config.task.cameras)
 
   def _open_features(self, directories: Sequence[pathlib.Path]) -> None:
     """Features that are kept, else those to be computed when they are asked for."""
@@ -120,46 +128,13 @@ class Datasets:
           batch_size=_STEPS,
         )
 
-  def _open(self, directory: pathlib.Path) -> index_lib.Index:
-    config = self._experiment.config.data
-    with progress.bar(f'Index {_label(directory)}', None, 'steps') as advance:
-      index = index_lib.load(
-        directory,
-        mapping.parse(config.mapping),
-        split=config.split,
-        cache=config.cache or None,
-        on_error=config.on_error,
-        progress=advance,
-      )
-    for problem in index.skipped:
-      progress.CONSOLE.print(f'Skipped: {problem}', soft_wrap=True)
-    if index.skipped:
-      progress.CONSOLE.print(f'{directory}: {len(index.skipped)} episodes were skipped.')
-    return index
-
   def _check(self, directory: pathlib.Path) -> None:
     """Raises ValueError unless a dataset has what the networks read, of the widths wanted."""
     index, task = self._indices[directory], self._experiment.config.task
-    if not len(index):
-      raise ValueError(f'{directory}: there is no episode that can be used.')
-    if index.action.shape[1] != task.action_size:
-      raise ValueError(
-        f'{directory}: action: found {index.action.shape[1]} numbers a step, expected '
-        f'config.task.action_size = {task.action_size}.'
-      )
-    if index.state.shape[1] < task.proprio_size:
-      raise ValueError(
-        f'{directory}: state: found {index.state.shape[1]} numbers a step, expected '
-        f'config.task.proprio_size = {task.proprio_size}.'
-      )
+    for line in robot.check(directory, index, task):
+      progress.CONSOLE.print(line, highlight=False, soft_wrap=True)
     if self._experiment.encoder is not None:
-      missing = [camera for camera in task.cameras if camera not in index.cameras]
-      if missing:
-        raise ValueError(
-          f'{directory}: there are no images of the camera {" or ".join(map(repr, missing))}; '
-          f'name their field with config.data.mapping.{missing[0]}, or leave a camera that this '
-          'robot has not out of config.task.cameras.'
-        )
+      self._check_cameras(directory, index)
       return
     if index.features is None:
       raise ValueError(
@@ -174,11 +149,30 @@ class Datasets:
         'the other episodes.'
       )
 
+  def _check_cameras(self, directory: pathlib.Path, index: index_lib.Index) -> None:
+    """Says which cameras are missing in a dataset; raises ValueError where all are."""
+    cameras = self._experiment.config.task.cameras
+    missing = [camera for camera in cameras if camera not in index.cameras]
+    named = ', '.join(missing)
+    if len(missing) == len(cameras):
+      first = missing[0] if missing else types.CAMERAS[0]
+      raise ValueError(
+        f'{directory}: there are no images of {named or "any camera"}, so that nothing is seen of '
+        f'the task; name a field of them with config.data.mapping.{first}, or leave the dataset '
+        'out.'
+      )
+    if missing:
+      progress.CONSOLE.print(
+        f'{directory}: there are no images of {named}, which other episodes have; masked in these.',
+        highlight=False,
+        soft_wrap=True,
+      )
+
   def _encode(
     self, directory: pathlib.Path, index: index_lib.Index, encoder: encoder_lib.Encoder
   ) -> np.ndarray:
     """[N, V, F] bfloat16, mapped from the disk: kept from before, or computed now."""
-    with progress.bar(f'Encode {_label(directory)}', len(index), 'steps') as advance:
+    with progress.bar(f'Encode {indices_lib.label(directory)}', len(index), 'steps') as advance:
       return row_cache.build(
         self._kept(directory, index, encoder),
         self._shape(index, encoder),
@@ -194,7 +188,9 @@ class Datasets:
     """Where all features of a directory are kept: under what they are a function of."""
     if self._encoder_fingerprint is None:
       self._encoder_fingerprint = policy.fingerprint(self._encoder_params)
-    key = f'{encoder!r} {self._encoder_fingerprint} {index.content}'
+    unseen = set(index.cameras) - set(self._experiment.config.task.cameras)
+    without = f' without {sorted(unseen)}' if unseen else ''
+    key = f'{encoder!r} {self._encoder_fingerprint} {index.content}{without}'
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     parent = pathlib.Path(self._experiment.config.data.cache or directory.parent)
     return parent / f'.{directory.name}.features-{digest}.npy'
@@ -207,45 +203,11 @@ class Datasets:
   ) -> Callable[[np.ndarray], np.ndarray]:
     """What makes features of rows [B]."""
     size = encoder.image_size or self._experiment.config.sim.image_size
-    reader = image_reader.ImageReader(steps_lib.Steps([index]), size)
+    cameras = self._experiment.config.task.cameras
+    reader = image_reader.ImageReader(steps_lib.Steps([index], cameras=cameras), size)
 
     def encode(rows: np.ndarray) -> np.ndarray:
       seen, present = reader.read(rows)
       return self._experiment.encode(self._encoder_params, seen, present)
 
     return encode
-
-
-def _label(directory: pathlib.Path) -> str:
-  """What a person calls a dataset: its name, with its version where the directory is called so."""
-  if re.fullmatch(r'\d+\.\d+\.\d+', directory.name):
-    return f'{directory.absolute().parent.name}/{directory.name}'
-  return directory.name
-
-
-def cost_of_failure(config: ml_collections.ConfigDict, steps: steps_lib.Steps) -> float:
-  """C_fail of Eq. (14), in steps, frozen at the first iteration.
-
-  Args:
-    config: `fail.cost` if it is given; else, of a run without a simulator, that of the
-      checkpoint it goes on from; else `fail.lengths` mean lengths of a successful demonstration.
-    steps: of the first iteration.
-
-  Raises:
-    ValueError: there is no demonstration to take it from.
-  """
-  if config.fail.cost > 0:
-    return config.fail.cost
-  start = pathlib.Path(config.actor.checkpoint)
-  if not config.sim.task and config.actor.checkpoint and checkpoints.is_one(start):
-    return checkpoints.read_meta(start, 'fail_cost')['fail_cost']
-  episode = np.cumsum(steps.is_first) - 1
-  others = np.bincount(episode, weights=steps.source != types.Source.DEMO)
-  demonstrated = others[episode] == 0
-  if not demonstrated.any():
-    raise ValueError(
-      'the cost of failure is the mean length of the successful demonstrations, but the '
-      'episodes hold no demonstration; give config.fail.cost, in steps.'
-    )
-  ends, firsts = steps.end_reason[demonstrated], steps.is_first[demonstrated]
-  return config.fail.lengths * rewards.mean_success_length(ends, firsts)

@@ -37,7 +37,8 @@ class Experiment:
   """What a config describes.
 
   Args:
-    config: checked by `config.validate`.
+    config: checked by `config.validate`. What it leaves to a simulator is filled in; the data of
+      a robot have told it before, see `robot`.
 
   Raises:
     ValueError: there is no such agent, or it does not go with the rest of the config.
@@ -48,10 +49,17 @@ class Experiment:
     self.agent = agents.find(config.agent)
     self.agent.validate(config)
     self.layout = sharding.make_layout(config.parallel.mode, config.parallel.fsdp or None)
-    self.actor = networks.make_actor(config)
-    self.critic = networks.make_critic(self.agent, config)
     self.encoder = networks.make_encoder(config)
     self.world = worlds.make(config, self.encoder, self.reads_images)
+    for field, value in self.world.robot.items():
+      config.task[field] = config.task[field] or value
+    if not config.task.action_size or not config.task.proprio_size:
+      raise ValueError(
+        'config.task.action_size or proprio_size is 0, and no data have told them; expected the '
+        'numbers of an action and of the state.'
+      )
+    self.actor = networks.make_actor(config)
+    self.critic = networks.make_critic(self.agent, config)
 
   @property
   def prompt(self) -> str:
@@ -146,13 +154,13 @@ class Experiment:
       peak=config.lr, warmup=config.warmup, total=updates, weight_decay=config.weight_decay
     )
 
-  def chunking(self, fail_cost: float) -> replay.Chunking:
-    """How the buffer is cut and labelled."""
+  def chunking(self, fail_cost: float | None) -> replay.Chunking:
+    """How the buffer is cut and labelled; without C_fail, None, its rewards mean nothing."""
     return replay.Chunking(
       horizon=self.config.task.chunk,
       critic_horizon=networks.critic_horizon(self.config),
       discount=self.config.discount,
-      fail_cost=fail_cost,
+      fail_cost=fail_cost or 0.0,
       timeout=self.config.data.timeout,
       takeover=self.config.data.takeover,
       failures=self.config.data.failures,

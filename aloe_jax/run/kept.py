@@ -139,7 +139,13 @@ def _of_run(
   with command_line.usage_errors():
     overrides = command_line.override(made, given.overrides)
     said = config_lib.flat(command_line.load(given.file)) if given.file else {}
-  changed = {field: x for field, x in overrides.items() if x != had[field]}
+  of_data = {f'task.{field}' for field in config_lib.OF_THE_DATA}
+
+  def is_as_before(field: str, x: Any) -> bool:
+    """Whether a value says what the run has; 0 and () leave it to the data, which said that."""
+    return x == had[field] or (field in of_data and not x)
+
+  changed = {field: x for field, x in overrides.items() if not is_as_before(field, x)}
   for field in changed:
     if _is_in(field, fields.idle):
       raise ValueError(f'config.{field} does nothing in `{command}`; leave it out.')
@@ -150,7 +156,7 @@ def _of_run(
   ]
   tolerated = (*fields.used, *fields.idle, *_TRAINING)
   for field, x in said.items():
-    if field in overrides or x == had[field]:
+    if field in overrides or is_as_before(field, x):
       continue
     if not _is_in(field, tolerated):
       wrong.append(_difference(field, had[field], f'{given.file} says', x))

@@ -20,8 +20,9 @@ from aloe_jax.preprocessing import normalize
 from aloe_jax.run import checkpoints as checkpoints_lib
 from aloe_jax.run import collected
 from aloe_jax.run import collection
-from aloe_jax.run import datasets
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import fail_cost as fail_cost_lib
+from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import phases
 from aloe_jax.run import return_range as return_range_lib
 from aloe_jax.run import starting_point
@@ -60,7 +61,7 @@ class Opened:
     encoder: parameters of the critic's frozen encoder; {} for none.
     see: what a policy sees of the simulator.
     data: the episodes that it was given and those that it collects.
-    fail_cost: C_fail, in steps.
+    fail_cost: C_fail, in steps; None where imitation alone is learnt and nothing tells it.
     return_range: lowest and highest return, in scaled rewards.
     learner: of the experiment, in the units that the rewards are scaled to.
     checkpoints: of the run.
@@ -77,7 +78,7 @@ class Opened:
   encoder: Any
   see: simulation.See
   data: collected.RunData
-  fail_cost: float
+  fail_cost: float | None
   return_range: tuple[float, float]
   learner: learner_lib.Learner
   checkpoints: checkpoints_lib.Checkpoints
@@ -103,7 +104,11 @@ class Opened:
     _keep_config(self.experiment, self.workdir)
 
 
-def open_run(experiment: experiment_lib.Experiment, workdir: pathlib.Path) -> Opened:
+def open_run(
+  experiment: experiment_lib.Experiment,
+  workdir: pathlib.Path,
+  indices: indices_lib.Indices | None = None,
+) -> Opened:
   """Finds what a run starts from, has the human demonstrate, reads the data and makes the state.
 
   What is wrong with what the user gave ends the program with one message.
@@ -111,10 +116,11 @@ def open_run(experiment: experiment_lib.Experiment, workdir: pathlib.Path) -> Op
   Args:
     experiment: what to run.
     workdir: of the run; new, or of the same experiment, to go on with.
+    indices: of datasets that are open already.
   """
   checkpoints = checkpoints_lib.Checkpoints(workdir / 'checkpoints')
   with config_lib.user_errors():
-    beginning = _begin(experiment, workdir, checkpoints)
+    beginning = _begin(experiment, workdir, checkpoints, indices)
     if experiment.config.sim.task:
       _demonstrate(experiment, workdir, beginning)
   return _open(experiment, workdir, checkpoints, beginning)
@@ -124,6 +130,7 @@ def _begin(
   experiment: experiment_lib.Experiment,
   workdir: pathlib.Path,
   checkpoints: checkpoints_lib.Checkpoints,
+  indices: indices_lib.Indices | None,
 ) -> _Beginning:
   """What the run starts from, the actor and the frozen encoder; indexes the data given."""
   done = checkpoints.latest()
@@ -137,7 +144,7 @@ def _begin(
   inputs = experiment.inputs(stats)
   actor = None if start.kind == 'run' else starting_point.actor_params(start, experiment)
   encoder = starting_point.encoder_params(start, experiment, actor)
-  data = collected.RunData(experiment, encoder, workdir)
+  data = collected.RunData(experiment, encoder, workdir, indices)
   data.open_given()
   see = experiment.world.see(encoder)
   return _Beginning(done, start, stats, inputs, actor, encoder, see, data)
@@ -169,7 +176,7 @@ def _open(
   with config_lib.user_errors():
     data.check()
     steps = data.read(0)
-    fail_cost = datasets.cost_of_failure(config, steps)
+    fail_cost = fail_cost_lib.find(config, steps)
     chunking = experiment.chunking(fail_cost)
     if stats is None and config.data.normalization != 'none':
       with progress.bar('Statistics', len(steps), 'steps') as advance:

@@ -19,6 +19,7 @@ from aloe_jax.pretrained import openpi
 from aloe_jax.pretrained import trees
 from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import padded_state
 
 # What a PaliGemma file leaves to be initialised: the action expert and its projections.
 NOT_IN_PALIGEMMA = (r'PaliGemma/llm/.*_1/.*', r'action_.*', r'time_mlp_.*')
@@ -59,6 +60,23 @@ def find(path: str) -> Start:
     return Start('openpi', path)
   phase = checkpoints.read_meta(pathlib.Path(path)).get('phase')
   return Start('warm_start' if phase == 'warm_start' else 'run', path)
+
+
+def check_states(workdir: pathlib.Path, checkpoint: str) -> None:
+  """Checks what a run would go on from before anything is read of its data.
+
+  Args:
+    workdir: of the run, whose newest checkpoint counts, if there is one.
+    checkpoint: `actor.checkpoint`.
+
+  Raises:
+    ValueError: its policy was told numbers that its robot does not have, see `padded_state`.
+  """
+  written = checkpoints.Checkpoints(workdir / 'checkpoints')
+  paths = [pathlib.Path(checkpoint)] if checkpoint else []
+  for path in [written.newest()] if written.latest() is not None else paths:
+    if checkpoints.is_one(path):
+      padded_state.check(path, checkpoints.read_meta(path))
 
 
 def check(start: Start, experiment: experiment_lib.Experiment) -> None:

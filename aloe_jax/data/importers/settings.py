@@ -52,7 +52,7 @@ def make_episode(
 
   Args:
     where: the recording, for messages.
-    state: [T, n] with n at most 32.
+    state: [T, n], the robot's own n numbers.
     action: [T, A].
     images: {camera: T frames}.
     source: [T], or one for all steps.
@@ -78,7 +78,7 @@ def make_episode(
     if len(values) != length:
       raise ValueError(f'{where}: {field}: found {len(values)}, expected one a step: {length}.')
   return rlds.Episode(
-    state=_padded(_numbers(state, length, f'{where}: state'), where),
+    state=_numbers(state, length, f'{where}: state'),
     features=None,
     images={
       camera: _frames(frames, length, f'{where}: images of {camera!r}')
@@ -107,16 +107,6 @@ def _numbers(array: np.ndarray, length: int, what: str) -> np.ndarray:
       'repair or remove the recording.'
     )
   return array
-
-
-def _padded(state: np.ndarray, where: str) -> np.ndarray:
-  missing = types.PROPRIO_SIZE - state.shape[1]
-  if missing < 0:
-    raise ValueError(
-      f'{where}: state: found {state.shape[1]} numbers a step, expected at most '
-      f'{types.PROPRIO_SIZE}; keep joint angles and gripper openings only.'
-    )
-  return np.pad(state, ((0, 0), (0, missing)))
 
 
 def _frames(frames: image_codec.Frames, length: int, what: str) -> image_codec.Frames:

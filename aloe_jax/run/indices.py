@@ -1,0 +1,53 @@
+"""The datasets of a config, opened by their indices; what is left out of them is told."""
+
+import pathlib
+import re
+
+import ml_collections
+
+from aloe_jax import progress
+from aloe_jax.data import index as index_lib
+from aloe_jax.data import mapping
+
+Indices = dict[pathlib.Path, index_lib.Index]  # by the directories that were given
+
+
+def open_given(config: ml_collections.ConfigDict) -> Indices:
+  """Opens all of `config.data.episodes`; raises what `open_one` does."""
+  return {path: open_one(config.data, path) for path in map(pathlib.Path, config.data.episodes)}
+
+
+def open_one(data: ml_collections.ConfigDict, directory: pathlib.Path) -> index_lib.Index:
+  """Opens a dataset, after indexing it if that has not been done; no image is read.
+
+  Args:
+    data: `config.data`: mapping, split, cache and what an error means.
+    directory: of the dataset.
+
+  Raises:
+    FileNotFoundError: naming a directory that is missing.
+    ValueError: naming what is wrong with the dataset; or there is no episode that can be used.
+  """
+  with progress.bar(f'Index {label(directory)}', None, 'steps') as advance:
+    index = index_lib.load(
+      directory,
+      mapping.parse(data.mapping),
+      split=data.split,
+      cache=data.cache or None,
+      on_error=data.on_error,
+      progress=advance,
+    )
+  for problem in index.skipped:
+    progress.CONSOLE.print(f'Skipped: {problem}', soft_wrap=True)
+  if index.skipped:
+    progress.CONSOLE.print(f'{directory}: {len(index.skipped)} episodes were skipped.')
+  if not len(index):
+    raise ValueError(f'{directory}: there is no episode that can be used.')
+  return index
+
+
+def label(directory: pathlib.Path) -> str:
+  """What a person calls a dataset: its name, with its version where the directory is called so."""
+  if re.fullmatch(r'\d+\.\d+\.\d+', directory.name):
+    return f'{directory.absolute().parent.name}/{directory.name}'
+  return directory.name

@@ -1,0 +1,59 @@
+"""Checkpoints of robots whose state an earlier version filled up with zeros, which are refused."""
+
+from collections.abc import Mapping
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from aloe_jax.data import padding
+
+
+def check(path: pathlib.Path, meta: Mapping[str, Any]) -> None:
+  """Refuses a checkpoint that was taught zeros as numbers of its robot.
+
+  Such a policy answers to them, and nobody who serves it will say them. Simulated runs are not
+  meant: their simulator still gives what it gave.
+
+  Args:
+    path: of the checkpoint.
+    meta: what was kept beside its parameters.
+
+  Raises:
+    ValueError: what happened, and what to do.
+  """
+  task, sim, actor = (_at(meta, 'config', name) for name in ('task', 'sim', 'actor'))
+  if sim.get('task') or task.get('proprio_size') != padding.WIDTH:
+    return
+  size = _own_size(meta)
+  if size is None:
+    return
+  zeros = padding.WIDTH - size
+  policy = 'π0.5' if actor.get('kind') == 'pi05' else 'its policy'
+  raise ValueError(
+    f'{path} was trained by an earlier version, which filled the {size} numbers of the state up to '
+    f'{padding.WIDTH}: {policy} was told {zeros} zeros that the robot does not have, in every '
+    'prompt, and so acts well only where it is told them again. Neither its weights nor its '
+    'statistics fit the robot. Import the recordings again and train from the checkpoint that this '
+    'run began with (such as --config.actor.checkpoint=path/to/pi05_base '
+    '--config.data.norm_stats=compute) in another --workdir; until then the version that trained '
+    'this one runs it as it was.'
+  )
+
+
+def _own_size(meta: Mapping[str, Any]) -> int | None:
+  """Numbers of the state before those of which the statistics are 0; None if it was not filled."""
+  lists = [values for values in _at(meta, 'norm_stats', 'state').values() if values is not None]
+  if not lists or any(np.shape(values) != (padding.WIDTH,) for values in lists):
+    return None
+  numbers = list(zip(*lists, strict=True))
+  used = max((n for n, of in enumerate(numbers, 1) if any(of)), default=0)
+  return used if used < padding.WIDTH else None
+
+
+def _at(tree: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+  """What lies at nested names, or nothing."""
+  found: Any = tree
+  for name in names:
+    found = found.get(name) if isinstance(found, Mapping) else None
+  return found if isinstance(found, Mapping) else {}

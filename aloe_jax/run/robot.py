@@ -1,0 +1,158 @@
+"""What the robot is: numbers of its state and of an action, and its cameras, taken from its data.
+
+`config.task` says 0, or () of cameras, for what the data are to tell; to what it says otherwise
+they are held. Once settled, these fields hold what there is, and so does all that a run keeps.
+"""
+
+import pathlib
+
+import ml_collections
+
+from aloe_jax import config as config_lib
+from aloe_jax import progress
+from aloe_jax import types
+from aloe_jax.data import index as index_lib
+from aloe_jax.data import padding
+from aloe_jax.run import indices as indices_lib
+
+_WIDTHS = {  # of `config.task`: the column of an index, its key in `config.data.mapping`
+  'proprio_size': 'state',
+  'action_size': 'action',
+}
+
+
+def settle(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> None:
+  """Fills in what `config.task` leaves to the data, holds them to the rest, and says it all.
+
+  Args:
+    config: of a run on data of a robot; changed in place.
+    indices: of all its datasets; at least one.
+
+  Raises:
+    ValueError: naming a dataset that is of another robot, or a field that does not fit this one.
+  """
+  task = config.task
+  given = [field for field in config_lib.OF_THE_DATA if task[field]]
+  for directory, index in indices.items():
+    _check_not_padded(directory, index, task.proprio_size)
+  for field, key in _WIDTHS.items():
+    task[field] = task[field] or _common_width(indices, key)
+  for directory, index in indices.items():
+    check(directory, index, task)
+  _check_room(config)
+  task.cameras = _cameras(indices, tuple(task.cameras))
+  config_lib.validate(config)
+  progress.CONSOLE.print(
+    f'Robot: {task.proprio_size} numbers of state, {task.action_size} of action, cameras '
+    f'{", ".join(task.cameras) or "none"} ({_origin(given)})',
+    highlight=False,
+    soft_wrap=True,
+  )
+
+
+def check(
+  directory: pathlib.Path, index: index_lib.Index, task: ml_collections.ConfigDict
+) -> list[str]:
+  """Holds a dataset to the widths of a settled `config.task`.
+
+  Returns:
+    A sentence on what of it is not read.
+
+  Raises:
+    ValueError: naming the dataset, what was found, what was expected and what to do.
+  """
+  for field, key in _WIDTHS.items():
+    found, expected = getattr(index, key).shape[1], task[field]
+    if found == expected:
+      continue
+    surplus_is_zero = key == 'state' and found > expected and padding.used(index.state) <= expected
+    if surplus_is_zero:
+      return [
+        f'{directory}: the state has {found} numbers, of which those after the first {expected} '
+        f'are 0 at every step, as an earlier version filled them up; the first {expected} are read.'
+      ]
+    raise ValueError(
+      f'{directory}: {key}: found {found} numbers a step, expected config.task.{field} = '
+      f'{expected}; {_remedy(key, found, expected)}.'
+    )
+  return []
+
+
+def _remedy(key: str, found: int, expected: int) -> str:
+  of_robot = 'leave the dataset out if it is of another robot'
+  if found < expected:
+    return of_robot
+  path = 'observation/state' if key == 'state' else 'action'
+  return f"{of_robot}, or choose numbers with --config.data.mapping.{key}='{path}[0:{expected}]'"
+
+
+def _check_not_padded(directory: pathlib.Path, index: index_lib.Index, given: int) -> None:
+  """Refuses zeros that no robot has where nobody has said how many numbers are its own."""
+  if given not in (0, padding.WIDTH):
+    return
+  size = padding.own_size(index.state)
+  if size is not None:
+    raise ValueError(
+      f'{directory}: the state has {padding.WIDTH} numbers a step, of which those after the first '
+      f'{size} are 0 at every step: an earlier version filled them up, and the policy would be '
+      f'told {padding.WIDTH - size} numbers that the robot does not have; {padding.remedy(size)}.'
+    )
+
+
+def _common_width(indices: indices_lib.Indices, key: str) -> int:
+  """Numbers a step of a column, of which every dataset has as many."""
+  widths = {directory: getattr(index, key).shape[1] for directory, index in indices.items()}
+  (first, expected), *others = widths.items()
+  for directory, found in others:
+    if found != expected:
+      path = 'observation/state' if key == 'state' else 'action'
+      raise ValueError(
+        f'{directory}: {key}: found {found} numbers a step, expected {expected} as in {first}; '
+        'datasets of different robots are trained on apart. If they are of one, choose the numbers '
+        f"that both have, as with --config.data.mapping.{key}='{path}[0:{min(found, expected)}]'."
+      )
+  return expected
+
+
+def _check_room(config: ml_collections.ConfigDict) -> None:
+  """Refuses more numbers than the networks have room for."""
+  rooms = (
+    ('state', 'proprio_size', types.PROPRIO_SIZE, 'the networks take'),
+    (
+      'action',
+      'action_size',
+      config.actor.action_size if config.actor.kind == 'pi05' else None,
+      'config.actor.action_size has room for',
+    ),
+  )
+  for key, field, most, what in rooms:
+    found = config.task[field]
+    if most is not None and found > most:
+      path = 'observation/state' if key == 'state' else 'action'
+      keep = 'joint angles and gripper openings' if key == 'state' else 'those that move the robot'
+      raise ValueError(
+        f'{", ".join(config.data.episodes)}: {key}: found {found} numbers a step, more than the '
+        f'{most} that {what}; keep {keep}, as with '
+        f"--config.data.mapping.{key}='{path}[0:{most}]'."
+      )
+
+
+def _cameras(indices: indices_lib.Indices, given: tuple[str, ...]) -> tuple[str, ...]:
+  """Cameras that any dataset has, or those given, each of which one has at least."""
+  found = [c for c in types.CAMERAS if any(c in index.cameras for index in indices.values())]
+  for camera in given:
+    if camera not in found:
+      raise ValueError(
+        f'{", ".join(map(str, indices))}: there are no images of the camera {camera!r}, which '
+        f'config.task.cameras names; found {", ".join(found) or "none"}. Name its field with '
+        f'config.data.mapping.{camera}, or leave it out of config.task.cameras.'
+      )
+  return given or tuple(found)
+
+
+def _origin(given: list[str]) -> str:
+  """Where the numbers come from, for a person."""
+  if not given:
+    return 'from the data'
+  said = ' and '.join(f'config.task.{field}' for field in given)
+  return f'from the data, as {said} said' if len(given) < 3 else 'as config.task said'
