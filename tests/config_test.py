@@ -224,7 +224,16 @@ def test_values_that_cannot_be_are_refused_by_name(field, value, message):
       {'task.cameras': ('head', 'chest')},
       r"config.task.cameras is \('head', 'chest'\); expected some of \('head', 'left_wrist', 'r",
     ),
-    ('debug', {'task.cameras': ()}, r'config.task.cameras is \(\); expected some of'),
+    (
+      'debug',
+      {'task.action_size': 7},
+      r'covers 14 numbers, but an action has 7 .*--config.task.delta="\(6,-1\)" for all but a grip',
+    ),
+    (
+      'debug',
+      {'task.proprio_size': 13},
+      r'covers 14 numbers, but the state has 13 .*--config.task.delta="\(12,-1\)"',
+    ),
     (
       'debug',
       {'actor.image_size': 30},

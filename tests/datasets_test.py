@@ -9,7 +9,6 @@ import types as python_types
 
 import numpy as np
 import pytest
-import tiny
 
 from aloe_jax import types
 from aloe_jax.data import index
@@ -166,22 +165,50 @@ def test_episodes_without_features_name_the_variant_that_encodes(tmp_path):
     datasets.Datasets(no_encoder(), {}).read([directory])
 
 
-def test_a_camera_that_is_missing_is_named_before_anything_is_encoded(tmp_path):
+def test_cameras_that_one_dataset_lacks_are_masked_there_and_named(tmp_path, capsys):
   first = write(tmp_path / 'one', make_episode(0))
   images = {'head': make_episode(0).images['head']}
   second = write(tmp_path / 'two', make_episode(0, images=images))
+  steps = datasets.Datasets(Encoding(), {}).read([first, second])
+  reads = steps.images('left_wrist', np.array([0, 4]))
+  assert reads[0] is not None and reads[1] is None
+  told = capsys.readouterr().out
+  assert f'{second}: there are no images of left_wrist, right_wrist, which other ep' in told
+
+
+def test_a_dataset_without_any_of_the_cameras_is_refused_before_anything_is_encoded(tmp_path):
+  images = {'head': make_episode(0).images['head']}
+  directory = write(tmp_path / 'one', make_episode(0, images=images))
   encoding = Encoding()
-  with pytest.raises(ValueError, match="two: .* of the camera 'left_wrist' or 'right_wrist'; name"):
-    datasets.Datasets(encoding, {}).read([first, second])
+  encoding.config.task.cameras = ('left_wrist', 'right_wrist')
+  with pytest.raises(ValueError, match='one: there are no images of left_wrist, right_wrist, so'):
+    datasets.Datasets(encoding, {}).read([directory])
   assert encoding.calls == 0
+
+
+def test_a_camera_that_is_not_the_robots_is_not_looked_through(tmp_path):
+  directory = write(tmp_path / 'one', make_episode(0))
+  seen = {}
+
+  class Seeing(Encoding):
+    def encode(self, params, images, masks):
+      seen.update({camera: bool(mask.any()) for camera, mask in masks.items()})
+      return super().encode(params, images, masks)
+
+  every, one = Seeing(), Seeing()
+  datasets.Datasets(every, {}).read([directory])
+  assert seen == dict.fromkeys(types.CAMERAS, True)
+  one.config.task.cameras = ('head',)
+  datasets.Datasets(one, {}).read([directory])  # and has features of its own
+  assert seen == {'head': True, 'left_wrist': False, 'right_wrist': False}
 
 
 def test_a_mapping_names_fields_that_have_other_names(tmp_path):
   directory = write(tmp_path / 'one', make_episode(0))
   encoding = Encoding()
   encoding.config.data.mapping.update(head='observation/left_wrist_image', left_wrist='none')
-  with pytest.raises(ValueError, match="no images of the camera 'left_wrist'; name their field"):
-    datasets.Datasets(encoding, {}).read([directory])
+  steps = datasets.Datasets(encoding, {}).read([directory])
+  assert steps.images('left_wrist', np.array([0])) == [None]
   encoding.config.data.mapping.update(left_wrist='observation/imag')
   with pytest.raises(ValueError, match='observation/imag.*observation/image'):
     datasets.Datasets(encoding, {}).read([directory])
@@ -211,8 +238,10 @@ def test_a_corrupt_episode_stops_or_is_skipped_and_counted(tmp_path, capsys):
 
 def test_actions_of_another_robot_are_refused(tmp_path):
   directory = write(tmp_path / 'one', make_episode(0, action=np.zeros((4, 7), np.float32)))
+  experiment = no_encoder()
+  experiment.config.task.action_size = 14
   with pytest.raises(ValueError, match='one: action: found 7 numbers a step, expected config.task'):
-    datasets.Datasets(no_encoder(), {}).read([directory])
+    datasets.Datasets(experiment, {}).read([directory])
 
 
 def test_features_of_another_size_than_before_are_refused(tmp_path):
@@ -227,25 +256,6 @@ def test_features_of_another_size_than_before_are_refused(tmp_path):
 def test_a_missing_directory_is_named(tmp_path):
   with pytest.raises(FileNotFoundError, match='nowhere: there is no such directory'):
     datasets.Datasets(no_encoder(), {}).read([tmp_path / 'nowhere'])
-
-
-@pytest.mark.parametrize('others, expected', [((), 5.0), ((7,), 6.0)])
-def test_the_cost_of_failure_is_the_mean_length_of_successful_demonstrations(others, expected):
-  episodes = [make_episode(number, length=length) for number, length in enumerate((5, *others))]
-  failed = make_episode(8, length=30)
-  failed.end_reason[-1] = types.EndReason.FAILURE
-  helped = make_episode(9, length=20)
-  helped.source[10:] = types.Source.HUMAN
-  steps = tiny.make_steps([failed, *episodes, helped])
-  config = laundry.get_config('sim')
-  assert datasets.cost_of_failure(config, steps) == expected
-  config.fail.lengths = 2.0
-  assert datasets.cost_of_failure(config, steps) == 2 * expected
-  config.fail.cost = 11.0
-  assert datasets.cost_of_failure(config, steps) == 11
-  config.fail.cost = 0.0
-  with pytest.raises(ValueError, match='hold no demonstration; give config.fail.cost'):
-    datasets.cost_of_failure(config, tiny.make_steps([helped]))
 
 
 def test_training_on_given_episodes_leaves_tensorflow_alone(tmp_path):

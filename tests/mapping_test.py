@@ -242,12 +242,16 @@ def test_a_field_with_a_name_in_use_that_cannot_be_read_is_named():
     mapping.resolve(leaves, {})
 
 
-def test_lists_of_varying_length_and_wide_states_are_refused():
+def test_lists_of_varying_length_are_refused():
   ragged = schema.Leaf('ragged', 'float32', (), 'none', True)
   with pytest.raises(ValueError, match='found ragged'):
     mapping.resolve(MINIMAL | {'steps/list': ragged}, {'action': 'list'})
-  with pytest.raises(ValueError, match='found 40 numbers a step .* expected at most 32'):
-    mapping.resolve(MINIMAL | {'steps/wide': vector(33)}, {'state': ['wide', 'action']})
+
+
+def test_a_state_of_any_width_is_found():
+  leaves = MINIMAL | {'steps/wide': vector(33)}
+  found = mapping.resolve(leaves, {'state': ['wide', 'action']})
+  assert mapping.width(leaves, found.state) == 40
 
 
 def test_a_flat_table_of_texts_is_a_mapping():

@@ -242,7 +242,8 @@ class RldsTest(parameterized.TestCase):
     self.assertFalse(self.directory.exists())
 
   @parameterized.named_parameters(
-    ('narrow_state', {'state': np.zeros((5, 14))}, r'state: found \[5, 14\], expected \[5, 32\]'),
+    ('flat_state', {'state': np.zeros(5)}, r'state: found \[5\], expected \[5, any\]'),
+    ('narrow_state', {'state': np.zeros((5, 14))}, r'state: found \(14,\), expected \(32,\) as in'),
     ('flat_action', {'action': np.zeros(5)}, r'action: found \[5\], expected \[5, any\]'),
     ('short_source', {'source': np.zeros(4, np.int8)}, r'source: found \[4\], expected \[5\]'),
     ('no_steps', {'action': np.zeros((0, 14))}, 'the episode has no steps'),

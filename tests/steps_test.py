@@ -41,14 +41,13 @@ def test_rows_of_any_shape_and_order_are_found(recordings, rows):
   np.testing.assert_array_equal(steps.state(rows), whole[rows])
 
 
-def test_narrower_states_are_padded_with_zeros(recordings):
+def test_of_a_wider_state_the_numbers_are_read_that_all_datasets_have(recordings):
   narrow = tiny.Recorded(recordings[1]._episodes)
   narrow.state = narrow.state[:, :5]
   steps = steps_lib.Steps([recordings[0], narrow])
+  assert steps.state_size == 5
   found = steps.state(np.array([6, 2]))
-  np.testing.assert_array_equal(found[0, :5], narrow.state[1])
-  np.testing.assert_array_equal(found[0, 5:], 0)
-  np.testing.assert_array_equal(found[1], recordings[0].state[2])
+  np.testing.assert_array_equal(found, [narrow.state[1], recordings[0].state[2, :5]])
 
 
 def test_images_are_found_in_whatever_dataset_they_lie():
@@ -62,6 +61,9 @@ def test_images_are_found_in_whatever_dataset_they_lie():
   for camera, expected in (('head', [None, 11, 10]), ('left_wrist', [20, None, None])):
     reads = steps.images(camera, np.array([2, 1, 0]))
     assert [read and read()[0, 0, 0] for read in reads] == expected
+  blind = steps_lib.Steps(seen, cameras=('head',))
+  assert blind.images('left_wrist', np.array([2, 1, 0])) == [None] * 3
+  assert blind.images('head', np.array([1]))[0] is not None
 
 
 def test_features_of_an_encoder_take_the_place_of_those_recorded(recordings):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from aloe_jax import types
 from aloe_jax.envs import tabletop_state
 
-STATE_SIZE = 14  # position (3), yaw, tilt and gripper (1 each) of two arms
+STATE_SIZE = 14  # as of an action: 6 numbers of each arm, and two that stay 0
 FEATURE_SHAPE = (3, 16)
 
 
@@ -30,8 +30,9 @@ def see(state: tabletop_state.State) -> types.Sight:
   task = jnp.concatenate(
     [state.placed, state.held >= 0, jnp.mean(state.placed, keepdims=True)], dtype=jnp.float32
   )
+  own = jnp.zeros(STATE_SIZE).at[: arms.size].set(arms)
   views = jnp.zeros(FEATURE_SHAPE).at[:2].set(_arm_features(state))
-  return types.Sight(arms, views.at[2, : task.size].set(task))
+  return types.Sight(own, views.at[2, : task.size].set(task))
 
 
 def _arm_features(state: tabletop_state.State) -> jax.Array:

@@ -43,6 +43,7 @@ class Datasets:
   ):
     self._experiment = experiment
     self._encoder_params = encoder_params
+    self._cameras = tuple(experiment.config.task.cameras) or types.CAMERAS
     self._opened = indices or {}
     self._indices: indices_lib.Indices = {}  # those that have been checked
     self._encoder_fingerprint: str | None = None
@@ -111,7 +112,7 @@ class Datasets:
 
   def _steps(self, directories: Sequence[pathlib.Path], features: Sequence[Any]) -> steps_lib.Steps:
     indices = [self._indices[directory] for directory in directories]
-    return steps_lib.Steps(indices, features, self._experiment.config.task.cameras)
+    return steps_lib.Steps(indices, features, self._cameras)
 
   def _open_features(self, directories: Sequence[pathlib.Path]) -> None:
     """Features that are kept, else those to be computed when they are asked for."""
@@ -151,15 +152,12 @@ class Datasets:
 
   def _check_cameras(self, directory: pathlib.Path, index: index_lib.Index) -> None:
     """Says which cameras are missing in a dataset; raises ValueError where all are."""
-    cameras = self._experiment.config.task.cameras
-    missing = [camera for camera in cameras if camera not in index.cameras]
+    missing = [camera for camera in self._cameras if camera not in index.cameras]
     named = ', '.join(missing)
-    if len(missing) == len(cameras):
-      first = missing[0] if missing else types.CAMERAS[0]
+    if len(missing) == len(self._cameras):
       raise ValueError(
-        f'{directory}: there are no images of {named or "any camera"}, so that nothing is seen of '
-        f'the task; name a field of them with config.data.mapping.{first}, or leave the dataset '
-        'out.'
+        f'{directory}: there are no images of {named}, so that nothing is seen of the task; name '
+        f'their field with config.data.mapping.{missing[0]}, or leave the dataset out.'
       )
     if missing:
       progress.CONSOLE.print(
@@ -188,7 +186,7 @@ class Datasets:
     """Where all features of a directory are kept: under what they are a function of."""
     if self._encoder_fingerprint is None:
       self._encoder_fingerprint = policy.fingerprint(self._encoder_params)
-    unseen = set(index.cameras) - set(self._experiment.config.task.cameras)
+    unseen = set(index.cameras) - set(self._cameras)
     without = f' without {sorted(unseen)}' if unseen else ''
     key = f'{encoder!r} {self._encoder_fingerprint} {index.content}{without}'
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -203,8 +201,8 @@ class Datasets:
   ) -> Callable[[np.ndarray], np.ndarray]:
     """What makes features of rows [B]."""
     size = encoder.image_size or self._experiment.config.sim.image_size
-    cameras = self._experiment.config.task.cameras
-    reader = image_reader.ImageReader(steps_lib.Steps([index], cameras=cameras), size)
+    steps = steps_lib.Steps([index], cameras=self._cameras)
+    reader = image_reader.ImageReader(steps, size)
 
     def encode(rows: np.ndarray) -> np.ndarray:
       seen, present = reader.read(rows)

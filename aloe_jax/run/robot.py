@@ -53,7 +53,7 @@ def settle(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> N
 def check(
   directory: pathlib.Path, index: index_lib.Index, task: ml_collections.ConfigDict
 ) -> list[str]:
-  """Holds a dataset to the widths of a settled `config.task`.
+  """Holds a dataset to the widths that `config.task` says.
 
   Returns:
     A sentence on what of it is not read.
@@ -63,7 +63,7 @@ def check(
   """
   for field, key in _WIDTHS.items():
     found, expected = getattr(index, key).shape[1], task[field]
-    if found == expected:
+    if expected in (0, found):
       continue
     surplus_is_zero = key == 'state' and found > expected and padding.used(index.state) <= expected
     if surplus_is_zero:

@@ -1,0 +1,71 @@
+"""What a failure costs, and what is said at once where the episodes cannot tell it."""
+
+import command_line
+import numpy as np
+import pytest
+import robot
+import tiny
+
+from aloe_jax import types
+from aloe_jax.run import fail_cost
+from experiments import laundry
+
+CUT, FAILURE, SUCCESS = types.EndReason.CUT, types.EndReason.FAILURE, types.EndReason.SUCCESS
+
+
+def make_episode(end, length=5, source=types.Source.DEMO):
+  ends = [types.EndReason.NONE] * (length - 1) + [end]
+  return tiny.make_episode(np.random.default_rng(length), ends, source)
+
+
+@pytest.mark.parametrize('others, expected', [((), 5.0), ((7,), 6.0)])
+def test_it_is_the_mean_length_of_successful_demonstrations(others, expected):
+  episodes = [make_episode(SUCCESS, length) for length in (5, *others)]
+  helped = make_episode(SUCCESS, 20)
+  helped.source[10:] = types.Source.HUMAN
+  steps = tiny.make_steps([make_episode(FAILURE, 30), *episodes, helped])
+  config = laundry.get_config('sim')
+  assert fail_cost.find(config, steps) == expected
+  config.fail.lengths = 2.0
+  assert fail_cost.find(config, steps) == 2 * expected
+  config.fail.cost = 11.0
+  assert fail_cost.find(config, steps) == 11
+
+
+@pytest.mark.parametrize(
+  'episode, found',
+  [
+    (make_episode(SUCCESS, source=types.Source.POLICY), 'there is no demonstration in the epi'),
+    (make_episode(FAILURE), 'of 1 demonstrations none succeeds in the episodes'),
+    (make_episode(CUT), 'of 1 demonstrations none succeeds in the episodes'),
+  ],
+)
+def test_without_a_success_to_take_it_from_it_is_to_be_given_unless_imitation_is_all(
+  episode, found
+):
+  config, steps = laundry.get_config('sim'), tiny.make_steps([episode])
+  with pytest.raises(ValueError, match=f'{found}.*give --config.fail.cost, in steps'):
+    fail_cost.find(config, steps)
+  config.iterations = 0
+  assert fail_cost.find(config, steps) is None
+
+
+@pytest.fixture(scope='module')
+def cut(tmp_path_factory):
+  """A robot's demonstrations of which nobody has said how they went."""
+  ends = np.array([types.EndReason.NONE] * (robot.LENGTH - 1) + [CUT], np.int8)
+  made = [robot.make_episode(number, end_reason=ends) for number in (0, 2)]
+  return robot.write_episodes(tmp_path_factory.mktemp('cut') / 'episodes', *made)
+
+
+def test_a_run_that_needs_outcomes_stops_at_once_where_there_are_none(cut, tmp_path):
+  workdir = tmp_path / 'run'
+  status, output, errors = command_line.run(
+    'train', *robot.make_flags(data__episodes=(str(cut),)), f'--workdir={workdir}'
+  )
+  assert status == 1
+  assert errors.startswith(f'error: {cut}: No episode has an outcome: all end in a cut')
+  for option in ('--end-reason=success', '--config.data.mapping.success', '--config.fail.cost'):
+    assert option in errors
+  assert 'Encode' not in output + errors
+  assert not workdir.exists()
