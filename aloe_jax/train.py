@@ -29,6 +29,7 @@ from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import fail_cost
 from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import kept
+from aloe_jax.run import networks
 from aloe_jax.run import next_steps
 from aloe_jax.run import opening
 from aloe_jax.run import phases
@@ -305,6 +306,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     indices = {}
     starting_point.check_states(given.workdir, config.actor.checkpoint)
     if not config.sim.task:
+      networks.make_tokenizer(config)  # before a large dataset is indexed
       indices = indices_lib.open_given(config)
       robot.settle(config, indices)
       fail_cost.check(config, indices)

@@ -41,7 +41,7 @@ def refusal(place, tmp_path, capfd):
     assert not workdir.exists()
     printed, errors = capfd.readouterr()
     assert errors == ''
-    assert all(line.startswith('Encode') for line in printed.splitlines()), printed
+    assert all(line.startswith(('Encode', 'Robot: ')) for line in printed.splitlines()), printed
     return stopped.value.code
 
   return start
@@ -57,6 +57,14 @@ def command(place, tmp_path, **changes):
   return result
 
 
+def without_robot(result):
+  """What a command said, but for what it said of the robot."""
+  status, printed, errors = result
+  (line,) = printed.splitlines()
+  assert line.startswith('Robot: 14 numbers of state, 14 of action, cameras head, left_wrist, rig')
+  return status, '', errors
+
+
 def with_nan(index, step):
   """An episode with a number that is none, written past the check that would refuse it."""
   episode = robot.make_episode(index)
@@ -70,15 +78,16 @@ def test_a_checkpoint_that_was_cut_short_is_told_to_be_copied_again(place, tmp_p
   os.truncate(largest, largest.stat().st_size // 2)
   result = command(place, tmp_path, actor__checkpoint=checkpoint)
   command_line.assert_refused(
-    result, f'{checkpoint}/params was cut short or is damaged; copy it again. '
+    without_robot(result), f'{checkpoint}/params was cut short or is damaged; copy it again. '
   )
   assert len(result[2].strip().splitlines()) == 1
 
 
-def test_a_prompt_that_no_state_leaves_room_for_is_refused_before_anything_is_read(place, tmp_path):
-  result = command(place, tmp_path, actor__prompt_length=20, data__episodes=(str(tmp_path),))
+def test_a_prompt_that_no_state_leaves_room_for_is_refused_before_an_image_is_read(place, tmp_path):
+  result = command(place, tmp_path, actor__prompt_length=20)
+  assert 'Encode' not in result[1]
   command_line.assert_refused(
-    result,
+    without_robot(result),
     "the prompt 'Fold the t-shirt' has 21 tokens, more than the 20 that "
     'config.actor.prompt_length allows',
   )
@@ -114,18 +123,18 @@ def test_episodes_without_a_camera_name_it(refusal, tmp_path):
   episode = robot.make_episode(0)
   images = {camera: x for camera, x in episode.images.items() if camera != 'left_wrist'}
   episodes = robot.write_episodes(tmp_path / 'one', dataclasses.replace(episode, images=images))
-  assert refusal(episodes=episodes).startswith(
-    f"error: {episodes}: there are no images of the camera 'left_wrist'; name their field with "
-    'config.data.mapping.left_wrist, or leave'
+  told = refusal(episodes=episodes, task__cameras=('head', 'left_wrist'))
+  assert told.startswith(
+    f"error: {episodes}: there are no images of the camera 'left_wrist', which config.task.cameras "
+    'names; found head, right_wrist. Name its field with config.data.mapping.left_wrist, or leave'
   )
 
 
-def test_a_robot_without_that_camera_may_leave_it_out(refusal, tmp_path):
+def test_a_robot_without_that_camera_needs_not_say_so(refusal, tmp_path):
   episode = robot.make_episode(0)
   images = {camera: x for camera, x in episode.images.items() if camera != 'left_wrist'}
   episodes = robot.write_episodes(tmp_path / 'one', dataclasses.replace(episode, images=images))
-  told = refusal(episodes=episodes, task__cameras=('head', 'right_wrist'), task__chunk=13,
-                 task__execute=1)  # fmt: skip
+  told = refusal(episodes=episodes, task__chunk=13, task__execute=1)
   assert told.startswith('error: the longest of 1 fragments has 12 steps, but a chunk has 13')
 
 

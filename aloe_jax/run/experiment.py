@@ -73,25 +73,8 @@ class Experiment:
 
   @functools.cached_property
   def tokenizer(self) -> tokenizer_lib.PromptTokenizer:
-    """Of prompts: the small actor's leaves the state to proprio, π0.5's puts it into words.
-
-    Raises:
-      FileNotFoundError: its file is not there.
-      ValueError: it is of another vocabulary than the actor.
-    """
-    actor = self.config.actor
-    if actor.tokenizer == 'words':
-      vocabulary: tokenizer_lib.Vocabulary = tokenizer_lib.Words(actor.vocab_size)
-    else:
-      vocabulary = tokenizer_lib.SentencePiece(actor.tokenizer)
-    if vocabulary.vocab_size > actor.vocab_size:
-      raise ValueError(
-        f'{actor.tokenizer} has {vocabulary.vocab_size} tokens, more than the '
-        f'{actor.vocab_size} of config.actor.vocab_size.'
-      )
-    return tokenizer_lib.PromptTokenizer(
-      vocabulary, actor.prompt_length, discrete_state=self.reads_images
-    )
+    """Of prompts; raises what `networks.make_tokenizer` does."""
+    return networks.make_tokenizer(self.config)
 
   def inputs(self, stats: dict[str, normalize.Stats] | None) -> inputs_lib.Inputs:
     """How states, actions and prompts are put to the networks.

@@ -13,6 +13,7 @@ from aloe_jax.models import encoder as encoder_lib
 from aloe_jax.models import pi05
 from aloe_jax.models import siglip
 from aloe_jax.models import small
+from aloe_jax.preprocessing import tokenizer as tokenizer_lib
 from aloe_jax.pretrained import big_vision
 
 
@@ -36,6 +37,28 @@ def make_actor(config: ml_collections.ConfigDict) -> nn.Module:
     action_size=config.task.action_size,
     vocab_size=actor.vocab_size,
     **actor.small,
+  )
+
+
+def make_tokenizer(config: ml_collections.ConfigDict) -> tokenizer_lib.PromptTokenizer:
+  """Of prompts: the small actor's leaves the state to proprio, π0.5's puts it into words.
+
+  Raises:
+    FileNotFoundError: its file is not there.
+    ValueError: it is of another vocabulary than the actor.
+  """
+  actor = config.actor
+  if actor.tokenizer == 'words':
+    vocabulary: tokenizer_lib.Vocabulary = tokenizer_lib.Words(actor.vocab_size)
+  else:
+    vocabulary = tokenizer_lib.SentencePiece(actor.tokenizer)
+  if vocabulary.vocab_size > actor.vocab_size:
+    raise ValueError(
+      f'{actor.tokenizer} has {vocabulary.vocab_size} tokens, more than the '
+      f'{actor.vocab_size} of config.actor.vocab_size.'
+    )
+  return tokenizer_lib.PromptTokenizer(
+    vocabulary, actor.prompt_length, discrete_state=reads_images(config)
   )
 
 
