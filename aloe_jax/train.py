@@ -302,9 +302,9 @@ def main(argv: Sequence[str] | None = None) -> None:
   given = command_line.parse(command_line.parser('aloe_jax.train', __doc__), argv)
   config = kept.config(given, 'train')
   with config_lib.user_errors():
+    starting_point.check_states(given.workdir, config.actor.checkpoint)
     requirements.check(config)
     indices = {}
-    starting_point.check_states(given.workdir, config.actor.checkpoint)
     if not config.sim.task:
       networks.make_tokenizer(config)  # before a large dataset is indexed
       indices = indices_lib.open_given(config)

@@ -1,12 +1,18 @@
 """What a failure costs, and what is said at once where the episodes cannot tell it."""
 
+import contextlib
+import io
+
 import command_line
 import numpy as np
 import pytest
 import robot
 import tiny
 
+from aloe_jax import train
 from aloe_jax import types
+from aloe_jax.data import outcomes
+from aloe_jax.run import checkpoints
 from aloe_jax.run import fail_cost
 from experiments import laundry
 
@@ -69,3 +75,49 @@ def test_a_run_that_needs_outcomes_stops_at_once_where_there_are_none(cut, tmp_p
     assert option in errors
   assert 'Encode' not in output + errors
   assert not workdir.exists()
+
+
+def test_imitation_alone_needs_no_outcome_and_invents_no_cost(cut, tmp_path, quick_compilation):
+  workdir = tmp_path / 'run'
+  flags = robot.make_flags(
+    data__episodes=(str(cut),),
+    data__norm_stats='compute',
+    iterations=0,
+    actor__warm_start_updates=2,
+  )
+  printed = io.StringIO()
+  with contextlib.redirect_stdout(printed):
+    train.main([*flags, f'--workdir={workdir}'])
+  lines = printed.getvalue().splitlines()
+  (said,) = (n for n, line in enumerate(lines) if line.startswith('No episode has an outcome'))
+  assert not any(line.startswith('Encode') for line in lines[:said])
+  checkpoint = workdir / 'checkpoints' / '0'
+  assert checkpoints.read_meta(checkpoint, 'fail_cost')['fail_cost'] is None
+  # Who goes on from it has its own.
+  config = robot.make_config(actor__checkpoint=str(checkpoint))
+  steps = tiny.make_steps([make_episode(SUCCESS, 6)])
+  assert fail_cost.find(config, steps) == 6
+  with pytest.raises(SystemExit) as stopped:
+    train.main([f'--workdir={workdir}', '--config.iterations=1'])
+  assert 'No episode has an outcome' in stopped.value.code
+
+
+def test_inspect_says_so_too(cut, monkeypatch, capsys):
+  status, printed, _ = command_line.data(monkeypatch, capsys, 'inspect', cut)
+  assert status == 0
+  assert outcomes.NONE_KNOWN in printed
+  assert '--end-reason=success' in printed and '--config.fail.cost' in printed
+
+
+def test_import_says_so_too(tmp_path, monkeypatch, capsys):
+  recording = tmp_path / 'recordings' / 'one'
+  recording.mkdir(parents=True)
+  for name in ('state', 'action'):
+    np.save(recording / f'{name}.npy', np.ones((3, 7), np.float32))
+  for end, known in (('cut', False), ('success', True)):
+    options = ('--to', tmp_path / end, '--name=arm', '--end-reason', end, '--prompt=wipe')
+    status, printed, errors = command_line.data(
+      monkeypatch, capsys, 'import', recording.parent, '--from=plain', *options
+    )
+    assert status == 0, errors
+    assert (outcomes.NONE_KNOWN in printed) != known

@@ -138,8 +138,8 @@ def test_datasets_of_robots_of_different_widths_are_refused_naming_both(tmp_path
 def old_run(tmp_path_factory):
   """A run of a robot of 14 numbers by a version that told 32."""
   workdir = tmp_path_factory.mktemp('old') / 'run'
-  finished_runs.write(workdir, number=2, task__proprio_size=FULL)
-  metadata = workdir / 'checkpoints' / '2' / 'meta' / 'metadata'
+  finished_runs.write(workdir, task__proprio_size=FULL)
+  metadata = workdir / 'checkpoints' / '1' / 'meta' / 'metadata'
   meta = json.loads(metadata.read_text())
   state = robot.make_stats()['state']
   filled = {key: np.pad(values, (0, FULL - robot.SIZE)) for key, values in vars(state).items()}
@@ -169,11 +169,11 @@ def assert_refused(told, checkpoint):
 def test_an_old_checkpoint_is_refused_by_every_command(command, options, old_run):
   with pytest.raises(SystemExit) as stopped:
     command.main([f'--workdir={old_run}', *(option.format(old_run) for option in options)])
-  assert_refused(stopped.value.code, old_run / 'checkpoints' / '2')
+  assert_refused(stopped.value.code, old_run / 'checkpoints' / '1')
 
 
 def test_an_old_checkpoint_is_refused_as_a_start_and_as_a_library(old_run, tmp_path):
-  checkpoint = old_run / 'checkpoints' / '2'
+  checkpoint = old_run / 'checkpoints' / '1'
   directory = write(tmp_path / 'new', width=14)
   flags = robot.make_flags(data__episodes=(str(directory),), actor__checkpoint=checkpoint)
   with pytest.raises(SystemExit) as stopped:

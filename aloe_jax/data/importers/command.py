@@ -12,6 +12,7 @@ from typing import Any
 
 from aloe_jax import progress
 from aloe_jax import types
+from aloe_jax.data import outcomes
 from aloe_jax.data import rlds
 from aloe_jax.data import tfds_directory
 from aloe_jax.data.importers import IMPORTERS
@@ -113,6 +114,8 @@ def run(arguments: argparse.Namespace) -> None:
     f'end reasons: {_listed(counts["end_reason"])}',
     f'cameras: {", ".join(counts["camera"]) or "none"}',
   ]
+  if told := outcomes.sentence(counts['end_reason']):
+    lines.append(told)
   if recordings.left_out:
     lines.append(f'images left out: {", ".join(recordings.left_out)}')
   progress.CONSOLE.print('\n'.join(lines), highlight=False, markup=False, soft_wrap=True)

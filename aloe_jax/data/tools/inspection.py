@@ -16,6 +16,7 @@ from aloe_jax import types
 from aloe_jax.data import columns as columns_lib
 from aloe_jax.data import image_codec
 from aloe_jax.data import mapping as mappings
+from aloe_jax.data import outcomes
 from aloe_jax.data import records
 from aloe_jax.data import schema
 from aloe_jax.data.tools import survey as survey_lib
@@ -118,6 +119,9 @@ class Inspection:
     tell(f'\nSplit {self.split}, read so:')
     for table in self.survey.tables():
       console.print(table)
+    told = outcomes.sentence(reason for _, reason in self.survey.ends)
+    if told and self.survey.lengths:
+      tell(told)
     if self.unreadable:
       tell(f'Wrong: {self.unreadable} episodes or files; `validate` names them all.')
 
