@@ -63,10 +63,7 @@ NOT_RUN = {  # what a command begins with: why it is not run
 _BLOCK = re.compile(r'^( *)```(\w*)\n(.*?)^\1```', re.DOTALL | re.MULTILINE)
 _ROBOT = (  # of the recordings made below, instead of a bimanual robot's
   '--config.sim.task=',
-  '--config.task.action_size=8',
-  '--config.task.proprio_size=8',
   '--config.task.delta=(7, -1)',
-  "--config.task.cameras=('head', 'left_wrist')",
 )
 _LATER = ('round_2', 'held_out')  # recordings that pages only train on or judge by
 _SMALL = {  # what a command begins with: options that make it small

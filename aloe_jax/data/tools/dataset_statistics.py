@@ -8,6 +8,7 @@ from typing import Any
 import rich.table
 
 from aloe_jax.data import index as index_lib
+from aloe_jax.data import padding
 from aloe_jax.data import replay
 from aloe_jax.data import statistics
 from aloe_jax.data import steps as steps_lib
@@ -40,7 +41,7 @@ def compute(
     on_error: 'raise', or 'skip' to leave bad episodes out; see `index.load`.
     chunk: h, steps.
     delta: which numbers of an action are relative to the state; see `inputs.Inputs`.
-    state_size: numbers of the state; None for all that every dataset has.
+    state_size: the first numbers of the state that count; None for all, which are of one width.
     bar: such as `progress.bar`.
 
   Returns:
@@ -57,11 +58,19 @@ def compute(
         directory, mapping, split=split, cache=cache, on_error=on_error, progress=advance
       )
     indices.append(found)
-    width, expected = found.action.shape[1], indices[0].action.shape[1]
-    if width != expected:
+    for key in ('action', 'state'):
+      width, expected = (getattr(index, key).shape[1] for index in (found, indices[0]))
+      if width != expected and not (key == 'state' and state_size):
+        raise ValueError(
+          f'{directory}: {key}: found {width} numbers a step, expected {expected} as in '
+          f'{directories[0]}.'
+        )
+    own = None if state_size else padding.own_size(found.state)
+    if own is not None:
       raise ValueError(
-        f'{directory}: action: found {width} numbers a step, expected {expected} as in '
-        f'{directories[0]}.'
+        f'{directory}: the state has {padding.WIDTH} numbers a step, of which those after the '
+        f'first {own} are 0 at every step: an earlier version filled them up; import the '
+        f'recordings again, or give --state-size={max(own, 1)}.'
       )
   narrowest = min(index.state.shape[1] for index in indices)
   size = narrowest if state_size is None else state_size
