@@ -10,7 +10,7 @@ import flax.struct
 import jax
 import numpy as np
 
-PROPRIO_SIZE = 32  # the width that networks take every state at (Tables I-III)
+PROPRIO_SIZE = 32  # numbers that networks take a state at, filled up with zeros (Tables I-III)
 
 CAMERAS = ('head', 'left_wrist', 'right_wrist')  # in the order of the views
 

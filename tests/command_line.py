@@ -35,9 +35,12 @@ def data(monkeypatch, capsys, *arguments):
 
 
 def assert_refused(result, message):
-  """The command ended early, with one message that begins like this and no traceback."""
+  """The command ended early, with one message that begins like this and no traceback.
+
+  Before it may stand what the robot is.
+  """
   status, printed, errors = result
   assert status != 0
-  assert printed == ''
+  assert all(line.startswith('Robot: ') for line in printed.splitlines()), printed
   assert errors.startswith(f'error: {message}'), errors
   assert 'Traceback' not in errors

@@ -70,7 +70,7 @@ def test_a_dict_is_all_features_in_scale_and_what_it_calls_proprio_as_it_is():
   found = gymnasium_spaces.Spaces(Stub(space), 'stub')
   assert (found.proprio_size, found.feature_shape, found.action_size) == (2, (3, 2), 2)
   sight = found.sight({'goal': np.float32([3.0, -1.0]), 'proprio': np.float32([2.5, -5.0])})
-  np.testing.assert_array_equal(sight.state, [2.5, -5.0] + [0.0] * 30)
+  np.testing.assert_array_equal(sight.state, [2.5, -5.0])
   # 3 of 0 to 4 is half way up; -1 without bounds is -log(2).
   expected = [[0.5, -np.log(2.0)], [0.5, -1.0], [0.0, 0.0]]
   np.testing.assert_allclose(sight.features, expected, rtol=1e-6)
@@ -83,6 +83,12 @@ def test_of_a_plain_box_the_first_32_numbers_are_proprio():
   np.testing.assert_allclose(sight.state, numbers[:32], rtol=1e-6)
   assert found.feature_shape == (3, 14)
   np.testing.assert_allclose(sight.features.ravel(), [*numbers, 0.0, 0.0], rtol=1e-6)
+
+
+def test_a_proprio_of_more_numbers_than_networks_take_is_not_cut():
+  space = spaces.Dict(proprio=spaces.Box(-1.0, 1.0, (33,)), goal=spaces.Box(-1.0, 1.0, (2,)))
+  with pytest.raises(ValueError, match="stub: .*'proprio' has 33 numbers, expected at most 32"):
+    gymnasium_spaces.Spaces(Stub(space), 'stub')
 
 
 def test_actions_are_brought_within_their_bounds():

@@ -19,8 +19,6 @@ from experiments import ogbench
 
 OVERRIDES = {
   'sim.task': 'gymnasium:line_world:Rescued-v0',
-  'task.action_size': 1,
-  'task.proprio_size': 1,
   'task.max_steps': 3,
   'task.chunk': 2,
   'actor.small.steps_per_token': 2,
