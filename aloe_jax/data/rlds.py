@@ -16,9 +16,8 @@ a success, else 0). Training never reads them: it relabels by Eq. (14) from `end
 A dataset is never appended to: every round of collection writes its own directory.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
-import itertools
 import os
 import pathlib
 from typing import Any
@@ -64,7 +63,7 @@ class Episode:
     action: [T, A] float32.
     source: [T] int8, `types.Source` of every step.
     end_reason: [T] int8, `types.EndReason`; NONE except where a fragment ends.
-    prompt: what the robot was asked to do.
+    prompt: what the robot was asked to do, one text or [T] texts, one a step.
     metadata: {name: bool, int, float or str}; floats are kept in single precision.
   """
 
@@ -74,14 +73,25 @@ class Episode:
   action: np.ndarray
   source: np.ndarray
   end_reason: np.ndarray
-  prompt: str
+  prompt: str | Sequence[str]
   metadata: Mapping[str, bool | int | float | str]
 
   def __len__(self) -> int:
     return len(self.action)
 
+  @property
+  def prompts(self) -> list[str]:
+    """[T] texts, one a step."""
+    return [self.prompt] * len(self) if isinstance(self.prompt, str) else list(self.prompt)
 
-def write(directory: str | os.PathLike, episodes: Iterable[Episode], *, name: str) -> None:
+
+def write(
+  directory: str | os.PathLike,
+  episodes: Iterable[Episode],
+  *,
+  name: str,
+  skip: Callable[[ValueError], None] | None = None,
+) -> None:
   """Writes episodes, in the order given, as one TFDS dataset with the split `train`.
 
   The directory appears complete or not at all.
@@ -90,6 +100,7 @@ def write(directory: str | os.PathLike, episodes: Iterable[Episode], *, name: st
     directory: a path that does not exist yet.
     episodes: all with the same cameras, image sizes, widths and metadata names.
     name: of the dataset, an identifier.
+    skip: takes what is wrong with an episode that is then left out; by default it is raised.
 
   Raises:
     FileExistsError: if the directory exists.
@@ -103,13 +114,23 @@ def write(directory: str | os.PathLike, episodes: Iterable[Episode], *, name: st
   first = next(episodes, None)
   if first is None:
     raise ValueError(f'{directory}: there is no episode to write.')
-  layout = _layout(first, f'{directory}, episode 0')
+  layout = _layout(first, _named(directory, 0, first))
+  held = [first]
+  del first
 
   def examples() -> Iterator[Any]:
-    for index, episode in enumerate(itertools.chain([first], episodes)):
-      where = f'{directory}, episode {index}'
-      _check_same_layout(_layout(episode, where), layout, where)
-      yield _example(episode)
+    yield _example(held.pop())
+    for index, episode in enumerate(episodes, start=1):
+      where = _named(directory, index, episode)
+      try:
+        _check_same_layout(_layout(episode, where), layout, where)
+      except ValueError as error:
+        if skip is None:
+          raise
+        skip(error)
+      else:
+        yield _example(episode)
+      del episode  # before the next is made
 
   tfds_directory.write(directory, examples(), name=name, fields=_fields(layout))
 
@@ -142,6 +163,12 @@ def read(
 
 
 # Writing
+
+
+def _named(directory: pathlib.Path, index: int, episode: Episode) -> str:
+  """An episode by its number, and by the recording's own name where it is kept."""
+  recorded = episode.metadata.get('file_path')
+  return f'{directory}, episode {index}' + (f' ({recorded})' if recorded else '')
 
 
 def _layout(episode: Episode, where: str) -> dict[str, Any]:
@@ -232,7 +259,7 @@ def _example(episode: Episode) -> dict[str, np.ndarray | list[bytes]]:
     'steps/is_first': np.arange(length) == 0,
     'steps/is_last': last,
     'steps/is_terminal': last & decided,
-    'steps/language_instruction': [episode.prompt.encode()] * length,
+    'steps/language_instruction': [prompt.encode() for prompt in episode.prompts],
     'steps/source': [source_text[source] for source in episode.source],
     'steps/end_reason': [end_reason_text[reason] for reason in episode.end_reason],
   }
@@ -272,7 +299,7 @@ def _episode(read: records.Read, decode: bool) -> Episode:
     action=found.action,
     source=found.source,
     end_reason=found.end_reason,
-    prompt=found.prompt[0],
+    prompt=found.prompt if len(set(found.prompt)) > 1 else found.prompt[0],
     metadata=found.metadata,
   )
 
@@ -324,10 +351,13 @@ def _check(episode: Episode, where: str) -> None:
       raise ValueError(
         f'{where}, step {step}: {field}: found {values[step]}, expected a types.{allowed.__name__}.'
       )
-  if not isinstance(episode.prompt, str):
+  if isinstance(episode.prompt, str):
+    return
+  prompts = episode.prompt if isinstance(episode.prompt, Sequence) else [episode.prompt]
+  if len(prompts) != length or not all(isinstance(prompt, str) for prompt in prompts):
     raise ValueError(
       f'{where}: prompt: found {episode.prompt!r:.80}, a {type(episode.prompt).__name__}; expected '
-      'one str for the episode.'
+      f'one str for the episode, or one a step: {length}.'
     )
 
 

@@ -17,7 +17,9 @@ from aloe_jax.data import rlds
 from aloe_jax.data import tfds_directory
 from aloe_jax.data.importers import IMPORTERS
 from aloe_jax.data.importers import importer as importer_lib
+from aloe_jax.data.importers import log as log_lib
 from aloe_jax.data.importers import settings as settings_lib
+from aloe_jax.data.importers import size
 
 _END_REASONS = {text: reason for text, reason in rlds.END_REASON_TEXT.items() if reason}
 
@@ -66,13 +68,27 @@ def add(subparsers: Any) -> None:
     help=f'import these cameras only: {", ".join(types.CAMERAS)}; by default those with names '
     'in use',
   )
-  parser.add_argument('--state', metavar='NAME', help='of the state, unless it is a name in use')
-  parser.add_argument('--action', metavar='NAME', help='of the action, unless it is a name in use')
+  parser.add_argument(
+    '--state',
+    metavar='NAME',
+    help="of the state, unless it is a name in use; a part of it as 'observation.state[0:14]', "
+    'several with commas between are joined',
+  )
+  parser.add_argument(
+    '--action', metavar='NAME', help='of the action, unless it is a name in use; parts likewise'
+  )
   parser.add_argument(
     '--intervention',
     metavar='NAME',
     help='flag of every step that is set where a human acts, unless it is a name in use (LeRobot '
     "only); 'none' where all steps are by --source",
+  )
+  parser.add_argument(
+    '--on-error',
+    choices=('raise', 'skip'),
+    default='raise',
+    help='stop at an episode that cannot be read, and leave nothing; or leave it out and go on '
+    '(default: %(default)s)',
   )
   parser.set_defaults(run=run)
 
@@ -101,15 +117,22 @@ def run(arguments: argparse.Namespace) -> None:
     state=arguments.state,
     action=arguments.action,
     intervention='' if arguments.intervention == 'none' else arguments.intervention,
+    log=log_lib.Log(on_error=arguments.on_error),
   )
+  log = settings.log
   recordings = importer.open(arguments.recordings, settings)
   counts: dict[str, collections.Counter[str]] = {
-    kind: collections.Counter() for kind in ('camera', 'source', 'end_reason')
+    kind: collections.Counter() for kind in ('episodes', 'camera', 'source', 'end_reason')
   }
-  rlds.write(arguments.to, _counted(recordings, counts), name=arguments.name)
-  steps = counts['source'].total()
+  episodes = _counted(recordings, counts, log, arguments.to)
+  rlds.write(
+    arguments.to,
+    episodes,
+    name=arguments.name,
+    skip=None if log.on_error == 'raise' else log.skip,
+  )
   lines = [
-    f'{arguments.to}: {len(recordings)} episodes, {steps} steps',
+    f'{arguments.to}: {counts["episodes"].total()} episodes, {counts["source"].total()} steps',
     f'steps by source: {_listed(counts["source"])}',
     f'end reasons: {_listed(counts["end_reason"])}',
     f'cameras: {", ".join(counts["camera"]) or "none"}',
@@ -118,25 +141,47 @@ def run(arguments: argparse.Namespace) -> None:
     lines.append(told)
   if recordings.left_out:
     lines.append(f'images left out: {", ".join(recordings.left_out)}')
-  progress.CONSOLE.print('\n'.join(lines), highlight=False, markup=False, soft_wrap=True)
+  lines += log.notes()
+  if log.skipped:
+    lines += [f'left out: {problem}' for problem in log.skipped]
+    lines.append(f'{counts["episodes"].total()} episodes imported, {len(log.skipped)} left out')
+  _print('\n'.join(lines))
 
 
 def _counted(
-  recordings: importer_lib.Recordings, counts: dict[str, collections.Counter[str]]
+  recordings: importer_lib.Recordings,
+  counts: dict[str, collections.Counter[str]],
+  log: log_lib.Log,
+  directory: pathlib.Path,
 ) -> Iterator[rlds.Episode]:
-  """Passes episodes on while it counts their steps and shows how far it has come."""
+  """Passes episodes on while it counts what is written and shows how far it has come."""
   sources = {value: text for text, value in rlds.SOURCE_TEXT.items()}
   reasons = {value: text for text, value in _END_REASONS.items()}
-  start = time.monotonic()
+  start, done = time.monotonic(), 0
   with progress.bar('import', len(recordings), 'episodes') as advance:
-    for done, episode in enumerate(recordings, start=1):
+    for episode in recordings:
+      if not counts['episodes']:
+        episode = size.encoded(episode)
+        steps = log.steps or len(recordings) * len(episode)
+        _print(size.message(episode, steps, directory))
+      skipped = len(log.skipped)
       yield episode
-      counts['source'].update(sources[source] for source in episode.source.tolist())
-      counts['end_reason'].update(reasons[end] for end in episode.end_reason.tolist() if end)
-      counts['camera'].update(list(episode.images or {}))
-      steps = counts['source'].total()
-      frames = steps * max(len(episode.images or {}), 1)
+      if len(log.skipped) == skipped:
+        counts['episodes'].update(['written'])
+        counts['source'].update(sources[source] for source in episode.source.tolist())
+        counts['end_reason'].update(reasons[end] for end in episode.end_reason.tolist() if end)
+        counts['camera'].update(list(episode.images or {}))
+      frames = counts['source'].total() * max(len(counts['camera']), 1)
+      del episode  # before the next is read, so that the images of one are in memory at a time
+      done = counts['episodes'].total() + len(log.skipped)
       advance(done, **{'frames/s': frames / (time.monotonic() - start)})
+    if counts['episodes'].total() + len(log.skipped) > done:  # the last ones were left out
+      advance(counts['episodes'].total() + len(log.skipped))
+
+
+def _print(text: str) -> None:
+  if text:
+    progress.CONSOLE.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _listed(counter: collections.Counter[str]) -> str:

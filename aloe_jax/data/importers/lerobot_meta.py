@@ -3,12 +3,16 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
+import itertools
 import json
+import math
 import pathlib
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from aloe_jax.data.importers import video
 
 _VERSIONS = ('v2.0', 'v2.1', 'v3.0')
 
@@ -19,11 +23,13 @@ class Recording:
 
   Attributes:
     length: in steps.
-    videos: {feature: path of its video, time of the first frame in seconds}.
+    videos: {feature: where its pictures lie}.
+    problems: {feature: why it is not known where its pictures lie}.
   """
 
   length: int
-  videos: dict[str, tuple[pathlib.Path, float]]
+  videos: dict[str, video.Clip]
+  problems: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +63,9 @@ def read(directory: pathlib.Path) -> Meta:
     raise FileNotFoundError(f'{path}: the file is missing; expected a LeRobot dataset.')
   (info,) = _parsed(path, [path.read_text(encoding='utf-8')])
   _check_fields(path, info, ['codebase_version', 'features', 'fps'])
+  fps = info['fps']
+  if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not 0 < fps < math.inf:
+    raise ValueError(f'{path}: fps: found {fps!r}, expected the steps per second, more than 0.')
   if info['codebase_version'] not in _VERSIONS:
     raise ValueError(
       f'{path}: codebase_version: found {info["codebase_version"]!r}, expected one of '
@@ -73,7 +82,7 @@ def read(directory: pathlib.Path) -> Meta:
     lines = _lines(directory / 'meta/tasks.jsonl', ['task_index', 'task'])
     tasks = {line['task_index']: line['task'] for line in lines}
     recordings = _recordings_v2(directory, videos, info)
-  return Meta(path, info['features'], info['fps'], tasks, recordings)
+  return Meta(path, info['features'], float(fps), tasks, recordings)
 
 
 def _recordings_v2(
@@ -90,7 +99,7 @@ def _recordings_v2(
       for feature in videos
     }
     recordings[number] = Recording(
-      line['length'], {feature: (directory / path, 0.0) for feature, path in paths.items()}
+      line['length'], {feature: video.Clip(directory / path) for feature, path in paths.items()}
     )
   return recordings
 
@@ -102,17 +111,53 @@ def _recordings_v3(
   places = ('chunk_index', 'file_index', 'from_timestamp')
   columns = ['episode_index', 'length']
   columns += [f'videos/{feature}/{place}' for feature in videos for place in places]
+  also = [f'videos/{feature}/to_timestamp' for feature in videos]
   recordings = {}
   for path in parquet_files(directory / 'meta/episodes'):
-    for batch in batches(path, columns):
+    for batch in batches(path, columns, also=also):
       for row in batch.to_pylist():
-        found = {}
+        found, problems = {}, {}
         for feature in videos:
           chunk, file, start = (row[f'videos/{feature}/{place}'] for place in places)
+          if None in (chunk, file, start):
+            problems[feature] = f'{path}: videos/{feature}: found no place in a video.'
+            continue
           name = info['video_path'].format(video_key=feature, chunk_index=chunk, file_index=file)
-          found[feature] = (directory / name, start)
-        recordings[row['episode_index']] = Recording(row['length'], found)
+          stop = row.get(f'videos/{feature}/to_timestamp')
+          found[feature] = video.Clip(directory / name, start, stop)
+        recordings[row['episode_index']] = Recording(row['length'], found, problems)
+  for feature in videos:
+    _part_clips(recordings, feature, 0.5 / info['fps'])
   return recordings
+
+
+def _part_clips(recordings: dict[int, Recording], feature: str, half: float) -> None:
+  """Ends clips where the next of the same file begins, and notes those that overlap.
+
+  Args:
+    recordings: changed in place.
+    feature: whose clips they are.
+    half: of a frame, in seconds.
+  """
+  files: dict[pathlib.Path, list[int]] = {}
+  for number, recording in recordings.items():
+    if feature in recording.videos:
+      files.setdefault(recording.videos[feature].path, []).append(number)
+  for path, numbers in files.items():
+    numbers.sort(key=lambda number: recordings[number].videos[feature].start)
+    for number, following in itertools.pairwise(numbers):
+      recording, start = recordings[number], recordings[following].videos[feature].start
+      clip = recording.videos[feature]
+      if start < (clip.start if clip.stop is None else clip.stop - 2 * half) + half:
+        problem = (
+          f'{feature}: found it to begin at {start:.4f} s of {path}, within episode {number}, '
+          f'which begins at {clip.start:.4f} s; expected a time of its own: from_timestamp is wrong.'
+        )
+        problems = recordings[following].problems | {feature: problem}
+        recordings[following] = dataclasses.replace(recordings[following], problems=problems)
+      elif clip.stop is None:
+        clips = recording.videos | {feature: dataclasses.replace(clip, stop=start)}
+        recordings[number] = dataclasses.replace(recording, videos=clips)
 
 
 def _tasks_v3(directory: pathlib.Path) -> dict[int, str]:

@@ -15,6 +15,7 @@ The arrays may lie together in an `episode.npz` instead. `episode.json` may hold
     end_reason    success, failure, timeout, takeover or cut; or
     success       true or false: a success or a failure
     source        of every step: demo, policy or human
+    fps           steps per second
     metadata      {name: bool, int, float or str}, the same names in every episode
 
 What it leaves out is taken from the command line.
@@ -23,6 +24,7 @@ What it leaves out is taken from the command line.
 from collections.abc import Iterable, Iterator, Mapping
 import itertools
 import json
+import math
 import pathlib
 from typing import Any
 import zipfile
@@ -41,6 +43,7 @@ _FIELDS = {  # of episode.json
   'end_reason': str,
   'success': bool,
   'source': str,
+  'fps': object,
   'metadata': dict,
 }
 _IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
@@ -79,21 +82,29 @@ class Folder:
       ValueError: naming the folder, the file and the field that is wrong.
     """
     for folder in self._folders:
-      yield _episode(folder, self._settings)
+      episode = None
+      with self._settings.log.reading():
+        episode = _episode(folder, self._settings)
+      if episode is not None:
+        yield episode
 
 
 def _episode(folder: pathlib.Path, settings: settings_lib.Settings) -> rlds.Episode:
   told = _told(folder / _JSON)
   arrays = _arrays(folder)
-  state, action = settings.state or 'state', settings.action or 'action'
+  parts = {
+    what: settings_lib.parts(getattr(settings, what) or what, f'--{what}')
+    for what in ('state', 'action')
+  }
+  numbers = [part.name for found in parts.values() for part in found]
   folders = {path.name for path in folder.iterdir() if path.is_dir()}
   cameras = settings.cameras or {
     camera: camera for camera in types.CAMERAS if camera in arrays or camera in folders
   }
-  known = {state, action, 'source', 'end_reason', *(settings.cameras or types.CAMERAS)}
+  known = {*numbers, 'source', 'end_reason', *(settings.cameras or types.CAMERAS)}
   if not settings.cameras:
     _check_known(folder, arrays.keys() | folders, known)
-  for name in (state, action):
+  for name in numbers:
     if name not in arrays:
       raise ValueError(f'{folder}: {name} is missing, expected {name}.npy, or {name} in {_NPZ}.')
   prompt = told.get('prompt') if settings.prompt is None else settings.prompt
@@ -104,8 +115,8 @@ def _episode(folder: pathlib.Path, settings: settings_lib.Settings) -> rlds.Epis
     )
   return settings_lib.make_episode(
     str(folder),
-    state=arrays[state],
-    action=arrays[action],
+    state=settings_lib.joined(arrays, parts['state'], str(folder)),
+    action=settings_lib.joined(arrays, parts['action'], str(folder)),
     images={
       camera: arrays[name] if name in arrays else _images(folder / name)
       for camera, name in cameras.items()
@@ -113,7 +124,9 @@ def _episode(folder: pathlib.Path, settings: settings_lib.Settings) -> rlds.Epis
     source=_source(folder, told, arrays, settings.source),
     end_reason=_end_reason(folder, told, arrays, settings.end_reason),
     prompt=prompt,
-    metadata={'file_path': f'{folder.parent.name}/{folder.name}'} | told.get('metadata', {}),
+    metadata={'file_path': f'{folder.parent.name}/{folder.name}'}
+    | ({'fps': _rate(folder / _JSON, told['fps'])} if 'fps' in told else {})
+    | told.get('metadata', {}),
   )
 
 
@@ -132,6 +145,13 @@ def _told(path: pathlib.Path) -> dict[str, Any]:
     if not isinstance(value, _FIELDS[field]):
       raise ValueError(f'{path}: {field}: found {value!r}, expected a {_FIELDS[field].__name__}.')
   return told
+
+
+def _rate(path: pathlib.Path, fps: Any) -> float:
+  """Steps per second."""
+  if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not 0 < fps < math.inf:
+    raise ValueError(f'{path}: fps: found {fps!r}, expected the steps per second, more than 0.')
+  return float(fps)
 
 
 def _arrays(folder: pathlib.Path) -> dict[str, np.ndarray]:

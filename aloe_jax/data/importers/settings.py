@@ -1,15 +1,17 @@
 """What an importer is told about recordings beyond what they say, and episodes made of both."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
 import numpy as np
 
 from aloe_jax import types
+from aloe_jax.data import field_path
 from aloe_jax.data import fragments
 from aloe_jax.data import image_codec
 from aloe_jax.data import rlds
+from aloe_jax.data.importers import log as log_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +24,12 @@ class Settings:
     prompt: of every episode, instead of the recorded one; None for the recorded one.
     cameras: {camera: its name in the recordings}, no others are imported; None for those
       whose names are in use.
-    state: name of the state in the recordings; None for the names in use.
-    action: name of the action in the recordings; None for the names in use.
+    state: name of the state in the recordings, or of several parts that are joined, such as
+      'arm[0:7],hand[7:14]'; None for the names in use.
+    action: of the action, likewise.
     intervention: name of the flag that is set at the steps where a human acts; None for the
       names in use, '' for none of them.
+    log: of what the import has to tell, and whether it goes on after an error.
   """
 
   source: types.Source = types.Source.DEMO
@@ -35,6 +39,50 @@ class Settings:
   state: str | None = None
   action: str | None = None
   intervention: str | None = None
+  log: log_lib.Log = dataclasses.field(default_factory=log_lib.Log)
+
+
+def parts(text: str, option: str) -> list[field_path.FieldPath]:
+  """The parts that an option names, with commas between.
+
+  Raises:
+    ValueError: naming the option, if they cannot be read.
+  """
+  try:
+    return [field_path.parse(part) for part in field_path.split(text)]
+  except ValueError as error:
+    raise ValueError(f'{option}: {error}') from error
+
+
+def joined(
+  arrays: Mapping[str, np.ndarray], found: Sequence[field_path.FieldPath], where: str
+) -> np.ndarray:
+  """[T, n] of parts of arrays [T, m], one after another.
+
+  Args:
+    arrays: {name: array} of all that are named; those of one whole part may have any shape.
+    found: the parts.
+    where: the recording, for messages.
+
+  Raises:
+    ValueError: naming the recording and the part that an array does not have.
+  """
+  if len(found) == 1 and found[0] == field_path.FieldPath(found[0].name):
+    return arrays[found[0].name]
+  columns = []
+  for part in found:
+    array = arrays[part.name]
+    array = array[:, None] if array.ndim == 1 else array
+    if array.ndim != 2 or len(array) != len(arrays[found[0].name]):
+      raise ValueError(
+        f'{where}: {part.name}: found {list(array.shape)}, expected '
+        f'[{len(arrays[found[0].name])}, n].'
+      )
+    try:
+      columns.append(array[:, part.columns(array.shape[1])])
+    except ValueError as error:
+      raise ValueError(f'{where}: {error}') from error
+  return np.concatenate(columns, axis=1)
 
 
 def make_episode(
@@ -45,8 +93,9 @@ def make_episode(
   images: Mapping[str, image_codec.Frames],
   source: np.ndarray | types.Source,
   end_reason: np.ndarray | types.EndReason,
-  prompt: str,
+  prompt: str | Sequence[str],
   metadata: Mapping[str, Any],
+  holes: Sequence[int] = (),
 ) -> rlds.Episode:
   """An episode, checked so that what is wrong is named by where it was recorded.
 
@@ -57,8 +106,11 @@ def make_episode(
     images: {camera: T frames}.
     source: [T], or one for all steps.
     end_reason: [T], or that of the last step; then take-overs are found by the source.
-    prompt: what the robot was asked to do.
+    prompt: what the robot was asked to do, one text or one a step.
     metadata: scalars and texts of the episode.
+    holes: rows after which steps are missing: what ends there is cut, unless an `end_reason` of
+      every step says otherwise. A take-over that is found by the source is not kept there, since
+      the human took over at a step that is missing.
 
   Raises:
     ValueError: naming the recording, the step and the field.
@@ -74,9 +126,13 @@ def make_episode(
     end_reason = np.where(taken_over, types.EndReason.TAKEOVER, types.EndReason.NONE)
     end_reason = end_reason.astype(np.int8)
     end_reason[-1:] = last
+    end_reason[list(holes)] = types.EndReason.CUT
   for field, values in (('source', source), ('end_reason', end_reason)):
     if len(values) != length:
       raise ValueError(f'{where}: {field}: found {len(values)}, expected one a step: {length}.')
+  end_reason = np.array(end_reason, np.int8)
+  open_holes = [row for row in holes if not end_reason[row]]
+  end_reason[open_holes] = types.EndReason.CUT
   return rlds.Episode(
     state=_numbers(state, length, f'{where}: state'),
     features=None,

@@ -1,57 +1,165 @@
-"""Frames out of video files, by time; needs PyAV."""
+"""Frames out of video files, by time; needs PyAV.
 
-from collections.abc import Generator
+The times of all frames of a file are listed first, without decoding any, so that every step is
+known to have a frame of its own before the work begins.
+"""
+
+from collections.abc import Generator, Iterator
 import contextlib
-import os
+import dataclasses
+import functools
 import pathlib
+from types import ModuleType
+from typing import Any
+
+import numpy as np
 
 from aloe_jax.data import image_codec
 
+_FILES = 32  # whose times are kept: several episodes lie in a file, and each has cameras
+_SAME = 1e-6  # seconds between two readings of one time
 
-def read(path: str | os.PathLike, *, start: float, count: int, fps: float) -> list[bytes]:
-  """Decodes consecutive frames, encoded as JPEGs one by one.
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+  """Where an episode lies in a video.
+
+  Attributes:
+    path: of the file, in any codec that PyAV decodes (H.264, HEVC, AV1, ...).
+    start: time in the file where the episode begins, in seconds.
+    stop: time where it ends and another may begin, or None for the end of the file.
+  """
+
+  path: pathlib.Path
+  start: float = 0.0
+  stop: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Frames:
+  """The pictures of an episode.
+
+  Attributes:
+    jpegs: [T] one a step.
+    surplus: frames of the clip after the last step, if it is longer by more than half a frame.
+  """
+
+  jpegs: list[bytes]
+  surplus: int
+
+
+def read(clip: Clip, times: np.ndarray, *, fps: float, where: str) -> Frames:
+  """The frame nearest to each step in time, encoded as a JPEG as soon as it is decoded.
 
   Args:
-    path: of a video in any codec that PyAV decodes (H.264, HEVC, AV1, ...).
-    start: time of the first frame, in seconds.
-    count: number of frames.
-    fps: frames per second.
+    clip: of the episode.
+    times: [T] float64 of the steps, in seconds since the clip began, ascending.
+    fps: steps per second.
+    where: the episode, for messages.
 
   Raises:
     FileNotFoundError: if there is no such file.
     ModuleNotFoundError: if PyAV is not installed.
-    ValueError: if the file is corrupt, ends too early, or has no frame within half a frame
-      of a time.
+    ValueError: if the file is corrupt, or if a step has no frame within half a step of it, or
+      the same one as the step before.
   """
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise FileNotFoundError(f'{path}: the video is missing; copy it from its source.')
+  if not clip.path.is_file():
+    raise FileNotFoundError(f'{clip.path}: the video is missing; copy it from its source.')
+  status = clip.path.stat()
+  found = _times(clip.path, status.st_size, status.st_mtime_ns)
+  picked, surplus = _pick(found, clip, times, fps, where)
+  return Frames(_decoded(clip.path, picked, 0.5 / fps), surplus)
+
+
+def _pick(
+  found: np.ndarray, clip: Clip, times: np.ndarray, fps: float, where: str
+) -> tuple[np.ndarray, int]:
+  """[T] times of frames, and how many come after the last."""
   half = 0.5 / fps
-  found: list[bytes] = []
-  with contextlib.closing(_frames(path, start - half)) as frames:
-    for frame in frames:
-      if frame.time < start - half:
-        continue
-      if len(found) == count:
-        break
-      wanted = start + len(found) / fps
-      if abs(frame.time - wanted) > half:
-        raise ValueError(
-          f'{path}: found a frame at {frame.time:.4f} s, expected one at {wanted:.4f} s: the '
-          f'video does not run at {fps:g} frames a second, or lacks a frame.'
-        )
-      pixels = frame.to_ndarray(format='rgb24')
-      found += image_codec.encoded(pixels[None])
-  if len(found) < count:
+  inside = found >= clip.start - half
+  if clip.stop is not None:
+    inside &= found < clip.stop - half
+  own, wanted = found[inside], clip.start + times
+  if not len(own):
+    span = f'from {clip.start:.4f} s on' + ('' if clip.stop is None else f' to {clip.stop:.4f} s')
+    raise ValueError(f'{where}: {clip.path}: found no frame {span}, expected {len(times)}.')
+  after = np.searchsorted(own, wanted)
+  left, right = (after - 1).clip(min=0), after.clip(max=len(own) - 1)
+  near = np.where(np.abs(own[left] - wanted) <= np.abs(own[right] - wanted), left, right)
+  apart = np.abs(own[near] - wanted) > half + _SAME
+  if apart.any():
+    step = int(np.argmax(apart))
+    at = f'{where}, step {step}: {clip.path}: found the nearest frame at {own[near[step]]:.4f} s'
+    if wanted[step] > own[-1]:
+      raise ValueError(
+        f'{at}, expected one at {wanted[step]:.4f} s: the video is shorter than the episode, whose '
+        f'last {apart[step:].sum()} of {len(times)} steps have no frame.'
+      )
     raise ValueError(
-      f'{path}: found {len(found)} frames from {start:.4f} s on, expected {count}: the video is '
-      'shorter than the episode.'
+      f'{at}, expected one at {wanted[step]:.4f} s: the video lacks a frame, or does not run at '
+      f'{fps:g} frames a second.'
     )
-  return found
+  twice = np.diff(near) == 0
+  if twice.any():
+    step = int(np.argmax(twice)) + 1
+    raise ValueError(
+      f'{where}, step {step}: {clip.path}: found the frame at {own[near[step]]:.4f} s nearest to '
+      f'two steps, at {wanted[step - 1]:.4f} s and {wanted[step]:.4f} s, expected one for each.'
+    )
+  period = float(np.median(np.diff(own))) if len(own) > 1 else 2 * half
+  is_longer = own[-1] + period - (wanted[-1] + 2 * half) > half
+  return own[near], int((own > wanted[-1] + half).sum()) if is_longer else 0
 
 
-def _frames(path: pathlib.Path, start: float) -> Generator:
+# Decoding
+
+
+@functools.lru_cache(_FILES)
+def _times(path: pathlib.Path, size: int, changed: int) -> np.ndarray:
+  """[F] float64, ascending: when each frame of a file is shown; of this size and age."""
+  del size, changed
+  with _opened(path) as (_, container, stream):
+    stamps = []
+    for packet in container.demux(stream):
+      if packet.size and not packet.is_discard:
+        stamps.append(packet.pts)
+    if None not in stamps:
+      return np.sort(np.array([float(stamp * stream.time_base) for stamp in stamps]))
+  with _opened(path) as (_, container, stream):  # a container that does not tell them
+    return np.sort(np.array([frame.time for frame in container.decode(stream)], np.float64))
+
+
+def _decoded(path: pathlib.Path, picked: np.ndarray, margin: float) -> list[bytes]:
+  """The JPEGs of the frames at these times, ascending."""
+  for start in (picked[0] - margin, None):  # from the file's start, where it cannot be sought in
+    jpegs: list[bytes] = []
+    with contextlib.closing(_frames(path, start)) as frames:
+      for frame in frames:
+        if frame.time < picked[len(jpegs)] - _SAME:
+          continue
+        if frame.time > picked[len(jpegs)] + _SAME:
+          break
+        jpegs += image_codec.encoded(frame.to_ndarray(format='rgb24')[None])
+        if len(jpegs) == len(picked):
+          return jpegs
+  raise ValueError(
+    f'{path}: the frame at {picked[len(jpegs)]:.4f} s cannot be decoded; copy the video again from '
+    'its source.'
+  )
+
+
+def _frames(path: pathlib.Path, start: float | None) -> Generator[Any]:
   """Yields decoded frames in the order of display from a keyframe at `start` or before it."""
+  with _opened(path) as (av, container, stream):
+    stream.thread_type = 'AUTO'
+    if start is not None:
+      container.seek(int(max(start, 0.0) * av.time_base))  # in microseconds
+    yield from container.decode(stream)
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[tuple[ModuleType, Any, Any]]:
+  """PyAV, the open file and its video; what goes wrong with the file is named."""
   try:
     import av
   except ModuleNotFoundError as error:
@@ -64,10 +172,7 @@ def _frames(path: pathlib.Path, start: float) -> Generator:
     with av.open(str(path)) as container:
       if not container.streams.video:
         raise ValueError(f'{path}: found no video in the file.')
-      stream = container.streams.video[0]
-      stream.thread_type = 'AUTO'
-      container.seek(int(max(start, 0.0) * av.time_base))  # in microseconds
-      yield from container.decode(stream)
+      yield av, container, container.streams.video[0]
   except av.FFmpegError as error:
     raise ValueError(
       f'{path}: the video cannot be decoded ({error}); copy it again from its source.'
