@@ -16,6 +16,7 @@ acts, as HIL-SERL's and LeRobot's DAgger recordings have it, the other steps are
 from collections.abc import Iterator, Sequence
 from concurrent import futures
 import itertools
+import os
 import pathlib
 
 import numpy as np
@@ -248,11 +249,17 @@ class Dataset:
     """{camera: its frames}; the videos of all cameras are decoded at the same time."""
     images: dict[str, image_codec.Frames] = {}
     films = {}
+    threads = max((os.cpu_count() or 1) // max(len(self._cameras), 1), 1)
     with futures.ThreadPoolExecutor(max(len(self._cameras), 1)) as pool:
       for camera, feature in self._cameras.items():
         if feature in recording.videos:
           films[camera] = pool.submit(
-            video.read, recording.videos[feature], timeline.times, fps=self._meta.fps, where=where
+            video.read,
+            recording.videos[feature],
+            timeline.times,
+            fps=self._meta.fps,
+            where=where,
+            threads=threads,
           )
         else:
           images[camera] = _embedded(rows, feature, where)

@@ -151,7 +151,7 @@ def _part_clips(recordings: dict[int, Recording], feature: str, half: float) -> 
       if start < (clip.start if clip.stop is None else clip.stop - 2 * half) + half:
         problem = (
           f'{feature}: found it to begin at {start:.4f} s of {path}, within episode {number}, '
-          f'which begins at {clip.start:.4f} s; expected a time of its own: from_timestamp is wrong.'
+          f'which begins at {clip.start:.4f} s: from_timestamp is wrong.'
         )
         problems = recordings[following].problems | {feature: problem}
         recordings[following] = dataclasses.replace(recordings[following], problems=problems)

@@ -4,7 +4,7 @@ The times of all frames of a file are listed first, without decoding any, so tha
 known to have a frame of its own before the work begins.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 import contextlib
 import dataclasses
 import functools
@@ -48,7 +48,9 @@ class Frames:
   surplus: int
 
 
-def read(clip: Clip, times: np.ndarray, *, fps: float, where: str) -> Frames:
+def read(
+  clip: Clip, times: np.ndarray, *, fps: float, where: str, threads: int | None = None
+) -> Frames:
   """The frame nearest to each step in time, encoded as a JPEG as soon as it is decoded.
 
   Args:
@@ -56,6 +58,7 @@ def read(clip: Clip, times: np.ndarray, *, fps: float, where: str) -> Frames:
     times: [T] float64 of the steps, in seconds since the clip began, ascending.
     fps: steps per second.
     where: the episode, for messages.
+    threads: to decode with, where others decode other videos; None for what PyAV thinks best.
 
   Raises:
     FileNotFoundError: if there is no such file.
@@ -68,7 +71,7 @@ def read(clip: Clip, times: np.ndarray, *, fps: float, where: str) -> Frames:
   status = clip.path.stat()
   found = _times(clip.path, status.st_size, status.st_mtime_ns)
   picked, surplus = _pick(found, clip, times, fps, where)
-  return Frames(_decoded(clip.path, picked, 0.5 / fps), surplus)
+  return Frames(_decoded(clip.path, picked, 0.5 / fps, threads), surplus)
 
 
 def _pick(
@@ -129,17 +132,19 @@ def _times(path: pathlib.Path, size: int, changed: int) -> np.ndarray:
     return np.sort(np.array([frame.time for frame in container.decode(stream)], np.float64))
 
 
-def _decoded(path: pathlib.Path, picked: np.ndarray, margin: float) -> list[bytes]:
+def _decoded(
+  path: pathlib.Path, picked: np.ndarray, margin: float, threads: int | None
+) -> list[bytes]:
   """The JPEGs of the frames at these times, ascending."""
   for start in (picked[0] - margin, None):  # from the file's start, where it cannot be sought in
     jpegs: list[bytes] = []
-    with contextlib.closing(_frames(path, start)) as frames:
-      for frame in frames:
+    with contextlib.closing(_frames(path, start, threads)) as frames:
+      for frame, convert in frames:
         if frame.time < picked[len(jpegs)] - _SAME:
           continue
         if frame.time > picked[len(jpegs)] + _SAME:
           break
-        jpegs += image_codec.encoded(frame.to_ndarray(format='rgb24')[None])
+        jpegs += image_codec.encoded(convert(frame).to_ndarray()[None])
         if len(jpegs) == len(picked):
           return jpegs
   raise ValueError(
@@ -148,13 +153,23 @@ def _decoded(path: pathlib.Path, picked: np.ndarray, margin: float) -> list[byte
   )
 
 
-def _frames(path: pathlib.Path, start: float | None) -> Generator[Any]:
-  """Yields decoded frames in the order of display from a keyframe at `start` or before it."""
+def _frames(
+  path: pathlib.Path, start: float | None, threads: int | None
+) -> Generator[tuple[Any, Callable[[Any], Any]]]:
+  """Yields frames in the order of display from a keyframe at `start` or before it.
+
+  With each comes what makes it RGB: one converter for all, as making it takes longer than a frame.
+  """
   with _opened(path) as (av, container, stream):
     stream.thread_type = 'AUTO'
+    if threads is not None:
+      stream.codec_context.thread_count = threads
+    converter = av.video.reformatter.VideoReformatter()
+    convert = functools.partial(converter.reformat, format='rgb24')
     if start is not None:
       container.seek(int(max(start, 0.0) * av.time_base))  # in microseconds
-    yield from container.decode(stream)
+    for frame in container.decode(stream):
+      yield frame, convert
 
 
 @contextlib.contextmanager
