@@ -21,6 +21,7 @@ from aloe_jax.data.importers import log as log_lib
 from aloe_jax.data.importers import settings as settings_lib
 from aloe_jax.data.importers import size
 
+_SHOWN = 5  # of the problems, where all episodes have one
 _END_REASONS = {text: reason for text, reason in rlds.END_REASON_TEXT.items() if reason}
 
 
@@ -175,6 +176,9 @@ def _counted(
       del episode  # before the next is read, so that the images of one are in memory at a time
       done = counts['episodes'].total() + len(log.skipped)
       advance(done, **{'frames/s': frames / (time.monotonic() - start)})
+    if log.skipped and not counts['episodes']:
+      shown = '\n'.join(log.skipped[:_SHOWN])
+      raise ValueError(f'none of {len(log.skipped)} episodes can be read:\n{shown}')
     if counts['episodes'].total() + len(log.skipped) > done:  # the last ones were left out
       advance(counts['episodes'].total() + len(log.skipped))
 
