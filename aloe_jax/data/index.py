@@ -26,6 +26,7 @@ import numpy as np
 
 from aloe_jax.data import index_writer
 from aloe_jax.data import mapping as mappings
+from aloe_jax.data import rates
 from aloe_jax.data import schema
 
 _VERSION = 3
@@ -116,6 +117,11 @@ class Index:
       functools.partial(self._read, file, offset, length, shape) if length else None
       for file, offset, length in self._places[camera][rows].tolist()
     ]
+
+  @functools.cached_property
+  def rates(self) -> tuple[float, ...]:
+    """Distinct steps per second that its episodes tell of, ascending; () where none does."""
+    return rates.distinct(episode.metadata for episode in self.episodes())
 
   def episodes(self) -> Iterator[Episode]:
     """Yields the episodes in the order of their rows."""

@@ -11,6 +11,7 @@ import rich.table
 
 from aloe_jax import types
 from aloe_jax.data import columns as columns_lib
+from aloe_jax.data import rates as rates_lib
 
 MISSING = 'missing'
 _PROMPTS = 10  # shown in a table
@@ -24,6 +25,7 @@ class Survey:
     steps: {source: steps}.
     ends: {(source of the step that ends a fragment, end reason): fragments}.
     prompts: {text: episodes that hold it}.
+    rates: {steps per second: episodes that tell them}.
     images: {camera: {size, such as '224 x 224', or `MISSING`: images}}.
   """
 
@@ -32,6 +34,7 @@ class Survey:
     self.steps: collections.Counter[str] = collections.Counter()
     self.ends: collections.Counter[tuple[str, str]] = collections.Counter()
     self.prompts: collections.Counter[str] = collections.Counter()
+    self.rates: collections.Counter[float] = collections.Counter()
     self.images: dict[str, collections.Counter[str]] = {}
 
   def add(self, columns: columns_lib.Columns) -> None:
@@ -43,6 +46,9 @@ class Survey:
       source, reason = columns.source[step], columns.end_reason[step]
       self.ends[_name(types.Source(source)), _name(types.EndReason(reason))] += 1
     self.prompts.update(set(columns.prompt))
+    rate = rates_lib.recorded(columns.metadata)
+    if rate is not None:
+      self.rates[rate] += 1
 
   def add_image(self, camera: str, size: str) -> None:
     """Counts an image."""
@@ -60,6 +66,7 @@ class Survey:
       'steps_by_source': dict(self.steps),
       'ends_by_source': ends,
       'prompts': dict(self.prompts),
+      'rates': {f'{rate:g}': count for rate, count in self.rates.items()},
       'images': {camera: dict(sizes) for camera, sizes in self.images.items()},
     }
 
@@ -70,6 +77,8 @@ class Survey:
     facts.add_row('episodes', str(len(self.lengths)))
     facts.add_row('steps', str(sum(self.lengths)))
     facts.add_row('steps an episode', ', '.join(f'{k} {v:g}' for k, v in length.items()))
+    rates = ', '.join(f'{rate:g} ({count})' for rate, count in self.rates.most_common())
+    facts.add_row('steps a second (episodes)', rates or 'not told')
     for camera, sizes in self.images.items():
       shown = ', '.join(f'{size} ({count})' for size, count in sizes.most_common())
       facts.add_row(f'images of {camera}', shown)

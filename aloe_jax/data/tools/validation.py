@@ -216,6 +216,9 @@ class _Checker:
       report.notes.append(Note('One step only in the episodes', tuple(self._single)))
     if self._silent:
       report.notes.append(Note('An empty prompt in the episodes', tuple(self._silent)))
+    if len(survey.rates) > 1:
+      found = ', '.join(f'{n} at {rate:g} steps a second' for rate, n in survey.rates.most_common())
+      report.notes.append(Note(f'Episodes of different rates: {found}.'))
     for camera, sizes in survey.images.items():
       if len(sizes) > 1:
         found = ', '.join(f'{count} {size}' for size, count in sizes.most_common())
