@@ -21,6 +21,7 @@ CHOICES = {
   'data.timeout': ('failure', 'bootstrap'),
   'data.takeover': ('failure', 'continue'),
   'data.on_error': ('raise', 'skip'),
+  'data.rates': ('same', 'any'),
   'data.normalization': ('quantile', 'zscore', 'none'),
   'actor.kind': ('small', 'pi05'),
   'actor.dtype': ('float32', 'bfloat16'),
@@ -37,7 +38,7 @@ CHOICES = {
   'parallel.mode': ('pmap', 'fsdp'),
 }
 # Of `task`: what the data of a robot, or a simulator, tell where it is 0 or ().
-OF_THE_DATA = ('proprio_size', 'action_size', 'cameras')
+OF_THE_DATA = ('proprio_size', 'action_size', 'cameras', 'control_hz')
 GYMNASIUM = (
   'gymnasium:',
   'ogbench:',

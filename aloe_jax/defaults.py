@@ -35,7 +35,7 @@ def paper() -> ml_collections.ConfigDict:
     chunk=50,  # h, steps
     execute=5,  # e <= h, steps
     max_steps=0,  # of an episode
-    control_hz=30.0,  # steps per second
+    control_hz=0.0,  # steps per second; 0: as the data or the simulator have it
     demonstrations=0,  # episodes of a human before the first iteration
   )
 
@@ -54,6 +54,7 @@ def paper() -> ml_collections.ConfigDict:
     cache='',  # where indices and features are kept; '': beside the episodes
     # Shares of the sources in every batch, exact; all zero: every chunk is as likely as another.
     ratios=dict(demo=0.0, policy=0.0, human=0.0),
+    rates='same',  # steps per second of all episodes; any: mix those of different rates
     on_error='raise',  # or skip an episode that is corrupt, and say so
     # Fields of the datasets: '' finds them by the names in use, 'none' is none, commas join several
     # (state, action) or give the next choice (others). A reward that is named is trusted.

@@ -20,10 +20,10 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
   (_BETWEEN, 'discount'),
   (_SHARE, 'actor.ema critic.polyak'),
   (('0 (as the data have it) to 32', lambda x: 0 <= x <= 32), 'task.proprio_size'),
-  (('0 (as the data have it) or more', lambda x: x >= 0), 'task.action_size'),
+  (('0 (as the data have it) or more', lambda x: x >= 0), 'task.action_size task.control_hz'),
   (
     _POSITIVE,
-    'task.chunk task.execute task.control_hz sim.image_size fail.lengths '
+    'task.chunk task.execute sim.image_size fail.lengths '
     'actor.flow_steps actor.samples actor.beta actor.clip actor.batch_size actor.best_of '
     'actor.vocab_size actor.action_size actor.image_size actor.prompt_length '
     'actor.small.width actor.small.expert_width actor.small.depth actor.small.steps_per_token '

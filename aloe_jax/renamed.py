@@ -13,6 +13,7 @@ ADDED = {  # fields that configs did not have once, with what was done then
   'data.cache': '',
   'data.failures': True,
   'data.on_error': 'raise',
+  'data.rates': 'same',
   'data.split': 'train',
   **{f'data.ratios.{source}': 0.0 for source in ('demo', 'policy', 'human')},
   **{

@@ -34,6 +34,7 @@ from aloe_jax.run import next_steps
 from aloe_jax.run import opening
 from aloe_jax.run import phases
 from aloe_jax.run import policy_actions
+from aloe_jax.run import rate
 from aloe_jax.run import requirements
 from aloe_jax.run import results
 from aloe_jax.run import return_range
@@ -309,6 +310,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       networks.make_tokenizer(config)  # before a large dataset is indexed
       indices = indices_lib.open_given(config)
       robot.settle(config, indices)
+      rate.settle(config, indices)
       fail_cost.check(config, indices)
     experiment = experiment_lib.Experiment(config)
     experiment.inputs(None)  # builds the tokenizer

@@ -351,7 +351,7 @@ def test_debug_keeps_what_a_robot_says_of_its_joints_and_its_width():
     ('sim.rollouts', 0, 'the episodes that the policy plays'),
     ('sim.attempts', 0, 'the demonstrations that are tried'),
     ('task.cameras', ('head', 'head'), 'some of'),
-    ('task.control_hz', 0.0, 'more than 0'),
+    ('task.control_hz', -1.0, '0 .as the data have it. or more'),
   ],
 )
 def test_a_number_that_makes_no_sense_is_refused_by_its_field(field, value, expected):

@@ -20,7 +20,12 @@ LENGTH = 12  # steps of an episode
 def make_config(**changes):
   """The smallest π0.5 on data of a robot, settled; 'a__b' stands for the field a.b."""
   config = laundry.get_config('debug')
-  settled = {'proprio_size': SIZE, 'action_size': SIZE, 'cameras': types.CAMERAS}
+  settled = {
+    'proprio_size': SIZE,
+    'action_size': SIZE,
+    'cameras': types.CAMERAS,
+    'control_hz': 30.0,
+  }
   config.task.update(settled)
   changes = {'sim__task': ''} | changes
   config.update_from_flattened_dict({name.replace('__', '.'): x for name, x in changes.items()})

@@ -21,6 +21,8 @@ from aloe_jax.envs import tasks
 from aloe_jax.models import encoder as encoder_lib
 from aloe_jax.preprocessing import images as images_lib
 
+_RATE = 30.0  # steps a second that pass for a simulated robot, unless the config says others
+
 
 class World(Protocol):
   """A simulated task.
@@ -28,8 +30,8 @@ class World(Protocol):
   Attributes:
     name: what its episodes are called on disk, an identifier.
     feature_shape: (V, F) of what is seen of a state without an encoder.
-    robot: {field of `config.task`: its value} of the robot in it: `action_size`, `proprio_size`
-      and `cameras`; empty of a world in which nothing is played.
+    robot: {field of `config.task`: its value} of the robot in it: `action_size`, `proprio_size`,
+      `cameras` and `control_hz`; empty of a world in which nothing is played.
   """
 
   name: str
@@ -93,6 +95,7 @@ class TableTop:
         action_size=tabletop.ACTION_SIZE,
         proprio_size=tabletop_sight.STATE_SIZE,
         cameras=types.CAMERAS,
+        control_hz=_RATE,
       )
       if config.task.proprio_size == types.PROPRIO_SIZE:
         self.robot['proprio_size'] = types.PROPRIO_SIZE
@@ -164,7 +167,10 @@ class Gymnasium:
     self.feature_shape: tuple[int, ...] = self._task.spaces.feature_shape
     spaces = self._task.spaces
     self.robot: dict[str, Any] = dict(
-      action_size=spaces.action_size, proprio_size=spaces.proprio_size, cameras=types.CAMERAS
+      action_size=spaces.action_size,
+      proprio_size=spaces.proprio_size,
+      cameras=types.CAMERAS,
+      control_hz=_RATE,
     )
     _check_robot(config, self.robot)
 

@@ -101,7 +101,11 @@ class Collector:
         prompt=self._experiment.prompt,
         keep=keep,
         render=self._experiment.world.render,
-        metadata={'task': self._experiment.config.sim.task, 'iteration': iteration},
+        metadata={
+          'task': self._experiment.config.sim.task,
+          'iteration': iteration,
+          'fps': self._experiment.config.task.control_hz,
+        },
         progress=advance,
       )
       return list(episodes)

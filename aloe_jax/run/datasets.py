@@ -20,6 +20,7 @@ from aloe_jax.data import steps as steps_lib
 from aloe_jax.models import encoder as encoder_lib
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import indices as indices_lib
+from aloe_jax.run import rate
 from aloe_jax.run import robot
 
 _STEPS = 128  # that a host encodes per compiled call, all cameras
@@ -134,6 +135,7 @@ class Datasets:
     index, task = self._indices[directory], self._experiment.config.task
     for line in robot.check(directory, index, task):
       progress.CONSOLE.print(line, highlight=False, soft_wrap=True)
+    rate.check(directory, index, self._experiment.config)
     if self._experiment.encoder is not None:
       self._check_cameras(directory, index)
       return

@@ -32,7 +32,7 @@ def settle(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> N
     ValueError: naming a dataset that is of another robot, or a field that does not fit this one.
   """
   task = config.task
-  given = [field for field in config_lib.OF_THE_DATA if task[field]]
+  given = [field for field in (*_WIDTHS, 'cameras') if task[field]]
   for directory, index in indices.items():
     _check_not_padded(directory, index, task.proprio_size)
   for field, key in _WIDTHS.items():

@@ -107,5 +107,6 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
     'the run of config.actor.checkpoint has its own statistics and its warm start behind it',
   ),
   (('fail.lengths',), lambda c: c.fail.cost > 0, 'config.fail.cost is given'),
+  (('data.rates',), lambda c: not c.data.episodes, 'no episodes are given'),
   (('parallel.fsdp',), lambda c: c.parallel.mode == 'pmap', "config.parallel.mode is 'pmap'"),
 )  # fmt: skip
