@@ -100,11 +100,11 @@ def serialise(features: Mapping[str, np.ndarray | Sequence[bytes]]) -> bytes:
     features: by name: byte strings, or an array of numbers, flattened row by row; floats are kept
       in single precision, integers and bools in 64 bits. They are written in the order given.
   """
-  entries = []
+  entries: list[bytes] = []
   for name, values in features.items():
     feature = _field(2, _field(*_list(values)))
-    entries.append(_field(1, _field(1, name.encode()), feature))
-  return _field(1, *entries)
+    entries += _field(1, [*_field(1, [name.encode()]), *feature])
+  return b''.join(_field(1, entries))  # once: images are most of it, and are copied by every join
 
 
 def varints(data: memoryview | bytes, dtype: type = np.int64) -> np.ndarray:
@@ -201,22 +201,22 @@ def _varint(payload: memoryview | bytes, at: int, stop: int) -> tuple[int, int]:
   raise ValueError(f'an integer at byte {at} of the record is cut off')
 
 
-def _list(values: np.ndarray | Sequence[bytes]) -> tuple[int, bytes]:
-  """The field number of a list in a Feature, and the list."""
+def _list(values: np.ndarray | Sequence[bytes]) -> tuple[int, list[bytes]]:
+  """The field number of a list in a Feature, and the parts of the list."""
   if not isinstance(values, np.ndarray):
-    return 1, b''.join(_field(1, value) for value in values)
+    return 1, [part for value in values for part in _field(1, [value])]
   if values.dtype.kind == 'f':
-    return 2, _field(1, values.astype('<f4').tobytes())
+    return 2, _field(1, [values.astype('<f4').tobytes()])
   if values.dtype.kind in 'biu':
     integers = values.astype(np.int64).ravel().tolist()
-    return 3, _field(1, *(_encoded(value) for value in integers))
+    return 3, _field(1, [_encoded(value) for value in integers])
   raise TypeError(f'found an array of {values.dtype}, expected floats, integers or bools')
 
 
-def _field(number: int, *parts: bytes) -> bytes:
-  """A field that holds the parts, one after another."""
+def _field(number: int, parts: Sequence[bytes]) -> list[bytes]:
+  """The parts of a field that holds these, one after another."""
   length = sum(len(part) for part in parts)
-  return b''.join((_encoded(number << 3 | _LENGTH), _encoded(length), *parts))
+  return [_encoded(number << 3 | _LENGTH), _encoded(length), *parts]
 
 
 def _encoded(value: int) -> bytes:

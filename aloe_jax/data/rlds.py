@@ -18,6 +18,7 @@ A dataset is never appended to: every round of collection writes its own directo
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
+import itertools
 import os
 import pathlib
 from typing import Any
@@ -120,8 +121,9 @@ def write(
 
   def examples() -> Iterator[Any]:
     yield _example(held.pop())
-    for index, episode in enumerate(episodes, start=1):
-      where = _named(directory, index, episode)
+    numbers = itertools.count(1)  # `enumerate` would hold an episode while the next is made
+    for episode in episodes:
+      where = _named(directory, next(numbers), episode)
       try:
         _check_same_layout(_layout(episode, where), layout, where)
       except ValueError as error:

@@ -94,16 +94,18 @@ def _write_records(
   shard_lengths: list[int] = []
   num_bytes = 0
   with contextlib.ExitStack() as stack:
-    for number, example in enumerate(examples):
-      if number % _RECORDS_PER_SHARD == 0:
+    for example in examples:
+      if not shard_lengths or shard_lengths[-1] == _RECORDS_PER_SHARD:
         stack.close()
         shard = f'{name}-train.tfrecord-{len(shard_lengths):05d}'
         file: IO[bytes] = stack.enter_context((directory / shard).open('wb'))
         shard_lengths.append(0)
       payload = example_proto.serialise({path: example[path] for path in paths})
-      file.write(tfrecord.framed(payload))
+      del example
+      file.writelines(tfrecord.parts(payload))
       shard_lengths[-1] += 1
       num_bytes += len(payload)
+      del payload  # before the next is made, so that one episode is in memory at a time
   return shard_lengths, num_bytes
 
 

@@ -83,9 +83,14 @@ def walk(path: str | os.PathLike) -> Iterator[Record]:
 
 def framed(payload: bytes) -> bytes:
   """The bytes of a record in a file: its payload between length and checksums."""
+  return b''.join(parts(payload))
+
+
+def parts(payload: bytes) -> tuple[bytes, bytes, bytes]:
+  """The same in three parts, of which the second is the payload itself and not a copy."""
   length = len(payload).to_bytes(8, 'little')
   header = length + _FOOTER.pack(masked_checksum(length))
-  return b''.join((header, payload, _FOOTER.pack(masked_checksum(payload))))
+  return header, payload, _FOOTER.pack(masked_checksum(payload))
 
 
 def masked_checksum(data: memoryview | bytes) -> int:

@@ -84,6 +84,7 @@ class Dataset:
       del rows
       if episode is not None:
         yield episode
+      del episode
     for number in sorted(missing):
       log.skip(
         ValueError(

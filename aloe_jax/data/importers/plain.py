@@ -87,6 +87,7 @@ class Folder:
         episode = _episode(folder, self._settings)
       if episode is not None:
         yield episode
+      del episode
 
 
 def _episode(folder: pathlib.Path, settings: settings_lib.Settings) -> rlds.Episode:
