@@ -6,6 +6,7 @@ import re
 import command_line
 import lerobot_timed
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -115,6 +116,17 @@ def test_whatever_is_wrong_with_one_episode_the_others_are_imported(
   assert printed.strip().endswith('7 episodes imported, 1 left out')
   assert 'steps by source: demo 56' in printed
   assert len(index.load(tmp_path / 'out', {}).boundaries) == 8
+
+
+def test_an_image_that_is_null_is_left_out_by_step(run, tmp_path):
+  lerobot_timed.write(tmp_path / 'in', eight(), kind='image')
+  path = tmp_path / 'in/data/chunk-000/episode_000006.parquet'
+  table = pq.read_table(path)
+  images = [None if t == 4 else image for t, image in enumerate(table[TOP].to_pylist())]
+  place = table.column_names.index(TOP)
+  pq.write_table(table.set_column(place, TOP, pa.array(images, table.schema.field(TOP).type)), path)
+  assert f'episode 6, step 4: {TOP}: found no bytes' in run()[0]
+  assert run('--on-error=skip')[1].strip().endswith('7 episodes imported, 1 left out')
 
 
 def test_nothing_left_is_an_error(run, tmp_path):

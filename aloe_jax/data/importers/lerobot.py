@@ -294,7 +294,7 @@ class Dataset:
 
 def _embedded(rows: pa.Table, feature: str, where: str) -> list[bytes]:
   """The images of a column."""
-  frames = [image['bytes'] for image in rows[feature].to_pylist()]
+  frames = [image and image['bytes'] for image in rows[feature].to_pylist()]
   if None in frames:
     raise ValueError(
       f'{where}, step {frames.index(None)}: {feature}: found no bytes, expected the image in '
