@@ -84,11 +84,11 @@ def test_the_rate_comes_from_the_data_and_is_said(tmp_path, capsys):
   b = write(tmp_path / 'b', {'control_hz': 15.0})
   c = write(tmp_path / 'c', {'operator': 'A'})
   assert settled(a, b) == 15
-  assert 'Rate: 15 steps a second (from the data)' in capsys.readouterr().out
+  assert 'Robot: 15 steps a second (from the data)' in capsys.readouterr().out
   assert settled(a, c) == 15
   assert f'(from the data; not told by {c})' in capsys.readouterr().out
   assert settled(c) == 30
-  assert 'Rate: 30 steps a second (no dataset tells; config.' in capsys.readouterr().out
+  assert 'Robot: 30 steps a second (no dataset tells; config.' in capsys.readouterr().out
   assert settled(write(tmp_path / 'd', {'fps': 29.97}), write(tmp_path / 'e', {'fps': 30.0})) > 29.9
 
 

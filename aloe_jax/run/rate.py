@@ -57,7 +57,7 @@ def settle(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> N
   if told and untold:
     origin += f'; not told by {", ".join(untold)}'
   progress.CONSOLE.print(
-    f'Rate: {config.task.control_hz:g} steps a second ({origin})', highlight=False, soft_wrap=True
+    f'Robot: {config.task.control_hz:g} steps a second ({origin})', highlight=False, soft_wrap=True
   )
 
 
