@@ -264,3 +264,13 @@ def test_every_field_of_the_tables_is_one():
     for name in (*fields.used, *fields.idle):
       assert any(field == name or field.startswith(f'{name}.') for field in known), name
   assert set(renamed.ADDED) <= set(known)
+
+
+def test_what_is_left_to_the_data_is_as_the_run_has_it(tmp_path):
+  keep(tmp_path, task__proprio_size=14, task__cameras=('head',))
+  left = ('--config.task.proprio_size=0', '--config.task.cameras=()')
+  for arguments in ((FILE,), left):
+    found = read(tmp_path, 'train', *arguments)
+    assert (found['task.proprio_size'], found['task.cameras']) == (14, ('head',))
+  lines = refusal(tmp_path, 'train', '--config.task.proprio_size=7')
+  assert lines[1] == '  the run has task.proprio_size = 14, the command line says 7'

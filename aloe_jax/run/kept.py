@@ -175,7 +175,7 @@ def _of_run(
       + '\n  '.join(wrong)
       + f'\nWhat was learnt stays as it was; {advice}give another --workdir to train anew.'
     )
-  made.update_from_flattened_dict(changed)
+  made.update_from_flattened_dict({field: had[field] for field in overrides} | changed)
   return made, changed
 
 

@@ -131,6 +131,23 @@ def test_datasets_of_robots_of_different_widths_are_refused_naming_both(tmp_path
   )
 
 
+def with_cameras(directory, *cameras):
+  episode = robot.make_episode(0)
+  images = {camera: episode.images[camera] for camera in cameras}
+  return robot.write_episodes(directory, dataclasses.replace(episode, images=images))
+
+
+def test_the_robots_cameras_are_those_that_any_dataset_has(tmp_path):
+  first = with_cameras(tmp_path / 'a', 'right_wrist', 'head')
+  second = with_cameras(tmp_path / 'b', 'head')
+  config, _ = settle(first, second)
+  assert config.task.cameras == ('head', 'right_wrist')
+  config, _ = settle(first, second, cameras=('right_wrist',))
+  assert config.task.cameras == ('right_wrist',)
+  with pytest.raises(ValueError, match="no images of the camera 'left_wrist', which config.task"):
+    settle(first, second, cameras=('head', 'left_wrist'))
+
+
 # Checkpoints
 
 
