@@ -30,6 +30,7 @@ from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning.train_state import TrainState
 from aloe_jax.run import experiment as experiment_lib
 from benchmarks import flops
+from benchmarks import paper_robot
 
 SAMPLES = (1, 8, 16)  # M
 
@@ -120,6 +121,7 @@ def main() -> None:
   given = command_line.parse(parser)
   options = given.options
   config, _ = command_line.config(given)
+  paper_robot.fill_in(config)
   experiment = experiment_lib.Experiment(config)
   with config_lib.user_errors():
     if experiment.agent.name != 'aloe' or not experiment.reads_images:

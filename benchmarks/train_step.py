@@ -26,6 +26,7 @@ from aloe_jax import progress
 from aloe_jax import types
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import networks
+from benchmarks import paper_robot
 
 
 def main() -> None:
@@ -36,6 +37,7 @@ def main() -> None:
   given = command_line.parse(parser)
   options = given.options
   config, _ = command_line.config(given)
+  paper_robot.fill_in(config)
   experiment = experiment_lib.Experiment(config)
   learner = experiment.learner(reward_scale=1.0)
   state = jax.jit(learner.init, static_argnums=0)(0, experiment.example())
