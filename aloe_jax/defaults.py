@@ -57,7 +57,8 @@ def paper() -> ml_collections.ConfigDict:
     rates='same',  # steps per second of all episodes; any: mix those of different rates
     on_error='raise',  # or skip an episode that is corrupt, and say so
     # Fields of the datasets: '' finds them by the names in use, 'none' is none, commas join several
-    # (state, action) or give the next choice (others). A reward that is named is trusted.
+    # (state, action) or give the next choice (others). A reward that is named is trusted. What is
+    # not told by 0 and 1 is compared: intervention='steps/intervention==2', success='score>=0.9'.
     mapping=dict(
       head='',
       left_wrist='',

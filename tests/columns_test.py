@@ -156,12 +156,12 @@ def test_success_may_be_a_label_a_text_or_what_the_last_step_says(name, leaf, va
   [
     ('success', EPISODE_NUMBER, [float('nan')], 'nan'),
     ('success', EPISODE_NUMBER, [-1.0], '-1'),
-    ('success', EPISODE_TEXT, [b'unknown'], 'unknown'),
+    ('success', EPISODE_TEXT, [b'unknown'], "'unknown'"),
     ('steps/reward', NUMBER, [0.0, 0.0, 0.7], '0.7'),
   ],
 )
 def test_a_success_that_is_neither_yes_nor_no_is_refused(name, leaf, values, found):
-  with pytest.raises(ValueError, match=f"{name}: found '{found}', .*map success to .*none"):
+  with pytest.raises(ValueError, match=f'{name}: found {found}, .*data.mapping.success=none'):
     read({name: leaf}, {name: values}, {'success': name})
 
 

@@ -225,17 +225,17 @@ def test_an_episode_of_several_tasks_has_a_prompt_at_every_step(copy, tmp_path):
 
 def test_features_of_other_names_can_be_chosen(copy):
   path = copy / 'meta/info.json'
-  path.write_text(path.read_text().replace('"observation.state"', '"qpos"'))
+  path.write_text(path.read_text().replace('"observation.state"', '"servo"'))
   assert refusal(copy).startswith(
     f'{path}: features: found action, observation.images.cam_high, observation.images.side, '
-    'observation.images.wrist, qpos, expected observation.state or state; choose one by --state'
+    'observation.images.wrist, servo, expected observation.state or state or observation.qpos or '
   )
   for name in ('file-000', 'file-001'):
     file = copy / f'data/chunk-000/{name}.parquet'
     table = pq.read_table(file)
-    names = ['qpos' if x == 'observation.state' else x for x in table.column_names]
+    names = ['servo' if x == 'observation.state' else x for x in table.column_names]
     lerobot_files.write_parquet(file, table.rename_columns(names))
-  first = read(copy, state='qpos')[0]
+  first = read(copy, state='servo')[0]
   np.testing.assert_array_equal(first.state[:, :8], lerobot_files.numbers(0)[0])
 
 

@@ -176,6 +176,9 @@ def with_nan():
   return action
 
 
+DEEP = b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x08\0\0\0\x08\x10\0\0\0\0'  # head of a 16-bit PNG
+
+
 @pytest.mark.parametrize(
   'spoil, message',
   [
@@ -209,6 +212,10 @@ def with_nan():
     (write('head/first.jpg', b''), "/head/first.jpg: found the name 'first', expected a number"),
     (write('head/000004.jpg', b''), ": images of 'head': found 5, expected one a step: 4"),
     (write('head/000001.jpg', b'x'), ": images of 'head': step 1: found neither JPEG nor PNG"),
+    (
+      write('head/000001.jpg', DEEP),
+      ": images of 'head': step 1: found a PNG of 16 bits a channel",
+    ),
     (lambda path: (path / 'state.npy').unlink(), ': state is missing, expected state.npy'),
     (lambda path: (path / 'head/000002.jpg').unlink(), '/head: found 000003.jpg after 000001.jpg'),
     (lambda path: (path / 'depth').mkdir(), ": found 'depth', expected only action, end_reason"),

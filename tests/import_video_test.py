@@ -180,6 +180,6 @@ def test_the_size_of_the_images_is_told_before_they_are_written(tmp_path, monkey
   assert f'of JPEGs will be written to {tmp_path / "out"}' in before
   assert after
   written = sum(path.stat().st_size for path in pathlib.Path(tmp_path / 'out').glob('*tfrecord*'))
-  told = float(before.split()[1]) * 1000
-  assert before.split()[2] == 'KB'
-  assert 0.5 * written < told <= written
+  told, unit = before.rpartition(' of JPEGs')[0].split()[-2:]
+  assert unit == 'KB'
+  assert 0.5 * written < float(told) * 1000 <= written

@@ -133,7 +133,8 @@ def test_labels_with_names_are_texts():
   found = mapping.resolve(MINIMAL | {'steps/source': label, 'steps/task': label}, {})
   assert (found.source, found.prompt) == ('steps/source', ('steps/task',))
   nameless = schema.Leaf('label', 'int64', (), 'none', True)
-  assert mapping.resolve(MINIMAL | {'steps/source': nameless}, {}).source is None
+  with pytest.raises(ValueError, match='source: steps/source: found label int64 .*source=none'):
+    mapping.resolve(MINIMAL | {'steps/source': nameless}, {})
 
 
 def test_the_success_of_the_episode_comes_before_that_of_a_step_and_a_reward_has_to_be_chosen():

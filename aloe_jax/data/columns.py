@@ -22,9 +22,11 @@ import numpy as np
 from aloe_jax import types
 from aloe_jax.data import example_proto
 from aloe_jax.data import field_names
+from aloe_jax.data import flags
 from aloe_jax.data import fragments
 from aloe_jax.data import image_codec
 from aloe_jax.data import mapping
+from aloe_jax.data import remarks
 from aloe_jax.data import schema
 
 SOURCES = {
@@ -41,7 +43,7 @@ END_REASONS = {'': types.EndReason.NONE} | {
 }
 
 _LISTS = 'ragged_flat_values'  # below the path of a field that is a list, even of fixed length
-_HEAD = 8  # bytes that tell what an image is
+_HEAD = 26  # bytes that tell what an image is
 _SHOWN = 40  # bytes of a text that is none
 
 Spans = list[tuple[int, int]]  # [T] (offset in the payload, length); length 0 if missing
@@ -61,6 +63,8 @@ class Columns:
     features: [T, V, F] float32, or None.
     images: {camera: where the encoded images lie, or uint8 [T, H, W, 3]}.
     metadata: {name: bool, int, float or str}.
+    success_lost: a step says that the task was done, and the last one says that it is not; or the
+      metadata says so, as it does for recordings that were imported.
   """
 
   state: np.ndarray
@@ -72,6 +76,7 @@ class Columns:
   features: np.ndarray | None
   images: dict[str, Spans | np.ndarray]
   metadata: dict[str, bool | int | float | str]
+  success_lost: bool = False
 
   def __len__(self) -> int:
     return len(self.action)
@@ -99,16 +104,20 @@ def read(
   if length == 0:
     raise ValueError(f'{where}: the episode has no steps; remove it.')
   source = _source(record, paths, length)
+  success = None if paths.end_reason else record.flags('success', paths.success, length)
+  metadata = _metadata(record)
   return Columns(
     state=_concatenated(record, paths.state, length),
     action=_concatenated(record, paths.action, length),
     source=source,
-    end_reason=_end_reason(record, paths, source),
+    end_reason=_end_reason(record, paths, source, success),
     prompt=_prompt(record, paths.prompt, length),
     reward=record.numbers(paths.reward, length)[:, 0] if paths.reward else None,
     features=_features(record, paths.features, length),
     images={camera: record.images(path, length) for camera, path in paths.images.items() if path},
-    metadata=_metadata(record),
+    metadata=metadata,
+    success_lost=metadata.get(remarks.SUCCESS_LOST) is True
+    or (success is not None and flags.lost(success)),
   )
 
 
@@ -171,9 +180,36 @@ class _Record:
       head = bytes(self._payload[offset : offset + min(size, _HEAD)])
       if head and not image_codec.is_encoded(head):
         raise self.error(
-          path, f'found bytes that begin with {head!r}, expected a JPEG or a PNG.', step=step
+          path, f'found bytes that begin with {head[:8]!r}, expected a JPEG or a PNG.', step=step
         )
+      if head and (problem := image_codec.depth_problem(head)):
+        raise self.error(path, f'{problem}, or map the camera to another field.', step=step)
     return spans
+
+  def flags(self, key: str, text: str | None, length: int) -> np.ndarray | None:
+    """[T] bool, or [1] of the episode, of a field and its comparison; None if there is none."""
+    if text is None:
+      return None
+    flag = flags.parse(text)
+    path, leaf = flag.name, self.leaves[flag.name]
+    values: np.ndarray | list[str | None]
+    if leaf.names:
+      values = [name or None for name in self._labels(path)]
+    elif leaf.kind == 'text':
+      values = [value or None for value in self._decoded_texts(path)]
+    else:
+      values = self._flat(path)
+    if len(values) != (length if leaf.per_step else 1):
+      expected = f'one a step: {length}' if leaf.per_step else 'one'
+      raise self.error(path, f'found {len(values)} values, expected {expected}.')
+    return flags.read(
+      values,
+      dataclasses.replace(flag, name=path.removeprefix('steps/')),
+      option=f'config.data.mapping.{key}',
+      refuse=lambda step, message: self.error(path, message, step=step),
+      words=field_names.OUTCOMES if key == 'success' else flags.WORDS,
+      per_step=leaf.per_step,
+    )
 
   def scalar(self, path: str) -> bool | int | float | str:
     """The value of a field of the episode."""
@@ -269,41 +305,30 @@ def _source(record: _Record, paths: mapping.Resolved, length: int) -> np.ndarray
   of_demo = paths.source is not None and source[0] == types.Source.DEMO
   if paths.intervention is None or of_steps or of_demo:
     return source
-  human = record.numbers(paths.intervention, length)[:, 0] != 0
+  human = record.flags('intervention', paths.intervention, length)
   return np.where(human, types.Source.HUMAN, types.Source.POLICY).astype(np.int8)
 
 
-def _end_reason(record: _Record, paths: mapping.Resolved, source: np.ndarray) -> np.ndarray:
-  """[T] int8; the last step always ends a fragment unless the dataset says otherwise."""
+def _end_reason(
+  record: _Record, paths: mapping.Resolved, source: np.ndarray, success: np.ndarray | None
+) -> np.ndarray:
+  """[T] int8; the last step always ends a fragment unless the dataset says otherwise.
+
+  Args:
+    record: of the episode.
+    paths: of the fields to read.
+    source: [T] int8.
+    success: [T] or [1] bool, of which the last counts; None where nothing is said of it.
+  """
   if paths.end_reason:
     return _enumerated(record, paths.end_reason, END_REASONS, len(source))
   end_reason = np.full(len(source), types.EndReason.NONE, np.int8)
   end_reason[fragments.takeovers(source)] = types.EndReason.TAKEOVER
-  if paths.success is None:
+  if success is None:
     end_reason[-1] = types.EndReason.CUT
   else:
-    succeeded = _succeeded(record, paths.success, len(source))
-    end_reason[-1] = types.EndReason.SUCCESS if succeeded else types.EndReason.FAILURE
+    end_reason[-1] = types.EndReason.SUCCESS if success[-1] else types.EndReason.FAILURE
   return end_reason
-
-
-def _succeeded(record: _Record, path: str, length: int) -> bool:
-  """What the episode, or its last step, says of success."""
-  leaf = record.leaves[path]
-  if leaf.kind != 'tensor':
-    found = record.texts(path, length)[-1].lower()
-  elif leaf.per_step:
-    found = f'{record.numbers(path, length)[-1, 0]:g}'
-  else:
-    found = f'{float(record.scalar(path)):g}'
-  if found not in field_names.OUTCOMES:
-    raise record.error(
-      path,
-      f'found {found!r}, expected one of {list(field_names.OUTCOMES)}; map success to another '
-      'field, or to none.',
-      step=length - 1 if leaf.per_step else None,
-    )
-  return field_names.OUTCOMES[found]
 
 
 def _enumerated(record: _Record, path: str, values: Mapping[str, int], length: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import simplejpeg
 
 _JPEG_QUALITY = 95
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+_PNG_BITS = 24  # where a PNG says how many bits a channel has
 _JPEG_SIGNATURE = b'\xff\xd8\xff'
 
 Frames = Sequence[bytes] | np.ndarray
@@ -48,7 +49,8 @@ def common_format(frames: Frames) -> tuple[str, int, int]:
     try:
       formats.append(frame_format(frame))
     except ValueError as error:
-      raise ValueError(f'step {step}: found neither JPEG nor PNG ({error}).') from error
+      problem = depth_problem(frame) or f'found neither JPEG nor PNG ({error})'
+      raise ValueError(f'step {step}: {problem}.') from error
     if formats[-1] != formats[0]:
       raise ValueError(
         f'step {step}: found {formats[-1]}, expected {formats[0]} as in step 0; resize and '
@@ -66,8 +68,27 @@ def is_encoded(head: bytes) -> bool:
   return head.startswith((_JPEG_SIGNATURE, _PNG_SIGNATURE))
 
 
+def depth_problem(head: bytes) -> str:
+  """What is wrong with a PNG that has more than 8 bits a channel, by its first 26 bytes; or empty.
+
+  Such a picture is depth nearly always; as 8 bits most of it would be white.
+  """
+  if head.startswith(_PNG_SIGNATURE) and len(head) > _PNG_BITS and head[_PNG_BITS] > 8:
+    return (
+      f'found a PNG of {head[_PNG_BITS]} bits a channel, expected 8; leave out depth, and save '
+      'pictures in colour with 8 bits'
+    )
+  return ''
+
+
 def frame_format(frame: bytes) -> tuple[str, int, int]:
-  """Format, height and width of an encoded frame, from its header."""
+  """Format, height and width of an encoded frame, from its header.
+
+  Raises:
+    ValueError: if it is neither JPEG nor PNG, or has more than 8 bits a channel.
+  """
+  if problem := depth_problem(frame):
+    raise ValueError(problem)
   if frame.startswith(_PNG_SIGNATURE):
     return 'png', int.from_bytes(frame[20:24]), int.from_bytes(frame[16:20])
   height, width, *_ = simplejpeg.decode_jpeg_header(frame)
@@ -75,7 +96,13 @@ def frame_format(frame: bytes) -> tuple[str, int, int]:
 
 
 def decode(frame: bytes) -> np.ndarray:
-  """One frame as uint8 [H, W, 3]; a grey one becomes RGB."""
+  """One frame as uint8 [H, W, 3]; a grey one becomes RGB.
+
+  Raises:
+    ValueError: if it has more than 8 bits a channel.
+  """
+  if problem := depth_problem(frame):
+    raise ValueError(problem)
   if not frame.startswith(_PNG_SIGNATURE):
     return simplejpeg.decode_jpeg(frame)
   with Image.open(io.BytesIO(frame)) as image:

@@ -29,7 +29,7 @@ from aloe_jax.data import mapping as mappings
 from aloe_jax.data import rates
 from aloe_jax.data import schema
 
-_VERSION = 3
+_VERSION = 4
 _OPEN_FILES = 128  # at a time
 
 

@@ -10,7 +10,8 @@ A mapping is a plain dictionary, such as
     success, source                  of the episode or of every step; the last step's success counts
     intervention, end_reason, reward of every step
 
-A path without `steps/` is looked for among the steps first, then in the episode. An empty
+A success or an intervention that is not told by 0 and 1 is compared, as in `intervention==2`; see
+`flags`. A path without `steps/` is looked for among the steps first, then in the episode. An empty
 string, or a key left out, proposes a field by the names in use; None means there is none.
 """
 
@@ -22,7 +23,9 @@ import math
 from typing import Any
 
 from aloe_jax import types
+from aloe_jax.data import cameras
 from aloe_jax.data import field_names
+from aloe_jax.data import flags
 from aloe_jax.data import schema
 
 KEYS = (
@@ -37,6 +40,15 @@ KEYS = (
   'reward',
 )
 
+CHOICE = 'config.data.mapping.{camera}={name}'  # of a camera
+
+_COMPARED = ('success', 'intervention')  # keys whose field may end in a comparison
+_IN_USE = {
+  'success': field_names.SUCCESS,
+  'source': field_names.SOURCE,
+  'intervention': field_names.INTERVENTION,
+  'end_reason': field_names.END_REASON,
+}
 _GROUPS = {'state': field_names.STATES, 'action': field_names.ACTIONS}
 
 _Leaves = Mapping[str, schema.Leaf]
@@ -52,9 +64,9 @@ class Resolved:
     state: numbers of every step, to be concatenated.
     action: likewise.
     prompt: texts, the first that is not empty counts.
-    success: 0 or 1, or a word for it, of the episode or of every step.
+    success: 0 or 1, or a word for it, of the episode or of every step; it may end in a comparison.
     source: a text, of the episode or of every step.
-    intervention: a number of every step, nonzero where a human acts.
+    intervention: likewise of every step, set where a human acts.
     end_reason: a text of every step.
     reward: a number of every step.
     features: [V, F] numbers of every step that stand in for images.
@@ -80,17 +92,33 @@ class Resolved:
 def propose(leaves: _Leaves) -> dict[str, Any]:
   """The mapping that the names in use suggest; what none of them fits is None or empty."""
   return {
-    'images': {
-      camera: _camera(leaves, names.split()) for camera, names in field_names.CAMERA_NAMES.items()
-    },
+    'images': assignment(leaves, {}).roles,
     **{key: _first_group(leaves, groups) for key, groups in _GROUPS.items()},
     'prompt': [path for path in field_names.PROMPT if path in leaves and _is_text(leaves[path])],
     'success': _first(leaves, field_names.SUCCESS, _is_outcome),
     'source': _first(leaves, field_names.SOURCE, _is_text),
-    'intervention': _first(leaves, field_names.INTERVENTION, _is_step_number),
+    'intervention': _first(leaves, field_names.INTERVENTION, _is_step_flag),
     'end_reason': _first(leaves, field_names.END_REASON, _is_step_text),
     'reward': None,  # rewards in use differ: only who knows them can trust them
   }
+
+
+def assignment(leaves: _Leaves, images: Mapping[str, Any]) -> cameras.Assignment:
+  """What every picture of every step is.
+
+  Args:
+    leaves: fields of the dataset.
+    images: of a mapping: {camera: path, several, None, or an empty string}.
+
+  Raises:
+    ValueError: if a path is missing, or is that of no picture.
+  """
+  decided = {
+    camera: _one_of(leaves, f'images.{camera}', wanted, None, cameras.is_picture)
+    for camera, wanted in images.items()
+    if wanted is None or wanted
+  }
+  return cameras.assign(cameras.pictures(leaves), decided)
 
 
 def parse(fields: Mapping[str, str]) -> dict[str, Any]:
@@ -123,13 +151,11 @@ def resolve(leaves: _Leaves, mapping: Mapping[str, Any]) -> Resolved:
     images = dict.fromkeys(types.CAMERAS)
   _check_keys(images, types.CAMERAS, 'images')
   proposed = propose(leaves)
+  assigned = assignment(leaves, images)
+  if assigned.ties:
+    raise ValueError(assigned.problem(CHOICE))
   return Resolved(
-    images={
-      camera: _one_of(
-        leaves, f'images.{camera}', images.get(camera, ''), proposed['images'][camera], _is_image
-      )
-      for camera in types.CAMERAS
-    },
+    images=assigned.roles,
     state=_numbers(leaves, 'state', mapping, proposed),
     action=_numbers(leaves, 'action', mapping, proposed),
     prompt=_texts(leaves, mapping.get('prompt', ''), proposed['prompt']),
@@ -139,7 +165,7 @@ def resolve(leaves: _Leaves, mapping: Mapping[str, Any]) -> Resolved:
       for key, fits in (
         ('success', _is_outcome),
         ('source', _is_text),
-        ('intervention', _is_step_number),
+        ('intervention', _is_step_flag),
         ('end_reason', _is_step_text),
         ('reward', _is_step_number),
       )
@@ -153,13 +179,6 @@ def width(leaves: _Leaves, paths: Sequence[str]) -> int:
 
 
 # What a key may be fed from
-
-
-def _is_image(leaf: schema.Leaf) -> bool:
-  of_pixels = leaf.kind == 'tensor' and leaf.shape[2:] == (3,) and min(leaf.shape) > 0
-  encoded = leaf.kind == 'image' and len(leaf.shape) in (0, 3)
-  of_bytes = leaf.kind == 'text' and not leaf.shape
-  return leaf.per_step and (of_bytes or (leaf.dtype == 'uint8' and (of_pixels or encoded)))
 
 
 def _is_vector(leaf: schema.Leaf) -> bool:
@@ -183,16 +202,21 @@ def _is_step_number(leaf: schema.Leaf) -> bool:
 
 
 def _is_outcome(leaf: schema.Leaf) -> bool:
-  return _is_text(leaf) or (leaf.kind == 'tensor' and leaf.shape in ((), (1,)))
+  return leaf.kind in ('text', 'label', 'tensor') and leaf.shape in ((), (1,))
+
+
+def _is_step_flag(leaf: schema.Leaf) -> bool:
+  return leaf.per_step and _is_outcome(leaf)
 
 
 _WANTED: dict[_Fits, str] = {
-  _is_image: 'images, their bytes, or uint8 pixels [H, W, 3], at every step',
+  cameras.is_picture: 'images, their bytes, or uint8 pixels [H, W, 3], of 8 bits, at every step',
   _is_vector: 'numbers of one shape at every step',
   _is_text: 'texts',
   _is_step_text: 'a text at every step',
   _is_step_number: 'one number at every step',
   _is_outcome: 'one number, or a text, an episode or a step',
+  _is_step_flag: 'one number, or a text, at every step',
 }
 
 
@@ -207,15 +231,6 @@ def _check_keys(found: Mapping[str, Any], expected: Sequence[str], what: str) ->
 
 def _first(leaves: _Leaves, paths: Sequence[str], fits: _Fits) -> str | None:
   return next((path for path in paths if path in leaves and fits(leaves[path])), None)
-
-
-def _camera(leaves: _Leaves, names: Sequence[str]) -> str | None:
-  """The image with the best name, however deep; of several the least deep."""
-  by_word: dict[str, str] = {}
-  for path in sorted(leaves, key=lambda path: path.count('/')):
-    if _is_image(leaves[path]) and 'depth' not in path:
-      by_word.setdefault(path.replace('.', '/').rpartition('/')[-1], path)
-  return next((by_word[name] for name in names if name in by_word), None)
 
 
 def _first_group(leaves: _Leaves, groups: Iterable[Sequence[str]]) -> list[str]:
@@ -234,12 +249,33 @@ def _one_of(
   if wanted is None:
     return None
   if not wanted:
+    if proposed is None:
+      _check_in_use(leaves, key, fits)
     return proposed
   names = [wanted] if isinstance(wanted, str) else list(wanted)
-  paths = [path for name in names if (path := _find(leaves, name))]
-  if not paths:
-    raise ValueError(_missing(leaves, key, names[0]))
-  return _checked(leaves, key, paths[0], fits)
+  for name in names:
+    flag = flags.parse(name) if key in _COMPARED else flags.Flag(name)
+    path = _find(leaves, flag.name)
+    if path is not None:
+      return _checked(leaves, key, path, fits) + flag.comparison
+  raise ValueError(_missing(leaves, key, names[0]))
+
+
+def _check_in_use(leaves: _Leaves, key: str, fits: _Fits) -> None:
+  """Raises if there is a field with a name in use that cannot be read: it is not passed over."""
+  for path in _IN_USE.get(key, ()):
+    if path not in leaves or fits(leaves[path]):
+      continue
+    remedy = f'choose another field, or leave it out: config.data.mapping.{key}=none'
+    if key == 'source' and _is_step_flag(leaves[path]):
+      remedy += (
+        ', and where a number tells that a human acts say it by '
+        f"config.data.mapping.intervention='{path.removeprefix('steps/')}==1'"
+      )
+    try:
+      _checked(leaves, key, path, fits)
+    except ValueError as error:
+      raise ValueError(f'{str(error).rstrip(".")}; {remedy}.') from None
 
 
 def _numbers(

@@ -13,6 +13,7 @@ from typing import Any
 from aloe_jax import progress
 from aloe_jax import types
 from aloe_jax.data import outcomes
+from aloe_jax.data import remarks
 from aloe_jax.data import rlds
 from aloe_jax.data import tfds_directory
 from aloe_jax.data.importers import IMPORTERS
@@ -82,7 +83,14 @@ def add(subparsers: Any) -> None:
     '--intervention',
     metavar='NAME',
     help='flag of every step that is set where a human acts, unless it is a name in use (LeRobot '
-    "only); 'none' where all steps are by --source",
+    "only); 'none' where all steps are by --source. What is not told by 0 and 1 is compared: "
+    "'is_intervention>=0.5', 'mode==2'",
+  )
+  parser.add_argument(
+    '--success',
+    metavar='NAME',
+    help='flag that is set where the task is done, unless it is a name in use (LeRobot only); '
+    "'none' where every end is that of --end-reason; compared likewise",
   )
   parser.add_argument(
     '--on-error',
@@ -118,14 +126,17 @@ def run(arguments: argparse.Namespace) -> None:
     state=arguments.state,
     action=arguments.action,
     intervention='' if arguments.intervention == 'none' else arguments.intervention,
+    success='' if arguments.success == 'none' else arguments.success,
     log=log_lib.Log(on_error=arguments.on_error),
   )
   log = settings.log
   recordings = importer.open(arguments.recordings, settings)
+  _print('\n'.join(getattr(recordings, 'notes', [])))
   counts: dict[str, collections.Counter[str]] = {
     kind: collections.Counter() for kind in ('episodes', 'camera', 'source', 'end_reason')
   }
-  episodes = _counted(recordings, counts, log, arguments.to)
+  odd: dict[str, list[int]] = {}
+  episodes = _counted(recordings, counts, odd, log, arguments.to)
   rlds.write(
     arguments.to,
     episodes,
@@ -142,7 +153,7 @@ def run(arguments: argparse.Namespace) -> None:
     lines.append(told)
   if recordings.left_out:
     lines.append(f'images left out: {", ".join(recordings.left_out)}')
-  lines += log.notes()
+  lines += remarks.lines(odd) + log.notes()
   if log.skipped:
     lines += [f'left out: {problem}' for problem in log.skipped]
     lines.append(f'{counts["episodes"].total()} episodes imported, {len(log.skipped)} left out')
@@ -152,6 +163,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _counted(
   recordings: importer_lib.Recordings,
   counts: dict[str, collections.Counter[str]],
+  odd: dict[str, list[int]],
   log: log_lib.Log,
   directory: pathlib.Path,
 ) -> Iterator[rlds.Episode]:
@@ -168,6 +180,7 @@ def _counted(
       skipped = len(log.skipped)
       yield episode
       if len(log.skipped) == skipped:
+        remarks.add(odd, counts['episodes'].total(), episode.metadata)
         counts['episodes'].update(['written'])
         counts['source'].update(sources[source] for source in episode.source.tolist())
         counts['end_reason'].update(reasons[end] for end in episode.end_reason.tolist() if end)

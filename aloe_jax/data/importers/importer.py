@@ -14,6 +14,9 @@ class Recordings(Protocol):
 
   Iterating may raise FileNotFoundError, or ValueError naming the recording, the step and the field
   that is wrong; `settings.make_episode` checks what is the same for all formats.
+
+  Recordings whose cameras are found by names in use also have `notes`: a list of lines, printed
+  before anything is imported, that tell of every picture which camera it is, or why it is none.
   """
 
   left_out: list[str]  # names of images that belong to no camera, and are not imported

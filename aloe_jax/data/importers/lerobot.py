@@ -6,11 +6,8 @@
     videos/...                          in version 3 several episodes a file
 
 Rows are found by their `episode_index`, in whichever data file they lie, and pictures by the time
-of their row; where rows are missing in the middle, the episode is cut. An episode ends in
-success or failure where `next.success` says so at its last step, in success where rewards of
-0 and 1 end with a 1, and otherwise as the settings say: a reward of 0 throughout is what
-recorders write that know nothing of rewards. Where a flag says of every step whether a human
-acts, as HIL-SERL's and LeRobot's DAgger recordings have it, the other steps are the policy's.
+of their row; where rows are missing in the middle, the episode is cut. `lerobot_flags` says what
+the rows tell of who acts and of the end; `lerobot_cameras` finds the cameras.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,23 +19,22 @@ import pathlib
 import numpy as np
 import pyarrow as pa
 
-from aloe_jax import types
 from aloe_jax.data import field_names
 from aloe_jax.data import field_path
 from aloe_jax.data import fragments
 from aloe_jax.data import image_codec
 from aloe_jax.data import rlds
 from aloe_jax.data.importers import importer
+from aloe_jax.data.importers import lerobot_cameras
+from aloe_jax.data.importers import lerobot_flags
 from aloe_jax.data.importers import lerobot_meta
 from aloe_jax.data.importers import lerobot_rows
 from aloe_jax.data.importers import settings as settings_lib
 from aloe_jax.data.importers import video
 
 _ROWS = 256  # decoded at a time: images in columns take much memory
-_STATE = ('observation.state', 'state')
-_ACTION = ('action', 'actions')
-_INTERVENTION = ('complementary_info.is_intervention', 'is_intervention', 'intervention')
-_END = ('next.success', 'next.done', 'next.reward')
+_STATE = field_names.LEROBOT_STATE
+_ACTION = field_names.LEROBOT_ACTION
 
 
 class Dataset:
@@ -46,6 +42,7 @@ class Dataset:
 
   Attributes:
     left_out: features with images that are not imported.
+    notes: of every feature with images, which camera it is, or why it is none; and the flags.
   """
 
   def __init__(self, directory: pathlib.Path, settings: settings_lib.Settings):
@@ -60,8 +57,11 @@ class Dataset:
     self._meta = lerobot_meta.read(directory)
     self._state = self._numbers('state', settings.state, _STATE)
     self._action = self._numbers('action', settings.action, _ACTION)
-    self._intervention = self._find_intervention()
-    self._cameras, self.left_out = self._find_cameras()
+    self._flags = lerobot_flags.Flags(self._columns(), settings, self._meta.path)
+    assigned = lerobot_cameras.assign(self._meta.features, settings.cameras, self._meta.path)
+    self._cameras = {camera: name for camera, name in assigned.roles.items() if name}
+    self.left_out = list(assigned.left_out)
+    self.notes = [f'images: {line}' for line in assigned.lines()] + self._flags.notes
     self._broken: list[str] = []  # what is wrong with files of rows
     settings.log.steps = sum(recording.length for recording in self._meta.recordings.values())
 
@@ -117,44 +117,10 @@ class Dataset:
       )
     return found
 
-  def _find_intervention(self) -> str | None:
-    """The feature that is set where a human acts, if there is one."""
-    wanted = self._settings.intervention
-    names = _INTERVENTION if wanted is None else filter(None, [wanted])
-    found = next((name for name in names if name in self._meta.features), None)
-    if wanted and not found:
-      raise ValueError(
-        f'{self._meta.path}: features: found {", ".join(sorted(self._meta.features))}, expected '
-        f'{wanted}, as asked for by --intervention.'
-      )
-    return found
-
-  def _find_cameras(self) -> tuple[dict[str, str], list[str]]:
-    """{camera: feature}, and the features with images that belong to none."""
-    seen = sorted(
-      name
-      for name, feature in self._meta.features.items()
-      if feature['dtype'] in ('image', 'video')
-    )
-    cameras = dict(self._settings.cameras or {})
-    for name in cameras.values():
-      if name not in seen:
-        raise ValueError(
-          f'{self._meta.path}: features: {name}: found no such images, expected one of '
-          f'{", ".join(seen) or "none: the dataset has no images"}.'
-        )
-    if not cameras:
-      short = {name.rpartition('.')[-1]: name for name in seen}
-      for camera, names in field_names.CAMERA_NAMES.items():
-        found = [short[name] for name in names.split() if name in short]
-        if found:
-          cameras[camera] = found[0]
-    if seen and not cameras:
-      raise ValueError(
-        f'{self._meta.path}: features: found the images {", ".join(seen)}, expected a name in use; '
-        f'choose, such as --camera head={seen[0]}.'
-      )
-    return cameras, [name for name in seen if name not in cameras.values()]
+  def _columns(self) -> set[str]:
+    """Names of all columns: some writers keep columns that they do not describe."""
+    first = lerobot_meta.parquet_files(self._directory / 'data')[0]
+    return {*self._meta.features, *lerobot_meta.column_names(first)}
 
   # Rows
 
@@ -162,12 +128,11 @@ class Dataset:
     """Yields number, first file and rows of one episode after the other."""
     columns = ['episode_index', 'task_index']
     columns += [part.name for part in (*self._state, *self._action)]
-    columns += filter(None, [self._intervention])
     columns += [
       name for name in self._cameras.values() if self._meta.features[name]['dtype'] == 'image'
     ]
     columns = list(dict.fromkeys(columns))
-    also = (*_END, lerobot_rows.FRAME, lerobot_rows.TIME)
+    also = (*self._flags.columns, lerobot_rows.FRAME, lerobot_rows.TIME)
     held: list[pa.RecordBatch] = []
     number, first = -1, self._directory
     for path in lerobot_meta.parquet_files(self._directory / 'data'):
@@ -210,34 +175,25 @@ class Dataset:
         raise ValueError(f'{where}: {recording.problems[feature]}')
     filmed = any(feature in recording.videos for feature in self._cameras.values())
     rows, timeline = lerobot_rows.in_order(rows, self._meta.fps, where, check_agreement=filmed)
+    end_reason, kept = self._flags.end(rows, where)
     episode = settings_lib.make_episode(
       where,
       state=_joined(rows, self._state, where),
       action=_joined(rows, self._action, where),
       images=self._images(number, recording, rows, timeline, where),
-      source=self._source(rows, where),
-      end_reason=_end_reason(rows, self._settings.end_reason),
+      source=self._flags.source(rows, where),
+      end_reason=end_reason,
       prompt=self._prompt(rows, where),
       metadata={
         'file_path': f'{self._directory.name}/episode_{number:06d}',
         'fps': self._meta.fps,
-      },
+      }
+      | kept,
       holes=timeline.holes,
     )
     unknown = fragments.takeovers(episode.source)[timeline.holes].sum()
     self._settings.log.cut(str(number), len(timeline.holes), int(unknown))
     return episode
-
-  def _source(self, rows: pa.Table, where: str) -> np.ndarray | types.Source:
-    """[T] where every step tells whether a human acts, else that of all steps."""
-    if self._intervention is None:
-      return self._settings.source
-    human = _array(rows, self._intervention, where)
-    if human.shape[1] != 1:
-      raise ValueError(
-        f'{where}: {self._intervention}: found {human.shape[1]} numbers a step, expected one.'
-      )
-    return np.where(human[:, 0] != 0, types.Source.HUMAN, types.Source.POLICY).astype(np.int8)
 
   def _images(
     self,
@@ -301,19 +257,6 @@ def _embedded(rows: pa.Table, feature: str, where: str) -> list[bytes]:
       'the file; save the dataset again with its images embedded.'
     )
   return frames
-
-
-def _end_reason(rows: pa.Table, default: types.EndReason) -> types.EndReason:
-  """Why an episode ended, as far as its rows tell."""
-  columns = {name: np.ravel(rows[name].to_pylist()) for name in _END if name in rows.column_names}
-  last = {name: column[-1] for name, column in columns.items()}
-  if 'next.success' in last:
-    if last['next.success']:
-      return types.EndReason.SUCCESS
-    return types.EndReason.FAILURE if last.get('next.done', True) else types.EndReason.CUT
-  if last.get('next.reward') == 1 and np.isin(columns['next.reward'], (0, 1)).all():
-    return types.EndReason.SUCCESS
-  return default
 
 
 def _joined(rows: pa.Table, parts: Sequence[field_path.FieldPath], where: str) -> np.ndarray:

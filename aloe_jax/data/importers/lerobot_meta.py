@@ -182,6 +182,17 @@ def parquet_files(directory: pathlib.Path) -> list[pathlib.Path]:
   return paths
 
 
+def column_names(path: pathlib.Path) -> list[str]:
+  """The columns of a file.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: if it is corrupt.
+  """
+  with _corrupt_is_named(path):
+    return pq.read_schema(path).names
+
+
 def batches(
   path: pathlib.Path, columns: Sequence[str], *, also: Sequence[str] = (), rows: int = 4096
 ) -> Iterator[pa.RecordBatch]:

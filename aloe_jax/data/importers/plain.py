@@ -247,4 +247,8 @@ def _value(text: str, what: str, values: Mapping[str, Any]) -> Any:
   return values[text]
 
 
-IMPORTER = importer.Importer('plain folders', Folder, instead={'intervention': 'source.npy'})
+IMPORTER = importer.Importer(
+  'plain folders',
+  Folder,
+  instead={'intervention': 'source.npy', 'success': 'success in episode.json'},
+)

@@ -27,8 +27,9 @@ class Settings:
     state: name of the state in the recordings, or of several parts that are joined, such as
       'arm[0:7],hand[7:14]'; None for the names in use.
     action: of the action, likewise.
-    intervention: name of the flag that is set at the steps where a human acts; None for the
-      names in use, '' for none of them.
+    intervention: name of the flag that is set at the steps where a human acts, with a comparison
+      where it is no flag, see `flags`; None for the names in use, '' for none of them.
+    success: likewise of the flag that is set where the task is done.
     log: of what the import has to tell, and whether it goes on after an error.
   """
 
@@ -39,6 +40,7 @@ class Settings:
   state: str | None = None
   action: str | None = None
   intervention: str | None = None
+  success: str | None = None
   log: log_lib.Log = dataclasses.field(default_factory=log_lib.Log)
 
 

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
+import re
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from aloe_jax.data import image_codec
 
 _FILES = 32  # whose times are kept: several episodes lie in a file, and each has cameras
+_DEEP = re.compile(r'^gray(9|1[0-6])|16(le|be)$')  # colour of 10 or 12 bits is right
 _SAME = 1e-6  # seconds between two readings of one time
 
 
@@ -187,7 +189,13 @@ def _opened(path: pathlib.Path) -> Iterator[tuple[ModuleType, Any, Any]]:
     with av.open(str(path)) as container:
       if not container.streams.video:
         raise ValueError(f'{path}: found no video in the file.')
-      yield av, container, container.streams.video[0]
+      stream = container.streams.video[0]
+      if _DEEP.search(stream.pix_fmt or ''):
+        raise ValueError(
+          f'{path}: found pixels of more than 8 bits ({stream.pix_fmt}), which is depth; leave it '
+          'out: choose another picture by --camera.'
+        )
+      yield av, container, stream
   except av.FFmpegError as error:
     raise ValueError(
       f'{path}: the video cannot be decoded ({error}); copy it again from its source.'

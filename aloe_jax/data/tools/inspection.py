@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import shlex
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ import rich.markup
 import rich.tree
 
 from aloe_jax import types
+from aloe_jax.data import cameras
 from aloe_jax.data import columns as columns_lib
 from aloe_jax.data import image_codec
 from aloe_jax.data import mapping as mappings
 from aloe_jax.data import outcomes
 from aloe_jax.data import records
+from aloe_jax.data import remarks
 from aloe_jax.data import schema
 from aloe_jax.data.tools import survey as survey_lib
 
@@ -58,7 +61,9 @@ class Inspection:
     layout: of the dataset.
     mapping: {key or camera: field, several with commas between, or 'none'} as it is read, or
       as it is proposed where that cannot be.
-    problem: why the mapping cannot be used, or empty; nothing else is known then.
+    assigned: which camera every picture of every step is, or why it is none.
+    problem: why the mapping cannot be used, or empty. Where only a camera is not known the rest is
+      read without it; else nothing else is known then.
     survey: of all episodes; of images only the first of each.
     unreadable: number of episodes and files that something is wrong with.
     scene: first, middle and last step of the episode asked for, if there are images.
@@ -68,20 +73,11 @@ class Inspection:
   split: str
   layout: schema.Layout
   mapping: dict[str, str]
+  assigned: cameras.Assignment
   problem: str
   survey: survey_lib.Survey
   unreadable: int
   scene: Scene | None
-
-  @property
-  def left_out(self) -> list[str]:
-    """Images of every step that no camera shows."""
-    shown = {f'steps/{self.mapping[camera]}' for camera in types.CAMERAS}
-    return [
-      path
-      for path, leaf in self.layout.leaves.items()
-      if path not in shown and leaf.per_step and leaf.kind == 'image'
-    ]
 
   def to_json(self) -> dict[str, Any]:
     """All but the images, as JSON takes it."""
@@ -91,7 +87,9 @@ class Inspection:
       'splits': {name: _records(shards) for name, shards in self.layout.splits.items()},
       'fields': {path: dataclasses.asdict(leaf) for path, leaf in self.layout.leaves.items()},
       'mapping': self.mapping,
-      'images_left_out': self.left_out,
+      'images_left_out': list(self.assigned.left_out),
+      'images': self.assigned.left_out
+      | {name: camera for camera, name in self.assigned.roles.items() if name},
       'problem': self.problem,
       'split': self.split,
       'survey': self.survey.to_json(),
@@ -110,15 +108,22 @@ class Inspection:
     )
     for key, text in self.mapping.items():
       without = f'  # {_WITHOUT[key]}' if text == 'none' and key in _WITHOUT else ''
-      tell(f'  --config.data.mapping.{key}={text}{without}')
-    if self.left_out:
-      names = ', '.join(path.removeprefix('steps/') for path in self.left_out)
+      tell(f'  --config.data.mapping.{key}={shlex.quote(text)}{without}')
+    short = {path: path.removeprefix('steps/') for path in self.layout.leaves}
+    if self.assigned.left_out:
+      names = ', '.join(short[path] for path in self.assigned.left_out)
       tell(f'Images that no camera shows: {names}')
+    for line in self.assigned.lines(short):
+      tell(f'  {line}')
     if self.problem:
+      tell(f'\n{self.problem}')
+    if not self.survey.lengths:
       return
     tell(f'\nSplit {self.split}, read so:')
     for table in self.survey.tables():
       console.print(table)
+    for line in remarks.lines(self.survey.told):
+      tell(line)
     told = outcomes.sentence(reason for _, reason in self.survey.ends)
     if told and self.survey.lengths:
       tell(told)
@@ -152,10 +157,18 @@ def inspect(
     raise ValueError(f'{directory}: split {split!r}: expected one of {sorted(layout.splits)}.')
   survey = survey_lib.Survey()
   found = functools.partial(Inspection, str(pathlib.Path(directory)), split, layout)
+  problem, assigned = '', mappings.assignment(layout.leaves, {})
   try:
-    paths = mappings.resolve(layout.leaves, mapping)
+    images = mapping.get('images', {})
+    images = dict.fromkeys(types.CAMERAS) if images is None else images
+    assigned = mappings.assignment(layout.leaves, images)
+    problem = assigned.problem(mappings.CHOICE)
+    # The rest can be looked at without a camera of which it is not known which picture it is.
+    known = {**mapping, 'images': images | dict.fromkeys(assigned.ties)}
+    paths = mappings.resolve(layout.leaves, known)
   except ValueError as error:
-    return found(_texts(mappings.propose(layout.leaves)), str(error), survey, 0, None)
+    texts = _texts(mappings.propose(layout.leaves))
+    return found(texts, assigned, f'{problem} {error}'.strip(), survey, 0, None)
   unreadable, seen, scene = 0, 0, None
   for read in records.read(layout, layout.splits[split], paths):
     unreadable += bool(read.problem)
@@ -163,14 +176,14 @@ def inspect(
     progress(seen)
     if read.columns is None:
       continue
-    survey.add(read.columns)
+    survey.add(read.columns, read.episode)
     for camera in read.columns.images:
       survey.add_image(camera, _size(read.frame(camera, 0)))
     if read.record is not None and read.episode == episode:
       scene = _scene(read)
   if episode >= max(seen, 1):
     raise ValueError(f'{directory}: found no episode {episode}, expected one of 0 to {seen - 1}.')
-  return found(_texts(dataclasses.asdict(paths)), '', survey, unreadable, scene)
+  return found(_texts(dataclasses.asdict(paths)), assigned, problem, survey, unreadable, scene)
 
 
 def _records(shards: list[schema.Shard]) -> int:

@@ -12,6 +12,7 @@ import rich.table
 from aloe_jax import types
 from aloe_jax.data import columns as columns_lib
 from aloe_jax.data import rates as rates_lib
+from aloe_jax.data import remarks
 
 MISSING = 'missing'
 _PROMPTS = 10  # shown in a table
@@ -27,6 +28,7 @@ class Survey:
     prompts: {text: episodes that hold it}.
     rates: {steps per second: episodes that tell them}.
     images: {camera: {size, such as '224 x 224', or `MISSING`: images}}.
+    told: {what is to be looked at: numbers of the episodes}; see `remarks`.
   """
 
   def __init__(self) -> None:
@@ -36,9 +38,11 @@ class Survey:
     self.prompts: collections.Counter[str] = collections.Counter()
     self.rates: collections.Counter[float] = collections.Counter()
     self.images: dict[str, collections.Counter[str]] = {}
+    self.told: dict[str, list[int]] = {}
 
-  def add(self, columns: columns_lib.Columns) -> None:
-    """Counts an episode, but not its images."""
+  def add(self, columns: columns_lib.Columns, episode: int) -> None:
+    """Counts the episode with this number in the split, but not its images."""
+    remarks.add(self.told, episode, columns.metadata | {remarks.SUCCESS_LOST: columns.success_lost})
     self.lengths.append(len(columns))
     for source, steps in zip(*np.unique(columns.source, return_counts=True), strict=True):
       self.steps[_name(types.Source(source))] += int(steps)
@@ -68,6 +72,7 @@ class Survey:
       'prompts': dict(self.prompts),
       'rates': {f'{rate:g}': count for rate, count in self.rates.items()},
       'images': {camera: dict(sizes) for camera, sizes in self.images.items()},
+      **self.told,
     }
 
   def tables(self) -> Iterator[rich.table.Table]:

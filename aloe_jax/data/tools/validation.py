@@ -19,11 +19,10 @@ from aloe_jax.data import fragments
 from aloe_jax.data import image_codec
 from aloe_jax.data import mapping as mappings
 from aloe_jax.data import records
+from aloe_jax.data import remarks
 from aloe_jax.data import schema
 from aloe_jax.data.tools import survey as survey_lib
 from aloe_jax.data.tools import value_range
-
-_NAMED = 20  # episodes in a note for a person
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +57,7 @@ class Note:
   def __str__(self) -> str:
     if not self.episodes:
       return self.message
-    named = ', '.join(map(str, self.episodes[:_NAMED]))
-    more = f' and {len(self.episodes) - _NAMED} more' if len(self.episodes) > _NAMED else ''
-    return f'{self.message}: {named}{more}.'
+    return f'{self.message}: {remarks.named(self.episodes)}.'
 
 
 @dataclasses.dataclass
@@ -193,7 +190,7 @@ class _Checker:
     if read.columns is None:
       return
     columns = read.columns
-    self.report.survey.add(columns)
+    self.report.survey.add(columns, read.episode)
     for key, vectors in (('state', columns.state), ('action', columns.action)):
       values = self.report.ranges.setdefault(key, value_range.ValueRange(vectors.shape[1]))
       values.update(vectors, read.episode)
@@ -216,6 +213,8 @@ class _Checker:
       report.notes.append(Note('One step only in the episodes', tuple(self._single)))
     if self._silent:
       report.notes.append(Note('An empty prompt in the episodes', tuple(self._silent)))
+    for name, episodes in survey.told.items():
+      report.notes.append(Note(remarks.text(name), tuple(episodes)))
     if len(survey.rates) > 1:
       found = ', '.join(f'{n} at {rate:g} steps a second' for rate, n in survey.rates.most_common())
       report.notes.append(Note(f'Episodes of different rates: {found}.'))
