@@ -30,6 +30,7 @@ PAGES = (  # in this order: what reads a run comes after what makes it
   'README.md',
   'docs/run.md',
   'docs/data.md',
+  'docs/public_datasets.md',
   'docs/pi05.md',
   'docs/library.md',
   'docs/report.md',
