@@ -24,6 +24,7 @@ import ml_collections
 from ml_collections import config_flags
 
 from aloe_jax import config as config_lib
+from aloe_jax import disk
 from aloe_jax import faults
 from aloe_jax import renamed
 
@@ -79,6 +80,10 @@ def run(main: Callable[[], None]) -> None:
     app.run(lambda _: main(), argv=sys.argv[:1])
   except KeyboardInterrupt:
     sys.exit('Stopped. The same command goes on after what was finished.')
+  except Exception as error:
+    if message := disk.told(error):
+      sys.exit(f'error: {message}')
+    raise
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -250,7 +255,7 @@ def usage_errors() -> Iterator[None]:
   try:
     yield
   except (ValueError, OSError) as error:
-    sys.stderr.write(f'error: {error}\n')
+    sys.stderr.write(f'error: {disk.told(error) or error}\n')
     sys.exit(2)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 import contextlib
-import json
 import pathlib
 import sys
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import ml_collections
 
 from aloe_jax import defaults
+from aloe_jax import disk
 from aloe_jax import files
 from aloe_jax import ranges
 from aloe_jax import renamed
@@ -51,7 +51,7 @@ def user_errors() -> Iterator[None]:
   try:
     yield
   except (ValueError, OSError) as error:
-    sys.exit(f'error: {error}')
+    sys.exit(f'error: {disk.told(error) or error}')
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
@@ -205,13 +205,8 @@ def keep(config: ml_collections.ConfigDict, path: pathlib.Path) -> None:
 
 def read(path: pathlib.Path) -> ml_collections.ConfigDict:
   """The config that `keep` wrote; raises what `from_json` does."""
-  try:
-    tree = json.loads(path.read_text())
-  except ValueError as error:
-    raise ValueError(
-      f'{path} is damaged ({error}); move it away, and the config that the newest checkpoint keeps '
-      'is used.'
-    ) from error
+  advice = 'move it away, and the config that the newest checkpoint keeps is used.'
+  tree = files.read_json(path, advice)
   if not isinstance(tree, dict):
     raise ValueError(f'{path}: found {type(tree).__name__}; expected the fields of a config.')
   return from_json(tree, str(path))

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and JSON of which a damaged file is named."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+import contextlib
 import json
 import os
 import pathlib
@@ -8,21 +9,44 @@ from typing import Any
 
 import numpy as np
 
+from aloe_jax import disk
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Another name to write a file under, which takes the place of `path` once it is on the disk.
+
+  Nothing is left of it after an error.
+
+  Args:
+    path: of the file; the directory it lies in is created.
+
+  Raises:
+    disk.FullError: there is no room for it.
+  """
+  temporary = path.with_name(f'.{os.getpid()}.{path.name}')
+  with disk.writing('it', path):
+    try:
+      path.parent.mkdir(parents=True, exist_ok=True)
+      yield temporary
+      with temporary.open('rb') as file:
+        os.fsync(file.fileno())  # else a power cut may leave the new name and no content
+      temporary.replace(path)
+    finally:
+      with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
+
 
 def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes or replaces a text file by a rename, creating the directory it lies in."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  temporary.write_text(text)
-  temporary.replace(path)
+  """Writes or replaces a text file; see `replacing`."""
+  with replacing(path) as temporary:
+    temporary.write_text(text, encoding='utf-8')
 
 
 def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-  """Writes or replaces an .npz file by a rename."""
-  temporary = path.with_name(f'.{os.getpid()}.{path.name}')
-  with temporary.open('wb') as file:
+  """Writes or replaces an .npz file; see `replacing`."""
+  with replacing(path) as temporary, temporary.open('wb') as file:
     np.savez(file, **arrays)
-  temporary.replace(path)
 
 
 def read_json(path: pathlib.Path, advice: str) -> Any:
@@ -39,7 +63,44 @@ def read_json(path: pathlib.Path, advice: str) -> Any:
   try:
     return json.loads(path.read_text(encoding='utf-8'))
   except ValueError as error:
-    raise ValueError(f'{path}: found no whole JSON ({error}); {advice}') from error
+    raise ValueError(f'{path}: {no_json(path, error)}; {advice}') from error
+
+
+def read_json_lines(path: pathlib.Path, advice: str) -> list[dict[str, Any]]:
+  """The objects of a file with one in a line; arguments and errors as for `read_json`.
+
+  A file without any is damaged too: nobody writes one.
+  """
+  try:
+    lines = path.read_text(encoding='utf-8').splitlines()
+  except UnicodeDecodeError as error:
+    raise ValueError(f'{path}: {no_json(path, error)}; {advice}') from error
+  found = []
+  for number, line in enumerate(lines, start=1):
+    try:
+      value = json.loads(line) if line.strip() else {}
+    except ValueError:
+      value = None
+    if not isinstance(value, dict):
+      raise ValueError(
+        f'{path}, line {number}: found {line.strip()!r:.80}, expected a whole JSON object; {advice}'
+      )
+    if line.strip():
+      found.append(value)
+  if not found:
+    raise ValueError(f'{path}: found an empty file, expected a JSON object in each line; {advice}')
+  return found
+
+
+def no_json(path: pathlib.Path, error: ValueError) -> str:
+  """What is wrong with a file that was to hold JSON: that it is empty, cut off or damaged."""
+  if not path.stat().st_size:
+    return 'found an empty file, expected JSON'
+  if not isinstance(error, json.JSONDecodeError):
+    return f'found no whole JSON: it is no text ({error})'
+  if error.pos >= len(error.doc.rstrip()) or error.msg.startswith('Unterminated'):
+    return f'found no whole JSON: it is cut off in line {error.lineno}'
+  return f'found no whole JSON: line {error.lineno}, column {error.colno}: {error.msg}'
 
 
 def read_entries(path: pathlib.Path, needed: Collection[str], advice: str) -> list[dict[str, Any]]:

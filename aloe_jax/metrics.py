@@ -1,6 +1,7 @@
 """Numbers of a run as TensorBoard events and JSON lines, and the interval of a success rate."""
 
 from collections.abc import Mapping
+import contextlib
 import json
 import math
 import os
@@ -8,8 +9,15 @@ import pathlib
 import time
 from typing import Any
 
-import tensorboardX
+from tensorboardX import event_file_writer
+from tensorboardX import summary
+from tensorboardX.proto import event_pb2
 
+from aloe_jax import disk
+from aloe_jax import files
+from aloe_jax import progress
+
+_FLUSH_SECONDS = 30.0  # between two times that TensorBoard's events are made safe
 _ADVICE = 'remove that line, or move the file away: only drawings of the losses are made of it.'
 
 
@@ -18,11 +26,12 @@ class MetricsWriter:
 
   `metrics.jsonl` holds one object a line, {"step", "time" (seconds since 1970), "phase" if
   one was given, and the scalars}; every line is on disk when `write` returns. TensorBoard
-  gets the same numbers under `phase/name`.
+  gets the same numbers under `phase/name`, at the latest half a minute after.
 
   A run that resumes passes the step it starts from again. Records of that step and later
   ones, written between the last checkpoint and the interruption, are dropped from the file
-  and hidden in TensorBoard, so that every step counts once.
+  and hidden in TensorBoard, so that every step counts once. So is an end of the file that is no
+  record, as a power cut leaves it, and said.
   """
 
   def __init__(
@@ -40,24 +49,35 @@ class MetricsWriter:
       wandb_name: if given, everything is also sent to a new Weights & Biases run of this name.
 
     Raises:
-      ValueError: a record that is there is damaged.
+      ValueError: a record that is there is damaged, and whole ones follow.
+      disk.FullError: there is no room; so may `write` and `close`.
       ModuleNotFoundError: if Weights & Biases is asked for and not installed.
     """
     directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    self._wandb = _start_wandb(directory, wandb_name) if wandb_name else None
-    path = directory / 'metrics.jsonl'
-    if path.exists():
-      _drop_records(path, resume_step)
-    self._lines = path.open('a', encoding='utf-8')
-    purge = {} if resume_step is None else {'purge_step': resume_step}
-    self._events = tensorboardX.SummaryWriter(str(directory), **purge)
+    self._path = directory / 'metrics.jsonl'
+    with self._full_disk_is_told():
+      directory.mkdir(parents=True, exist_ok=True)
+      self._wandb = _start_wandb(directory, wandb_name) if wandb_name else None
+      if self._path.exists():
+        _drop_records(self._path, resume_step)
+      self._lines = self._path.open('ab', buffering=0)
+      # In this thread, unlike `SummaryWriter`: an error would not be heard of in another.
+      self._events = event_file_writer.EventsWriter(str(directory / 'events'))
+      self._flushed = time.monotonic()
+      if resume_step is not None:
+        log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._events.write_event(event_pb2.Event(step=resume_step, session_log=log))
+      self._events.flush()
 
   def __enter__(self) -> 'MetricsWriter':
     return self
 
-  def __exit__(self, *unused_exception: object) -> None:
-    self.close()
+  def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
+    if kind is None:
+      self.close()
+      return
+    with contextlib.suppress(OSError):  # the first error counts
+      self.close()
 
   def write(self, step: int, scalars: Mapping[str, float], *, phase: str = '') -> None:
     """Writes scalars, anything `float` takes, of one step.
@@ -72,20 +92,31 @@ class MetricsWriter:
     if phase:
       record['phase'] = phase
     record |= {name: value if math.isfinite(value) else None for name, value in values.items()}
-    self._lines.write(json.dumps(record) + '\n')
-    self._lines.flush()
     tagged = {f'{phase}/{name}' if phase else name: value for name, value in values.items()}
-    for tag, value in tagged.items():
-      self._events.add_scalar(tag, value, int(step))
+    with self._full_disk_is_told():
+      line = memoryview((json.dumps(record) + '\n').encode())
+      while line:
+        line = line[self._lines.write(line) :]
+      for tag, value in tagged.items():
+        event = event_pb2.Event(wall_time=time.time(), summary=summary.scalar(tag, value))
+        event.step = int(step)
+        self._events.write_event(event)
+      if time.monotonic() > self._flushed + _FLUSH_SECONDS:
+        self._events.flush()
+        self._flushed = time.monotonic()
     if self._wandb is not None:
       self._wandb.log(tagged, step=int(step))
 
   def close(self) -> None:
     """Flushes and closes everything."""
     self._lines.close()
-    self._events.close()
+    with self._full_disk_is_told():
+      self._events.close()
     if self._wandb is not None:
       self._wandb.finish()
+
+  def _full_disk_is_told(self) -> contextlib.AbstractContextManager[None]:
+    return disk.writing('what was measured', self._path)
 
 
 def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
@@ -106,57 +137,58 @@ def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-  """The records of a `metrics.jsonl`, without a last line that a crash cut short.
+  """The records of a `metrics.jsonl`, without an end that a crash left damaged.
 
   Raises:
-    ValueError: a line is damaged; names it.
+    ValueError: a line before the last whole one is damaged; names it.
   """
-  lines = _lines(path)
-  records = [_record(path, number, line) for number, line in enumerate(lines[:-1], start=1)]
-  for line in lines[-1:]:
-    try:
-      records.append(_record(path, len(lines), line))
-    except ValueError:
-      if line.endswith('\n'):
-        raise
-  return records
+  return [record for _, record in _records(path)]
 
 
-def _lines(path: pathlib.Path) -> list[str]:
+def _records(path: pathlib.Path) -> list[tuple[bytes, dict[str, Any]]]:
+  """Lines and what they hold, without an end of the file that is no record."""
+  lines = path.read_bytes().splitlines(keepends=True)
+  records = [_record(line) for line in lines]
+  whole = [number for number, record in enumerate(records) if record is not None]
+  found = []
+  for number in range(whole[-1] + 1 if whole else 0):
+    record = records[number]
+    if record is None:
+      shown = lines[number].decode(errors='replace').strip()
+      raise ValueError(
+        f'{path}, line {number + 1}: found {shown!r:.80}, expected a JSON object with a whole '
+        f'number "step"; {_ADVICE}'
+      )
+    found.append((lines[number], record))
+  return found
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+  """What a line holds, None where it is damaged."""
   try:
-    return path.read_text(encoding='utf-8').splitlines(keepends=True)
-  except UnicodeDecodeError as error:
-    raise ValueError(f'{path}: found what is no text ({error}); {_ADVICE}') from error
-
-
-def _record(path: pathlib.Path, number: int, line: str) -> dict[str, Any]:
-  """The record of a line, counted from 1."""
-  try:
-    record = json.loads(line)
+    record = json.loads(line.decode())
   except ValueError:
-    record = None
-  if not isinstance(record, dict) or type(record.get('step')) is not int:
-    raise ValueError(
-      f'{path}, line {number}: found {line.strip()!r:.80}, expected a JSON object with a whole '
-      f'number "step"; {_ADVICE}'
-    )
-  return record
+    return None
+  return record if isinstance(record, dict) and type(record.get('step')) is int else None
 
 
 def _drop_records(path: pathlib.Path, resume_step: int | None) -> None:
-  """Keeps the records before a step, and drops a last line that a crash cut short."""
-  lines = _lines(path)
-  complete = [line for line in lines if line.endswith('\n')]
-  steps = [_record(path, number, line)['step'] for number, line in enumerate(complete, start=1)]
-  kept = [
-    line
-    for step, line in zip(steps, complete, strict=True)
-    if resume_step is None or step < resume_step
-  ]
-  if kept != lines:
-    partial = path.with_name(f'.{path.name}.partial')
-    partial.write_text(''.join(kept), encoding='utf-8')
-    partial.replace(path)
+  """Keeps the records before a step, and drops a damaged end."""
+  records = _records(path)
+  whole = sum(len(line) for line, _ in records)
+  size = path.stat().st_size
+  if whole < size:
+    progress.CONSOLE.print(
+      f'{path}: dropped its last {size - whole} bytes, which a crash left damaged.', soft_wrap=True
+    )
+  kept = b''.join(
+    line.rstrip(b'\r\n') + b'\n'  # a crash may have cut off no more than that
+    for line, record in records
+    if resume_step is None or record['step'] < resume_step
+  )
+  if len(kept) != size:
+    with files.replacing(path) as temporary:
+      temporary.write_bytes(kept)
 
 
 def _start_wandb(directory: pathlib.Path, name: str) -> Any:

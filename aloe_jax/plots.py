@@ -7,6 +7,7 @@ import pathlib
 from matplotlib import figure
 from matplotlib import ticker
 
+from aloe_jax import files
 from aloe_jax import metrics
 
 _COLOURS = (  # Okabe and Ito
@@ -114,10 +115,8 @@ def marker(index: int) -> str:
 
 def save(drawing: figure.Figure, path: pathlib.Path) -> None:
   """Writes a figure, complete or not at all, in the format that its name ends in."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_name(f'.{path.stem}.partial{path.suffix}')
-  drawing.savefig(partial)
-  partial.replace(path)
+  with files.replacing(path) as temporary:
+    drawing.savefig(temporary)
 
 
 def _percent(successes: int, trials: int) -> float:

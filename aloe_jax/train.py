@@ -7,6 +7,7 @@ The same command goes on after the last of them, wherever it was stopped.
 """
 
 from collections.abc import Callable, Sequence
+import contextlib
 import json
 import pathlib
 
@@ -29,6 +30,7 @@ from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import fail_cost
 from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import kept
+from aloe_jax.run import lock
 from aloe_jax.run import networks
 from aloe_jax.run import next_steps
 from aloe_jax.run import opening
@@ -302,20 +304,22 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Runs or goes on with the experiment of a command line, by default the program's."""
   given = command_line.parse(command_line.parser('aloe_jax.train', __doc__), argv)
   config = kept.config(given, 'train')
-  with config_lib.user_errors():
-    starting_point.check_states(given.workdir, config.actor.checkpoint)
-    requirements.check(config)
-    indices = {}
-    if not config.sim.task:
-      networks.make_tokenizer(config)  # before a large dataset is indexed
-      indices = indices_lib.open_given(config)
-      robot.settle(config, indices)
-      rate.settle(config, indices)
-      fail_cost.check(config, indices)
-    experiment = experiment_lib.Experiment(config)
-    experiment.inputs(None)  # builds the tokenizer
-    starting_point.check(starting_point.find(config.actor.checkpoint), experiment)
-  run(experiment, given.workdir, indices)
+  with contextlib.ExitStack() as stack:
+    with config_lib.user_errors():
+      stack.enter_context(lock.held(given.workdir))
+      starting_point.check_states(given.workdir, config.actor.checkpoint)
+      requirements.check(config)
+      indices = {}
+      if not config.sim.task:
+        networks.make_tokenizer(config)  # before a large dataset is indexed
+        indices = indices_lib.open_given(config)
+        robot.settle(config, indices)
+        rate.settle(config, indices)
+        fail_cost.check(config, indices)
+      experiment = experiment_lib.Experiment(config)
+      experiment.inputs(None)  # builds the tokenizer
+      starting_point.check(starting_point.find(config.actor.checkpoint), experiment)
+    run(experiment, given.workdir, indices)
 
 
 if __name__ == '__main__':

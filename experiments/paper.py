@@ -20,6 +20,7 @@ import pathlib
 import re
 
 from aloe_jax import agents
+from aloe_jax import config as config_lib
 from aloe_jax import files
 from aloe_jax import plots
 from aloe_jax import progress
@@ -41,6 +42,7 @@ OGBENCH = {
   'cube_double': 'experiments/ogbench.py:cube_double',
 }
 WARM_START = 'warm_start'
+_ADVICE = 'remove it with the job.json beside it, and the same command makes it anew.'
 
 Overrides = Mapping[str, object]  # {field of the config: value}
 
@@ -136,6 +138,11 @@ QUICK_REPORT = ('--count=32',)
 def main(suite_name: str = 'methods') -> None:
   """Runs a suite, by default the one named, then writes its results."""
   arguments = _parser(suite_name).parse_args()
+  with config_lib.user_errors():
+    _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> None:
   suite = SUITES[arguments.suite]
   seeds = arguments.seeds or (1 if arguments.quick else suite.seeds)
   suite = dataclasses.replace(suite, seeds=seeds)
@@ -276,11 +283,11 @@ def collect(suite: Suite, workdir: pathlib.Path) -> dict:
           'task': task,
           'seed': seed,
           'method': method,
-          'iterations': json.loads((directory / 'evaluations.json').read_text()),
+          'iterations': files.read_json(directory / 'evaluations.json', _ADVICE),
           'conditions': {c: _evaluation(directory, c) for c in suite.conditions},
           'report': _report(directory),
           'changes': dict(suite.methods.get(method, {})),
-          **json.loads((directory / 'job.json').read_text()),
+          **files.read_json(directory / 'job.json', _ADVICE),
         }
         text = json.dumps(run, ensure_ascii=False).replace(str(workdir), '$WORKDIR')
         runs.append(json.loads(text))
@@ -289,7 +296,7 @@ def collect(suite: Suite, workdir: pathlib.Path) -> dict:
 
 def _report(directory: pathlib.Path) -> dict | None:
   path = directory / 'report.json'
-  return renamed.numbers(json.loads(path.read_text())) if path.exists() else None
+  return renamed.numbers(files.read_json(path, _ADVICE)) if path.exists() else None
 
 
 def _evaluation(directory: pathlib.Path, condition: str) -> dict:
@@ -305,7 +312,7 @@ def _evaluation(directory: pathlib.Path, condition: str) -> dict:
       f'{directory / "evaluations"}: found {len(found)} evaluations with {condition}, expected '
       'one; move the others away.'
     )
-  (entry,) = json.loads(found[0].read_text())
+  (entry,) = files.read_entries(found[0], (), _ADVICE)
   return entry
 
 

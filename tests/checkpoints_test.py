@@ -99,8 +99,8 @@ def test_what_is_no_checkpoint_is_refused_with_an_example(name, tmp_path):
 @pytest.mark.parametrize(
   'text, message',
   [
-    (b'', 'found no whole JSON'),
-    (b'\xff\xfe', 'found no whole JSON .*utf-8'),
+    (b'', 'found an empty file'),
+    (b'\xff\xfe', 'found no whole JSON: it is no text .*utf-8'),
     (b'{"phase": ', 'found no whole JSON'),
     (b'[]', 'found list, expected an object'),
     (b'{"phase": "actor"}', 'found phase, expected architecture too'),

@@ -130,7 +130,7 @@ def test_what_is_no_dataset_is_refused(copy):
   with pytest.raises(ValueError, match=f'dataset_info.json is a file.*pass {copy}'):
     schema.read(copy / 'dataset_info.json')
   (copy / 'features.json').write_text('{')
-  with pytest.raises(ValueError, match='features.json: found no JSON'):
+  with pytest.raises(ValueError, match='features.json: found no whole JSON'):
     schema.read(copy)
 
 

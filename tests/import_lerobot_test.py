@@ -281,7 +281,7 @@ def test_broken_files_are_named(copy):
   (copy / 'meta/info.json').write_text('{"codebase_version": "v1.6", "features": {}, "fps": 10}')
   assert "codebase_version: found 'v1.6', expected one of v2.0, v2.1, v3.0" in refusal(copy)
   (copy / 'meta/info.json').write_text('{')
-  assert refusal(copy).startswith(f'{copy}/meta/info.json: found no valid JSON')
+  assert refusal(copy).startswith(f'{copy}/meta/info.json: found no whole JSON')
   assert 'nowhere/meta/info.json: the file is missing; expected a LeRobot' in refusal(
     copy / 'nowhere'
   )

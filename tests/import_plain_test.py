@@ -193,7 +193,7 @@ DEEP = b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x08\0\0\0\x08\x10\0\0\0\0'  # head 
     (save('left_wrist.npy', np.zeros((4, 8, 8, 3))), ": images of 'left_wrist': found float64"),
     (save('left_wrist.npy', np.zeros((4, 8), np.uint8)), ": images of 'left_wrist': found uint8"),
     (write('action.npy', b'broken'), '/action.npy: found no arrays that can be read'),
-    (write('episode.json', b'{'), '/episode.json: found no valid JSON'),
+    (write('episode.json', b'{'), '/episode.json: found no whole JSON'),
     (write('episode.json', b'[]'), '/episode.json: found a list, expected an object'),
     (write('episode.json', b'{}'), '/episode.json: prompt: found none'),
     (write('episode.json', b'{"task": "x"}'), "/episode.json: found 'task', expected only end_"),

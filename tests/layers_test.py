@@ -17,6 +17,7 @@ FLOORS = (
     'command_line',
     'config',
     'defaults',
+    'disk',
     'faults',
     'files',
     'losses',

@@ -142,8 +142,8 @@ def test_statistics_without_quantiles_are_kept_but_do_not_serve_quantile_normali
 @pytest.mark.parametrize(
   'text, message',
   [
-    ('{"norm', 'not a JSON file'),
-    (b'\xff\xfe\x00', 'not a JSON file'),
+    ('{"norm', 'found no whole JSON'),
+    (b'\xff\xfe\x00', 'found no whole JSON'),
     ('[1]', "expected an object with the one key 'norm_stats'"),
     ('{"state": {}}', "expected an object with the one key 'norm_stats'"),
     ({'mean': [0]}, "'state': std is no list"),

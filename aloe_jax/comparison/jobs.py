@@ -53,8 +53,8 @@ class Job:
     """Whether these very commands have ended well, alone or among others."""
     if not self.record.exists():
       return False
-    ended = json.loads(self.record.read_text())['commands']
-    return all(list(command) in ended for command in self.commands)
+    ended = files.read_json(self.record, 'remove it, and its commands go on where they ended.')
+    return all(list(command) in ended['commands'] for command in self.commands)
 
 
 def run(jobs: Sequence[Job], *, workers: int, compiled: pathlib.Path) -> list[str]:

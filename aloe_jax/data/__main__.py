@@ -14,6 +14,7 @@ import pathlib
 import sys
 from typing import Any
 
+from aloe_jax import disk
 from aloe_jax import progress
 from aloe_jax import types
 from aloe_jax.data import mapping as mappings
@@ -32,7 +33,7 @@ def main() -> None:
   try:
     arguments.run(arguments)
   except (ImportError, OSError, ValueError) as error:
-    sys.exit(f'error: {error}')
+    sys.exit(f'error: {disk.told(error) or error}')
 
 
 def _parser() -> argparse.ArgumentParser:

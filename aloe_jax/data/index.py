@@ -18,12 +18,13 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
 import tempfile
 from typing import Any
 
+from absl import logging
 import numpy as np
 
+from aloe_jax import disk
 from aloe_jax.data import index_writer
 from aloe_jax.data import mapping as mappings
 from aloe_jax.data import rates
@@ -76,8 +77,14 @@ class Index:
     Args:
       directory: of the index.
       dataset: directory of the shards.
+
+    Raises:
+      OSError: a file of it is missing.
+      EOFError: one is empty.
+      ValueError: one is not what was written.
     """
     index = json.loads((directory / 'index.json').read_text(encoding='utf-8'))
+    _check_sizes(directory, index.get('sizes', {}))  # older indices tell none
     self._directory = directory
     self._paths = [dataset / name for name in index['files']]
     self._shapes = index['cameras']
@@ -128,7 +135,12 @@ class Index:
     with (self._directory / 'episodes.jsonl').open(encoding='utf-8') as lines:
       for number, line in enumerate(lines):
         start, stop = self.boundaries[number : number + 2].tolist()
-        yield Episode(start, stop, **json.loads(line))
+        try:
+          yield Episode(start, stop, **json.loads(line))
+        except ValueError as error:  # of an older index, which does not tell its sizes
+          raise ValueError(
+            f'{self._directory} is damaged; remove it, and it is built anew.'
+          ) from error
 
   def _array(self, name: str) -> np.ndarray:
     return np.load(self._directory / f'{name}.npy', mmap_mode='r').view(np.ndarray)
@@ -186,10 +198,13 @@ def load(
   key = _key(directory, layout, split, paths, on_error)
   parent = directory.parent if cache is None else pathlib.Path(cache).absolute()
   target = parent / f'.{directory.name}.index-{key}'
-  if not _is_finished(target):
-    with _scratch(parent, target.name) as partial:
-      index_writer.write(partial, shards, layout, paths, on_error=on_error, progress=progress)
-      _publish(partial, target)
+  if (found := _whole(target, directory)) is not None:
+    return found
+  if target.exists():
+    logging.warning('%s, the index of %s, is damaged and is built anew.', target, directory)
+  with disk.writing('the index of the dataset', target), _scratch(parent, target.name) as partial:
+    index_writer.write(partial, shards, layout, paths, on_error=on_error, progress=progress)
+    _publish(partial, target, directory)
   return Index(target, directory)
 
 
@@ -231,21 +246,33 @@ def _scratch(parent: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
     yield partial
 
 
-def _publish(partial: pathlib.Path, target: pathlib.Path) -> None:
+def _publish(partial: pathlib.Path, target: pathlib.Path, dataset: pathlib.Path) -> None:
   """Gives a finished index its name; that of another process that was faster is as good."""
   _sync(partial)
-  if target.exists() and not _is_finished(target):
-    shutil.rmtree(target)
+  if target.exists() and _whole(target, dataset) is None:
+    with contextlib.suppress(FileNotFoundError):  # another process did so
+      target.rename(partial.with_name('damaged'))
   try:
     partial.rename(target)
   except OSError as error:
-    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _is_finished(target):
+    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or _whole(target, dataset) is None:
       raise
   _sync(target.parent)
 
 
-def _is_finished(target: pathlib.Path) -> bool:
-  return (target / 'index.json').is_file()
+def _whole(target: pathlib.Path, dataset: pathlib.Path) -> Index | None:
+  """A finished index; None where there is none, or no more than a part of it."""
+  try:
+    return Index(target, dataset)
+  except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+    return None
+
+
+def _check_sizes(directory: pathlib.Path, sizes: Mapping[str, int]) -> None:
+  """Raises what `Index` does unless the files are as long as they were written."""
+  for name, expected in sizes.items():
+    if (found := (directory / name).stat().st_size) != expected:
+      raise ValueError(f'{directory / name}: found {found} bytes, expected {expected}.')
 
 
 def _sync(directory: pathlib.Path) -> None:

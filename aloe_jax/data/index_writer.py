@@ -10,6 +10,7 @@ A directory holds, with N steps in E episodes:
     images.bin                                       images that have no place of their own
     episodes.jsonl                                   file, record and metadata of every episode
     index.json                                       prompts, files, cameras, skipped records,
+                                                     sizes of the files above in bytes,
                                                      and a digest of all that was read
 
 Memory does not grow with the dataset, only with its longest episode.
@@ -71,6 +72,7 @@ def write(
         progress(writer.rows)
     if not writer.rows:
       raise ValueError('\n'.join([f'{shards[0].path.parent}: there is no episode.', *skipped[:5]]))
+    writer.close()
     writer.finish([shard.path.name for shard in shards], skipped)
   finally:
     writer.close()
@@ -128,12 +130,13 @@ class _Writer:
     self._episodes.write(json.dumps(entry, ensure_ascii=False) + '\n')
 
   def finish(self, files: list[str], skipped: list[str]) -> None:
-    """Writes what ties the files together."""
+    """Writes what ties the files together, once they are closed."""
     index = {
       'prompts': list(self._prompts),
       'files': files,
       'cameras': self._cameras,
       'skipped': skipped,
+      'sizes': {path.name: path.stat().st_size for path in sorted(self._directory.iterdir())},
       'content': self._content.hexdigest()[:16],
     }
     with (self._directory / 'index.json').open('w', encoding='utf-8') as file:
@@ -143,6 +146,8 @@ class _Writer:
 
   def close(self) -> None:
     """Waits until everything is on the disk."""
+    if self._images.closed:
+      return
     for array in self._arrays.values():
       array.close()
     for file in (self._images, self._episodes):

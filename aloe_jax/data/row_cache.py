@@ -7,9 +7,11 @@ import pathlib
 import time
 from typing import IO
 
+from absl import logging
 import jax
 import numpy as np
 
+from aloe_jax import disk
 from aloe_jax.parallel import hosts
 
 _SYNC_SECONDS = 5.0  # between two times that what was computed is made safe
@@ -46,18 +48,34 @@ def build(
 
   Raises:
     FileNotFoundError: the hosts do not share the disk.
+    disk.FullError: there is no room; the same call goes on later.
   """
   dtype = np.dtype(dtype)
   stored = dtype if dtype.kind != 'V' else np.dtype(f'<u{dtype.itemsize}')
-  if not hosts.lowest(path.exists()):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _compute(path, shape, dtype, stored, compute, batch_size, progress)
+  if not hosts.lowest(_is_whole(path, shape, stored)):
+    with disk.writing('rows that are computed once', path):
+      path.parent.mkdir(parents=True, exist_ok=True)
+      _compute(path, shape, dtype, stored, compute, batch_size, progress)
   if not hosts.lowest(path.exists()):
     raise FileNotFoundError(
       f'{path}: another host has written it, but not every host finds it; give a --workdir and '
       'a config.data.cache on a disk that all hosts share.'
     )
   return np.load(path, mmap_mode='r').view(np.ndarray).view(dtype)
+
+
+def _is_whole(path: pathlib.Path, shape: tuple[int, ...], stored: np.dtype) -> bool:
+  """Whether all rows are there; says so of a file that was damaged since."""
+  if not path.exists():
+    return False
+  try:
+    found = np.load(path, mmap_mode='r')
+  except (ValueError, EOFError):  # another header, or fewer bytes than it says
+    found = None
+  if found is not None and (found.shape, found.dtype) == (shape, stored):
+    return True
+  logging.warning('%s is damaged; what it held is computed again.', path)
+  return False
 
 
 def _compute(
@@ -88,7 +106,7 @@ def _compute(
         own = np.arange(batch_size) + first + host * batch_size
         numbers = compute(np.minimum(own, shape[0] - 1))[: max(shape[0] - own[0], 0)]
         offset = header.tell() + int(own[0]) * row_bytes
-        os.pwrite(file.fileno(), numbers.astype(dtype).tobytes(), offset)
+        disk.write_all(file.fileno(), numbers.astype(dtype).tobytes(), offset)
         unsafe += 1
         if time.monotonic() > synced + _SYNC_SECONDS:
           _make_safe(file, safe, unsafe)

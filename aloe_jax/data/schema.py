@@ -17,12 +17,13 @@ read.
 from collections.abc import Iterator, Mapping
 import contextlib
 import dataclasses
-import json
 import os
 import pathlib
 import re
 import shlex
 from typing import Any
+
+from aloe_jax import files
 
 _DEFAULT_TEMPLATE = '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}'
 _CONTAINERS = ('tfrecord', 'array_record')
@@ -147,10 +148,7 @@ def _check_is_dataset(directory: pathlib.Path) -> None:
 
 
 def _json(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    found = json.loads(path.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise ValueError(f'{path}: found no JSON ({error}); copy it again from its source.') from error
+  found = files.read_json(path, 'copy it again from its source.')
   if not isinstance(found, dict):
     raise ValueError(
       f'{path}: found a {type(found).__name__}, expected an object in braces, as TFDS writes it; '

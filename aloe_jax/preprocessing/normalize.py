@@ -48,13 +48,11 @@ def read(path: pathlib.Path | str) -> dict[str, Stats]:
   """
   path = pathlib.Path(path)
   try:
-    content = json.loads(path.read_text())
+    content = files.read_json(path, 'copy it again, or compute it anew with `data stats`.')
   except FileNotFoundError:
     raise FileNotFoundError(
       f'{path}: no such file; it is the norm_stats.json beside a checkpoint, in assets/<robot>/.'
     ) from None
-  except ValueError as error:
-    raise ValueError(f'{path}: not a JSON file ({error}).') from error
   return from_json(content, str(path))
 
 

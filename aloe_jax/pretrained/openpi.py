@@ -6,21 +6,19 @@ and all its paths end in an extra 'value'. Paths here, such as 'action_in_proj/k
 below the item's one top key 'params' and have no such ending.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-import json
+from collections.abc import Mapping, Sequence
 import pathlib
 import re
 import tempfile
 from typing import Any
-import urllib.parse
 
 from flax import traverse_util
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-import tensorstore
 
 from aloe_jax.preprocessing import normalize
+from aloe_jax.pretrained import arrays_on_disk
 from aloe_jax.pretrained import trees
 
 _STATS = 'norm_stats.json'
@@ -86,7 +84,7 @@ def restore(
       raise
     raise ValueError(
       f'{directory}: an array cannot be read; copy it again if it was cut short. '
-      f'{_in_short(reason)}'
+      f'{arrays_on_disk.in_short(reason)}'
     ) from error
   arrays = traverse_util.flatten_dict(restored, sep='/')
   return traverse_util.unflatten_dict(
@@ -177,55 +175,15 @@ def _check_layout(directory: pathlib.Path) -> None:
       f'{directory} is no checkpoint of openpi: expected params/ and assets/ in it, found '
       f'{sorted(p.name for p in directory.iterdir())}.'
     )
-  for name in ('_METADATA', 'manifest.ocdbt'):
+  for name in arrays_on_disk.NEEDED:
     if not (item / name).exists():
       raise ValueError(f'{directory} is not whole: params/{name} is missing; copy it again.')
   try:
-    _read_index(item)
+    arrays_on_disk.check(item, ('_METADATA', '_sharding'))
   except ValueError as error:
     raise ValueError(
-      f'{directory}/params was cut short or is damaged; copy it again. {_in_short(error)}'
+      f'{directory}/params was cut short or is damaged; copy it again. {error}'
     ) from error
-
-
-def _read_index(item: pathlib.Path) -> None:
-  """Reads all that says where the arrays lie, and looks whether the files reach that far.
-
-  Orbax reads this once an array, all at once, and would bury one error under as many.
-  """
-  for name in ('_METADATA', '_sharding'):
-    if (item / name).exists():
-      json.loads((item / name).read_text())
-  base = tensorstore.KvStore.open({'driver': 'file', 'path': f'{item}/'}).result()
-  root = tensorstore.ocdbt.dump(base).result()['versions'][-1]['root']
-  ends: dict[str, int] = {}
-  for name, end in _extents(base, root['location']):
-    ends[name] = max(end, ends.get(name, 0))
-  for name, end in ends.items():
-    size = (item / name).stat().st_size if (item / name).exists() else 0
-    if size < end:
-      raise ValueError(f'{name} has {size} bytes, expected {end} or more.')
-
-
-def _extents(base: tensorstore.KvStore, location: str) -> Iterator[tuple[str, int]]:
-  """File, relative to the item, and end in it of each array, below a node of the index.
-
-  Args:
-    base: of the item.
-    location: 'btreenode:DIRECTORY:FILE:OFFSET:LENGTH', or 'value:...' of an array's bytes.
-  """
-  kind, directory, file, offset, length = location.split(':')
-  yield urllib.parse.unquote(directory + file), int(offset) + int(length)
-  if kind == 'btreenode':
-    for entry in tensorstore.ocdbt.dump(base, location).result()['entries']:
-      below = entry.get('location') or entry.get('indirect_value')
-      if below:  # else the array is so small that it lies in the index
-        yield from _extents(base, below)
-
-
-def _in_short(error: BaseException) -> str:
-  """What TensorStore says, less its settings."""
-  return str(error).partition(' [tensorstore_spec')[0]
 
 
 def _item(directory: pathlib.Path) -> pathlib.Path:

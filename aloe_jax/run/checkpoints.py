@@ -1,20 +1,28 @@
 """Checkpoints of a run: one directory per finished phase, written by Orbax, atomic."""
 
+from collections.abc import Iterator
+import contextlib
 import json
 import numbers
 import pathlib
+import re
 from typing import Any
 
+from absl import logging
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
 from aloe_jax import config as config_lib
+from aloe_jax import disk
 from aloe_jax import files
 from aloe_jax import renamed
 from aloe_jax.learning.train_state import TrainState
+from aloe_jax.pretrained import arrays_on_disk
 from aloe_jax.run import padded_state
 
+_META = 'meta/metadata'
+_DAMAGE = re.compile('DATA_LOSS|OUT_OF_RANGE|NOT_FOUND|INVALID_ARGUMENT: Error|TensorStore details')
 _TYPES: dict[str, type | tuple[type, ...]] = {  # of what is read of the JSON about a checkpoint
   'architecture': dict,
   'config': dict,
@@ -67,7 +75,11 @@ class Checkpoints:
       encoder: parameters of the frozen encoder that the critic was trained on; {} for none.
       meta: JSON about it; `architecture` is what `restore` compares.
     """
-    with ocp.CheckpointManager(self._directory) as manager:
+    with (
+      disk.writing(f'checkpoint {number}', self._directory),
+      _silent(),
+      ocp.CheckpointManager(self._directory) as manager,
+    ):
       items: dict[str, Any] = {'state': ocp.args.StandardSave(state)}
       if encoder:
         items['encoder'] = ocp.args.StandardSave(encoder)
@@ -77,7 +89,7 @@ class Checkpoints:
 
 def is_one(path: pathlib.Path) -> bool:
   """Whether there is a checkpoint of a run at `path`."""
-  return (path / 'meta' / 'metadata').exists()
+  return any((path / file).exists() for file in (_META, 'state/_METADATA'))
 
 
 def find(path: pathlib.Path) -> pathlib.Path:
@@ -110,13 +122,14 @@ def read_meta(path: pathlib.Path, *needed: str) -> dict[str, Any]:
     FileNotFoundError: there is no checkpoint at `path`.
     ValueError: it is damaged, or lacks one of the names.
   """
+  file, advice = path / _META, _advice(path)
+  if is_one(path) and not file.exists():
+    raise ValueError(f'{file} is missing; {advice}')
   if not is_one(path):
     raise FileNotFoundError(
       f'{path} is not a checkpoint: expected a directory such as '
       'runs/laundry/checkpoints/4, holding "state" and "meta".'
     )
-  file = path / 'meta' / 'metadata'
-  advice = 'use another checkpoint, or put back a copy of this one.'
   meta = files.read_json(file, advice)
   if not isinstance(meta, dict):
     raise ValueError(f'{file}: found {type(meta).__name__}, expected an object; {advice}')
@@ -168,7 +181,7 @@ def restore_parts(path: pathlib.Path, like: dict[str, Any]) -> dict[str, Any]:
     restore_args=ocp.checkpoint_utils.construct_restore_args(item),
     partial_restore=True,
   )
-  with ocp.PyTreeCheckpointer() as checkpointer:
+  with _damage_is_named(path), ocp.PyTreeCheckpointer() as checkpointer:
     return checkpointer.restore((path / 'state').absolute(), args=arguments)
 
 
@@ -178,8 +191,44 @@ def restore_encoder(path: pathlib.Path, like: Any) -> Any:
 
 
 def _read(item: pathlib.Path, like: Any) -> Any:
-  with ocp.StandardCheckpointer() as checkpointer:
+  with _damage_is_named(item.parent), ocp.StandardCheckpointer() as checkpointer:
     return checkpointer.restore(item.absolute(), _described(like))
+
+
+@contextlib.contextmanager
+def _damage_is_named(path: pathlib.Path) -> Iterator[None]:
+  """Raises one ValueError for whatever Orbax and TensorStore say of bytes that they cannot read."""
+  try:
+    yield
+  except Exception as error:
+    said = str(error)
+    if not _DAMAGE.search(said):
+      raise
+    shown = arrays_on_disk.in_short(error).partition('See full TensorStore')[0].strip()
+    raise ValueError(f'{path} is damaged ({shown:.200}); {_advice(path)}') from error
+
+
+def _advice(path: pathlib.Path) -> str:
+  """What is to be done about a damaged checkpoint: that of a run can be done without."""
+  others = [int(p.name) for p in path.absolute().parent.glob('*') if p.name.isdecimal()]
+  number = int(path.name) if path.name.isdecimal() else 0
+  earlier = max((other for other in others if other < number), default=None)
+  if earlier is not None:
+    return (
+      f'put back a copy of it, or remove {path}: its run then goes on from checkpoint {earlier}.'
+    )
+  return 'use another checkpoint, or put back a copy of this one.'
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+  """Keeps what Orbax logs of an error off the screen: it raises the same, and that is told."""
+  before = logging.get_verbosity()
+  logging.set_verbosity(logging.FATAL)
+  try:
+    yield
+  finally:
+    logging.set_verbosity(before)
 
 
 def _described(like: Any) -> Any:
@@ -198,6 +247,7 @@ def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
     FileNotFoundError: there is no checkpoint at `path`.
     ValueError: it is of another architecture; lists every field that differs. Or its policy was
       told numbers that its robot does not have, see `padded_state`.
+      Or it is not whole.
   """
   meta = read_meta(path, 'architecture')
   padded_state.check(path, meta)
@@ -209,3 +259,11 @@ def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
       + '\n  '.join(different)
       + '\nGive the config it was trained with, or another checkpoint.'
     )
+  for item in ('state', 'encoder'):
+    if item == 'state' or (path / item).exists():
+      try:
+        arrays_on_disk.check((path / item).absolute(), ('_METADATA', 'array_metadatas/*'))
+      except ValueError as error:
+        raise ValueError(
+          f'{path} is damaged: in {item}, {str(error).rstrip(".")}; {_advice(path)}'
+        ) from error

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import itertools
-import json
 import math
 import pathlib
 from typing import Any
@@ -12,8 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aloe_jax import files
 from aloe_jax.data.importers import video
 
+_COPY = 'copy the whole dataset again.'
 _VERSIONS = ('v2.0', 'v2.1', 'v3.0')
 
 
@@ -61,7 +62,9 @@ def read(directory: pathlib.Path) -> Meta:
   path = directory / 'meta/info.json'
   if not path.is_file():
     raise FileNotFoundError(f'{path}: the file is missing; expected a LeRobot dataset.')
-  (info,) = _parsed(path, [path.read_text(encoding='utf-8')])
+  info = files.read_json(path, _COPY)
+  if not isinstance(info, dict):
+    raise ValueError(f'{path}: found {type(info).__name__}, expected an object; {_COPY}')
   _check_fields(path, info, ['codebase_version', 'features', 'fps'])
   fps = info['fps']
   if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not 0 < fps < math.inf:
@@ -234,20 +237,13 @@ def _corrupt_is_named(path: pathlib.Path) -> Iterator[None]:
     raise ValueError(f'{path}: the file is corrupt ({error}); copy it again.') from error
 
 
-def _lines(path: pathlib.Path, fields: Sequence[str]) -> list[Mapping[str, Any]]:
+def _lines(path: pathlib.Path, fields: Sequence[str]) -> Sequence[Mapping[str, Any]]:
   if not path.is_file():
     raise FileNotFoundError(f'{path}: the file is missing; copy the whole dataset again.')
-  lines = _parsed(path, path.read_text(encoding='utf-8').splitlines())
+  lines = files.read_json_lines(path, _COPY)
   for line in lines:
     _check_fields(path, line, fields)
   return lines
-
-
-def _parsed(path: pathlib.Path, texts: Sequence[str]) -> list[Mapping[str, Any]]:
-  try:
-    return [json.loads(text) for text in texts if text.strip()]
-  except ValueError as error:
-    raise ValueError(f'{path}: found no valid JSON: {error}.') from error
 
 
 def _check_fields(path: pathlib.Path, found: Collection[str], expected: Sequence[str]) -> None:

@@ -23,7 +23,6 @@ What it leaves out is taken from the command line.
 
 from collections.abc import Iterable, Iterator, Mapping
 import itertools
-import json
 import math
 import pathlib
 from typing import Any
@@ -31,6 +30,7 @@ import zipfile
 
 import numpy as np
 
+from aloe_jax import files
 from aloe_jax import types
 from aloe_jax.data import rlds
 from aloe_jax.data.importers import importer
@@ -135,10 +135,7 @@ def _told(path: pathlib.Path) -> dict[str, Any]:
   """What episode.json says, once every field of it is known."""
   if not path.exists():
     return {}
-  try:
-    told = json.loads(path.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise ValueError(f'{path}: found no valid JSON: {error}.') from error
+  told = files.read_json(path, 'write it again, or remove it if it has nothing to say.')
   if not isinstance(told, dict):
     raise ValueError(f'{path}: found a {type(told).__name__}, expected an object in braces.')
   _check_known(path, told.keys(), _FIELDS.keys())

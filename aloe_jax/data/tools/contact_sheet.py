@@ -5,6 +5,7 @@ import pathlib
 
 from matplotlib import figure
 
+from aloe_jax import plots
 from aloe_jax.data.tools import inspection
 
 _EDGE = 2.4  # inches of one camera
@@ -34,8 +35,4 @@ def write(path: str | os.PathLike, scene: inspection.Scene) -> None:
         axes.imshow(frame)
   for axes, caption in zip(grid[:, 0], scene.captions, strict=True):
     axes.set_ylabel(caption, fontsize=8)
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_name(f'.{path.stem}.partial{path.suffix}')
-  drawing.savefig(partial)
-  partial.replace(path)
+  plots.save(drawing, pathlib.Path(path))
