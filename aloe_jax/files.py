@@ -25,16 +25,16 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     disk.FullError: there is no room for it.
   """
   temporary = path.with_name(f'.{os.getpid()}.{path.name}')
-  with disk.writing('it', path):
-    try:
+  try:
+    with disk.writing('it', path):
       path.parent.mkdir(parents=True, exist_ok=True)
       yield temporary
       with temporary.open('rb') as file:
         os.fsync(file.fileno())  # else a power cut may leave the new name and no content
       temporary.replace(path)
-    finally:
-      with contextlib.suppress(OSError):
-        temporary.unlink(missing_ok=True)
+  finally:
+    with contextlib.suppress(OSError):
+      temporary.unlink(missing_ok=True)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

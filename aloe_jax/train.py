@@ -307,6 +307,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   with contextlib.ExitStack() as stack:
     with config_lib.user_errors():
       stack.enter_context(lock.held(given.workdir))
+      results.read(given.workdir / 'evaluations.json')  # what is damaged is told before any work
       starting_point.check_states(given.workdir, config.actor.checkpoint)
       requirements.check(config)
       indices = {}

@@ -208,7 +208,7 @@ def test_an_old_run_reads_with_the_values_that_mean_what_was_done_then(tmp_path)
 @pytest.mark.parametrize(
   'damage, told',
   [
-    (lambda text: text[:40], 'config.json is damaged (Expecting property name'),
+    (lambda text: text[:40], 'config.json: found no whole JSON: it is cut off in line'),
     (lambda text: '[]', 'config.json: found list; expected the fields of a config.'),
     (lambda text: text.replace('"lr"', '"rate"'), 'config.json: actor.rate, critic.rate: no such'),
     (lambda text: text.replace('"seed": 0,', ''), 'config.json: seed: missing; expected every'),

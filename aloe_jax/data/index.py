@@ -202,7 +202,7 @@ def load(
     return found
   if target.exists():
     logging.warning('%s, the index of %s, is damaged and is built anew.', target, directory)
-  with disk.writing('the index of the dataset', target), _scratch(parent, target.name) as partial:
+  with _scratch(parent, target.name) as partial, disk.writing('the index of a dataset', target):
     index_writer.write(partial, shards, layout, paths, on_error=on_error, progress=progress)
     _publish(partial, target, directory)
   return Index(target, directory)

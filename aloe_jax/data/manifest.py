@@ -1,8 +1,9 @@
 """D_i of Algorithm 1 as a list on disk: the datasets that each iteration added, with digests."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import hashlib
 import json
+import os
 import pathlib
 
 from aloe_jax import files
@@ -15,7 +16,7 @@ _ADVICE = (
 
 
 class Manifest:
-  """The datasets of a run, in the order they came; entries are added and never changed.
+  """The datasets of a run, in the order they came; entries are added, and change their path alone.
 
   Args:
     path: of the JSON file; created by the first `extend`.
@@ -46,9 +47,55 @@ class Manifest:
       if problem:
         raise ValueError(
           f'{entry["path"]} {problem}; iteration {entry["iteration"]} added it ({self._path}), and '
-          'a run goes on only with the data it was trained on: put it back, or start another '
-          '--workdir.'
+          'a run goes on only with the data it was trained on: put it back, name with '
+          'config.data.episodes where it lies now, or start another --workdir.'
         )
+
+  @property
+  def is_empty(self) -> bool:
+    """Whether nothing has been added yet."""
+    return not self._entries
+
+  def follow(
+    self, given: Sequence[str], content: Callable[[str], str], is_own: Callable[[str], bool]
+  ) -> dict[str, str]:
+    """Finds the datasets that the run was given where they lie now: what they hold counts.
+
+    Args:
+      given: their paths now, in the order in which the run was given them.
+      content: the digest of what a dataset holds, by its path.
+      is_own: whether the run itself made the dataset at a path.
+
+    Returns:
+      {path before: path now} of those that have moved.
+
+    Raises:
+      ValueError: in the place of one there is another; names both.
+    """
+    former = [entry for entry in self._entries if not is_own(entry['path'])]
+    if not self._entries or [place(entry['path']) for entry in former] == [*map(place, given)]:
+      return {}
+    if len(former) != len(given):
+      listed = ', '.join(entry['path'] for entry in former) or 'none'
+      raise ValueError(
+        f'config.data.episodes names {", ".join(given) or "none"}; expected the datasets that the '
+        f'run was trained on, in their order: {listed} ({self._path}). They may lie elsewhere now.'
+      )
+    moved = {}
+    for entry, path in zip(former, given, strict=True):
+      if place(entry['path']) == place(path):
+        continue
+      if content(path) != entry['content']:
+        raise ValueError(
+          f'{path} holds other episodes than {entry["path"]}, in whose place config.data.episodes '
+          f'names it; iteration {entry["iteration"]} added that one ({self._path}), and a run goes '
+          'on only with the data it was trained on, in their order: name where it lies now, or '
+          'start another --workdir.'
+        )
+      moved[entry['path']] = path
+      entry['path'] = path
+    files.write_text(self._path, json.dumps(self._entries, indent=2))
+    return moved
 
   @property
   def digest(self) -> str:
@@ -71,6 +118,11 @@ class Manifest:
     if added:
       self._entries += added
       files.write_text(self._path, json.dumps(self._entries, indent=2))
+
+
+def place(path: str) -> str:
+  """A path as all its spellings are: without `~` and `..`, and absolute; a bucket's as it is."""
+  return path if '://' in path else os.path.abspath(os.path.expanduser(path))
 
 
 def read(path: pathlib.Path) -> list[dict]:

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from aloe_jax import disk
 from aloe_jax.data import example_proto
 from aloe_jax.data import schema
 from aloe_jax.data import tfrecord
@@ -49,11 +50,15 @@ def write(
 
   Raises:
     FileExistsError: if the directory exists.
+    disk.FullError: if there is no room; nothing is left of it.
   """
   directory = pathlib.Path(directory)
   check_is_new(directory)
   directory.parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f'.{directory.name}.') as scratch:
+  with (
+    tempfile.TemporaryDirectory(dir=directory.parent, prefix=f'.{directory.name}.') as scratch,
+    disk.writing('the episodes', directory),
+  ):
     partial = pathlib.Path(scratch) / directory.name
     partial.mkdir()
     shard_lengths, num_bytes = _write_records(partial, examples, name, sorted(fields))
@@ -72,6 +77,7 @@ def write(
     }
     _write_json(partial / 'dataset_info.json', info, indent=2)
     _write_json(partial / 'features.json', _features(fields), indent=4)
+    check_is_new(directory)  # another process may have been faster
     partial.rename(directory)
 
 

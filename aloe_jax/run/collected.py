@@ -1,17 +1,22 @@
 """D_i of Algorithm 1: the episodes that a run was given and those that it collected so far."""
 
 import pathlib
+import re
 from typing import Any
 
 import jax
 
+from aloe_jax import progress
 from aloe_jax.data import manifest as manifest_lib
 from aloe_jax.data import replay as replay_lib
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.preprocessing import inputs as inputs_lib
+from aloe_jax.run import checkpoints
 from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import indices as indices_lib
+
+_OWN = re.compile(r'episodes/(demonstrations|iteration_\d+)')
 
 
 class RunData:
@@ -59,12 +64,30 @@ class RunData:
     return self.given + [self.directory(i) for i in range(first, iteration + 1)]
 
   def open_given(self) -> None:
-    """Indexes, checks and encodes what the run was given; raises what `Datasets.open` does."""
+    """Indexes, checks and encodes what the run was given; raises what `Datasets.open` does.
+
+    A dataset that lies elsewhere than when it joined is known by what it holds; see
+    `Manifest.follow`.
+    """
+    latest = checkpoints.Checkpoints(self._workdir / 'checkpoints').latest()
+    if self._manifest.is_empty and latest is not None:
+      raise ValueError(
+        f'{self._workdir / "manifest.json"} is missing or empty, but there are checkpoints; put it '
+        'back as the run wrote it, or start another --workdir: without it nothing tells which data '
+        'the run was trained on.'
+      )
+    self._datasets.open(self.given)
+    given = list(dict.fromkeys(self._listed(path) for path in self.given))
+    for before, now in self._manifest.follow(given, self._content, self._is_own).items():
+      progress.CONSOLE.print(
+        f'{now} holds what {before} held, which the run was trained on; it goes on with it.',
+        soft_wrap=True,
+      )
     self._datasets.encode(self.given)
 
   def check(self) -> None:
     """Compares all datasets with what they held when they joined; see `Manifest.check`."""
-    self._manifest.check(lambda path: self._datasets.content(self._workdir / path))
+    self._manifest.check(self._content)
 
   def read(self, iteration: int) -> steps_lib.Steps:
     """All steps of D_i."""
@@ -85,5 +108,13 @@ class RunData:
 
   def _listed(self, directory: pathlib.Path) -> str:
     """How the manifest names a directory: the run's own move with the working directory."""
-    own = directory.is_relative_to(self._workdir)
-    return str(directory.relative_to(self._workdir) if own else directory.absolute())
+    path, workdir = (pathlib.Path(manifest_lib.place(str(x))) for x in (directory, self._workdir))
+    return str(path.relative_to(workdir) if path.is_relative_to(workdir) else path)
+
+  def _content(self, listed: str) -> str:
+    """Digest of what a directory holds, by its name in the manifest."""
+    return self._datasets.content(self._workdir / listed)
+
+  def _is_own(self, listed: str) -> bool:
+    """Whether the run made a dataset itself, by its name in the manifest."""
+    return bool(self._config.sim.task) and _OWN.fullmatch(listed) is not None

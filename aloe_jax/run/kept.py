@@ -16,6 +16,7 @@ import ml_collections
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import progress
+from aloe_jax.data import manifest
 from aloe_jax.run import checkpoints
 from aloe_jax.run import unheeded
 
@@ -143,7 +144,7 @@ def _of_run(
 
   def is_as_before(field: str, x: Any) -> bool:
     """Whether a value says what the run has; 0 and () leave it to the data, which said that."""
-    return x == had[field] or (field in of_data and not x)
+    return _is_same(field, x, had[field]) or (field in of_data and not x)
 
   changed = {field: x for field, x in overrides.items() if not is_as_before(field, x)}
   for field in changed:
@@ -179,9 +180,18 @@ def _of_run(
   return made, changed
 
 
+def _is_same(field: str, one: Any, other: Any) -> bool:
+  """Whether two values say the same: a path may be spelled in several ways."""
+  if field == 'data.episodes':
+    return [*map(manifest.place, one)] == [*map(manifest.place, other)]
+  return one == other
+
+
 def _may_change(field: str, before: Any, after: Any, fields: Fields) -> bool:
   if field == 'actor.tokenizer':  # a file may lie elsewhere; another vocabulary is another prompt
     return 'words' not in (before, after)
+  if field == 'data.episodes':  # moved; what they hold is compared when they are opened
+    return fields is COMMANDS['train'] and len(before) == len(after)
   if field == 'sim.task':  # to look at a robot's policy in the simulator
     return _is_in(field, fields.used) and not before
   return _is_in(field, fields.used)

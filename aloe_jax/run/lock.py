@@ -23,6 +23,7 @@ from typing import Any
 
 import jax
 
+from aloe_jax import disk
 from aloe_jax import progress
 from aloe_jax.parallel import hosts
 
@@ -45,22 +46,16 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
   Raises:
     FileExistsError: another process works there; names it.
   """
-  lock, problem = None, ''
-  if jax.process_index() == 0:
-    try:
-      lock = _Lock(workdir)
-    except FileExistsError as error:
-      problem = str(error)
-  if not hosts.lowest(0 if problem else 1):
-    if lock is not None:
-      lock.release()
-    raise FileExistsError(problem or f'{workdir}: the first host found it locked; see there.')
-  with _terminable():
-    try:
-      yield
-    finally:
-      if lock is not None:
-        lock.release()
+  with _terminable(), contextlib.ExitStack() as stack:
+    problem = ''
+    if jax.process_index() == 0:
+      try:
+        stack.callback(_Lock(workdir).release)
+      except OSError as error:  # the other hosts wait for the answer
+        problem = disk.told(error) or str(error)
+    if not hosts.lowest(0 if problem else 1):
+      raise FileExistsError(problem or f'{workdir}: the first host found it locked; see there.')
+    yield
 
 
 class _Lock:
@@ -93,18 +88,17 @@ def _take(path: pathlib.Path) -> int:
       if locks and not _is_there(path, descriptor):
         os.close(descriptor)  # whoever held it has ended just now, and removed it
         continue
-      if not is_new and (other := _told(descriptor, waits=locks is None)):
-        if not _is_dead(other, me, locks=bool(locks)):
-          raise FileExistsError(_refusal(path, other))
-        progress.CONSOLE.print(
-          f'Taking over from {_name(other)}, which no longer works here.',
-          soft_wrap=True,
-        )
+      other = {} if is_new else _told(descriptor, waits=locks is None)
+      if other and not _is_dead(other, me, locks=bool(locks)):
+        raise FileExistsError(_refusal(path, other))
       os.ftruncate(descriptor, 0)
       os.pwrite(descriptor, json.dumps(me, indent=1).encode(), 0)
     except BaseException:
       os.close(descriptor)
       raise
+    if other:
+      text = f'Taking over from {_name(other)}, which no longer works here.'
+      progress.CONSOLE.print(text, soft_wrap=True)
     return descriptor
 
 

@@ -32,7 +32,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     if not pathlib.Path(path).is_dir():
       raise FileNotFoundError(
         f'config.data.episodes names {path}, which does not exist; expected the directory of '
-        'one RLDS dataset, holding dataset_info.json.'
+        'one RLDS dataset, holding dataset_info.json. If it was moved, name its new place.'
       )
     try:
       schema.check_is_rlds(pathlib.Path(path))
