@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 
+import full_disk
 import jax
 import numpy as np
 import pytest
@@ -250,3 +251,24 @@ def test_run_and_data_that_move_together_go_on_by_relative_paths(given, tmp_path
   monkeypatch.chdir(root)
   assert go_on('run') is None
   assert_same_bits(state(root / 'run'), state(given / 'run'))
+
+
+@pytest.mark.parametrize(
+  'room, message',
+  [
+    (300, 'RUN/metrics/metrics.jsonl: what was measured could not be written'),
+    (60_000, 'RUN/checkpoints: checkpoint 2 could not be written'),
+  ],
+)
+def test_a_full_disk_stops_a_run_that_ends_where_it_would_have_once_there_is_room(
+  room, message, copy, finished
+):
+  shutil.rmtree(copy / 'checkpoints' / '2')
+  (copy / 'metrics' / 'metrics.jsonl').write_text('')
+  with full_disk.of(room):
+    told = go_on(copy)
+  assert told.startswith(f'error: {message}: File too large'.replace('RUN', str(copy))), told
+  assert 'Make room and give the same command again' in told
+  assert not (copy / 'train.lock').exists()
+  assert go_on(copy) is None
+  assert_same_bits(state(copy), state(finished))

@@ -35,11 +35,11 @@ class GrowingArray:
 
   def close(self) -> None:
     """Corrects the header and waits for the disk."""
-    self._file.seek(0)
-    self._write_header()
-    self._file.flush()
-    os.fsync(self._file.fileno())
-    self._file.close()
+    with self._file:
+      self._file.seek(0)
+      self._write_header()
+      self._file.flush()
+      os.fsync(self._file.fileno())
 
   def _write_header(self) -> None:
     header = {

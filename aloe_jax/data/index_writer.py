@@ -17,11 +17,12 @@ Memory does not grow with the dataset, only with its longest episode.
 """
 
 from collections.abc import Callable
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -148,12 +149,12 @@ class _Writer:
     """Waits until everything is on the disk."""
     if self._images.closed:
       return
-    for array in self._arrays.values():
-      array.close()
-    for file in (self._images, self._episodes):
-      file.flush()
-      os.fsync(file.fileno())
-      file.close()
+    with contextlib.ExitStack() as stack:  # all of them, even if the disk is full
+      for array in self._arrays.values():
+        stack.callback(array.close)
+      for file in (self._images, self._episodes):
+        stack.enter_context(file)
+        stack.callback(_sync, file)
 
   def _place(
     self, images: columns.Spans | np.ndarray, number: int, record: tfrecord.Record
@@ -177,3 +178,8 @@ class _Writer:
     for offset, length in images:
       self._images.write(record.payload[offset : offset + length])
     return places
+
+
+def _sync(file: IO[Any]) -> None:
+  file.flush()
+  os.fsync(file.fileno())
