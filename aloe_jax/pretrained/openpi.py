@@ -17,6 +17,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from aloe_jax import disk
 from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import arrays_on_disk
 from aloe_jax.pretrained import trees
@@ -119,7 +120,10 @@ def export(
   if directory.exists():
     raise FileExistsError(f'{directory} exists; give a directory that does not.')
   directory.parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(prefix=f'.{directory.name}.', dir=directory.parent) as temporary:
+  with (
+    tempfile.TemporaryDirectory(prefix=f'.{directory.name}.', dir=directory.parent) as temporary,
+    disk.writing('the checkpoint', directory),
+  ):
     unfinished = pathlib.Path(temporary).absolute() / directory.name
     with ocp.PyTreeCheckpointer() as checkpointer:
       checkpointer.save(unfinished / 'params', {'params': params})

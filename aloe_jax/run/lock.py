@@ -206,7 +206,7 @@ def _name(other: dict[str, Any]) -> str:
     return 'a process that did not say which'
   return (
     f'process {other.get("process")} on {other.get("host")} (since {other.get("since")}: '
-    f'{other.get("command")})'
+    f'{other.get("command")!s:.160})'
   )
 
 
