@@ -47,4 +47,4 @@ def compute(
     actions.update(chunk[valid])
     last = start + ROWS >= len(buffer.starts)
     progress(len(buffer) if last else int(rows[-1]) + 1)
-  return {'state': state.stats(), 'actions': actions.stats()}
+  return {'state': state.stats('state'), 'actions': actions.stats('actions')}

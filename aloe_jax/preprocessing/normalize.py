@@ -18,8 +18,10 @@ from aloe_jax import types
 
 EPSILON = 1e-6  # added to every range and deviation, as in openpi
 NARROWEST = 1e-4  # of max(1, |centre|); a range or deviation below it is that of a constant
+FAR = 10.0  # once normalised: where a number no longer looks like the others of its dimension
 BINS = 5000  # of the running histograms
 QUANTILES = (0.01, 0.99)
+_SELDOM = 0.1  # of the steps; a number that rests in 98 % of them moves to and fro in 4 %
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,16 +111,25 @@ class RunningStats:
   Quantiles come from histograms of `BINS` equal bins per number, spread anew over the smallest
   and largest value whenever these move: what openpi computes, and not an exact quantile.
 
+  A number that rests at one value in 98 % of the vectors and moves in the others (a gripper that is
+  seldom closed) has no range between its quantiles to be normalised by; its q01 and q99 are its
+  smallest and largest value instead.
+
   Args:
     n: numbers per vector.
+
+  Attributes:
+    low: [n] the smallest of each.
+    high: [n] the largest.
   """
 
   def __init__(self, n: int):
     self._count = 0
+    self._moves = np.zeros(n)  # from one vector to the next
     self._mean = np.zeros(n)
     self._mean_of_squares = np.zeros(n)
-    self._low = np.full(n, np.inf)
-    self._high = np.full(n, -np.inf)
+    self.low = np.full(n, np.inf)
+    self.high = np.full(n, -np.inf)
     self._edges = np.zeros((BINS + 1, n))
     self._histogram = np.zeros((BINS, n))
 
@@ -130,28 +141,78 @@ class RunningStats:
     vectors = np.asarray(x, np.float64).reshape(-1, n)
     if not len(vectors):
       return
-    self._spread(np.minimum(self._low, vectors.min(0)), np.maximum(self._high, vectors.max(0)))
+    self._spread(np.minimum(self.low, vectors.min(0)), np.maximum(self.high, vectors.max(0)))
     self._histogram += _histogram(vectors, self._edges)
+    near = NARROWEST * np.maximum(1, np.abs(vectors[1:]))
+    self._moves += (np.abs(np.diff(vectors, axis=0)) > near).sum(0)
     self._count += len(vectors)
     part = len(vectors) / self._count
     self._mean += part * (vectors.mean(0) - self._mean)
     self._mean_of_squares += part * (np.square(vectors).mean(0) - self._mean_of_squares)
 
-  def stats(self) -> Stats:
-    """Of all vectors so far; a quantile is the left edge of the bin that it falls into."""
-    if self._count < 2:
-      raise ValueError(f'statistics need at least 2 vectors, found {self._count}.')
-    cumulative = self._histogram.cumsum(0)
-    dimension = np.arange(self._mean.size)
-    q01, q99 = (
-      self._edges[(cumulative >= q * self._count).argmax(0), dimension] for q in QUANTILES
-    )
+  def stats(self, key: str = 'data') -> Stats:
+    """Of all vectors so far; logs `remarks`.
+
+    Args:
+      key: of the statistics, for messages: 'state' or 'actions'.
+    """
+    q01, q99 = self.bounds()
+    for remark in self.remarks(key):
+      logging.warning('%s', remark)
     variance = self._mean_of_squares - np.square(self._mean)
     return Stats(self._mean.copy(), np.sqrt(np.maximum(0, variance)), q01, q99)
 
+  def quantile(self, q: float) -> np.ndarray:
+    """[n] the left edge of the bin that the quantile q falls into."""
+    if self._count < 2:
+      raise ValueError(f'statistics need at least 2 vectors, found {self._count}.')
+    reached = (self._histogram.cumsum(0) >= q * self._count).argmax(0)
+    return self._edges[reached, np.arange(self._mean.size)]
+
+  def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+    """What becomes -1 and 1, [n] each: q01 and q99, or the extremes of numbers that seldom move."""
+    q01, q99 = (self.quantile(q) for q in QUANTILES)
+    seldom = self.seldom_move()
+    return np.where(seldom, self.low, q01), np.where(seldom, self.high, q99)
+
+  def seldom_move(self) -> np.ndarray:
+    """[n] bool, whether a number rests in 98 % of the vectors, but not in all.
+
+    q01 and q99 of a number that always moves fall together too where a single value is so far off
+    that one bin holds all others; there is nothing in its extremes to be normalised by.
+    """
+    q01, q99 = (self.quantile(q) for q in QUANTILES)
+    rests = self._moves < _SELDOM * self._count
+    return rests & is_narrow(q01, q99) & ~is_narrow(self.low, self.high)
+
+  def farthest(self) -> np.ndarray:
+    """[n] the largest magnitude once normalised by `bounds`."""
+    low, high = self.bounds()
+    centre, half = (low + high) / 2, np.where(is_narrow(low, high), 1.0, high - low) / 2
+    return np.maximum(self.high - centre, centre - self.low) / half
+
+  def remarks(self, key: str) -> list[str]:
+    """A sentence on each number that its quantiles describe badly; `key` begins it."""
+    q01, q99 = (np.clip(self.quantile(q), self.low, self.high) for q in QUANTILES)
+    seldom, farthest, found = self.seldom_move(), self.farthest(), []
+    for i in np.flatnonzero(seldom | (farthest > FAR)):
+      reach = f'{self.low[i]:.6g} to {self.high[i]:.6g}'
+      if seldom[i]:
+        found.append(
+          f'{key}: number {i} rests at {q01[i]:.6g} in 98 % of the steps and reaches from {reach}; '
+          'it is normalised by these two, as q01 and q99 are one.'
+        )
+      else:
+        found.append(
+          f'{key}: number {i} lies within {q01[i]:.6g} to {q99[i]:.6g} (q01 to q99) in 98 % of the '
+          f'steps and reaches from {reach}, which is {farthest[i]:.4g} once normalised; expected '
+          f'up to {FAR:g}. Look at those steps: in training they outweigh the others.'
+        )
+    return found
+
   def _spread(self, low: np.ndarray, high: np.ndarray) -> None:
     """Moves the histograms to bins between new bounds [n]."""
-    if (low == self._low).all() and (high == self._high).all():
+    if (low == self.low).all() and (high == self.high).all():
       return
     if not self._count:
       self._edges = np.linspace(low - 1e-10, high + 1e-10, BINS + 1)
@@ -160,7 +221,12 @@ class RunningStats:
       left = self._edges[:-1].clip(low, high)  # the first edges lie 1e-10 outside
       self._histogram = _histogram(left, edges, self._histogram)
       self._edges = edges
-    self._low, self._high = low, high
+    self.low, self.high = low, high
+
+
+def is_narrow(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+  """[n] bool, whether the range between two bounds [n] is that of a constant; see `NARROWEST`."""
+  return high - low < NARROWEST * np.maximum(1, np.abs(low + high) / 2)
 
 
 def _histogram(x: np.ndarray, edges: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

@@ -7,8 +7,6 @@ import rich.table
 
 from aloe_jax.preprocessing import normalize
 
-FAR = 10.0  # once normalised; 98 % of the values lie within -1 and 1
-
 
 class ValueRange:
   """Smallest and largest of n numbers with their places, and the quantiles training would use.
@@ -21,12 +19,13 @@ class ValueRange:
     high: [n] the largest.
     low_at: [n, 2] int, episode and step of the smallest.
     high_at: [n, 2] int, those of the largest.
+    running: the statistics that training would use.
   """
 
   def __init__(self, n: int):
     self.low, self.high = np.full(n, np.inf), np.full(n, -np.inf)
     self.low_at, self.high_at = np.zeros((n, 2), int), np.zeros((n, 2), int)
-    self._running = normalize.RunningStats(n)
+    self.running = normalize.RunningStats(n)
 
   def update(self, vectors: np.ndarray, episode: int) -> None:
     """Adds the vectors [T, n] of an episode."""
@@ -36,21 +35,16 @@ class ValueRange:
     self.low_at[lower, 1] = vectors.argmin(axis=0)[lower]
     self.high_at[higher, 1] = vectors.argmax(axis=0)[higher]
     self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
-    self._running.update(vectors)
+    self.running.update(vectors)
 
   def quantiles(self) -> tuple[np.ndarray, np.ndarray]:
     """q01 and q99, [n] each."""
-    stats = self._running.stats()
-    assert stats.q01 is not None
-    assert stats.q99 is not None
-    return stats.q01, stats.q99
+    q01, q99 = (self.running.quantile(q) for q in normalize.QUANTILES)
+    return q01, q99
 
   def farthest(self) -> np.ndarray:
-    """[n] largest magnitude once q01 is -1 and q99 is 1; infinite where these are the same."""
-    q01, q99 = self.quantiles()
-    centre, half = (q01 + q99) / 2, (q99 - q01) / 2
-    reach = np.maximum(self.high - centre, centre - self.low)
-    return np.divide(reach, half, out=np.full_like(half, np.inf), where=half > 0)
+    """[n] largest magnitude once normalised as training does."""
+    return self.running.farthest()
 
   def remarks(self, key: str) -> list[str]:
     """A sentence on each number of `key` that is not as training would like it."""
@@ -58,15 +52,18 @@ class ValueRange:
     still = self.low == self.high
     if still.any():
       found.append(f'{key}: numbers {np.flatnonzero(still).tolist()} never move.')
-    farthest = self.farthest()
-    q01, q99 = self.quantiles()
-    for i in np.flatnonzero((farthest > FAR) & ~still):
+    q01, q99 = (np.clip(q, self.low, self.high) for q in self.quantiles())
+    seldom = self.running.seldom_move()
+    for i in np.flatnonzero(seldom | (self.farthest() > normalize.FAR)):
       above = self.high[i] - q99[i] > q01[i] - self.low[i]
       value, place = (self.high, self.high_at) if above else (self.low, self.low_at)
       episode, step = place[i].tolist()
+      how = ''
+      if seldom[i]:
+        how = f'; it is normalised by its extremes, {self.low[i]:.4g} and {self.high[i]:.4g}'
       found.append(
         f'{key}: number {i} is {value[i]:.4g} in episode {episode}, step {step}, while 98 % of '
-        f'its values lie between {q01[i]:.4g} and {q99[i]:.4g}.'
+        f'its values lie between {q01[i]:.4g} and {q99[i]:.4g}{how}.'
       )
     return found
 
@@ -89,10 +86,11 @@ class ValueRange:
       table.add_column(column, justify='right')
     rows = np.column_stack([self.low, *self.quantiles(), self.high, self.farthest()])
     for first, last in self._runs():
-      if np.isinf(rows[first, -1]):
-        reach = 'never moves' if self.low[first] == self.high[first] else 'hardly moves'
+      if self.low[first] == self.high[first]:
+        reach = 'never moves'
       else:
-        reach = f'{rows[first, -1]:.4g}'
+        seldom = ' (by min and max)' if self.running.seldom_move()[first] else ''
+        reach = f'{rows[first, -1]:.4g}{seldom}'
       name = f'{first}' if first == last else f'{first}-{last}'
       table.add_row(name, *(f'{value:.4g}' for value in rows[first, :-1]), reach)
     return table
