@@ -23,6 +23,7 @@ CHOICES = {
   'data.on_error': ('raise', 'skip'),
   'data.rates': ('same', 'any'),
   'data.normalization': ('quantile', 'zscore', 'none'),
+  'data.check_statistics': ('stop', 'warn'),
   'actor.kind': ('small', 'pi05'),
   'actor.dtype': ('float32', 'bfloat16'),
   'actor.param_dtype': ('float32', 'bfloat16'),

@@ -77,6 +77,7 @@ def paper() -> ml_collections.ConfigDict:
     failures=True,  # learn from fragments that failed too
     normalization='quantile',  # of state and actions: quantile (π0.5), zscore or none
     norm_stats='',  # a norm_stats.json, an asset of the checkpoint, 'compute'; '': checkpoint's own
+    check_statistics='stop',  # where they do not fit the episodes: stop, or warn and go on
   )
 
   # C_fail: `cost` in steps if above 0, else `lengths` times the mean length of the successful

@@ -11,6 +11,7 @@ ADDED = {  # fields that configs did not have once, with what was done then
   'critic.backup': 'td',
   'critic.pessimism': 'min',
   'data.cache': '',
+  'data.check_statistics': 'stop',
   'data.failures': True,
   'data.on_error': 'raise',
   'data.rates': 'same',

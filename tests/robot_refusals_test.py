@@ -163,10 +163,20 @@ def test_a_number_that_hardly_moves_is_warned_of_once_in_a_plain_line(place, tmp
   stats = robot.make_stats()
   stats['actions'] = normalize.Stats(*(x * np.arange(14) for x in vars(stats['actions']).values()))
   checkpoint = robot.write_checkpoint(tmp_path / 'pi05', stats=stats)
-  result = command(place, tmp_path, actor__checkpoint=checkpoint, task__chunk=13, task__execute=1)
+  episode = robot.make_episode(0)
+  episode.action[:, 0] = 0
+  result = command(
+    place,
+    tmp_path,
+    data__episodes=(str(robot.write_episodes(tmp_path / 'still', episode)),),
+    actor__checkpoint=checkpoint,
+    task__chunk=13,
+    task__execute=1,
+    task__delta=(),
+  )
   warning, error = result[2].splitlines()
   assert warning == (
     "WARNING: 'actions' hardly moves in dimensions [0] (q99 - q01 near zero); they are scaled as "
     'if it were 1.'
   )
-  assert error.startswith('error: the longest of 6 fragments has 12 steps, but a chunk has 13')
+  assert error.startswith('error: the longest of 1 fragments has 12 steps, but a chunk has 13')

@@ -21,6 +21,7 @@ NARROWEST = 1e-4  # of max(1, |centre|); a range or deviation below it is that o
 FAR = 10.0  # once normalised: where a number no longer looks like the others of its dimension
 BINS = 5000  # of the running histograms
 QUANTILES = (0.01, 0.99)
+_ZERO = 1e-6  # in any unit
 _SELDOM = 0.1  # of the steps; a number that rests in 98 % of them moves to and fro in 4 %
 
 
@@ -67,6 +68,14 @@ def from_json(content: Any, where: str) -> dict[str, Stats]:
   if not isinstance(content, dict) or not isinstance(content.get('norm_stats'), dict):
     raise ValueError(f"{where}: expected an object with the one key 'norm_stats'.")
   return {key: _parse(f'{where}: {key!r}', entry) for key, entry in content['norm_stats'].items()}
+
+
+def ends_in_padding(stats: Stats, n: int) -> bool:
+  """Whether all numbers after the n-th are of zeros that a robot's vectors were filled up with."""
+  constants = [stats.mean, *(q for q in (stats.q01, stats.q99) if q is not None)]
+  is_zero = all((np.abs(values[n:]) < _ZERO).all() for values in constants)
+  deviation = stats.std[n:]  # a 1 is written for a 0 that nothing can be divided by
+  return is_zero and bool(((np.abs(deviation) < _ZERO) | (np.abs(deviation - 1) < _ZERO)).all())
 
 
 def write(path: pathlib.Path | str, stats: dict[str, Stats]) -> None:

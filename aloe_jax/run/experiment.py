@@ -102,6 +102,13 @@ class Experiment:
             f'{width}; give those of this robot with config.data.norm_stats, or '
             "'compute' to take them from the episodes."
           )
+        if not normalize.ends_in_padding(stats[key], width):
+          raise ValueError(
+            f'the statistics of {key!r} are of {stats[key].mean.size} numbers, and those after '
+            f'number {width - 1} are no padding; expected config.task.{field} = {width} of this '
+            'robot. They are of another robot: give those of this one with '
+            "config.data.norm_stats, or 'compute' to take them from the episodes."
+          )
       normalizers = {key: kind(stats[key], key) for key in fields}
     inputs = inputs_lib.Inputs(
       tokenizer=self.tokenizer,

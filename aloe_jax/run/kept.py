@@ -40,13 +40,13 @@ _HOW = ('actor.remat', 'actor.tokenizer', 'data.cache', 'data.rates', 'parallel'
 _TRAINING = (
   'actor.batch_size', 'actor.checkpoint', 'actor.lr', 'actor.updates', 'actor.warm_start_lr',
   'actor.warm_start_updates', 'actor.warmup', 'critic.batch_size', 'critic.first_updates',
-  'critic.lr', 'critic.updates', 'critic.warmup', 'data.episodes', 'data.norm_stats', 'iterations',
-  'sim.attempts', 'sim.rollouts', 'task.demonstrations',
+  'critic.lr', 'critic.updates', 'critic.warmup', 'data.check_statistics', 'data.episodes',
+  'data.norm_stats', 'iterations', 'sim.attempts', 'sim.rollouts', 'task.demonstrations',
 )  # fmt: skip
 _STILL_TO_DO = (
   'actor.batch_size', 'actor.best_of', 'actor.lr', 'actor.updates', 'actor.warmup',
-  'critic.batch_size', 'critic.lr', 'critic.updates', 'critic.warmup', 'evaluation.episodes',
-  'iterations', 'recap.guidance', 'sim.rollouts',
+  'critic.batch_size', 'critic.lr', 'critic.updates', 'critic.warmup', 'data.check_statistics',
+  'evaluation.episodes', 'iterations', 'recap.guidance', 'sim.rollouts',
 )  # fmt: skip
 
 # Whatever is not here is as the run has it.

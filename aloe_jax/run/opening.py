@@ -12,6 +12,7 @@ from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.data import rlds
 from aloe_jax.data import statistics
+from aloe_jax.data import steps as steps_lib
 from aloe_jax.envs import simulation
 from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning.train_state import TrainState
@@ -26,6 +27,7 @@ from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import phases
 from aloe_jax.run import return_range as return_range_lib
 from aloe_jax.run import starting_point
+from aloe_jax.run import statistics_fit
 from aloe_jax.run import streams
 from aloe_jax.run import updates as updates_lib
 from aloe_jax.run.streams import Stream
@@ -142,6 +144,15 @@ def _begin(
   if experiment.config.data.normalization != 'none':
     stats = starting_point.stats(start, experiment)
   inputs = experiment.inputs(stats)
+  if not experiment.config.sim.task:
+    if indices is None:
+      indices = indices_lib.open_given(experiment.config)
+    if stats is None and experiment.config.data.normalization != 'none':
+      stats = _statistics(experiment, steps_lib.Steps([*indices.values()]), inputs)
+      inputs = experiment.inputs(stats)
+    if stats is not None:
+      origin = starting_point.stats_origin(start, experiment)
+      statistics_fit.check(experiment.config, indices, stats, inputs, origin)
   actor = None if start.kind == 'run' else starting_point.actor_params(start, experiment)
   encoder = starting_point.encoder_params(start, experiment, actor)
   data = collected.RunData(experiment, encoder, workdir, indices)
@@ -179,8 +190,7 @@ def _open(
     fail_cost = fail_cost_lib.find(config, steps)
     chunking = experiment.chunking(fail_cost)
     if stats is None and config.data.normalization != 'none':
-      with progress.bar('Statistics', len(steps), 'steps') as advance:
-        stats = statistics.compute(steps, inputs, chunking, progress=advance)
+      stats = _statistics(experiment, steps, inputs)
       inputs = experiment.inputs(stats)
     # Building the buffer checks the data before anything is written.
     buffer = replay.Replay(steps, inputs, chunking)
@@ -224,6 +234,15 @@ def _open(
     metrics=metrics,
     updates=updates,
   )
+
+
+def _statistics(
+  experiment: experiment_lib.Experiment, steps: steps_lib.Steps, inputs: inputs_lib.Inputs
+) -> dict[str, normalize.Stats]:
+  """Those of all chunks of some steps."""
+  chunking = experiment.chunking(fail_cost=None)  # statistics know no rewards
+  with progress.bar('Statistics', len(steps), 'steps') as advance:
+    return statistics.compute(steps, inputs, chunking, progress=advance)
 
 
 def _state(

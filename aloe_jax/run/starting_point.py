@@ -213,6 +213,21 @@ def stats(start: Start, experiment: experiment_lib.Experiment) -> dict[str, norm
   wanted = experiment.config.data.norm_stats
   if wanted == 'compute':
     return None
+  file = _stats_path(start, wanted)
+  return None if file is None else normalize.read(file)
+
+
+def stats_origin(start: Start, experiment: experiment_lib.Experiment) -> str:
+  """Where `stats` come from, for messages; raises what it does."""
+  if start.is_own:
+    return f'of the run of {start.path}'
+  wanted = experiment.config.data.norm_stats
+  path = None if wanted == 'compute' else _stats_path(start, wanted)
+  return 'computed from all episodes' if path is None else str(path)
+
+
+def _stats_path(start: Start, wanted: str) -> pathlib.Path | None:
+  """The file that `data.norm_stats` names; None where the checkpoint has none of its own."""
   assets = openpi.assets(pathlib.Path(start.path)) if start.kind == 'openpi' else {}
   if wanted:
     path = assets.get(wanted, pathlib.Path(wanted))
@@ -221,13 +236,13 @@ def stats(start: Start, experiment: experiment_lib.Experiment) -> dict[str, norm
         f'config.data.norm_stats names {wanted}, which is neither a file nor an asset of '
         f'{start.path or "a checkpoint"}; its assets are: {", ".join(assets) or "none"}.'
       )
-    return normalize.read(path)
+    return path
   if len(assets) > 1:
     raise ValueError(
       f'{start.path} has statistics of several robots: {", ".join(assets)}; name one with '
       "config.data.norm_stats, or 'compute' to take them from the episodes."
     )
-  return normalize.read(*assets.values()) if assets else None
+  return next(iter(assets.values()), None)
 
 
 def _shapes(experiment: experiment_lib.Experiment) -> Any:

@@ -97,7 +97,7 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
     'with this config.agent all chunks weigh the same',
   ),
   (
-    ('data.norm_stats',),
+    ('data.norm_stats', 'data.check_statistics'),
     lambda c: c.data.normalization == 'none',
     "config.data.normalization is 'none'",
   ),
