@@ -20,6 +20,7 @@ from aloe_jax import types
 from aloe_jax.data import mapping as mappings
 from aloe_jax.data import schema
 from aloe_jax.data.importers import command as import_command
+from aloe_jax.data.tools import comparison
 from aloe_jax.data.tools import contact_sheet
 from aloe_jax.data.tools import dataset_statistics
 from aloe_jax.data.tools import inspection
@@ -155,7 +156,7 @@ def _validate(arguments: argparse.Namespace) -> None:
     except (OSError, ValueError) as error:
       problem = validation.Problem(str(error))
       reports.append(validation.Report(directory, arguments.split or '', problems=[problem]))
-  validation.compare_widths(reports)
+  comparison.compare(reports)
   problems = sum(len(report.problems) for report in reports)
   if arguments.json:
     print(json.dumps([report.to_json() for report in reports], indent=2))

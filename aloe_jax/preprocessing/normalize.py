@@ -128,12 +128,13 @@ class RunningStats:
     n: numbers per vector.
 
   Attributes:
+    count: vectors so far.
     low: [n] the smallest of each.
     high: [n] the largest.
   """
 
   def __init__(self, n: int):
-    self._count = 0
+    self.count = 0
     self._moves = np.zeros(n)  # from one vector to the next
     self._mean = np.zeros(n)
     self._mean_of_squares = np.zeros(n)
@@ -154,8 +155,8 @@ class RunningStats:
     self._histogram += _histogram(vectors, self._edges)
     near = NARROWEST * np.maximum(1, np.abs(vectors[1:]))
     self._moves += (np.abs(np.diff(vectors, axis=0)) > near).sum(0)
-    self._count += len(vectors)
-    part = len(vectors) / self._count
+    self.count += len(vectors)
+    part = len(vectors) / self.count
     self._mean += part * (vectors.mean(0) - self._mean)
     self._mean_of_squares += part * (np.square(vectors).mean(0) - self._mean_of_squares)
 
@@ -173,10 +174,16 @@ class RunningStats:
 
   def quantile(self, q: float) -> np.ndarray:
     """[n] the left edge of the bin that the quantile q falls into."""
-    if self._count < 2:
-      raise ValueError(f'statistics need at least 2 vectors, found {self._count}.')
-    reached = (self._histogram.cumsum(0) >= q * self._count).argmax(0)
+    if self.count < 2:
+      raise ValueError(f'statistics need at least 2 vectors, found {self.count}.')
+    reached = (self._histogram.cumsum(0) >= q * self.count).argmax(0)
     return self._edges[reached, np.arange(self._mean.size)]
+
+  def ends(self, part: float) -> tuple[np.ndarray, np.ndarray]:
+    """[n] each, shares that lie in the lowest and in the highest `part` between the extremes."""
+    bins = round(part * BINS)
+    low, high = self._histogram[:bins].sum(0), self._histogram[-bins:].sum(0)
+    return low / self.count, high / self.count
 
   def bounds(self) -> tuple[np.ndarray, np.ndarray]:
     """What becomes -1 and 1, [n] each: q01 and q99, or the extremes of numbers that seldom move."""
@@ -191,7 +198,7 @@ class RunningStats:
     that one bin holds all others; there is nothing in its extremes to be normalised by.
     """
     q01, q99 = (self.quantile(q) for q in QUANTILES)
-    rests = self._moves < _SELDOM * self._count
+    rests = self._moves < _SELDOM * self.count
     return rests & is_narrow(q01, q99) & ~is_narrow(self.low, self.high)
 
   def farthest(self) -> np.ndarray:
@@ -223,7 +230,7 @@ class RunningStats:
     """Moves the histograms to bins between new bounds [n]."""
     if (low == self.low).all() and (high == self.high).all():
       return
-    if not self._count:
+    if not self.count:
       self._edges = np.linspace(low - 1e-10, high + 1e-10, BINS + 1)
     else:
       edges = np.linspace(low, high, BINS + 1)

@@ -5,7 +5,7 @@ what it should be, a number that is not finite, an image that cannot be decoded,
 without its end. What may be meant, such as an empty prompt, is noted only.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 import dataclasses
 import functools
@@ -144,19 +144,6 @@ def validate(
       checker.finish()
       reports.append(checker.report)
   return reports
-
-
-def compare_widths(reports: Sequence[Report]) -> None:
-  """Adds a problem to the reports whose actions are not as wide as those of the first."""
-  known = [report for report in reports if 'action' in report.ranges]
-  for report in known:
-    width, expected = (len(r.ranges['action'].low) for r in (report, known[0]))
-    if width != expected:
-      message = (
-        f'{report.directory}: action: found {width} numbers a step, expected {expected} as in '
-        f'{known[0].directory}.'
-      )
-      report.problems.append(Problem(message))
 
 
 def _open(

@@ -20,12 +20,14 @@ class ValueRange:
     low_at: [n, 2] int, episode and step of the smallest.
     high_at: [n, 2] int, those of the largest.
     running: the statistics that training would use.
+    episodes: [2, n] of each: the mean and the width, from smallest to largest.
   """
 
   def __init__(self, n: int):
     self.low, self.high = np.full(n, np.inf), np.full(n, -np.inf)
     self.low_at, self.high_at = np.zeros((n, 2), int), np.zeros((n, 2), int)
     self.running = normalize.RunningStats(n)
+    self.episodes: list[np.ndarray] = []
 
   def update(self, vectors: np.ndarray, episode: int) -> None:
     """Adds the vectors [T, n] of an episode."""
@@ -36,6 +38,7 @@ class ValueRange:
     self.high_at[higher, 1] = vectors.argmax(axis=0)[higher]
     self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
     self.running.update(vectors)
+    self.episodes.append(np.stack([vectors.mean(axis=0), high - low], dtype=np.float64))
 
   def quantiles(self) -> tuple[np.ndarray, np.ndarray]:
     """q01 and q99, [n] each."""
