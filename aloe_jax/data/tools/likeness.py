@@ -22,7 +22,7 @@ _DIFFERENT = 0.25  # of a range, mean distance of quantiles; what is nearer is c
 _BETTER = 4.0  # times that quantiles are nearer once mirrored, or in another order
 _EXACT = 1.5  # steps, over all of them: the share of a range by which quantiles of the same
 # numbers differ, as each is the value at a rank
-_CHANCE = 0.005  # that some number of a dataset differs as much without a reason
+_CHANCE = 0.002  # that some number of a dataset differs as much without a reason
 _TINY = 1e-9
 _END = 0.25  # of a range, at either end of it
 _TWO_ENDED = 0.7  # of the steps lie there: a gripper, and no joint
