@@ -214,8 +214,10 @@ class RunningStats:
     for i in np.flatnonzero(seldom | (farthest > FAR)):
       reach = f'{self.low[i]:.6g} to {self.high[i]:.6g}'
       if seldom[i]:
+        in_last_bin = self.high[i] - q01[i] < 1.5 * (self.high[i] - self.low[i]) / BINS
+        rest = self.high[i] if in_last_bin else q01[i]
         found.append(
-          f'{key}: number {i} rests at {q01[i]:.6g} in 98 % of the steps and reaches from {reach}; '
+          f'{key}: number {i} rests at {rest:.6g} in 98 % of the steps and reaches from {reach}; '
           'it is normalised by these two, as q01 and q99 are one.'
         )
       else:

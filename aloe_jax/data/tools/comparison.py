@@ -46,8 +46,9 @@ def _is_padded(report: validation.Report, first: validation.Report) -> bool:
 def _recordings(report: validation.Report, first: validation.Report) -> Iterator[str]:
   """What differs in how it was recorded."""
   there = f'in {first.directory}'
-  rates, expected = (_listed(f'{rate:g}' for rate in sorted(r.survey.rates)) for r in (report, first))
-  if report.survey.rates and first.survey.rates and rates != expected:
+  told, told_first = report.survey.rates, first.survey.rates
+  rates, expected = (_listed(f'{rate:g}' for rate in sorted(r)) for r in (told, told_first))
+  if told and told_first and rates != expected:
     yield f'{rates} steps a second, but {expected} {there}: a chunk spans another time.'
   cameras, others = (set(r.survey.images) for r in (report, first))
   if cameras != others:

@@ -60,7 +60,7 @@ def profile(values: value_range.ValueRange, n: int) -> Profile:
     quantiles=np.stack([running.quantile(q) for q in QUANTILES])[:, :n],
     low=values.low[:n],
     high=values.high[:n],
-    bounds=np.stack(running.bounds())[:, :n],
+    bounds=np.clip(np.stack(running.bounds()), values.low, values.high)[:, :n],
     ends=np.stack(running.ends(_END))[:, :n],
     episodes=np.stack(values.episodes)[:, :, :n],
   )
