@@ -167,5 +167,6 @@ def test_datasets_that_do_not_go_together_are_wrong_and_the_others_are_read_on(
   assert not good['problems']
   assert 'there is no such directory' in missing['problems'][0]['message']
   assert [problem['message'] for problem in narrow['problems']] == [
-    f'{tmp_path / "narrow"}: action: found 2 numbers a step, expected 14 as in {DATASET}.'
+    f'{tmp_path / "narrow"}: {key}: found {width} numbers a step, expected 14 as in {DATASET}.'
+    for key, width in (('state', 3), ('action', 2))
   ]

@@ -269,7 +269,7 @@ def test_statistics_of_a_dataset_fit_it(told, tmp_path, monkeypatch, capsys):
   path = tmp_path / 'norm_stats.json'
   delta = (6, -1, 6, -1)
   status, _, _ = command_line.data(
-    monkeypatch, capsys, 'stats', episodes, '--to', path, '--chunk', 8, '--delta', *delta
+    monkeypatch, capsys, 'stats', episodes, '--to', path, '--chunk', 60, '--delta', *delta
   )
   assert status == 0
   assert told(episodes, task__delta=delta, data__norm_stats=path)[0].startswith(TOO_LONG)
