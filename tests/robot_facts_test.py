@@ -90,6 +90,9 @@ def test_who_says_how_many_numbers_there_are_has_those_read(tmp_path):
     f'{directory}: the state has 32 numbers, of which those after the first 14'
   )
   assert told.endswith('the first 14 are read.')
+  config.task.action_size = 7
+  with pytest.raises(ValueError, match='action: found 14 numbers a step'):
+    robot_lib.check(directory, indices[directory], config.task)
 
 
 def test_numbers_beyond_those_given_are_not_left_out_where_they_move(tmp_path):

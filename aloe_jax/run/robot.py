@@ -61,21 +61,22 @@ def check(
   Raises:
     ValueError: naming the dataset, what was found, what was expected and what to do.
   """
+  lines = []
   for field, key in _WIDTHS.items():
     found, expected = getattr(index, key).shape[1], task[field]
     if expected in (0, found):
       continue
-    surplus_is_zero = key == 'state' and found > expected and padding.used(index.state) <= expected
-    if surplus_is_zero:
-      return [
+    if key == 'state' and found > expected and padding.used(index.state) <= expected:
+      lines.append(
         f'{directory}: the state has {found} numbers, of which those after the first {expected} '
         f'are 0 at every step, as an earlier version filled them up; the first {expected} are read.'
-      ]
+      )
+      continue
     raise ValueError(
       f'{directory}: {key}: found {found} numbers a step, expected config.task.{field} = '
       f'{expected}; {_remedy(key, found, expected)}.'
     )
-  return []
+  return lines
 
 
 def _remedy(key: str, found: int, expected: int) -> str:
