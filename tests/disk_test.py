@@ -5,6 +5,7 @@ import json
 import os
 import re
 
+import finished_runs
 import foreign
 import full_disk
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from aloe_jax import files
 from aloe_jax import metrics
 from aloe_jax.data import index
 from aloe_jax.data import row_cache
+from aloe_jax.run import checkpoints
 
 SHAPE = (10, 2, 3)
 ROWS = np.arange(60, dtype=np.float32).reshape(SHAPE)
@@ -125,6 +127,17 @@ def test_a_line_of_which_a_part_was_written_is_dropped_when_the_run_goes_on(tmp_
     writer.write(whole, {'loss': 2.0})
   assert [record['step'] for record in metrics.read(path)] == [*range(whole + 1)]
   assert 'which a crash left damaged' in ' '.join(capsys.readouterr().out.split())
+
+
+def test_a_checkpoint_is_saved_later_and_what_was_written_of_it_is_none(tmp_path, capfd):
+  with full_disk.of(20_000), full(f'{tmp_path}/checkpoints: checkpoint 1'):
+    finished_runs.write(tmp_path)
+  assert 'Traceback' not in capfd.readouterr().err
+  kept = checkpoints.Checkpoints(tmp_path / 'checkpoints')
+  assert kept.latest() is None
+  built = finished_runs.write(tmp_path)
+  checkpoints.check(kept.path(1), built.architecture())
+  assert [path.name for path in (tmp_path / 'checkpoints').iterdir()] == ['1']
 
 
 @pytest.mark.parametrize('size', [100, 0])
