@@ -178,12 +178,8 @@ class _Record:
       raise self.error(path, f'found {len(spans)} images, expected one a step: {length}.')
     for step, (offset, size) in enumerate(spans):
       head = bytes(self._payload[offset : offset + min(size, _HEAD)])
-      if head and not image_codec.is_encoded(head):
-        raise self.error(
-          path, f'found bytes that begin with {head[:8]!r}, expected a JPEG or a PNG.', step=step
-        )
-      if head and (problem := image_codec.depth_problem(head)):
-        raise self.error(path, f'{problem}, or map the camera to another field.', step=step)
+      if head and (problem := image_codec.head_problem(head)):
+        raise self.error(path, f'{problem}.', step=step)
     return spans
 
   def flags(self, key: str, text: str | None, length: int) -> np.ndarray | None:

@@ -49,8 +49,7 @@ def common_format(frames: Frames) -> tuple[str, int, int]:
     try:
       formats.append(frame_format(frame))
     except ValueError as error:
-      problem = depth_problem(frame) or f'found neither JPEG nor PNG ({error})'
-      raise ValueError(f'step {step}: {problem}.') from error
+      raise ValueError(f'step {step}: {error}.') from error
     if formats[-1] != formats[0]:
       raise ValueError(
         f'step {step}: found {formats[-1]}, expected {formats[0]} as in step 0; resize and '
@@ -63,17 +62,16 @@ def _are_encoded(frames: Frames) -> bool:
   return isinstance(frames[0], bytes)
 
 
-def is_encoded(head: bytes) -> bool:
-  """Whether the first eight bytes are those of a JPEG or a PNG."""
-  return head.startswith((_JPEG_SIGNATURE, _PNG_SIGNATURE))
+def head_problem(head: bytes) -> str:
+  """What is wrong with an encoded image, by its first 26 bytes; or empty.
 
-
-def depth_problem(head: bytes) -> str:
-  """What is wrong with a PNG that has more than 8 bits a channel, by its first 26 bytes; or empty.
-
-  Such a picture is depth nearly always; as 8 bits most of it would be white.
+  A PNG of more than 8 bits a channel is depth nearly always; as 8 bits most of it would be white.
   """
-  if head.startswith(_PNG_SIGNATURE) and len(head) > _PNG_BITS and head[_PNG_BITS] > 8:
+  if head.startswith(_JPEG_SIGNATURE):
+    return ''
+  if not head.startswith(_PNG_SIGNATURE):
+    return f'found bytes that begin with {head[:8]!r}, expected a JPEG or a PNG'
+  if len(head) > _PNG_BITS and head[_PNG_BITS] > 8:
     return (
       f'found a PNG of {head[_PNG_BITS]} bits a channel, expected 8; leave out depth, and save '
       'pictures in colour with 8 bits'
@@ -87,11 +85,14 @@ def frame_format(frame: bytes) -> tuple[str, int, int]:
   Raises:
     ValueError: if it is neither JPEG nor PNG, or has more than 8 bits a channel.
   """
-  if problem := depth_problem(frame):
-    raise ValueError(problem)
   if frame.startswith(_PNG_SIGNATURE):
+    if problem := head_problem(frame):
+      raise ValueError(problem)
     return 'png', int.from_bytes(frame[20:24]), int.from_bytes(frame[16:20])
-  height, width, *_ = simplejpeg.decode_jpeg_header(frame)
+  try:
+    height, width, *_ = simplejpeg.decode_jpeg_header(frame)
+  except ValueError as error:
+    raise ValueError(f'found neither JPEG nor PNG ({error})') from error
   return 'jpeg', height, width
 
 
@@ -101,9 +102,9 @@ def decode(frame: bytes) -> np.ndarray:
   Raises:
     ValueError: if it has more than 8 bits a channel.
   """
-  if problem := depth_problem(frame):
-    raise ValueError(problem)
   if not frame.startswith(_PNG_SIGNATURE):
     return simplejpeg.decode_jpeg(frame)
+  if problem := head_problem(frame):
+    raise ValueError(problem)
   with Image.open(io.BytesIO(frame)) as image:
     return np.asarray(image.convert('RGB'))
