@@ -31,7 +31,13 @@ def run(tmp_path, monkeypatch, capsys):
 
   def imported(columns, *options):
     more = {
-      name: [list(first), *([type(first[0])(0)] * length for length in STEPS[1:])]
+      name: [
+        list(first),
+        *(
+          [[0] if isinstance(first[0], list) else type(first[0])(0)] * length
+          for length in STEPS[1:]
+        ),
+      ]
       for name, first in columns.items()
     }
     lerobot_files.write_v2(tmp_path / 'dataset', 'image', **more)
@@ -51,6 +57,8 @@ NAN = float('nan')
     ('next.success', [0.0, NAN, 0, 0, 1], 1, 'nan', '--success=none'),
     ('next.success', [0, 0, 0, 0, 2], 4, '2', "--success='next.success==1'"),
     ('next.success', [False, None, False, False, True], 1, 'no value', '--success=none'),
+    ('next.success', [[False], [True], None, [True], [True]], 2, 'no value', '--success=none'),
+    ('intervention', [[0.0], [1.0], [], [1.0], [1.0]], 2, 'no value', '--intervention=none'),
     ('intervention', [0, 0, 1, 2, 2], 3, '2', "--intervention='intervention==1'"),
     ('intervention', [-1, -1, 0, 1, 1], 0, '-1', "--intervention='intervention==1'"),
     ('is_intervention', [0.02, 0.6, 0, 1, 0], 0, '0.02', "--intervention='is_intervention>=0.5'"),

@@ -238,8 +238,13 @@ class _Record:
   def _labels(self, path: str) -> list[str]:
     """Names of labels; empty where one is missing, which TFDS writes as -1."""
     names, numbers = self.leaves[path].names, self._flat(path).tolist()
-    if any(not -1 <= number < len(names) for number in numbers):
-      raise self.error(path, f'found the label {max(numbers)}, expected at most {len(names) - 1}.')
+    for step, number in enumerate(numbers):
+      if not -1 <= number < len(names):
+        raise self.error(
+          path,
+          f'found the label {number}, expected at most {len(names) - 1}.',
+          step=step if self.leaves[path].per_step else None,
+        )
     return [names[number] if number >= 0 else '' for number in numbers]
 
   def _shaped(self, path: str, length: int) -> np.ndarray:

@@ -155,20 +155,24 @@ def _find(
 
 
 def _values(rows: pa.Table, name: str, where: str) -> np.ndarray | list:
-  """[T] values of a column of one value a step, alone or in a list."""
+  """[T] values of a column of one value a step, alone or in a list; None where one is missing."""
   column = rows[name].combine_chunks()
-  while (
-    pa.types.is_list(column.type)
-    or pa.types.is_fixed_size_list(column.type)
-    or (pa.types.is_large_list(column.type))
-  ):
-    sizes = {None if item is None else len(item) for item in column.to_pylist()}
-    if sizes != {1}:
-      found = ', '.join(str(size) for size in sorted(sizes, key=str))
-      raise ValueError(f'{where}: {name}: found {found} values a step, expected one.')
-    column = column.flatten()
-  if column.null_count or not (
-    pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-  ):
+  while _is_list(column.type):
+    lists = column.to_pylist()
+    for step, found in enumerate(lists):
+      if found is not None and len(found) > 1:
+        raise ValueError(
+          f'{where}, step {step}: {name}: found {len(found)} values, expected one a step.'
+        )
+    if not all(lists):  # one is missing, or has none
+      column = pa.array([found[0] if found else None for found in lists])
+    else:
+      column = column.flatten()
+  of_numbers = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+  if column.null_count or not of_numbers:
     return column.to_pylist()
   return column.to_numpy(zero_copy_only=False)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+  return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
