@@ -176,6 +176,13 @@ def with_nan():
   return action
 
 
+def test_a_state_keeps_the_numbers_that_it_has(folder):
+  wide = np.arange(4 * 44.0).reshape(4, 44)
+  np.save(folder / 'episode_0' / 'state.npy', wide)
+  first = next(iter(plain.IMPORTER.open(folder, settings_lib.Settings())))
+  np.testing.assert_array_equal(first.state, wide)
+
+
 DEEP = b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x08\0\0\0\x08\x10\0\0\0\0'  # head of a 16-bit PNG
 
 

@@ -74,13 +74,13 @@ def check(
       continue
     raise ValueError(
       f'{directory}: {key}: found {found} numbers a step, expected config.task.{field} = '
-      f'{expected}; {_remedy(key, found, expected)}.'
+      f'{expected}; leave that out to have what the data have, {_remedy(key, found, expected)}.'
     )
   return lines
 
 
 def _remedy(key: str, found: int, expected: int) -> str:
-  of_robot = 'leave the dataset out if it is of another robot'
+  of_robot = 'or the dataset if it is of another robot'
   if found < expected:
     return of_robot
   path = 'observation/state' if key == 'state' else 'action'
