@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable, Iterator
 import contextlib
 import json
+import logging
 import pathlib
 import sys
 from typing import Any
@@ -31,6 +32,7 @@ from aloe_jax.preprocessing import normalize
 def main() -> None:
   """Runs the command of the command line; an error about its data is one message."""
   arguments = _parser().parse_args()
+  logging.basicConfig(format='%(levelname)s: %(message)s', level=logging.WARNING)
   try:
     arguments.run(arguments)
   except (ImportError, OSError, ValueError) as error:
