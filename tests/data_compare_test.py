@@ -180,7 +180,7 @@ def test_rates_cameras_and_sizes_are_noted_by_the_command(tmp_path, monkeypatch,
   status, printed, _ = command_line.data(monkeypatch, capsys, 'validate', first, second, '--json')
   assert status == 0
   reports = json.loads(printed)
-  assert [report['rates'] for report in reports] == [{'30': 2}, {'10': 2}]
+  assert [report['survey']['rates'] for report in reports] == [{'30': 2}, {'10': 2}]
   assert [note['message'] for note in reports[1]['notes']] == [
     f'10 steps a second, but 30 in {first}: a chunk spans another time.',
     f'Cameras: head, but head, left_wrist in {first}.',
