@@ -7,6 +7,7 @@ INSTALL = [
   'augmax>=0.4',
   'chex>=0.1.90',
   'flax>=0.10.7',
+  'fsspec>=2024.6',
   'google-crc32c>=1.6',
   'jax>=0.7',
   'matplotlib>=3.9',

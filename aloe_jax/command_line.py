@@ -26,6 +26,7 @@ from ml_collections import config_flags
 from aloe_jax import config as config_lib
 from aloe_jax import disk
 from aloe_jax import faults
+from aloe_jax import files
 from aloe_jax import renamed
 
 EPILOG = (
@@ -140,6 +141,10 @@ def parse(options: argparse.ArgumentParser, argv: Sequence[str] | None = None) -
       raise ValueError(_unknown_option(unknown[0], [f'--{name}' for name in vars(read)]))
     if not read.workdir:
       raise ValueError('--workdir is missing; see --help.')
+    for name, value in vars(read).items():
+      setattr(read, name, files.expanded(value))
+    for name in ('workdir', 'checkpoint', 'against', 'to'):
+      files.check_is_here(getattr(read, name, None) or '', f'--{name}')
     return Given(read, read.config or '', tuple(a for a in about if not _is_file(a)))
 
 
@@ -196,6 +201,7 @@ def load(file: str) -> ml_collections.ConfigDict:
       'ml_collections.ConfigDict of an experiment: is there a return?'
     )
   config_lib.check_fields(config, name)
+  config_lib.expand(config)
   return config
 
 
@@ -246,7 +252,9 @@ def override(config: ml_collections.ConfigDict, overrides: Sequence[str]) -> dic
     raise ValueError(str(error)) from error
   if len(rest) > 1:
     raise ValueError(f'unexpected argument {rest[1]!r}; every option begins with --.')
-  return config_lib.flat(values['config'].override_values)
+  config_lib.expand(config)
+  given = config_lib.flat(values['config'].override_values)
+  return {field: config_lib.lookup(config, field) for field in given}
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ CHOICES = {
   'data.takeover': ('failure', 'continue'),
   'data.on_error': ('raise', 'skip'),
   'data.rates': ('same', 'any'),
+  'data.mapping.last_action': ('auto', 'keep', 'drop'),
   'data.normalization': ('quantile', 'zscore', 'none'),
   'data.check_statistics': ('stop', 'warn'),
   'actor.kind': ('small', 'pi05'),
@@ -40,6 +41,10 @@ CHOICES = {
 }
 # Of `task`: what the data of a robot, or a simulator, tell where it is 0 or ().
 OF_THE_DATA = ('proprio_size', 'action_size', 'cameras', 'control_hz')
+PATHS = (  # `~` in them is the home of who runs this; those but the first are files here
+  'data.episodes', 'data.cache', 'data.norm_stats', 'actor.checkpoint', 'actor.tokenizer',
+  'critic.encoder',
+)  # fmt: skip
 GYMNASIUM = (
   'gymnasium:',
   'ogbench:',
@@ -53,6 +58,14 @@ def user_errors() -> Iterator[None]:
     yield
   except (ValueError, OSError) as error:
     sys.exit(f'error: {disk.told(error) or error}')
+
+
+def expand(config: ml_collections.ConfigDict) -> None:
+  """Puts the home of who runs this in the place of `~` in all paths of a config."""
+  paths = {field: lookup(config, field) for field in PATHS}
+  config.update_from_flattened_dict(
+    {field: new for field, old in paths.items() if (new := files.expanded(old)) != old}
+  )
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
@@ -73,6 +86,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
       raise ValueError(
         f'config.data.episodes holds {path!r}; expected paths, as in "(\'path/to/dataset\',)".'
       )
+  for field in PATHS[1:]:
+    files.check_is_here(lookup(config, field), f'config.{field}')
   ranges.check(flat(config))
   if config.sim.task and config.iterations and config.sim.rollouts == 0:
     raise ValueError(

@@ -55,10 +55,11 @@ def paper() -> ml_collections.ConfigDict:
     # Shares of the sources in every batch, exact; all zero: every chunk is as likely as another.
     ratios=dict(demo=0.0, policy=0.0, human=0.0),
     rates='same',  # steps per second of all episodes; any: mix those of different rates
-    on_error='raise',  # or skip an episode that is corrupt, and say so
+    on_error='raise',  # or skip an episode that is corrupt and a shard that is missing; says so
     # Fields of the datasets: '' finds them by the names in use, 'none' is none, commas join several
-    # (state, action) or give the next choice (others). A reward that is named is trusted. What is
-    # not told by 0 and 1 is compared: intervention='steps/intervention==2', success='score>=0.9'.
+    # (state, action; state[0:7] is a part of one) or give the next choice (others). A reward that
+    # is named is trusted. What is not told by 0 and 1 is compared:
+    # intervention='steps/intervention==2', success='score>=0.9'.
     mapping=dict(
       head='',
       left_wrist='',
@@ -71,6 +72,7 @@ def paper() -> ml_collections.ConfigDict:
       intervention='',
       end_reason='',
       reward='none',
+      last_action='auto',  # of an episode: keep, drop where it means nothing, or judge by the data
     ),
     timeout='failure',  # what their ends mean, see aloe_jax/rewards.py
     takeover='failure',

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,35 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
   finally:
     with contextlib.suppress(OSError):
       temporary.unlink(missing_ok=True)
+
+
+def expanded(value: Any) -> Any:
+  """A path, or every one of several, with `~` for the home of who runs this; others as they are.
+
+  A shell leaves `~` in quotes, and behind `=`, as it is.
+  """
+  if isinstance(value, list | tuple):
+    return type(value)(map(expanded, value))
+  if isinstance(value, str):
+    return os.path.expanduser(value)
+  return value.expanduser() if isinstance(value, pathlib.Path) else value
+
+
+def is_url(path: str | os.PathLike) -> bool:
+  """Whether a path names a place in a bucket, such as gs://bucket/folder, and none here.
+
+  `pathlib` makes gs:/bucket/folder of it, which is meant too.
+  """
+  return re.match(r'[A-Za-z][\w+.-]+:/', os.fspath(path)) is not None
+
+
+def check_is_here(path: str | os.PathLike, what: str) -> None:
+  """Raises ValueError if a path that has to be here is in a bucket; `what` names it."""
+  if is_url(path):
+    raise ValueError(
+      f'{what} is {os.fspath(path)!r}, which is in a bucket; expected a file or a directory here. '
+      'Only datasets are read from buckets: config.data.episodes, and DIR of `data`.'
+    )
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

@@ -13,6 +13,7 @@ ADDED = {  # fields that configs did not have once, with what was done then
   'data.cache': '',
   'data.check_statistics': 'stop',
   'data.failures': True,
+  'data.mapping.last_action': 'keep',
   'data.on_error': 'raise',
   'data.rates': 'same',
   'data.split': 'train',

@@ -29,6 +29,7 @@ from aloe_jax import plots
 from aloe_jax import progress
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
+from aloe_jax.data import bucket
 from aloe_jax.data import manifest
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.reporting import card
@@ -40,6 +41,7 @@ from aloe_jax.reporting import traces as report_traces
 from aloe_jax.run import checkpoints
 from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import kept
 from aloe_jax.run import networks
 from aloe_jax.run import restored
@@ -78,7 +80,7 @@ class Report:
     self._experiment = experiment
     self._config = experiment.config
     self._workdir = workdir
-    self._episodes = [pathlib.Path(path) for path in episodes]
+    self._episodes = [bucket.local(path, self._config.data.cache) for path in episodes]
     self._count = count
     kept = checkpoints.Checkpoints(workdir / 'checkpoints')
     newest = int(kept.newest().name)  # 2i - 1 after the critic of iteration i, 2i after its actor
@@ -124,7 +126,8 @@ class Report:
         f'{self._iteration}; expected a run of {" or ".join(learns)} that has finished its first '
         'iteration.'
       )
-    directories = self._episodes or [pathlib.Path(path) for path in self._config.data.episodes]
+    with config_lib.user_errors():
+      directories = self._episodes or indices_lib.directories(self._config)
     if self._config.sim.task and not self._episodes:
       fresh = self._workdir / 'held_out' / f'iteration_{self._iteration}-{self._count}'
       examination.play(

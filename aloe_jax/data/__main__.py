@@ -9,6 +9,7 @@ python -m aloe_jax.data import --from lerobot SRC --to DIR --name fold_laundry
 import argparse
 from collections.abc import Callable, Iterator
 import contextlib
+import functools
 import json
 import logging
 import pathlib
@@ -16,8 +17,10 @@ import sys
 from typing import Any
 
 from aloe_jax import disk
+from aloe_jax import files
 from aloe_jax import progress
 from aloe_jax import types
+from aloe_jax.data import bucket
 from aloe_jax.data import mapping as mappings
 from aloe_jax.data import schema
 from aloe_jax.data.importers import command as import_command
@@ -28,12 +31,15 @@ from aloe_jax.data.tools import inspection
 from aloe_jax.data.tools import validation
 from aloe_jax.preprocessing import normalize
 
+_PLAIN: dict[str, Any] = {'markup': False, 'highlight': False, 'soft_wrap': True}
+
 
 def main() -> None:
   """Runs the command of the command line; an error about its data is one message."""
   arguments = _parser().parse_args()
   logging.basicConfig(format='%(levelname)s: %(message)s', level=logging.WARNING)
   try:
+    _place(arguments)
     arguments.run(arguments)
   except (ImportError, OSError, ValueError) as error:
     sys.exit(f'error: {disk.told(error) or error}')
@@ -70,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
   )
   validate.add_argument('directories', metavar='DIR', nargs='+', help='holds dataset_info.json')
   _add_reading(validate, None)
+  _add_on_error(validate, 'shards that are not there are wrong, or left out and noted')
   validate.set_defaults(run=_validate)
 
   stats = subparsers.add_parser(
@@ -92,14 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     help='runs of relative (6) and absolute (-1) numbers of an action; by default all are absolute',
   )
   stats.add_argument('--state-size', type=int, help='numbers of the state; by default all')
-  stats.add_argument(
-    '--on-error',
-    choices=('raise', 'skip'),
-    default='raise',
-    help='stop at an episode that something is wrong with, or leave it out (default: %(default)s)',
-  )
-  stats.add_argument('--cache', metavar='DIR', help='of indices; by default beside a dataset')
   _add_reading(stats, 'train')
+  _add_on_error(
+    stats, 'stop at a shard that is not there and at an episode that is wrong, or leave it out'
+  )
   stats.set_defaults(run=_stats)
 
   import_command.add(subparsers)
@@ -110,12 +113,48 @@ def _add_reading(parser: argparse.ArgumentParser, split: str | None) -> None:
   """Options on what is read, the same for all commands."""
   shown = 'all' if split is None else split
   parser.add_argument('--split', default=split, help=f'to read (default: {shown})')
+  parser.add_argument(
+    '--cache', metavar='DIR', help='of indices, by default beside a dataset; of copies from buckets'
+  )
   parser.add_argument('--json', action='store_true', help='print JSON and nothing else')
   group = parser.add_argument_group(
     'mapping', "fields of the dataset, several with commas between, or 'none'; default: by name"
   )
   for key in (*types.CAMERAS, *(key for key in mappings.KEYS if key != 'images')):
     group.add_argument(f'--mapping.{key}', metavar='FIELD', default='')
+  group.add_argument(
+    '--mapping.last_action',
+    choices=mappings.LAST_ACTION,
+    default='auto',
+    help='of an episode: keep it, drop it where it means nothing, or judge by the episodes '
+    '(default: %(default)s)',
+  )
+
+
+def _add_on_error(parser: argparse.ArgumentParser, what: str) -> None:
+  parser.add_argument(
+    '--on-error',
+    choices=('raise', 'skip'),
+    default='raise',
+    help=f'{what} (default: %(default)s)',
+  )
+
+
+def _place(arguments: argparse.Namespace) -> None:
+  """Expands `~` in all arguments, and copies datasets that are in a bucket."""
+  for name, value in vars(arguments).items():
+    setattr(arguments, name, files.expanded(value))
+
+  def local(path: str) -> str:
+    return str(bucket.local(path, arguments.cache, _silent if arguments.json else progress.bar))
+
+  for name, value in vars(arguments).items():
+    if name == 'directory':
+      arguments.directory = local(value)
+    elif name == 'directories':
+      arguments.directories = list(map(local, value))
+    elif isinstance(value, pathlib.Path):
+      files.check_is_here(value, name)
 
 
 def _mapping(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -153,7 +192,11 @@ def _validate(arguments: argparse.Namespace) -> None:
     try:
       with _reading(arguments, directory) as advance:
         reports += validation.validate(
-          directory, _mapping(arguments), split=arguments.split, progress=advance
+          directory,
+          _mapping(arguments),
+          split=arguments.split,
+          on_error=arguments.on_error,
+          progress=advance,
         )
     except (OSError, ValueError) as error:
       problem = validation.Problem(str(error))
@@ -182,6 +225,7 @@ def _stats(arguments: argparse.Namespace) -> None:
     delta=tuple(arguments.delta),
     state_size=arguments.state_size,
     bar=_silent if arguments.json else progress.bar,
+    tell=_told_aside if arguments.json else functools.partial(progress.CONSOLE.print, **_PLAIN),
   )
   normalize.write(arguments.to, found)
   if arguments.json:
@@ -190,6 +234,11 @@ def _stats(arguments: argparse.Namespace) -> None:
   for key, stats in found.items():
     progress.CONSOLE.print(dataset_statistics.table(key, stats))
   progress.CONSOLE.print(f'Kept in {arguments.to}', soft_wrap=True)
+
+
+def _told_aside(message: str) -> None:
+  """Where only JSON may be printed."""
+  print(message, file=sys.stderr)
 
 
 def _check_is_new(path: pathlib.Path, overwrite: bool) -> None:
@@ -203,7 +252,8 @@ def _reading(
   """A bar over the records of a dataset; none if JSON is all that may be printed."""
   splits = schema.read(directory).splits
   names = splits if arguments.split is None else [arguments.split]
-  total = sum(shard.num_records for name in names for shard in splits.get(name, []))
+  shards = [shard for name in names for shard in splits.get(name, []) if shard.path.exists()]
+  total = sum(shard.num_records for shard in shards)
   bar = _silent if arguments.json else progress.bar
   return bar(f'Read {directory}', total, 'episodes')
 

@@ -22,6 +22,7 @@ import numpy as np
 from aloe_jax import types
 from aloe_jax.data import example_proto
 from aloe_jax.data import field_names
+from aloe_jax.data import field_path
 from aloe_jax.data import flags
 from aloe_jax.data import fragments
 from aloe_jax.data import image_codec
@@ -100,25 +101,38 @@ def read(
     ValueError: naming where, the step and the field that is wrong.
   """
   record = _Record(payload, leaves, where)
-  length = record.length(paths.action[0])
+  length = record.length(field_path.parse(paths.action[0]).name)
   if length == 0:
     raise ValueError(f'{where}: the episode has no steps; remove it.')
+  last = paths.last_action
   source = _source(record, paths, length)
   success = None if paths.end_reason else record.flags('success', paths.success, length)
   metadata = _metadata(record)
   return Columns(
     state=_concatenated(record, paths.state, length),
-    action=_concatenated(record, paths.action, length),
+    action=_concatenated(record, paths.action, length, last),
     source=source,
     end_reason=_end_reason(record, paths, source, success),
     prompt=_prompt(record, paths.prompt, length),
-    reward=record.numbers(paths.reward, length)[:, 0] if paths.reward else None,
+    reward=record.numbers(paths.reward, length, last)[:, 0] if paths.reward else None,
     features=_features(record, paths.features, length),
     images={camera: record.images(path, length) for camera, path in paths.images.items() if path},
     metadata=metadata,
     success_lost=metadata.get(remarks.SUCCESS_LOST) is True
     or (success is not None and flags.lost(success)),
   )
+
+
+def actions(
+  payload: memoryview | bytes,
+  leaves: Mapping[str, schema.Leaf],
+  paths: mapping.Resolved,
+  where: str,
+) -> np.ndarray:
+  """[T, A] float32 of a record, finite but perhaps for the last; see `read`."""
+  record = _Record(payload, leaves, where)
+  length = record.length(field_path.parse(paths.action[0]).name)
+  return _concatenated(record, paths.action, length, 'drop')
 
 
 class _Record:
@@ -147,14 +161,19 @@ class _Record:
       raise self.error(path, f'found {found} numbers, expected a multiple of {size}.')
     return found // size
 
-  def numbers(self, path: str, length: int) -> np.ndarray:
-    """[T, size] float32, finite."""
-    numbers = self._shaped(path, length).astype(np.float32, copy=False)
+  def numbers(self, path: str, length: int, last_action: str = '') -> np.ndarray:
+    """[T, size] float32 of a field or a slice of one; finite, but for the last with 'drop'."""
+    wanted = field_path.parse(path)
+    numbers = self._shaped(wanted.name, length)[:, wanted.columns(self._size(wanted.name))]
+    numbers = numbers.astype(np.float32, copy=False)
     bad = ~np.isfinite(numbers).all(axis=1)
-    if bad.any():
+    only_last = np.count_nonzero(bad) == bad[-1]
+    if bad.any() and not (only_last and last_action == 'drop'):
+      option = ' config.data.mapping.last_action=drop leaves the last action of every episode out.'
       raise self.error(
         path,
-        'found NaN or infinity, expected finite numbers; repair or remove the episode.',
+        'found NaN or infinity, expected finite numbers; repair or remove the episode.'
+        + (option if only_last and last_action else ''),
         step=int(np.argmax(bad)),
       )
     return numbers
@@ -287,8 +306,10 @@ class _Record:
       raise self.error(path, f'{error}; the dataset was written wrongly.') from error
 
 
-def _concatenated(record: _Record, paths: Sequence[str], length: int) -> np.ndarray:
-  return np.concatenate([record.numbers(path, length) for path in paths], axis=1)
+def _concatenated(
+  record: _Record, paths: Sequence[str], length: int, last_action: str = ''
+) -> np.ndarray:
+  return np.concatenate([record.numbers(path, length, last_action) for path in paths], axis=1)
 
 
 def _features(record: _Record, path: str | None, length: int) -> np.ndarray | None:

@@ -25,9 +25,13 @@ from absl import logging
 import numpy as np
 
 from aloe_jax import disk
+from aloe_jax import files
+from aloe_jax.data import absent
+from aloe_jax.data import bucket
 from aloe_jax.data import index_writer
 from aloe_jax.data import mapping as mappings
 from aloe_jax.data import rates
+from aloe_jax.data import records
 from aloe_jax.data import schema
 
 _VERSION = 4
@@ -57,6 +61,7 @@ class Index:
   """Columns over the N steps of a split, mapped from the disk, and images by camera and row.
 
   Attributes:
+    dataset: directory of the shards.
     state: [N, n] float32.
     action: [N, A] float32.
     source: [N] int8, `types.Source`.
@@ -67,7 +72,10 @@ class Index:
     boundaries: [E + 1] int64; episode e has the rows from `boundaries[e]` to the next.
     prompts: the texts.
     cameras: that the mapping found; the others are missing at every step.
-    skipped: one message for each record left out.
+    skipped: one message for each record left out, and one for all shards that are not there.
+    lost: episodes that are left out.
+    last_action: why last actions are left out if nobody has said it, else the empty string.
+    is_judged: last actions were looked at when it was built.
     content: a digest of what was read from the records; a copy of the dataset has the same.
   """
 
@@ -86,6 +94,7 @@ class Index:
     index = json.loads((directory / 'index.json').read_text(encoding='utf-8'))
     _check_sizes(directory, index.get('sizes', {}))  # older indices tell none
     self._directory = directory
+    self.dataset = dataset
     self._paths = [dataset / name for name in index['files']]
     self._shapes = index['cameras']
     self._places = {camera: self._array(f'image_{camera}') for camera in self._shapes}
@@ -100,11 +109,23 @@ class Index:
     self.prompts: list[str] = index['prompts']
     self.cameras: tuple[str, ...] = tuple(self._shapes)
     self.skipped: list[str] = index['skipped']
+    self.lost: int = index.get('lost', len(self.skipped))
+    self.last_action: str = index.get('last_action') or ''
+    self.is_judged: bool = index.get('last_action') is not None
     self.content: str = index['content']
     self._file = functools.lru_cache(_OPEN_FILES)(self._opened)
 
   def __len__(self) -> int:
     return len(self.action)
+
+  @property
+  def remarks(self) -> list[str]:
+    """What a person should know of what was not read as it is recorded, a line each."""
+    lines = [f'{self.dataset}: {self.last_action}'] if self.last_action else []
+    lines += [f'Skipped: {problem}' for problem in self.skipped]
+    if self.skipped:
+      lines.append(f'{self.dataset}: {self.lost} episodes were skipped.')
+    return lines
 
   def image(self, camera: str, row: int) -> bytes | np.ndarray | None:
     """An encoded image, or uint8 [H, W, 3] where pixels are stored, or None if it is missing.
@@ -168,20 +189,22 @@ def load(
   """Opens a split, after indexing it if that has not been done.
 
   Args:
-    directory: of one dataset: it holds `features.json` and `dataset_info.json`.
+    directory: of one dataset: it holds `features.json` and `dataset_info.json`; or the address
+      of one in a bucket, which is copied to `cache` first, see `bucket`.
     mapping: which fields feed which key; see `mapping`. `{}` leaves all to the names in use.
     split: its name.
     cache: the directory that holds indices; by default the one the dataset lies in.
-    on_error: 'raise' on an episode that is corrupt or not finite, or 'skip' it and list it.
+    on_error: 'raise' on an episode that is corrupt or not finite and on a shard that is not there,
+      or 'skip' it and list it.
     progress: called with the steps indexed so far.
 
   Raises:
-    FileNotFoundError: if the directory or one of its shards is missing.
+    FileNotFoundError: if the directory or one of its shards is missing, or with 'skip' all.
     ValueError: naming the file, record, episode, step and field that is wrong.
   """
   if on_error not in ('raise', 'skip'):
     raise ValueError(f'on_error: found {on_error!r}, expected raise or skip.')
-  directory = pathlib.Path(os.path.abspath(directory))
+  directory = pathlib.Path(os.path.abspath(bucket.local(directory, cache)))
   layout = schema.read(directory)
   if split not in layout.splits:
     raise ValueError(f'{directory}: split {split!r}: expected one of {sorted(layout.splits)}.')
@@ -195,17 +218,32 @@ def load(
       f'{directory}/dataset_info.json: found no shardLengths of the split {split!r}, expected the '
       'number of records in every shard; the split is empty, or was written by a TFDS too old.'
     )
-  key = _key(directory, layout, split, paths, on_error)
-  parent = directory.parent if cache is None else pathlib.Path(cache).absolute()
-  target = parent / f'.{directory.name}.index-{key}'
-  if (found := _whole(target, directory)) is not None:
-    return found
-  if target.exists():
-    logging.warning('%s, the index of %s, is damaged and is built anew.', target, directory)
-  with _scratch(parent, target.name) as partial, disk.writing('the index of a dataset', target):
-    index_writer.write(partial, shards, layout, paths, on_error=on_error, progress=progress)
-    _publish(partial, target, directory)
-  return Index(target, directory)
+  absent.check(shards, skip=on_error == 'skip')
+  parent = directory.parent if cache is None else pathlib.Path(files.expanded(cache)).absolute()
+
+  def place(paths: mappings.Resolved) -> pathlib.Path:
+    return parent / f'.{directory.name}.index-{_key(directory, layout, split, paths, on_error)}'
+
+  told = None
+  if paths.last_action == 'auto':
+    for choice in ('keep', 'drop'):  # of an index that knows, no record has to be read
+      found = _whole(place(dataclasses.replace(paths, last_action=choice)), directory)
+      if found is not None and found.is_judged:
+        return found
+    paths, told = records.decided(layout, shards, paths)
+  target = place(paths)
+  found = _whole(target, directory)
+  if found is None:
+    if target.exists():
+      logging.warning('%s, the index of %s, is damaged and is built anew.', target, directory)
+    with _scratch(parent, target.name) as partial, disk.writing('the index of a dataset', target):
+      index_writer.write(
+        partial, shards, layout, paths, on_error=on_error, told=told, progress=progress
+      )
+      _publish(partial, target, directory)
+    found = Index(target, directory)
+  found.last_action = told or ''
+  return found
 
 
 def _key(
@@ -216,10 +254,11 @@ def _key(
   on_error: str,
 ) -> str:
   """Changes with everything that the index depends on."""
-  files = []
+  files: list[list[Any]] = []
   for shard in layout.splits[split]:
     if not shard.path.exists():
-      raise FileNotFoundError(f'{shard.path}: the shard is missing; copy the whole dataset again.')
+      files.append([shard.path.name, shard.num_records, None, None])
+      continue
     status = shard.path.stat()
     files.append([shard.path.name, shard.num_records, status.st_size, status.st_mtime_ns])
   labels = {path: leaf.names for path, leaf in layout.leaves.items() if leaf.names}

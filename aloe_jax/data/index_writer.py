@@ -10,8 +10,9 @@ A directory holds, with N steps in E episodes:
     images.bin                                       images that have no place of their own
     episodes.jsonl                                   file, record and metadata of every episode
     index.json                                       prompts, files, cameras, skipped records,
-                                                     sizes of the files above in bytes,
-                                                     and a digest of all that was read
+                                                     sizes of the files above in bytes, why last
+                                                     actions are left out, and a digest of all
+                                                     that was read
 
 Memory does not grow with the dataset, only with its longest episode.
 """
@@ -26,6 +27,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from aloe_jax.data import absent
 from aloe_jax.data import columns
 from aloe_jax.data import growing_array
 from aloe_jax.data import mapping
@@ -44,6 +46,7 @@ def write(
   paths: mapping.Resolved,
   *,
   on_error: str,
+  told: str | None,
   progress: Callable[[int], None],
 ) -> None:
   """Reads every record of the shards once and writes the files of an index.
@@ -54,19 +57,21 @@ def write(
     layout: of the dataset.
     paths: of the fields to read.
     on_error: 'raise', or 'skip' to leave bad episodes out and list them.
+    told: of the last actions, see `records.decided`; None where the mapping says what they are.
     progress: called with the steps done.
 
   Raises:
     ValueError: naming the file, the record and what is wrong with it.
   """
   writer = _Writer(directory, layout, paths)
-  skipped: list[str] = []
-
+  missing = absent.told(shards)
+  skipped, lost = [missing] if missing else [], 0
   try:
     for read in records.read(layout, shards, paths):
       if read.problem and on_error == 'raise':
         raise ValueError(f'{read.problem} on_error=skip leaves out what is wrong.')
-      if read.problem:
+      lost += read.lost
+      if read.problem and not read.absent:
         skipped.append(read.problem)
       if read.columns is not None and read.record is not None:
         writer.append(read.columns, read.shard, read.record, read.path.name)
@@ -74,7 +79,7 @@ def write(
     if not writer.rows:
       raise ValueError('\n'.join([f'{shards[0].path.parent}: there is no episode.', *skipped[:5]]))
     writer.close()
-    writer.finish([shard.path.name for shard in shards], skipped)
+    writer.finish([shard.path.name for shard in shards], skipped, lost, told)
   finally:
     writer.close()
 
@@ -130,13 +135,15 @@ class _Writer:
     entry = {'file': file, 'record': record.number, 'metadata': read.metadata}
     self._episodes.write(json.dumps(entry, ensure_ascii=False) + '\n')
 
-  def finish(self, files: list[str], skipped: list[str]) -> None:
+  def finish(self, files: list[str], skipped: list[str], lost: int, told: str | None) -> None:
     """Writes what ties the files together, once they are closed."""
     index = {
       'prompts': list(self._prompts),
       'files': files,
       'cameras': self._cameras,
       'skipped': skipped,
+      'lost': lost,
+      'last_action': told,
       'sizes': {path.name: path.stat().st_size for path in sorted(self._directory.iterdir())},
       'content': self._content.hexdigest()[:16],
     }

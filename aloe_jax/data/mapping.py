@@ -4,8 +4,10 @@ A mapping is a plain dictionary, such as
 
     images        {'head': 'observation/image', 'left_wrist': ['observation/wrist_image',
                   'observation/hand_image'], 'right_wrist': None}; of several, the first that exists
-    state         ['observation/joint_position', 'observation/gripper_position'], concatenated
+    state         ['observation/joint_position', 'observation/gripper_position'], concatenated;
+                  'observation/state[0:7]' is some numbers of a field, see `field_path`
     action        ['action']; likewise
+    last_action   'auto', 'keep' or 'drop', see `last_action`
     prompt        ['language_instruction', 'episode_metadata/task']: the first that is not empty
     success, source                  of the episode or of every step; the last step's success counts
     intervention, end_reason, reward of every step
@@ -25,6 +27,7 @@ from typing import Any
 from aloe_jax import types
 from aloe_jax.data import cameras
 from aloe_jax.data import field_names
+from aloe_jax.data import field_path
 from aloe_jax.data import flags
 from aloe_jax.data import schema
 
@@ -39,6 +42,8 @@ KEYS = (
   'end_reason',
   'reward',
 )
+
+LAST_ACTION = ('auto', 'keep', 'drop')  # what the key `last_action` may be
 
 CHOICE = 'config.data.mapping.{camera}={name}'  # of a camera
 
@@ -61,7 +66,8 @@ class Resolved:
 
   Attributes:
     images: {camera: an image, its bytes as a text, or pixels as a uint8 tensor}.
-    state: numbers of every step, to be concatenated.
+    state: numbers of every step, to be concatenated; a slice of a field is in brackets after its
+      path.
     action: likewise.
     prompt: texts, the first that is not empty counts.
     success: 0 or 1, or a word for it, of the episode or of every step; it may end in a comparison.
@@ -70,6 +76,8 @@ class Resolved:
     end_reason: a text of every step.
     reward: a number of every step.
     features: [V, F] numbers of every step that stand in for images.
+    last_action: 'keep' or 'drop' that of an episode, or 'auto' where that is still to be decided;
+      see `last_action`.
   """
 
   images: dict[str, str | None]
@@ -82,10 +90,13 @@ class Resolved:
   end_reason: str | None
   reward: str | None
   features: str | None
+  last_action: str = 'auto'
 
   def kept(self) -> dict[str, Any]:
     """The paths under the keys that digests of datasets were always made of."""
     fields = dataclasses.asdict(self)
+    if self.last_action != 'drop':
+      del fields['last_action']
     return {'language' if key == 'prompt' else key: paths for key, paths in fields.items()}
 
 
@@ -125,16 +136,20 @@ def parse(fields: Mapping[str, str]) -> dict[str, Any]:
   """The mapping that a flat table of texts stands for, such as a config's.
 
   Args:
-    fields: {key or camera: a path, several with commas between, 'none', or ''}.
+    fields: {key or camera: a path, several with commas between, 'none', or ''}; `last_action` as
+      it is.
   """
 
   def value(text: str) -> Any:
     if text == 'none':
       return None
-    return [part.strip() for part in text.split(',')] if ',' in text else text
+    names = field_path.split(text)
+    return names if len(names) > 1 else text
 
   parsed: dict[str, Any] = {
-    key: value(text) for key, text in fields.items() if key not in types.CAMERAS
+    key: text if key == 'last_action' else value(text)
+    for key, text in fields.items()
+    if key not in types.CAMERAS
   }
   return parsed | {'images': {key: value(fields[key]) for key in types.CAMERAS if key in fields}}
 
@@ -145,7 +160,10 @@ def resolve(leaves: _Leaves, mapping: Mapping[str, Any]) -> Resolved:
   Raises:
     ValueError: naming the key and the path that is wrong, and the nearest that exist.
   """
-  _check_keys(mapping, KEYS, 'the mapping')
+  _check_keys(mapping, (*KEYS, 'last_action'), 'the mapping')
+  last_action = mapping.get('last_action', '') or 'auto'
+  if last_action not in LAST_ACTION:
+    raise ValueError(f'last_action: found {last_action!r}, expected one of {list(LAST_ACTION)}.')
   images = mapping.get('images', {})
   if images is None:
     images = dict.fromkeys(types.CAMERAS)
@@ -160,6 +178,7 @@ def resolve(leaves: _Leaves, mapping: Mapping[str, Any]) -> Resolved:
     action=_numbers(leaves, 'action', mapping, proposed),
     prompt=_texts(leaves, mapping.get('prompt', ''), proposed['prompt']),
     features=_first(leaves, [field_names.FEATURES], _is_matrix),
+    last_action=last_action,
     **{
       key: _one_of(leaves, key, mapping.get(key, ''), proposed[key], fits)
       for key, fits in (
@@ -174,8 +193,12 @@ def resolve(leaves: _Leaves, mapping: Mapping[str, Any]) -> Resolved:
 
 
 def width(leaves: _Leaves, paths: Sequence[str]) -> int:
-  """Numbers a step in the fields together."""
-  return sum(math.prod(leaves[path].shape) for path in paths)
+  """Numbers a step in the fields, or in the slices of fields, together."""
+  total = 0
+  for path in map(field_path.parse, paths):
+    columns = path.columns(math.prod(leaves[path.name].shape))
+    total += columns.stop - columns.start
+  return total
 
 
 # What a key may be fed from
@@ -282,8 +305,8 @@ def _numbers(
   leaves: _Leaves, key: str, mapping: Mapping[str, Any], proposed: Mapping[str, Any]
 ) -> tuple[str, ...]:
   """Paths of numbers to concatenate; all of them must exist."""
-  wanted = mapping.get(key, '')
-  names = [wanted] if wanted and isinstance(wanted, str) else list(wanted or proposed[key])
+  wanted = mapping.get(key, '') or proposed[key]
+  names = field_path.split(wanted) if isinstance(wanted, str) else list(wanted)
   if not names:
     for name in itertools.chain(*_GROUPS[key]):
       if f'steps/{name}' in leaves:
@@ -299,11 +322,24 @@ def _numbers(
     )
   paths = []
   for name in names:
-    path = _find(leaves, name)
-    if path is None:
-      raise ValueError(_missing(leaves, key, name))
-    paths.append(_checked(leaves, key, path, _is_vector))
+    paths.append(_sliced(leaves, key, name))
   return tuple(paths)
+
+
+def _sliced(leaves: _Leaves, key: str, name: str) -> str:
+  """The full path of a field of numbers, with its brackets unless they hold all of it."""
+  try:
+    wanted = field_path.parse(name)
+  except ValueError as error:
+    raise ValueError(f'{key}: {error}') from error
+  path = _find(leaves, wanted.name)
+  if path is None:
+    raise ValueError(_missing(leaves, key, wanted.name))
+  leaf = leaves[_checked(leaves, key, path, _is_vector)]
+  try:
+    return str(dataclasses.replace(wanted, name=path).within(math.prod(leaf.shape)))
+  except ValueError as error:
+    raise ValueError(f'{key}: {error}') from error
 
 
 def _texts(leaves: _Leaves, wanted: Any, proposed: Sequence[str]) -> tuple[str, ...]:

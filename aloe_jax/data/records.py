@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 import dataclasses
+import itertools
 import pathlib
 
 import numpy as np
 
 from aloe_jax.data import array_record
 from aloe_jax.data import columns as columns_lib
+from aloe_jax.data import last_action
 from aloe_jax.data import mapping
 from aloe_jax.data import schema
 from aloe_jax.data import tfrecord
@@ -26,6 +28,8 @@ class Read:
     episode: number of records before it in the split.
     columns: of the episode, or None where something is wrong with it.
     problem: what is wrong, naming the file, the record and the episode, or the empty string.
+    lost: episodes that cannot be read for it; 0 or 1 of a record.
+    absent: it is a file that is not there.
   """
 
   path: pathlib.Path
@@ -34,6 +38,8 @@ class Read:
   episode: int
   columns: columns_lib.Columns | None
   problem: str = ''
+  lost: int = 0
+  absent: bool = False
 
   @property
   def where(self) -> str:
@@ -52,6 +58,41 @@ class Read:
     return bytes(self.record.payload[offset : offset + length]) or None
 
 
+def decided(
+  layout: schema.Layout, shards: Sequence[schema.Shard], paths: mapping.Resolved
+) -> tuple[mapping.Resolved, str]:
+  """The paths with 'keep' or 'drop' as their `last_action`, and why, for a person.
+
+  Args:
+    layout: of the dataset.
+    shards: of one of its splits, whose first `last_action.EPISODES` records decide 'auto'.
+    paths: of the fields to read.
+
+  Returns:
+    The paths, and one line if 'auto' leaves last actions out, else the empty string.
+  """
+  if paths.last_action != 'auto':
+    return paths, ''
+  walks = (_WALKS[layout.container](shard.path) for shard in shards if shard.path.exists())
+  sample = itertools.islice(itertools.chain.from_iterable(walks), last_action.EPISODES)
+  found = []
+  for record in sample:
+    if record.problem:
+      continue
+    try:
+      found.append(columns_lib.actions(record.payload, layout.leaves, paths, ''))
+    except ValueError:  # is told when the record is read
+      continue
+  filler = last_action.filler(found)
+  if not filler:
+    return dataclasses.replace(paths, last_action='keep'), ''
+  told = (
+    f"last action: left out ({filler}, RLDS's own convention); "
+    '--config.data.mapping.last_action=keep reads it.'
+  )
+  return dataclasses.replace(paths, last_action='drop'), told
+
+
 def read(
   layout: schema.Layout, shards: Sequence[schema.Shard], paths: mapping.Resolved
 ) -> Iterator[Read]:
@@ -60,30 +101,34 @@ def read(
   Args:
     layout: of the dataset.
     shards: of one of its splits.
-    paths: of the fields to read.
+    paths: of the fields to read, `decided`.
   """
   episode = 0
   for number, shard in enumerate(shards):
     if not shard.path.exists():
-      problem = f'{shard.path}: the shard is missing; copy the whole dataset again.'
-      yield Read(shard.path, number, None, episode, None, problem)
+      problem = f'{shard.path}: the shard is missing; copy it from its source.'
+      lost = shard.num_records
+      yield Read(shard.path, number, None, episode, None, problem, lost, absent=True)
       continue
     found = 0
     for record in _WALKS[layout.container](shard.path):
       bare = Read(shard.path, number, record, episode, None)
       found, episode = found + 1, episode + 1
       if record.problem:
-        yield dataclasses.replace(bare, problem=f'{bare.where}: {record.problem}')
+        yield dataclasses.replace(bare, problem=f'{bare.where}: {record.problem}', lost=1)
         continue
       try:
         columns = columns_lib.read(record.payload, layout.leaves, paths, bare.where)
       except ValueError as error:
-        yield dataclasses.replace(bare, problem=str(error))
+        yield dataclasses.replace(bare, problem=str(error), lost=1)
       else:
+        if paths.last_action == 'drop':
+          columns = last_action.left_out(columns)
         yield dataclasses.replace(bare, columns=columns)
     if found != shard.num_records:
       problem = (
         f'{shard.path}: found {found} records, expected {shard.num_records} as in '
         'dataset_info.json; copy it again from its source.'
       )
-      yield Read(shard.path, number, None, episode, None, problem)
+      lost = max(shard.num_records - found, 0)
+      yield Read(shard.path, number, None, episode, None, problem, lost)

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from aloe_jax import types
+from aloe_jax.data import absent
 from aloe_jax.data import columns
 from aloe_jax.data import image_codec
 from aloe_jax.data import mapping
@@ -143,7 +144,8 @@ def read(
   """Reads all episodes of a split, in the order they have on disk.
 
   All of them are held in memory: training opens an `index.Index` instead. Fields are found as
-  `mapping` and `columns` say, so that datasets of other laboratories are read too.
+  `mapping` and `columns` say, so that datasets of other laboratories are read too, and a last
+  action that means nothing is left out (`last_action`).
 
   Args:
     directory: of one dataset: it holds `features.json` and `dataset_info.json`.
@@ -161,7 +163,11 @@ def read(
     paths = mapping.resolve(layout.leaves, {})
   except ValueError as error:
     raise ValueError(f'{directory}: {error}') from error
-  return [_episode(read, images) for read in records.read(layout, layout.splits[split], paths)]
+  shards = layout.splits[split]
+  if missing := absent.told(shards):
+    raise ValueError(missing)
+  paths, _ = records.decided(layout, shards, paths)
+  return [_episode(read, images) for read in records.read(layout, shards, paths)]
 
 
 # Writing

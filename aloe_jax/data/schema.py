@@ -88,7 +88,8 @@ def read(directory: str | os.PathLike) -> Layout:
     FileNotFoundError: if there is no such directory.
     ValueError: if it holds no episodes, or in a container that cannot be read.
   """
-  directory = pathlib.Path(directory)
+  files.check_is_here(directory, 'the directory of a dataset')
+  directory = pathlib.Path(files.expanded(directory))
   _check_is_dataset(directory)
   info = _json(directory / 'dataset_info.json')
   container = info.get('fileFormat', 'tfrecord')

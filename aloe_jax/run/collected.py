@@ -38,13 +38,16 @@ class RunData:
   ):
     self._config = experiment.config
     self._workdir = workdir
+    self._given: list[pathlib.Path] | None = None
     self._datasets = datasets_lib.Datasets(experiment, encoder_params, indices)
     self._manifest = manifest_lib.Manifest(workdir / 'manifest.json')
 
   @property
   def given(self) -> list[pathlib.Path]:
-    """Datasets that the run was given."""
-    return [pathlib.Path(path) for path in self._config.data.episodes]
+    """Datasets that the run was given, copied here if they are in a bucket."""
+    if self._given is None:
+      self._given = indices_lib.directories(self._config)
+    return self._given
 
   @property
   def digest(self) -> str:

@@ -61,7 +61,7 @@ class Datasets:
       if directory not in self._indices:
         index = self._opened.get(directory)
         if index is None:
-          index = indices_lib.open_one(self._experiment.config.data, directory)
+          index = indices_lib.open_one(self._experiment.config, directory)
         self._indices[directory] = index
         self._check(directory)
 

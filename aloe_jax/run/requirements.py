@@ -8,6 +8,8 @@ import jax
 import ml_collections
 
 from aloe_jax import defaults
+from aloe_jax import files
+from aloe_jax.data import bucket
 from aloe_jax.data import schema
 
 
@@ -28,7 +30,10 @@ def check(config: ml_collections.ConfigDict) -> None:
       'config.task.demonstrations is 0, and no episodes are given that the policy could begin '
       'with; expected a number of demonstrations, or config.data.episodes.'
     )
-  for path in config.data.episodes:
+  for path in files.expanded(config.data.episodes):
+    if files.is_url(path):
+      bucket.check(path, config.data.cache)
+      continue
     if not pathlib.Path(path).is_dir():
       raise FileNotFoundError(
         f'config.data.episodes names {path}, which does not exist; expected the directory of '

@@ -106,6 +106,11 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
     _goes_on,
     'the run of config.actor.checkpoint has its own statistics and its warm start behind it',
   ),
+  (
+    ('data.mapping.last_action',),
+    lambda c: not c.data.episodes,
+    'no episodes are given, and those that a run records hold what was done at every step',
+  ),
   (('fail.lengths',), lambda c: c.fail.cost > 0, 'config.fail.cost is given'),
   (('data.rates',), lambda c: not c.data.episodes, 'no episodes are given'),
   (('parallel.fsdp',), lambda c: c.parallel.mode == 'pmap', "config.parallel.mode is 'pmap'"),

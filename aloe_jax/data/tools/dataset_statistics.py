@@ -30,6 +30,7 @@ def compute(
   delta: tuple[int, ...],
   state_size: int | None,
   bar: Callable[[str, int | None, str], contextlib.AbstractContextManager],
+  tell: Callable[[str], None],
 ) -> dict[str, normalize.Stats]:
   """Opens datasets by their indices and goes over all their chunks once.
 
@@ -43,6 +44,7 @@ def compute(
     delta: which numbers of an action are relative to the state; see `inputs.Inputs`.
     state_size: the first numbers of the state that count; None for all, which are of one width.
     bar: such as `progress.bar`.
+    tell: is given what a person should know of a dataset, see `index.Index.remarks`.
 
   Returns:
     Of 'state' [n] and 'actions' [A].
@@ -58,6 +60,8 @@ def compute(
         directory, mapping, split=split, cache=cache, on_error=on_error, progress=advance
       )
     indices.append(found)
+    for remark in found.remarks:
+      tell(remark)
     for key in ('action', 'state'):
       width, expected = (getattr(index, key).shape[1] for index in (found, indices[0]))
       if width != expected and not (key == 'state' and state_size):

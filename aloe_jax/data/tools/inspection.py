@@ -14,6 +14,7 @@ import rich.markup
 import rich.tree
 
 from aloe_jax import types
+from aloe_jax.data import absent
 from aloe_jax.data import cameras
 from aloe_jax.data import columns as columns_lib
 from aloe_jax.data import image_codec
@@ -60,11 +61,13 @@ class Inspection:
     split: its name.
     layout: of the dataset.
     mapping: {key or camera: field, several with commas between, or 'none'} as it is read, or
-      as it is proposed where that cannot be.
+      as it is proposed where that cannot be, and `last_action` as it was asked for.
     assigned: which camera every picture of every step is, or why it is none.
     problem: why the mapping cannot be used, or empty. Where only a camera is not known the rest is
       read without it; else nothing else is known then.
     survey: of all episodes; of images only the first of each.
+    last_action: why last actions are left out if nobody has said it, else the empty string.
+    absent: which shards are not there, or the empty string.
     unreadable: number of episodes and files that something is wrong with.
     scene: first, middle and last step of the episode asked for, if there are images.
   """
@@ -76,8 +79,10 @@ class Inspection:
   assigned: cameras.Assignment
   problem: str
   survey: survey_lib.Survey
-  unreadable: int
-  scene: Scene | None
+  last_action: str = ''
+  absent: str = ''
+  unreadable: int = 0
+  scene: Scene | None = None
 
   def to_json(self) -> dict[str, Any]:
     """All but the images, as JSON takes it."""
@@ -93,6 +98,8 @@ class Inspection:
       'problem': self.problem,
       'split': self.split,
       'survey': self.survey.to_json(),
+      'last_action': self.last_action,
+      'absent': self.absent,
       'unreadable': self.unreadable,
     }
 
@@ -119,9 +126,13 @@ class Inspection:
       tell(f'\n{self.problem}')
     if not self.survey.lengths:
       return
+    if self.last_action:
+      tell(self.last_action)
     tell(f'\nSplit {self.split}, read so:')
     for table in self.survey.tables():
       console.print(table)
+    if self.absent:
+      tell(f'Not there: {self.absent} {absent.advice(self.layout.splits[self.split])}')
     for line in remarks.lines(self.survey.told):
       tell(line)
     told = outcomes.sentence(reason for _, reason in self.survey.ends)
@@ -149,7 +160,7 @@ def inspect(
     progress: told the records read so far.
 
   Raises:
-    FileNotFoundError: if there is no such directory.
+    FileNotFoundError: if there is no such directory, or no shard of the split.
     ValueError: if it is no dataset, or has no such split or episode.
   """
   layout = schema.read(directory)
@@ -167,11 +178,15 @@ def inspect(
     known = {**mapping, 'images': images | dict.fromkeys(assigned.ties)}
     paths = mappings.resolve(layout.leaves, known)
   except ValueError as error:
-    texts = _texts(mappings.propose(layout.leaves))
-    return found(texts, assigned, f'{problem} {error}'.strip(), survey, 0, None)
+    proposed = mappings.propose(layout.leaves) | {'last_action': mapping.get('last_action', '')}
+    return found(_texts(proposed), assigned, f'{problem} {error}'.strip(), survey)
+  wanted = paths
+  shards = layout.splits[split]
+  absent.check(shards, skip=True)
+  paths, told = records.decided(layout, shards, paths)
   unreadable, seen, scene = 0, 0, None
-  for read in records.read(layout, layout.splits[split], paths):
-    unreadable += bool(read.problem)
+  for read in records.read(layout, shards, paths):
+    unreadable += bool(read.problem) and not read.absent
     seen += read.record is not None
     progress(seen)
     if read.columns is None:
@@ -183,7 +198,8 @@ def inspect(
       scene = _scene(read)
   if episode >= max(seen, 1):
     raise ValueError(f'{directory}: found no episode {episode}, expected one of 0 to {seen - 1}.')
-  return found(_texts(dataclasses.asdict(paths)), assigned, problem, survey, unreadable, scene)
+  shown = _texts(dataclasses.asdict(wanted))
+  return found(shown, assigned, problem, survey, told, absent.told(shards), unreadable, scene)
 
 
 def _records(shards: list[schema.Shard]) -> int:
@@ -216,7 +232,8 @@ def _texts(mapping: Mapping[str, Any]) -> dict[str, str]:
     return ','.join(name.removeprefix('steps/') for name in names) or 'none'
 
   cameras = {camera: text(path) for camera, path in mapping['images'].items()}
-  return cameras | {key: text(mapping[key]) for key in mappings.KEYS if key != 'images'}
+  fields = {key: text(mapping[key]) for key in mappings.KEYS if key != 'images'}
+  return cameras | fields | {'last_action': mapping['last_action'] or 'auto'}
 
 
 def _size(frame: bytes | np.ndarray | None) -> str:

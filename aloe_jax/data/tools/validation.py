@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import rich.console
 
+from aloe_jax.data import absent
 from aloe_jax.data import fragments
 from aloe_jax.data import image_codec
 from aloe_jax.data import mapping as mappings
@@ -34,12 +35,14 @@ class Problem:
     file: name, or empty.
     record: number in the file, or None.
     episode: number in the split, or None.
+    absent: the file is not there.
   """
 
   message: str
   file: str = ''
   record: int | None = None
   episode: int | None = None
+  absent: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Report:
     directory: of the dataset.
     split: its name.
     size: of its files, bytes.
+    absent: which of its files are not there, and what to do, or the empty string.
     problems: all of them, in the order of the files.
     notes: on what may be meant.
     survey: of the episodes without problems of their own.
@@ -77,6 +81,7 @@ class Report:
   directory: str
   split: str
   size: int = 0
+  absent: str = ''
   problems: list[Problem] = dataclasses.field(default_factory=list)
   notes: list[Note] = dataclasses.field(default_factory=list)
   survey: survey_lib.Survey = dataclasses.field(default_factory=survey_lib.Survey)
@@ -104,8 +109,9 @@ class Report:
       console.print(values.table(key))
     for note in self.notes:
       tell(f'Note: {note}')
-    for problem in self.problems:
-      tell(f'Wrong: {problem.message}')
+    absent = [self.absent] if any(problem.absent for problem in self.problems) else []
+    for message in absent + [problem.message for problem in self.problems if not problem.absent]:
+      tell(f'Wrong: {message}')
 
 
 def validate(
@@ -113,6 +119,7 @@ def validate(
   mapping: Mapping[str, Any],
   *,
   split: str | None = None,
+  on_error: str = 'raise',
   progress: Callable[[int], None] = lambda records: None,
 ) -> list[Report]:
   """Reads all files of a dataset once and decodes all images that the mapping names.
@@ -121,6 +128,7 @@ def validate(
     directory: of one dataset.
     mapping: which fields feed which key; see `mapping`.
     split: the only one to read; None reads all.
+    on_error: 'skip' if shards that are not there are left out and not wrong, unless all are.
     progress: told the records read so far.
 
   Returns:
@@ -131,13 +139,22 @@ def validate(
     ValueError: if it is no dataset, or the mapping does not fit it.
   """
   layout, paths = _open(directory, mapping, split)
-  reports, done = [], 0
+  reports, done, wanted = [], 0, paths
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     for name in layout.splits if split is None else [split]:
       checker = _Checker(Report(str(directory), name), pool)
       shards = layout.splits[name]
+      paths, told = records.decided(layout, shards, wanted)
+      if told:
+        checker.report.notes.append(Note(told))
+      missing, skips = absent.told(shards), on_error == 'skip'
+      if missing and skips:
+        checker.report.notes.append(Note(missing))
+      elif missing:
+        checker.report.absent = f'{missing} {absent.advice(shards)}'
       for read in records.read(layout, shards, paths):
-        checker.check(read)
+        if not (read.absent and skips):
+          checker.check(read)
         done += read.record is not None
         progress(done)
       checker.report.size = sum(s.path.stat().st_size for s in shards if s.path.exists())
@@ -216,7 +233,7 @@ class _Checker:
 
   def _add(self, read: records.Read, message: str) -> None:
     if read.record is None:
-      self.report.problems.append(Problem(message, read.path.name))
+      self.report.problems.append(Problem(message, read.path.name, absent=read.absent))
       return
     number = read.record.number
     self.report.problems.append(Problem(message, read.path.name, number, read.episode))
