@@ -6,6 +6,8 @@ import command_line
 import lerobot_files
 import lerobot_timed
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from aloe_jax.data import image_codec
@@ -169,6 +171,46 @@ def test_two_episodes_at_one_place_of_a_video_are_refused(stop, tmp_path):
   assert 'within episode 0, which begins at 0.0000 s: from_timestamp is wrong' in problems(
     tmp_path / 'in'
   )
+
+
+@pytest.mark.parametrize('told', [True, False])
+def test_videos_may_be_split_otherwise_than_rows_and_a_stale_file_of_rows_is_no_matter(
+  told, tmp_path
+):
+  root, kept = tmp_path / 'in', [range(6 * e, 6 * e + 6) for e in range(4)]
+  times = {'timestamp': np.arange(6) / FPS, 'frame_index': np.arange(6)}
+  lerobot_timed.write(
+    root, [episode(numbers, frames=6, **times) for numbers in kept], version='v3.0'
+  )
+  (path,) = root.glob('data/*/*.parquet')
+  rows = pq.read_table(path)
+  path.unlink()
+  for file in range(2):  # two episodes each
+    lerobot_files.write_parquet(
+      path.with_name(f'file-{file:03d}.parquet'), rows.slice(12 * file, 12)
+    )
+  (meta,) = root.glob('meta/episodes/*/*.parquet')
+  place = f'videos/{lerobot_timed.TOP}'
+  columns = pq.read_table(meta).to_pydict() | {
+    'data/file_index': [0, 0, 0, 1],  # of the third it is 1
+    f'{place}/file_index': [0, 0, 0, 1],  # three episodes, and one
+    f'{place}/from_timestamp': [0.0, 0.6, 1.2, 0.0],
+    f'{place}/to_timestamp': [0.6, 1.2, 1.8, 0.6],
+  }
+  if not told:
+    del columns[f'{place}/to_timestamp']
+  lerobot_files.write_parquet(meta, pa.table(columns))
+  info = root / 'meta/info.json'
+  info.write_text(info.read_text().replace('file-000.mp4', 'file-{file_index:03d}.mp4'))
+  for file, frames in enumerate((range(18), range(18, 24))):
+    pictures = [lerobot_timed.picture(number) for number in frames]
+    lerobot_files.write_video(root / place / f'file-{file:03d}.mp4', pictures)
+  settings = settings_lib.Settings()
+  found = list(lerobot.Dataset(root, settings))
+  assert [one.state[:, 0].tolist() for one in found] == [list(numbers) for numbers in kept]
+  seen = [[lerobot_timed.number(frame) for frame in one.images['head']] for one in found]
+  assert seen == [list(numbers) for numbers in kept]
+  assert settings.log.notes() == []
 
 
 def test_the_size_of_the_images_is_told_before_they_are_written(tmp_path, monkeypatch):
