@@ -11,7 +11,7 @@ import dataclasses
 
 import numpy as np
 import scipy.optimize
-import scipy.stats
+import scipy.special
 
 from aloe_jax.data.tools import value_range
 from aloe_jax.preprocessing import normalize
@@ -174,7 +174,7 @@ def _unlike(a: np.ndarray, b: np.ndarray, tests: int = 1) -> bool:
     return bool(apart > normalize.NARROWEST * max(1, abs(a.mean())))
   # Welch's test.
   freedom = sum(parts) ** 2 / (parts[0] ** 2 / (len(a) - 1) + parts[1] ** 2 / (len(b) - 1))
-  return bool(2 * scipy.stats.t.sf(apart / error, freedom) < _CHANCE / tests)
+  return bool(2 * scipy.special.stdtr(freedom, -apart / error) < _CHANCE / tests)
 
 
 def _cycles(column: Sequence[int]) -> list[list[int]]:
