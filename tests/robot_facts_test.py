@@ -207,6 +207,7 @@ def test_a_run_whose_state_is_as_wide_as_the_networks_goes_on(tmp_path):
   workdir = pathlib.Path(tmp_path / 'run')
   finished_runs.write(workdir, number=2, task__proprio_size=FULL)
   metadata = workdir / 'checkpoints' / '2' / 'meta' / 'metadata'
-  meta = json.loads(metadata.read_text()) | normalize.to_json(robot.make_stats(FULL))
+  stats = robot.make_stats() | {'state': robot.make_stats(FULL)['state']}
+  meta = json.loads(metadata.read_text()) | normalize.to_json(stats)
   metadata.write_text(json.dumps(meta))
   assert aloe_jax.load(workdir).metadata.state_size == FULL
