@@ -1,7 +1,7 @@
 """Robots of their own widths, by the commands of the README: told and normalised as by openpi.
 
-What openpi does is written down here once more, from its description and in few lines, and is
-held against what openpi itself gave (`golden/pi05_io_golden.json`).
+What openpi does is written down once more in `openpi_robot.py`, and is held against what openpi
+itself gave (`golden/pi05_io_golden.json`).
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import pathlib
 import sys
 
 import numpy as np
+import openpi_robot
 import pytest
 
 from aloe_jax import config as config_lib
@@ -51,34 +52,10 @@ def record(folder, size, cameras):
   return folder
 
 
-def openpi_text(prompt, state):
-  """What π0.5 is told, of a normalised state [n]."""
-  bins = np.digitize(state, np.linspace(-1, 1, 257)[:-1]) - 1
-  cleaned = prompt.strip().replace('_', ' ').replace('\n', ' ')
-  return f'Task: {cleaned}, State: {" ".join(map(str, bins))};\nAction: '
-
-
-def openpi_stats(x):
-  """Of vectors [m, n] that come in one batch."""
-  edges = np.linspace(x.min(0) - 1e-10, x.max(0) + 1e-10, 5001)
-  counts = np.stack([np.histogram(x[:, i], edges[:, i])[0] for i in range(x.shape[1])], 1)
-  found = {'mean': x.mean(0), 'std': np.sqrt(np.maximum(0, (x**2).mean(0) - x.mean(0) ** 2))}
-  for name, share in (('q01', 0.01), ('q99', 0.99)):
-    first = (counts.cumsum(0) >= share * len(x)).argmax(0)
-    found[name] = edges[first, np.arange(x.shape[1])]
-  return found
-
-
-def openpi_data(size):
-  """States [m, n], and relative actions [k, A] of all steps of all chunks."""
-  mask = ROBOTS[size][2]
-  states, actions = [], []
-  for episode in range(EPISODES):
-    state, action = (x.astype(np.float64) for x in numbers(size, episode))
-    states.append(state)
-    for t in range(LENGTH):
-      actions.append(action[t : t + CHUNK] - mask * state[t])
-  return np.concatenate(states), np.concatenate(actions)
+def data_of(size):
+  """States [m, n], and relative actions of all steps of all chunks [k, A]."""
+  episodes = [numbers(size, episode) for episode in range(EPISODES)]
+  return openpi_robot.data(episodes, ROBOTS[size][2], CHUNK)
 
 
 class Run:
@@ -134,7 +111,7 @@ def test_what_is_written_down_here_of_openpi_is_what_it_gave():
   cases = [x for x in json.loads(GOLDEN.read_text())['prompt_cases'] if x['state'] is not None]
   assert cases
   for case in cases:
-    assert openpi_text(case['prompt'], np.array(case['state'])) == case['text']
+    assert openpi_robot.text(case['prompt'], np.array(case['state'])) == case['text']
 
 
 def test_its_own_numbers_are_on_disk_and_in_what_the_run_keeps(run):
@@ -151,8 +128,8 @@ def test_its_own_numbers_are_on_disk_and_in_what_the_run_keeps(run):
 
 def test_its_statistics_are_those_of_openpi_number_for_number(run):
   size, done = run
-  for key, data in zip(('state', 'actions'), openpi_data(size), strict=True):
-    expected = openpi_stats(data)
+  for key, data in zip(('state', 'actions'), data_of(size), strict=True):
+    expected = openpi_robot.stats(data)
     assert done.stats[key].keys() == expected.keys()
     for name, values in expected.items():
       np.testing.assert_allclose(done.stats[key][name], values, rtol=0, atol=1e-6, err_msg=name)
@@ -163,12 +140,12 @@ def test_it_is_told_what_openpi_tells_token_for_token(run):
   low, high = (np.array(done.stats['state'][name]) for name in ('q01', 'q99'))
 
   def text(state):
-    return openpi_text(PROMPT, (state - low) / (high - low + 1e-6) * 2 - 1)
+    return openpi_robot.text(PROMPT, (state - low) / (high - low + 1e-6) * 2 - 1)
 
   assert done.told[-len(done.states) :] == [text(state) for state in done.states]
-  all_states = openpi_data(run[0])[0]
+  all_states = data_of(run[0])[0]
   told = {line for line in done.trained_on if PROMPT in line}
-  longest = openpi_text(PROMPT, np.full(run[0], 2.0))  # asked once, whether it fits
+  longest = openpi_robot.text(PROMPT, np.full(run[0], 2.0))  # asked once, whether it fits
   assert told <= {text(state) for state in all_states} | {longest}
   assert len(told) > 5
 
