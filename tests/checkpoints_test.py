@@ -1,6 +1,8 @@
 """Checkpoints come back bit for bit, and those of other networks are refused by name."""
 
+import os
 import re
+import shutil
 
 import jax
 import numpy as np
@@ -113,3 +115,20 @@ def test_a_damaged_description_is_named_with_what_to_do(text, message, tmp_path)
   file.write_bytes(text)
   with pytest.raises(ValueError, match=f'{file}: {message}.*; use another checkpoint'):
     checkpoints.check(tmp_path, ARCHITECTURE)
+
+
+@pytest.mark.parametrize('by', [-1000, 1])
+def test_a_file_of_another_size_than_was_written_is_named_with_what_to_do(saved, tmp_path, by):
+  shutil.copytree(saved[0].path(2).parent, tmp_path / 'checkpoints')
+  path = tmp_path / 'checkpoints/2'
+  largest = max((path / 'state').rglob('*'), key=lambda file: file.stat().st_size)
+  size = largest.stat().st_size
+  os.truncate(largest, size + by)
+  advice = f'remove {path}: its run then goes on from checkpoint 0.'
+  with pytest.raises(ValueError, match=re.escape(advice)) as refused:
+    checkpoints.check(path, ARCHITECTURE)
+  assert f'{largest}: found {size + by} bytes, expected {size}' in str(refused.value)
+  os.truncate(largest, size)
+  checkpoints.check(path, ARCHITECTURE)
+  (path / 'sizes.json').unlink()  # as checkpoints of earlier versions are
+  checkpoints.check(path, ARCHITECTURE)

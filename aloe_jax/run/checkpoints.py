@@ -19,6 +19,7 @@ from aloe_jax import files
 from aloe_jax import renamed
 from aloe_jax.learning.train_state import TrainState
 from aloe_jax.pretrained import arrays_on_disk
+from aloe_jax.run import file_sizes
 from aloe_jax.run import padded_state
 
 _META = 'meta/metadata'
@@ -85,6 +86,8 @@ class Checkpoints:
         items['encoder'] = ocp.args.StandardSave(encoder)
       manager.save(number, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)))
       manager.wait_until_finished()
+      if jax.process_index() == 0:
+        file_sizes.write(self.path(number), list(items))
 
 
 def is_one(path: pathlib.Path) -> bool:
@@ -259,6 +262,7 @@ def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
       + '\n  '.join(different)
       + '\nGive the config it was trained with, or another checkpoint.'
     )
+  file_sizes.check(path, _advice(path))
   for item in ('state', 'encoder'):
     if item == 'state' or (path / item).exists():
       try:
