@@ -31,6 +31,7 @@ from aloe_jax.data import absent
 from aloe_jax.data import columns
 from aloe_jax.data import growing_array
 from aloe_jax.data import mapping
+from aloe_jax.data import record_fields
 from aloe_jax.data import records
 from aloe_jax.data import schema
 from aloe_jax.data import tfrecord
@@ -164,7 +165,7 @@ class _Writer:
         stack.callback(_sync, file)
 
   def _place(
-    self, images: columns.Spans | np.ndarray, number: int, record: tfrecord.Record
+    self, images: record_fields.Spans | np.ndarray, number: int, record: tfrecord.Record
   ) -> np.ndarray:
     """[T] of `IMAGE`, once those without a place of their own have one."""
     places = np.zeros(len(images), IMAGE)
