@@ -95,6 +95,14 @@ def test_who_says_how_many_numbers_there_are_has_those_read(tmp_path):
     robot_lib.check(directory, indices[directory], config.task)
 
 
+def test_a_slice_of_a_state_that_was_filled_up_is_the_robots(tmp_path):
+  directory = write(tmp_path / 'old')
+  indices = {directory: index.load(directory, {'state': 'observation/state[0:14]'})}
+  config = robot.make_config(data__episodes=(str(directory),), task__proprio_size=0)
+  robot_lib.settle(config, indices)
+  assert config.task.proprio_size == 14
+
+
 def test_numbers_beyond_those_given_are_not_left_out_where_they_move(tmp_path):
   directory = write(tmp_path / 'wide', last=0.5)
   with pytest.raises(ValueError, match='state: found 32 numbers a step, expected config.task.prop'):

@@ -113,7 +113,8 @@ def test_a_run_leaves_all_that_it_promises(finished):
     'manifest.json',
     'metrics',
   ]
-  assert json.loads((workdir / 'config.json').read_text()) == json.loads(make_config().to_json())
+  settled = experiment.Experiment(make_config()).config
+  assert json.loads((workdir / 'config.json').read_text()) == json.loads(settled.to_json())
   assert numbers_of_checkpoints(workdir) == [0, 1, 2]
   assert len(list((workdir / 'metrics').glob('events.*'))) == 1
   with Image.open(workdir / 'curves.png') as image:

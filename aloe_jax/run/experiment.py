@@ -25,7 +25,9 @@ from aloe_jax.parallel import sharding
 from aloe_jax.preprocessing import inputs as inputs_lib
 from aloe_jax.preprocessing import normalize
 from aloe_jax.preprocessing import tokenizer as tokenizer_lib
+from aloe_jax.run import indices
 from aloe_jax.run import networks
+from aloe_jax.run import robot
 
 NORMALIZERS: dict[str, Callable[..., normalize.Normalizer]] = {
   'quantile': normalize.Quantile,
@@ -37,8 +39,8 @@ class Experiment:
   """What a config describes.
 
   Args:
-    config: checked by `config.validate`. What it leaves to a simulator is filled in; the data of
-      a robot have told it before, see `robot`.
+    config: checked by `config.validate`. What it leaves to a simulator, or to the data of a robot,
+      is filled in; see `robot`.
 
   Raises:
     ValueError: there is no such agent, or it does not go with the rest of the config.
@@ -53,7 +55,10 @@ class Experiment:
     self.world = worlds.make(config, self.encoder, self.reads_images)
     for field, value in self.world.robot.items():
       config.task[field] = config.task[field] or value
-    if not config.task.action_size or not config.task.proprio_size:
+    unknown = not config.task.action_size or not config.task.proprio_size
+    if unknown and config.data.episodes:
+      robot.settle(config, indices.open_given(config))
+    elif unknown:
       raise ValueError(
         'config.task.action_size or proprio_size is 0, and no data have told them; expected the '
         'numbers of an action and of the state.'
