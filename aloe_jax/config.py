@@ -169,7 +169,8 @@ def _validate_pi05(config: ml_collections.ConfigDict) -> None:
   if task.action_size > actor.action_size:
     raise ValueError(
       f'config.task.action_size is {task.action_size}, more than the {actor.action_size} that '
-      'config.actor.action_size has room for.'
+      'config.actor.action_size has room for; choose those that move the robot, as with '
+      f"--config.data.mapping.action='action[0:{actor.action_size}]'."
     )
   for width, heads, name in (
     (actor.vision.width, actor.vision.heads, 'vision.heads'),
