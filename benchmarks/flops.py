@@ -84,4 +84,5 @@ def _euler_step(actor, params, observation: types.Observation, samples: int) -> 
 
 
 def _lowered(function: Callable[..., Any], *shapes) -> float:
-  return jax.jit(function).lower(*shapes).cost_analysis()['flops']
+  with jax.default_device(jax.local_devices(backend='cpu')[0]):  # others do not count
+    return jax.jit(function).lower(*shapes).cost_analysis()['flops']

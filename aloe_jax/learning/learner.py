@@ -218,6 +218,7 @@ class Learner:
       cache = actor.apply(params, observation, method='prefix')
       weight = self._weight(state, batch, params, cache, mean)
       velocity: Any = actor.apply(params, cache, noisy, 1 - eta, method='velocity')
+      velocity = velocity.astype(jnp.float32)  # of parameters in half precision
       error = losses.flow_matching_error(
         velocity[..., counted], action[..., counted], noise[..., counted], valid
       )
@@ -226,7 +227,7 @@ class Learner:
 
     gradients, metrics = jax.grad(loss, has_aux=True)(state.actor)
     gradients, metrics = mean((gradients, metrics))
-    metrics['gradient_norm'] = optax.tree.norm(gradients)
+    metrics['gradient_norm'] = optax.tree.norm(jax.tree.map(jnp.float32, gradients))
     updates, optimizer = self.actor_optimizer.update(gradients, state.actor_optimizer, state.actor)
     actor = optax.apply_updates(state.actor, updates)
     ema = optax.incremental_update(actor, state.actor_ema, 1 - self.settings.ema)
