@@ -10,6 +10,7 @@ import pytest
 from aloe_jax.agents import AGENTS
 from aloe_jax.run import experiment as experiment_lib
 from benchmarks import flops
+from benchmarks import paper_robot
 from experiments import laundry
 
 SHARE = 9  # one layer of so many of tower, language model and expert: 3 of 27, 2 of 18
@@ -18,6 +19,7 @@ SHARE = 9  # one layer of so many of tower, language model and expert: 3 of 27, 
 @pytest.fixture(scope='module')
 def experiment():
   config = laundry.get_config()
+  paper_robot.fill_in(config)
   config.actor.vision.depth //= SHARE
   config.actor.language.depth //= SHARE
   return experiment_lib.Experiment(config)

@@ -49,7 +49,7 @@ def test_the_gain_is_said_with_whether_chance_could_have_made_it(last, words, tm
   'text, found',
   [
     ('[{"iteration": 0, "epis', 'no whole JSON'),
-    ('', 'no whole JSON'),
+    ('', 'an empty file, expected JSON'),
     ('{}', 'dict, expected a list of entries'),
     ('[3]', 'entry 0: found 3, expected an object with iteration'),
     ('[{"iteration": 0}]', 'entry 0: found .*, expected an object with .*episodes'),
