@@ -14,6 +14,7 @@ import inspect
 import logging as python_logging
 import pathlib
 import re
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -80,6 +81,11 @@ def run(main: Callable[[], None]) -> None:
   try:
     app.run(lambda _: main(), argv=sys.argv[:1])
   except KeyboardInterrupt:
+    for number in (
+      signal.SIGINT,
+      signal.SIGTERM,
+    ):  # a second one comes too late
+      signal.signal(number, signal.SIG_IGN)
     sys.exit('Stopped. The same command goes on after what was finished.')
   except Exception as error:
     if message := disk.told(error):

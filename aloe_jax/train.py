@@ -317,6 +317,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         robot.settle(config, indices)
         rate.settle(config, indices)
         fail_cost.check(config, indices)
+      elif config.data.episodes:
+        progress.CONSOLE.print(
+          f'Trains on {len(config.data.episodes)} given datasets and on what is played in the '
+          f'simulator, {config.sim.task!r}; --config.sim.task= is for data of a robot alone.',
+          highlight=False,
+          soft_wrap=True,
+        )
       experiment = experiment_lib.Experiment(config)
       experiment.inputs(None)  # builds the tokenizer
       starting_point.check(starting_point.find(config.actor.checkpoint), experiment)

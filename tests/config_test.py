@@ -1,6 +1,7 @@
 """What can be wrong with a command line is said in one message, before any work."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -312,12 +313,16 @@ def test_a_config_is_kept_as_json_with_sorted_names(tmp_path):
   assert [file.name for file in path.parent.iterdir()] == ['config.json']
 
 
-def test_who_interrupts_a_command_is_told_how_to_go_on_and_shown_no_traceback():
+def test_who_interrupts_a_command_is_told_how_to_go_on_and_shown_no_traceback(monkeypatch):
   def interrupted():
     raise KeyboardInterrupt
 
+  handlers = {}
+  monkeypatch.setattr(signal, 'signal', handlers.__setitem__)
   with pytest.raises(SystemExit, match='Stopped. The same command goes on after what was finished'):
     command_line_lib.run(interrupted)
+  # `timeout` and impatient people send a second one, which must not meet a half-ended process.
+  assert handlers == dict.fromkeys((signal.SIGINT, signal.SIGTERM), signal.SIG_IGN)
 
 
 def test_joints_relative_to_more_numbers_than_an_action_has_are_refused():

@@ -1,6 +1,7 @@
 """What a failure costs, and what is said at once where the episodes cannot tell it."""
 
 import contextlib
+import dataclasses
 import io
 
 import command_line
@@ -9,11 +10,13 @@ import pytest
 import robot
 import tiny
 
+from aloe_jax import command_line as command_line_lib
 from aloe_jax import train
 from aloe_jax import types
 from aloe_jax.data import outcomes
 from aloe_jax.run import checkpoints
 from aloe_jax.run import fail_cost
+from aloe_jax.run import kept
 from experiments import laundry
 
 CUT, FAILURE, SUCCESS = types.EndReason.CUT, types.EndReason.FAILURE, types.EndReason.SUCCESS
@@ -100,6 +103,14 @@ def test_imitation_alone_needs_no_outcome_and_invents_no_cost(cut, tmp_path, qui
   with pytest.raises(SystemExit) as stopped:
     train.main([f'--workdir={workdir}', '--config.iterations=1'])
   assert 'No episode has an outcome' in stopped.value.code
+  # What the message offers works, in the same run: nothing has used a cost so far.
+  given = command_line_lib.parse(
+    command_line_lib.parser('train', ''),
+    [f'--workdir={workdir}', '--config.iterations=1', '--config.fail.cost=40.0'],
+  )
+  assert kept.config(given, 'train').fail.cost == 40
+  with pytest.raises(SystemExit, match='the run has discount = 0.99'):
+    kept.config(dataclasses.replace(given, overrides=('--config.discount=0.5',)), 'train')
 
 
 def test_inspect_says_so_too(cut, monkeypatch, capsys):

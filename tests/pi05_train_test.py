@@ -350,8 +350,9 @@ def test_the_end_of_a_robots_run_names_the_checkpoint_and_the_commands(finished,
     f'    python -m aloe_jax.report --workdir={finished}',
     '  weights as openpi publishes them, for the robot:',
     f'    python -m aloe_jax.export --workdir={finished} --to={finished}_exported',
-    '  another iteration, once there are more episodes (give those of all rounds):',
-    f'    python -m aloe_jax.train --config=FILE --workdir={finished}_next '
+    '  another iteration, once there are more episodes (give those of all rounds; FILE is the',
+    '  experiment that this run began with):',
+    f'    python -m aloe_jax.train --config=FILE --workdir={finished}_next --config.sim.task= '
     f'--config.actor.checkpoint={finished}/checkpoints/2 '
     "--config.data.episodes=\"('DIRECTORY', 'DIRECTORY')\"",
   ]

@@ -53,6 +53,14 @@ def test_numbers_are_used_up_to_the_last_that_is_not_zero(columns, expected):
   assert padding.used(state) == expected
 
 
+@pytest.mark.parametrize('asked, said', [('wipe the table', True), ('Fold the t-shirt', False)])
+def test_a_prompt_that_no_episode_shows_is_said(asked, said, tmp_path, capsys):
+  directory = write(tmp_path / 'own', width=14)
+  settle(directory, prompt=asked)
+  expected = f"'Fold the t-shirt'. The policy learns these, but is asked for {asked!r}"
+  assert (expected in capsys.readouterr().out) == said
+
+
 def test_the_robots_numbers_are_those_of_the_data(tmp_path, capsys):
   directory = write(tmp_path / 'own', width=14)
   config, _ = settle(directory)

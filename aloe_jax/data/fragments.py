@@ -205,8 +205,9 @@ def check_horizon(lengths: np.ndarray, horizon: int) -> None:
   if longest < horizon:
     raise ValueError(
       f'the longest of {len(lengths)} fragments has {longest} steps, but a chunk has '
-      f'{horizon}; expected a fragment at least as long as a chunk. Choose a shorter '
-      'chunk, or check that the episodes are recorded at the rate the policy acts at.'
+      f'{horizon}; expected a fragment at least as long as a chunk. Choose a shorter one '
+      f'(--config.task.chunk={longest} of train, --chunk={longest} of `data stats`), or check that '
+      'the episodes are recorded at the rate the policy acts at.'
     )
 
 

@@ -8,9 +8,9 @@ from aloe_jax import types
 
 _UNKNOWN = (types.EndReason.NONE, types.EndReason.CUT)
 ADVICE = (
-  'Import again with --end-reason=success if all of them succeeded, or name the field that says it '
-  'with --config.data.mapping.success; or give what a failure costs, in steps, with '
-  '--config.fail.cost. Imitation alone, --config.iterations=0, needs none of these.'
+  'Import again with --end-reason=success if all of them succeeded (or --success=NAME of the field '
+  'that says it), name the field with --config.data.mapping.success, or give what a failure costs, '
+  'in steps, with --config.fail.cost. Imitation alone, --config.iterations=0, needs none of these.'
 )
 NONE_KNOWN = (
   'No episode has an outcome: all end in a cut, which tells neither success nor failure, and only '

@@ -150,10 +150,11 @@ def _of_run(
   for field in changed:
     if _is_in(field, fields.idle):
       raise ValueError(f'config.{field} does nothing in `{command}`; leave it out.')
+  free = ('fail.cost',) if command == 'train' and _has_no_cost(given.workdir) else ()
   wrong = [
     _difference(field, had[field], 'the command line says', x)
     for field, x in changed.items()
-    if not _may_change(field, had[field], x, fields)
+    if field not in free and not _may_change(field, had[field], x, fields)
   ]
   tolerated = (*fields.used, *fields.idle, *_TRAINING)
   for field, x in said.items():
@@ -185,6 +186,14 @@ def _is_same(field: str, one: Any, other: Any) -> bool:
   if field == 'data.episodes':
     return [*map(manifest.place, one)] == [*map(manifest.place, other)]
   return one == other
+
+
+def _has_no_cost(workdir: pathlib.Path) -> bool:
+  """Whether nothing was learnt yet that knows what a failure costs: imitation alone."""
+  written = checkpoints.Checkpoints(workdir / 'checkpoints')
+  if written.latest() is None:
+    return False
+  return checkpoints.read_meta(written.newest()).get('fail_cost', 0.0) is None
 
 
 def _may_change(field: str, before: Any, after: Any, fields: Fields) -> bool:

@@ -15,6 +15,7 @@ from aloe_jax.data import index as index_lib
 from aloe_jax.data import padding
 from aloe_jax.run import indices as indices_lib
 
+_SHOWN = 3  # prompts in a message
 _WIDTHS = {  # of `config.task`: the column of an index, its key in `config.data.mapping`
   'proprio_size': 'state',
   'action_size': 'action',
@@ -48,6 +49,22 @@ def settle(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> N
     highlight=False,
     soft_wrap=True,
   )
+  _tell_prompts(config, indices)
+
+
+def _tell_prompts(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> None:
+  """Says where the policy will be asked for what no episode shows."""
+  found = sorted({prompt for index in indices.values() for prompt in index.prompts if prompt})
+  asked = config.task.prompt
+  if asked and found and asked not in found:
+    shown = ', '.join(map(repr, found[:_SHOWN])) + (' and others' if len(found) > _SHOWN else '')
+    progress.CONSOLE.print(
+      f'Prompts of the episodes: {shown}. The policy learns these, but is asked for {asked!r} '
+      '(config.task.prompt) where nothing else is said; give --config.task.prompt to change that.',
+      highlight=False,
+      markup=False,
+      soft_wrap=True,
+    )
 
 
 def check(
