@@ -2,6 +2,7 @@
 
 import argparse
 import builtins
+import json
 import re
 import shutil
 
@@ -208,6 +209,28 @@ def test_one_prompt_may_be_given_for_all(copy):
   )
   assert 'task_index: found 0, for which meta/ holds no text; pass --prompt' in refusal(copy)
   assert {episode.prompt for episode in read(copy, prompt='fold')} == {'fold'}
+
+
+@pytest.mark.parametrize('version', [2, 3])
+def test_a_task_of_two_texts_is_refused_and_one_that_is_told_twice_is_not(version, tmp_path):
+  directory, tasks = tmp_path / 'dataset', [(0, TASKS[0]), (1, TASKS[1]), (0, TASKS[0])]
+
+  def write(found):
+    if version == 2:
+      lines = [json.dumps({'task_index': n, 'task': text}) + '\n' for n, text in found]
+      (directory / 'meta/tasks.jsonl').write_text(''.join(lines))
+    else:
+      table = pa.table(dict(zip(('task_index', 'task'), zip(*found, strict=True), strict=True)))
+      lerobot_files.write_parquet(directory / 'meta/tasks.parquet', table)
+
+  if version == 2:
+    lerobot_files.write_v2(directory, 'image')
+  else:
+    lerobot_files.write_v3(directory)
+  write(tasks)
+  assert [episode.prompt for episode in read(directory)] == [TASKS[0], TASKS[1], TASKS[0]]
+  write([*tasks, (0, 'wave')])
+  assert f"task_index 0: found two texts, {TASKS[0]!r} and 'wave'" in refusal(directory)
 
 
 def test_an_episode_of_several_tasks_has_a_prompt_at_every_step(copy, tmp_path):

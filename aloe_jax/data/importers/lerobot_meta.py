@@ -82,8 +82,9 @@ def read(directory: pathlib.Path) -> Meta:
     recordings = _recordings_v3(directory, videos, info)
   else:
     _check_fields(path, info, ['chunks_size'])
-    lines = _lines(directory / 'meta/tasks.jsonl', ['task_index', 'task'])
-    tasks = {line['task_index']: line['task'] for line in lines}
+    tasks: dict[int, str] = {}
+    for line in _lines(directory / 'meta/tasks.jsonl', ['task_index', 'task']):
+      _add_task(tasks, line['task_index'], line['task'], directory / 'meta/tasks.jsonl')
     recordings = _recordings_v2(directory, videos, info)
   return Meta(path, info['features'], float(fps), tasks, recordings)
 
@@ -170,8 +171,18 @@ def _tasks_v3(directory: pathlib.Path) -> dict[int, str]:
   for batch in batches(path, ['task_index'], also=('task', '__index_level_0__')):
     if batch.num_columns < 2:
       raise ValueError(f'{path}: column task is missing; found only task_index.')
-    tasks |= dict(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True))
+    for number, text in zip(*(column.to_pylist() for column in batch.columns[:2]), strict=True):
+      _add_task(tasks, number, text, path)
   return tasks
+
+
+def _add_task(tasks: dict[int, str], number: int, text: str, path: pathlib.Path) -> None:
+  """Adds the text of a task; a second one of the same number would change what rows say."""
+  if tasks.setdefault(number, text) != text:
+    raise ValueError(
+      f'{path}: task_index {number}: found two texts, {tasks[number]!r} and {text!r}, expected '
+      'one: which of them its rows mean is not told; take the wrong one out.'
+    )
 
 
 # Files
