@@ -33,7 +33,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 _COMPARISON = re.compile(r'^(.*?)\s*(==|!=|>=|<=|>|<|=)\s*(.*?)$')
 _SHOWN = 40  # characters of a value in a message
 
-# Makes the error about a value: the step, or None for the episode, and what is wrong.
+# Makes the error about a value: its step, or None for all of the episode, and what is wrong.
 Refusal = Callable[[int | None, str], ValueError]
 
 
@@ -99,8 +99,30 @@ def read(
     [T] bool.
 
   Raises:
-    ValueError: made by `refuse`, at the first step whose value says neither yes nor no.
+    ValueError: made by `refuse`, at the first step whose value says neither yes nor no; or a reward
+      says yes at every step.
   """
+  found = _found(values, flag, option, refuse, words, per_step)
+  if per_step and len(found) > 1 and found.all() and 'reward' in flag.name.lower():
+    # One for every step that the robot is alive, or a constant: no word of how it went.
+    raise refuse(
+      None,
+      f'found a reward of {flag.comparison or 1} at every step, which tells nothing of '
+      f'success, expected 0 before the task is done; leave the outcome open: {option}=none, or '
+      'name another field there, or leave the episode out.',
+    )
+  return found
+
+
+def _found(
+  values: np.ndarray | Sequence[Any],
+  flag: Flag,
+  option: str,
+  refuse: Refusal,
+  words: Mapping[str, bool],
+  per_step: bool,
+) -> np.ndarray:
+  """[T] bool; see `read`."""
   compare = _comparer(flag.comparison, values) if flag.comparison else None
   numbers = isinstance(values, np.ndarray) and values.dtype.kind in 'biuf'
   if compare is None and numbers and np.isin(values, (0, 1)).all():  # nearly always, and fast

@@ -34,7 +34,7 @@ from aloe_jax.data import rates
 from aloe_jax.data import records
 from aloe_jax.data import schema
 
-_VERSION = 4
+_VERSION = 5
 _OPEN_FILES = 128  # at a time
 
 

@@ -124,7 +124,8 @@ class Flags:
       return None
 
     def refuse(step: int | None, message: str) -> ValueError:
-      return ValueError(f'{where}, step {step}: {flag.name}: {message}')
+      at = '' if step is None else f', step {step}'
+      return ValueError(f'{where}{at}: {flag.name}: {message}')
 
     values = _values(rows, flag.name, where)
     return flags.read(values, flag, option=option, refuse=refuse, words=words)
