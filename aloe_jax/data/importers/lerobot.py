@@ -12,6 +12,7 @@ the rows tell of who acts and of the end; `lerobot_cameras` finds the cameras.
 
 from collections.abc import Iterator, Sequence
 from concurrent import futures
+import contextlib
 import itertools
 import os
 import pathlib
@@ -57,7 +58,8 @@ class Dataset:
     self._meta = lerobot_meta.read(directory)
     self._state = self._numbers('state', settings.state, _STATE)
     self._action = self._numbers('action', settings.action, _ACTION)
-    self._flags = lerobot_flags.Flags(self._columns(), settings, self._meta.path)
+    self._files = lerobot_meta.parquet_files(directory / 'data')
+    self._flags = lerobot_flags.Flags(self._columns(), settings, self._meta.path, self._files)
     assigned = lerobot_cameras.assign(self._meta.features, settings.cameras, self._meta.path)
     self._cameras = {camera: name for camera, name in assigned.roles.items() if name}
     self.left_out = list(assigned.left_out)
@@ -118,9 +120,12 @@ class Dataset:
     return found
 
   def _columns(self) -> set[str]:
-    """Names of all columns: some writers keep columns that they do not describe."""
-    first = lerobot_meta.parquet_files(self._directory / 'data')[0]
-    return {*self._meta.features, *lerobot_meta.column_names(first)}
+    """Names of the columns that any file has: writers do not describe all, nor write all."""
+    names: set[str] = set()
+    for path in self._files:
+      with contextlib.suppress(OSError, ValueError):  # of a broken file, as its rows are read
+        names |= set(lerobot_meta.column_names(path))
+    return names or set(self._meta.features)
 
   # Rows
 
@@ -135,19 +140,19 @@ class Dataset:
     also = (*self._flags.columns, lerobot_rows.FRAME, lerobot_rows.TIME)
     held: list[pa.RecordBatch] = []
     number, first = -1, self._directory
-    for path in lerobot_meta.parquet_files(self._directory / 'data'):
+    for path in self._files:
       for batch in self._batches(path, columns, also):
         index = batch.column('episode_index').to_numpy()
         cuts = [0, *(np.flatnonzero(np.diff(index)) + 1).tolist(), len(index)]
         for start, stop in itertools.pairwise(cuts):
           if held and index[start] != number:
-            yield number, first, pa.Table.from_batches(held)
+            yield number, first, _table(held)
             held = []
           if not held:
             number, first = int(index[start]), path
           held.append(batch.slice(start, stop - start))
     if held:
-      yield number, first, pa.Table.from_batches(held)
+      yield number, first, _table(held)
 
   def _batches(
     self, path: pathlib.Path, columns: Sequence[str], also: Sequence[str]
@@ -246,6 +251,12 @@ class Dataset:
         )
     prompts = [self._meta.tasks[task] for task in tasks]
     return prompts if len(set(prompts)) > 1 else prompts[0]
+
+
+def _table(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+  """Rows of one episode: the columns that all of its files have."""
+  names = [n for n in batches[0].schema.names if all(n in b.schema.names for b in batches)]
+  return pa.Table.from_batches([batch.select(names) for batch in batches])
 
 
 def _embedded(rows: pa.Table, feature: str, where: str) -> list[bytes]:

@@ -3,10 +3,12 @@
 next.success      the last step's counts: a success or, where it is done, a failure
 next.done         set before the last step, it is counted and the episode goes on
 next.reward       a success where all are 0 or 1 and a first 1 is the last; a reward of 1 at
-                  every step says nothing, and neither do rewards of other sizes
+                  every step says nothing, and neither do rewards of other sizes; see
+                  `lerobot_rewards`
 intervention      and names like it: set where a human acts; the other steps are the policy's
 
-What they leave open is as the settings say.
+What they leave open is as the settings say. A flag that the rows of some files lack is refused
+there: what it says of the others it does not say of these.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,6 +20,8 @@ import pyarrow as pa
 from aloe_jax import types
 from aloe_jax.data import field_names
 from aloe_jax.data import flags
+from aloe_jax.data.importers import lerobot_rewards
+from aloe_jax.data.importers import lerobot_rows
 from aloe_jax.data.importers import settings as settings_lib
 
 _DONE = 'next.done'
@@ -32,31 +36,46 @@ class Flags:
     notes: which of them say what, and which look as if they did and are not read.
   """
 
-  def __init__(self, names: Collection[str], settings: settings_lib.Settings, path: pathlib.Path):
+  def __init__(
+    self,
+    names: Collection[str],
+    settings: settings_lib.Settings,
+    path: pathlib.Path,
+    files: Sequence[pathlib.Path] = (),
+  ):
     """Finds the columns.
 
     Args:
-      names: of the columns there are.
+      names: of the columns that any file has.
       settings: which of them to take.
       path: of `info.json`, for messages.
+      files: of the rows, of which the rewards are read.
 
     Raises:
-      ValueError: if a column that was asked for is missing, or a comparison is none.
+      ValueError: if a column that was asked for is missing, or a comparison is none; or the
+        settings say of ends what rewards contradict.
     """
     self._intervention = _find(
       names, 'intervention', settings.intervention, field_names.LEROBOT_INTERVENTION, path
     )
     self._success = _find(names, 'success', settings.success, field_names.LEROBOT_SUCCESS, path)
-    told = settings.success is None
     # Without an outcome it does not matter where an episode was done.
     self._done = flags.Flag(_DONE) if _DONE in names and settings.success != '' else None
-    self._reward = _REWARD if told and self._success is None and _REWARD in names else None
+    ends, rewarded = None, settings.success is None and not self._success and _REWARD in names
+    if rewarded:
+      ends = lerobot_rewards.ends(files, _REWARD)
+    self._reward = None if ends is None else _REWARD
     self._default = settings.end_reason
     self._source = settings.source
     wanted = [flag.name for flag in (self._intervention, self._success, self._done) if flag]
     self.columns = tuple(dict.fromkeys([*wanted, *filter(None, [self._reward])]))
-    read = {'success': self._success or self._reward, 'intervention': self._intervention}
+    read = {'success': self._success, 'intervention': self._intervention}
     self.notes = [f'flags: {flag} -> {what}' for what, flag in read.items() if flag]
+    if ends is not None:
+      lerobot_rewards.check(ends, settings.end_reason, path, _REWARD)
+      self.notes += lerobot_rewards.notes(ends, settings.end_reason, _REWARD)
+    elif rewarded:
+      self.notes.append(f'flags: {_REWARD}: not read; no episode has rewards of both 0 and 1 alone')
     self.notes += [
       f'flags: {name}: not read; --{what}={name} reads it'
       for what, word in (('success', 'success'), ('intervention', 'interven'))
@@ -96,9 +115,10 @@ class Flags:
 
   def _rewarded(self, rows: pa.Table, where: str) -> np.ndarray | None:
     """[T] whether the reward is 1, where rewards are 0 and 1 and both are there; else None."""
-    if self._reward is None or self._reward not in rows.column_names:
+    if self._reward is None:
       return None
-    values = _values(rows, self._reward, where)
+    _check_is_there(rows, self._reward, '--success', where)
+    values = lerobot_rows.column(rows, self._reward, where)
     numbers = np.array([np.nan if value is None else value for value in values], np.float64)
     known = numbers[np.isfinite(numbers)]
     if not np.isin(known, (0, 1)).all() or not (known == 1).any():
@@ -119,15 +139,16 @@ class Flags:
     where: str,
     words: dict[str, bool] = flags.WORDS,
   ) -> np.ndarray | None:
-    """[T] bool, or None where there is no such column."""
-    if flag is None or flag.name not in rows.column_names:
+    """[T] bool, or None where there is no such flag."""
+    if flag is None:
       return None
+    _check_is_there(rows, flag.name, option or '--success', where)
 
     def refuse(step: int | None, message: str) -> ValueError:
       at = '' if step is None else f', step {step}'
       return ValueError(f'{where}{at}: {flag.name}: {message}')
 
-    values = _values(rows, flag.name, where)
+    values = lerobot_rows.column(rows, flag.name, where)
     return flags.read(values, flag, option=option, refuse=refuse, words=words)
 
 
@@ -155,25 +176,10 @@ def _find(
   return flag
 
 
-def _values(rows: pa.Table, name: str, where: str) -> np.ndarray | list:
-  """[T] values of a column of one value a step, alone or in a list; None where one is missing."""
-  column = rows[name].combine_chunks()
-  while _is_list(column.type):
-    lists = column.to_pylist()
-    for step, found in enumerate(lists):
-      if found is not None and len(found) > 1:
-        raise ValueError(
-          f'{where}, step {step}: {name}: found {len(found)} values, expected one a step.'
-        )
-    if not all(lists):  # one is missing, or has none
-      column = pa.array([found[0] if found else None for found in lists])
-    else:
-      column = column.flatten()
-  of_numbers = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-  if column.null_count or not of_numbers:
-    return column.to_pylist()
-  return column.to_numpy(zero_copy_only=False)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-  return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+def _check_is_there(rows: pa.Table, name: str, option: str, where: str) -> None:
+  if name not in rows.column_names:
+    raise ValueError(
+      f'{where}: found no column {name} in the file, expected it as in others of this dataset; '
+      f'write it there too, leave the flag out of all by {option}=none, or leave such episodes '
+      'out by --on-error=skip.'
+    )

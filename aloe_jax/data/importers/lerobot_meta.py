@@ -82,7 +82,7 @@ def read(directory: pathlib.Path) -> Meta:
     recordings = _recordings_v3(directory, videos, info)
   else:
     _check_fields(path, info, ['chunks_size'])
-    tasks: dict[int, str] = {}
+    tasks = {}
     for line in _lines(directory / 'meta/tasks.jsonl', ['task_index', 'task']):
       _add_task(tasks, line['task_index'], line['task'], directory / 'meta/tasks.jsonl')
     recordings = _recordings_v2(directory, videos, info)

@@ -75,6 +75,34 @@ def in_order(
   return rows, Timeline(time, np.flatnonzero(jumps).tolist(), is_told=True)
 
 
+def column(rows: pa.Table, name: str, where: str) -> np.ndarray | list:
+  """[T] values of a column of one value a step, alone or in a list; None where one is missing.
+
+  Raises:
+    ValueError: naming the step that has several.
+  """
+  found = rows[name].combine_chunks()
+  while _is_list(found.type):
+    lists = found.to_pylist()
+    for step, listed in enumerate(lists):
+      if listed is not None and len(listed) > 1:
+        raise ValueError(
+          f'{where}, step {step}: {name}: found {len(listed)} values, expected one a step.'
+        )
+    if not all(lists):  # one is missing, or has none
+      found = pa.array([listed[0] if listed else None for listed in lists])
+    else:
+      found = found.flatten()
+  of_numbers = pa.types.is_integer(found.type) or pa.types.is_floating(found.type)
+  if found.null_count or not of_numbers:
+    return found.to_pylist()
+  return found.to_numpy(zero_copy_only=False)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+  return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
 def _column(rows: pa.Table, name: str, where: str) -> np.ndarray | None:
   """[T] float64, finite and not negative, or None where there is no such column."""
   if name not in rows.column_names:
