@@ -7,8 +7,9 @@ never guessed. `is_last` and `is_terminal` are not read, since many datasets nev
 the end of the record is the end of the episode.
 
 Where the dataset says of every step whether a human acts, and the episode is no demonstration,
-the other steps are the policy's. Without `steps/end_reason`, the last step of the policy before
-a human acts ends a fragment by a take-over.
+the other steps are the policy's. A flag that the mapping names may be one of the episode too, and
+must not contradict the source of the episode. Without `steps/end_reason`, the last step of the
+policy before a human acts ends a fragment by a take-over.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ import dataclasses
 import numpy as np
 
 from aloe_jax import types
+from aloe_jax.data import field_names
 from aloe_jax.data import field_path
 from aloe_jax.data import flags
 from aloe_jax.data import fragments
@@ -95,7 +97,7 @@ def read(
     raise ValueError(f'{where}: the episode has no steps; remove it.')
   last = paths.last_action
   source = _source(record, paths, length)
-  success = None if paths.end_reason else record.flags('success', paths.success, length)
+  success = None if paths.end_reason else _success(record, paths, length)
   metadata = _metadata(record)
   return Columns(
     state=_concatenated(record, paths.state, length),
@@ -143,12 +145,58 @@ def _source(record: record_fields.RecordFields, paths: mapping.Resolved, length:
   source = np.full(length, types.Source.DEMO, np.int8)
   if paths.source:
     source = _enumerated(record, paths.source, SOURCES, length)
+  if paths.intervention is None:
+    return source
   of_steps = paths.source is not None and record.leaves[paths.source].per_step
   of_demo = paths.source is not None and source[0] == types.Source.DEMO
-  if paths.intervention is None or of_steps or of_demo:
+  if (of_steps or of_demo) and 'intervention' not in paths.named:
     return source
   human = record.flags('intervention', paths.intervention, length)
+  assert human is not None
+  flag = flags.parse(paths.intervention).name
+  if record.leaves[flag].per_step:
+    wrong = of_demo and human.any()
+  else:
+    expected = [types.Source.HUMAN] if human[0] else [types.Source.POLICY, types.Source.DEMO]
+    wrong = paths.source is not None and source[0] not in expected
+  if wrong and paths.source is not None:
+    raise record.error(
+      flag,
+      f'found that {"a" if human.any() else "no"} human acts, where {paths.source} is '
+      f'{record.texts(paths.source, length)[0]!r}; leave one of them out: '
+      'config.data.mapping.source=none, or config.data.mapping.intervention=none.',
+      step=int(np.argmax(human)) if record.leaves[flag].per_step else None,
+    )
+  if of_demo:
+    return source
+  human = np.broadcast_to(human, length)
   return np.where(human, types.Source.HUMAN, types.Source.POLICY).astype(np.int8)
+
+
+def _success(
+  record: record_fields.RecordFields, paths: mapping.Resolved, length: int
+) -> np.ndarray | None:
+  """[T] bool, or [1] of the episode; None where nothing is said of it."""
+  success = record.flags('success', paths.success, length)
+  if success is None or paths.success is None or 'success' in paths.named:
+    return success
+  if record.leaves[paths.success].per_step:
+    return success
+  for path in field_names.SUCCESS:
+    leaf = record.leaves.get(path)
+    if leaf is None or not leaf.per_step or not mapping.is_outcome(leaf):
+      continue
+    try:
+      beside = record.flags('success', path, length)
+    except ValueError:  # it says nothing by itself
+      continue
+    if beside is not None and beside[-1] != success[-1]:
+      raise record.error(
+        paths.success,
+        f'found {bool(success[-1])}, and {path} {bool(beside[-1])} at the last step; choose one: '
+        f'config.data.mapping.success={paths.success} or config.data.mapping.success={path}.',
+      )
+  return success
 
 
 def _end_reason(

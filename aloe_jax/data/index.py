@@ -262,7 +262,7 @@ def _key(
     status = shard.path.stat()
     files.append([shard.path.name, shard.num_records, status.st_size, status.st_mtime_ns])
   labels = {path: leaf.names for path, leaf in layout.leaves.items() if leaf.names}
-  parts = [_VERSION, split, on_error, files, paths.kept(), labels]
+  parts = [_VERSION, split, on_error, files, paths.kept(), paths.named, labels]
   digest = hashlib.sha256(json.dumps(parts).encode())
   digest.update((directory / 'features.json').read_bytes())
   return digest.hexdigest()[:16]

@@ -10,7 +10,8 @@ A mapping is a plain dictionary, such as
     last_action   'auto', 'keep' or 'drop', see `last_action`
     prompt        ['language_instruction', 'episode_metadata/task']: the first that is not empty
     success, source                  of the episode or of every step; the last step's success counts
-    intervention, end_reason, reward of every step
+    intervention                     of every step; where it is named, also one of the episode
+    end_reason, reward               of every step
 
 A success or an intervention that is not told by 0 and 1 is compared, as in `intervention==2`; see
 `flags`. A path without `steps/` is looked for among the steps first, then in the episode. An empty
@@ -72,12 +73,13 @@ class Resolved:
     prompt: texts, the first that is not empty counts.
     success: 0 or 1, or a word for it, of the episode or of every step; it may end in a comparison.
     source: a text, of the episode or of every step.
-    intervention: likewise of every step, set where a human acts.
+    intervention: likewise, set where a human acts.
     end_reason: a text of every step.
     reward: a number of every step.
     features: [V, F] numbers of every step that stand in for images.
     last_action: 'keep' or 'drop' that of an episode, or 'auto' where that is still to be decided;
       see `last_action`.
+    named: which of 'success' and 'intervention' somebody chose; the others have names in use.
   """
 
   images: dict[str, str | None]
@@ -91,10 +93,12 @@ class Resolved:
   reward: str | None
   features: str | None
   last_action: str = 'auto'
+  named: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
   def kept(self) -> dict[str, Any]:
     """The paths under the keys that digests of datasets were always made of."""
     fields = dataclasses.asdict(self)
+    del fields['named']
     if self.last_action != 'drop':
       del fields['last_action']
     return {'language' if key == 'prompt' else key: paths for key, paths in fields.items()}
@@ -105,9 +109,9 @@ def propose(leaves: _Leaves) -> dict[str, Any]:
   return {
     'images': assignment(leaves, {}).roles,
     **{key: _first_group(leaves, groups) for key, groups in _GROUPS.items()},
-    'prompt': [path for path in field_names.PROMPT if path in leaves and _is_text(leaves[path])],
-    'success': _first(leaves, field_names.SUCCESS, _is_outcome),
-    'source': _first(leaves, field_names.SOURCE, _is_text),
+    'prompt': [path for path in field_names.PROMPT if path in leaves and is_text(leaves[path])],
+    'success': _first(leaves, field_names.SUCCESS, is_outcome),
+    'source': _first(leaves, field_names.SOURCE, is_text),
     'intervention': _first(leaves, field_names.INTERVENTION, _is_step_flag),
     'end_reason': _first(leaves, field_names.END_REASON, _is_step_text),
     'reward': None,  # rewards in use differ: only who knows them can trust them
@@ -172,24 +176,27 @@ def resolve(leaves: _Leaves, mapping: Mapping[str, Any]) -> Resolved:
   assigned = assignment(leaves, images)
   if assigned.ties:
     raise ValueError(assigned.problem(CHOICE))
-  return Resolved(
+  resolved = Resolved(
     images=assigned.roles,
     state=_numbers(leaves, 'state', mapping, proposed),
     action=_numbers(leaves, 'action', mapping, proposed),
     prompt=_texts(leaves, mapping.get('prompt', ''), proposed['prompt']),
     features=_first(leaves, [field_names.FEATURES], _is_matrix),
     last_action=last_action,
+    named=tuple(key for key in _COMPARED if mapping.get(key)),
     **{
       key: _one_of(leaves, key, mapping.get(key, ''), proposed[key], fits)
       for key, fits in (
-        ('success', _is_outcome),
-        ('source', _is_text),
-        ('intervention', _is_step_flag),
+        ('success', is_outcome),
+        ('source', is_text),
+        ('intervention', is_outcome if mapping.get('intervention') else _is_step_flag),
         ('end_reason', _is_step_text),
         ('reward', _is_step_number),
       )
     },
   )
+  _check_is_heard(leaves, resolved)
+  return resolved
 
 
 def width(leaves: _Leaves, paths: Sequence[str]) -> int:
@@ -212,33 +219,35 @@ def _is_matrix(leaf: schema.Leaf) -> bool:
   return _is_vector(leaf) and len(leaf.shape) == 2
 
 
-def _is_text(leaf: schema.Leaf) -> bool:
+def is_text(leaf: schema.Leaf) -> bool:
+  """Whether a field holds texts, or labels that have names."""
   return (leaf.kind == 'text' or bool(leaf.names)) and not leaf.shape
 
 
 def _is_step_text(leaf: schema.Leaf) -> bool:
-  return leaf.per_step and _is_text(leaf)
+  return leaf.per_step and is_text(leaf)
 
 
 def _is_step_number(leaf: schema.Leaf) -> bool:
   return _is_vector(leaf) and math.prod(leaf.shape) == 1
 
 
-def _is_outcome(leaf: schema.Leaf) -> bool:
+def is_outcome(leaf: schema.Leaf) -> bool:
+  """Whether a field may hold a flag, of the episode or of every step."""
   return leaf.kind in ('text', 'label', 'tensor') and leaf.shape in ((), (1,))
 
 
 def _is_step_flag(leaf: schema.Leaf) -> bool:
-  return leaf.per_step and _is_outcome(leaf)
+  return leaf.per_step and is_outcome(leaf)
 
 
 _WANTED: dict[_Fits, str] = {
   cameras.is_picture: 'images, their bytes, or uint8 pixels [H, W, 3], of 8 bits, at every step',
   _is_vector: 'numbers of one shape at every step',
-  _is_text: 'texts',
+  is_text: 'texts',
   _is_step_text: 'a text at every step',
   _is_step_number: 'one number at every step',
-  _is_outcome: 'one number, or a text, an episode or a step',
+  is_outcome: 'one number, or a text, an episode or a step',
   _is_step_flag: 'one number, or a text, at every step',
 }
 
@@ -263,6 +272,18 @@ def _first_group(leaves: _Leaves, groups: Iterable[Sequence[str]]) -> list[str]:
     if all(path in leaves and _is_vector(leaves[path]) for path in paths):
       return paths
   return []
+
+
+def _check_is_heard(leaves: _Leaves, found: Resolved) -> None:
+  """Raises if a flag that somebody named says nothing, since a field of every step does."""
+  for key, other in (('intervention', 'source'), ('success', 'end_reason')):
+    path = getattr(found, other)
+    if key in found.named and path and leaves[path].per_step:
+      raise ValueError(
+        f'{key}: {getattr(found, key)}: found {path} beside it, which says it of every step, so '
+        f'that the flag has no effect; leave one of them out: config.data.mapping.{other}=none, or '
+        f'config.data.mapping.{key}=none.'
+      )
 
 
 def _one_of(
@@ -350,7 +371,7 @@ def _texts(leaves: _Leaves, wanted: Any, proposed: Sequence[str]) -> tuple[str, 
   paths = [path for name in names if (path := _find(leaves, name))]
   if names and not paths:
     raise ValueError(_missing(leaves, 'prompt', names[0]))
-  return tuple(_checked(leaves, 'prompt', path, _is_text) for path in paths)
+  return tuple(_checked(leaves, 'prompt', path, is_text) for path in paths)
 
 
 def _find(leaves: _Leaves, name: str) -> str | None:

@@ -10,12 +10,13 @@ of their row; where rows are missing in the middle, the episode is cut. `lerobot
 the rows tell of who acts and of the end; `lerobot_cameras` finds the cameras.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 import contextlib
 import itertools
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -119,13 +120,14 @@ class Dataset:
       )
     return found
 
-  def _columns(self) -> set[str]:
-    """Names of the columns that any file has: writers do not describe all, nor write all."""
+  def _columns(self) -> dict[str, Mapping[str, Any]]:
+    """The columns that any file has: writers do not describe all, nor write all."""
     names: set[str] = set()
     for path in self._files:
       with contextlib.suppress(OSError, ValueError):  # of a broken file, as its rows are read
         names |= set(lerobot_meta.column_names(path))
-    return names or set(self._meta.features)
+    features = self._meta.features
+    return {name: features.get(name, {}) for name in names or features}
 
   # Rows
 

@@ -11,8 +11,9 @@ What they leave open is as the settings say. A flag that the rows of some files 
 there: what it says of the others it does not say of these.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import pathlib
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ import pyarrow as pa
 from aloe_jax import types
 from aloe_jax.data import field_names
 from aloe_jax.data import flags
+from aloe_jax.data import unread_flags
 from aloe_jax.data.importers import lerobot_rewards
 from aloe_jax.data.importers import lerobot_rows
 from aloe_jax.data.importers import settings as settings_lib
@@ -38,7 +40,7 @@ class Flags:
 
   def __init__(
     self,
-    names: Collection[str],
+    names: Mapping[str, Mapping[str, Any]],
     settings: settings_lib.Settings,
     path: pathlib.Path,
     files: Sequence[pathlib.Path] = (),
@@ -46,7 +48,7 @@ class Flags:
     """Finds the columns.
 
     Args:
-      names: of the columns that any file has.
+      names: of the columns that any file has, and the features they are, as far as described.
       settings: which of them to take.
       path: of `info.json`, for messages.
       files: of the rows, of which the rewards are read.
@@ -71,6 +73,17 @@ class Flags:
     self.columns = tuple(dict.fromkeys([*wanted, *filter(None, [self._reward])]))
     read = {'success': self._success, 'intervention': self._intervention}
     self.notes = [f'flags: {flag} -> {what}' for what, flag in read.items() if flag]
+    if ends is not None:
+      lerobot_rewards.check(ends, settings.end_reason, path, _REWARD)
+      self.notes += lerobot_rewards.notes(ends, settings.end_reason, _REWARD)
+    elif rewarded:
+      self.notes.append(f'flags: {_REWARD}: not read; no episode has rewards of both 0 and 1 alone')
+    unread = unread_flags.find(
+      sorted(n for n, feature in names.items() if _is_single(feature)), self.columns
+    )
+    for name, what in unread.items():
+      chosen = unread_flags.choice(name, is_text=names[name].get('dtype') == 'string')
+      self.notes.append(f'flags: {name}: not read; --{what}={chosen} reads it')
     if ends is not None:
       lerobot_rewards.check(ends, settings.end_reason, path, _REWARD)
       self.notes += lerobot_rewards.notes(ends, settings.end_reason, _REWARD)
@@ -183,3 +196,9 @@ def _check_is_there(rows: pa.Table, name: str, option: str, where: str) -> None:
       f'write it there too, leave the flag out of all by {option}=none, or leave such episodes '
       'out by --on-error=skip.'
     )
+
+
+def _is_single(feature: Mapping[str, Any]) -> bool:
+  """Whether a feature has one value a step, as flags have; what is not described may have."""
+  shape = feature.get('shape') or []
+  return feature.get('dtype') not in ('image', 'video') and all(size == 1 for size in shape)

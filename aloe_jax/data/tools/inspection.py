@@ -17,12 +17,15 @@ from aloe_jax import types
 from aloe_jax.data import absent
 from aloe_jax.data import cameras
 from aloe_jax.data import columns as columns_lib
+from aloe_jax.data import field_names
+from aloe_jax.data import flags
 from aloe_jax.data import image_codec
 from aloe_jax.data import mapping as mappings
 from aloe_jax.data import outcomes
 from aloe_jax.data import records
 from aloe_jax.data import remarks
 from aloe_jax.data import schema
+from aloe_jax.data import unread_flags
 from aloe_jax.data.tools import survey as survey_lib
 
 # What is read where the mapping names no field; see `columns`.
@@ -68,6 +71,7 @@ class Inspection:
     survey: of all episodes; of images only the first of each.
     last_action: why last actions are left out if nobody has said it, else the empty string.
     absent: which shards are not there, or the empty string.
+    unread: {field that looks like a flag and is not read: the key that would read it}.
     unreadable: number of episodes and files that something is wrong with.
     scene: first, middle and last step of the episode asked for, if there are images.
   """
@@ -81,6 +85,7 @@ class Inspection:
   survey: survey_lib.Survey
   last_action: str = ''
   absent: str = ''
+  unread: Mapping[str, str] = dataclasses.field(default_factory=dict)
   unreadable: int = 0
   scene: Scene | None = None
 
@@ -100,6 +105,7 @@ class Inspection:
       'survey': self.survey.to_json(),
       'last_action': self.last_action,
       'absent': self.absent,
+      'flags_not_read': dict(self.unread),
       'unreadable': self.unreadable,
     }
 
@@ -122,6 +128,12 @@ class Inspection:
       tell(f'Images that no camera shows: {names}')
     for line in self.assigned.lines(short):
       tell(f'  {line}')
+    for path, key in self.unread.items():
+      chosen = unread_flags.choice(short[path], is_text=mappings.is_text(self.layout.leaves[path]))
+      tell(
+        f'{short[path]} looks like a flag and is not read; --config.data.mapping.{key}={chosen} '
+        'reads it'
+      )
     if self.problem:
       tell(f'\n{self.problem}')
     if not self.survey.lengths:
@@ -198,8 +210,41 @@ def inspect(
       scene = _scene(read)
   if episode >= max(seen, 1):
     raise ValueError(f'{directory}: found no episode {episode}, expected one of 0 to {seen - 1}.')
-  shown = _texts(dataclasses.asdict(wanted))
-  return found(shown, assigned, problem, survey, told, absent.told(shards), unreadable, scene)
+  if _is_passed_over(wanted, layout.leaves, survey):
+    wanted = dataclasses.replace(wanted, intervention=None)
+  if wanted.end_reason:
+    wanted = dataclasses.replace(wanted, success=None)
+  return found(
+    _texts(dataclasses.asdict(wanted)),
+    assigned,
+    problem,
+    survey,
+    last_action=told,
+    absent=absent.told(shards),
+    unread=_unread(wanted, layout.leaves),
+    unreadable=unreadable,
+    scene=scene,
+  )
+
+
+def _is_passed_over(
+  paths: mappings.Resolved, leaves: Mapping[str, schema.Leaf], survey: survey_lib.Survey
+) -> bool:
+  """Whether sources said who acts in every episode, so that no intervention was looked at."""
+  if paths.intervention is None or paths.source is None or 'intervention' in paths.named:
+    return False
+  demo = types.Source.DEMO.name.lower()
+  return leaves[paths.source].per_step or set(survey.steps) <= {demo}
+
+
+def _unread(paths: mappings.Resolved, leaves: Mapping[str, schema.Leaf]) -> dict[str, str]:
+  """Fields that look like flags and are not read, though nothing better is."""
+  read = [paths.success, paths.intervention, paths.reward, *paths.prompt]
+  read = [flags.parse(path).name for path in read if path]
+  read += field_names.SOURCE if paths.source else ()
+  names = [path for path, leaf in leaves.items() if mappings.is_outcome(leaf)]
+  found = unread_flags.find(names, read)
+  return {p: key for p, key in found.items() if key != 'success' or paths.end_reason is None}
 
 
 def _records(shards: list[schema.Shard]) -> int:
