@@ -60,7 +60,9 @@ def test_a_named_intervention_is_refused_beside_a_source_of_every_step(tmp_path)
   assert found.unread == {'steps/intervention': 'intervention'}
 
 
-def test_a_named_intervention_that_contradicts_a_demonstration_is_refused_by_step(tmp_path):
+def test_a_named_intervention_that_contradicts_a_demonstration_is_refused_by_step(
+  tmp_path, monkeypatch, capsys
+):
   who = {'source': (str, lambda e: 'demo')}
   data = write(tmp_path / 'data', HELP, who)
   assert sources(data, {}) == 'd' * 8
@@ -71,7 +73,12 @@ def test_a_named_intervention_that_contradicts_a_demonstration_is_refused_by_ste
   assert 'config.data.mapping.source=none' in message
   assert 'config.data.mapping.intervention=none' in message
   (report,) = validation.validate(data, {'intervention': 'intervention'})
-  assert len(report.problems) == 2
+  assert len([found for found in report.problems if found.episode is not None]) == 2
+  option = '--mapping.intervention=intervention'
+  status, printed, _ = command_line.data(monkeypatch, capsys, 'inspect', data, option)
+  assert status == 0  # of the episode of one step
+  assert 'Wrong: 2 episodes or files' in printed
+  assert 'episode 0, step 2: steps/intervention: found that a human acts, where' in printed
   unset = write(tmp_path / 'unset', {'intervention': (int, lambda e, t: 0)}, who)
   assert sources(unset, {'intervention': 'intervention'}) == 'd' * 8
 
@@ -168,7 +175,7 @@ def test_what_looks_like_a_flag_of_rlds_is_listed(tmp_path, monkeypatch, capsys)
   assert [line.split()[0] for line in listed] == [
     'episode_metadata/episode_outcome', 'control_mode', 'is_takeover',
   ]  # fmt: skip
-  assert "config.data.mapping.intervention='control_mode==WORD' reads it" in printed
+  assert "config.data.mapping.intervention='control_mode==VALUE' reads it" in printed
   assert 'config.data.mapping.intervention=is_takeover reads it' in printed
 
 
@@ -177,7 +184,11 @@ def test_what_looks_like_a_flag_of_lerobot_is_listed(tmp_path):
   columns = {name: [[0] * length for length in lerobot_files.STEPS] for name in names}
   lerobot_files.write_v2(tmp_path / 'dataset', 'image', **columns)
   notes = lerobot.Dataset(tmp_path / 'dataset', settings.Settings()).notes
-  listed = [note.split(': ')[1] for note in notes if ': not read; ' in note]
-  assert sorted(listed) == sorted(names)
-  assert 'flags: is_takeover: not read; --intervention=is_takeover reads it' in notes
-  assert 'flags: episode_outcome: not read; --success=episode_outcome reads it' in notes
+  assert [note for note in notes if note.startswith('flags')] == [
+    "flags: control_mode: not read; --intervention='control_mode==VALUE' reads it",
+    'flags: episode_outcome: not read; --success=episode_outcome reads it',
+    "flags: is_failure: not read; --success='is_failure==0' reads it",
+    'flags: is_takeover: not read; --intervention=is_takeover reads it',
+    "flags: source: not read; --intervention='source==VALUE' reads it",
+    'flags: teleop: not read; --intervention=teleop reads it',
+  ]

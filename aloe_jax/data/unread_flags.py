@@ -35,5 +35,8 @@ def find(names: Iterable[str], read: Iterable[str | None]) -> dict[str, str]:
 
 
 def choice(name: str, *, is_text: bool) -> str:
-  """What an option that reads such a field is given; a text is compared with a word."""
-  return f"'{name}==WORD'" if is_text else name
+  """What an option that reads such a field is given, so that yes means success or a human."""
+  last = re.split(r'[./]', name.lower())[-1]
+  if 'fail' in last and not is_text:
+    return f"'{name}==0'"
+  return f"'{name}==VALUE'" if is_text or last in _WHO else name

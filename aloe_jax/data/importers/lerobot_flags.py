@@ -84,17 +84,6 @@ class Flags:
     for name, what in unread.items():
       chosen = unread_flags.choice(name, is_text=names[name].get('dtype') == 'string')
       self.notes.append(f'flags: {name}: not read; --{what}={chosen} reads it')
-    if ends is not None:
-      lerobot_rewards.check(ends, settings.end_reason, path, _REWARD)
-      self.notes += lerobot_rewards.notes(ends, settings.end_reason, _REWARD)
-    elif rewarded:
-      self.notes.append(f'flags: {_REWARD}: not read; no episode has rewards of both 0 and 1 alone')
-    self.notes += [
-      f'flags: {name}: not read; --{what}={name} reads it'
-      for what, word in (('success', 'success'), ('intervention', 'interven'))
-      for name in sorted(names)
-      if word in name.lower() and name not in self.columns
-    ]
 
   def source(self, rows: pa.Table, where: str) -> np.ndarray | types.Source:
     """[T] where every step tells whether a human acts, else that of all steps."""

@@ -73,6 +73,7 @@ class Inspection:
     absent: which shards are not there, or the empty string.
     unread: {field that looks like a flag and is not read: the key that would read it}.
     unreadable: number of episodes and files that something is wrong with.
+    first_wrong: what is wrong with the first of them.
     scene: first, middle and last step of the episode asked for, if there are images.
   """
 
@@ -87,6 +88,7 @@ class Inspection:
   absent: str = ''
   unread: Mapping[str, str] = dataclasses.field(default_factory=dict)
   unreadable: int = 0
+  first_wrong: str = ''
   scene: Scene | None = None
 
   def to_json(self) -> dict[str, Any]:
@@ -107,6 +109,7 @@ class Inspection:
       'absent': self.absent,
       'flags_not_read': dict(self.unread),
       'unreadable': self.unreadable,
+      'first_wrong': self.first_wrong,
     }
 
   def show(self, console: rich.console.Console) -> None:
@@ -136,6 +139,11 @@ class Inspection:
       )
     if self.problem:
       tell(f'\n{self.problem}')
+    if self.unreadable:
+      tell(
+        f'\nWrong: {self.unreadable} episodes or files; `validate` names them all. The first: '
+        f'{self.first_wrong}'
+      )
     if not self.survey.lengths:
       return
     if self.last_action:
@@ -150,8 +158,6 @@ class Inspection:
     told = outcomes.sentence(reason for _, reason in self.survey.ends)
     if told and self.survey.lengths:
       tell(told)
-    if self.unreadable:
-      tell(f'Wrong: {self.unreadable} episodes or files; `validate` names them all.')
 
 
 def inspect(
@@ -196,9 +202,10 @@ def inspect(
   shards = layout.splits[split]
   absent.check(shards, skip=True)
   paths, told = records.decided(layout, shards, paths)
-  unreadable, seen, scene = 0, 0, None
+  unreadable, wrong, seen, scene = 0, '', 0, None
   for read in records.read(layout, shards, paths):
-    unreadable += bool(read.problem) and not read.absent
+    if read.problem and not read.absent:
+      unreadable, wrong = unreadable + 1, wrong or read.problem
     seen += read.record is not None
     progress(seen)
     if read.columns is None:
@@ -223,6 +230,7 @@ def inspect(
     absent=absent.told(shards),
     unread=_unread(wanted, layout.leaves),
     unreadable=unreadable,
+    first_wrong=wrong,
     scene=scene,
   )
 
