@@ -298,9 +298,9 @@ def test_broken_files_are_named(copy):
   assert refusal(copy).startswith(f'{path}: the file is corrupt')
   path = copy / f'videos/{HEAD}/chunk-000/file-000.mp4'
   path.write_bytes(b'no video')
-  assert refusal(copy).startswith(f'{path}: the video cannot be decoded')
+  assert f', episode 0: {path}: the video cannot be decoded' in refusal(copy)
   path.unlink()
-  assert refusal(copy).startswith(f'{path}: the video is missing')
+  assert f', episode 0: {path}: the video is missing' in refusal(copy)
   (copy / 'meta/info.json').write_text('{"codebase_version": "v1.6", "features": {}, "fps": 10}')
   assert "codebase_version: found 'v1.6', expected one of v2.0, v2.1, v3.0" in refusal(copy)
   (copy / 'meta/info.json').write_text('{')

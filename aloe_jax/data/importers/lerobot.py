@@ -66,6 +66,8 @@ class Dataset:
     self.left_out = list(assigned.left_out)
     self.notes = [f'images: {line}' for line in assigned.lines()] + self._flags.notes
     self._broken: list[str] = []  # what is wrong with files of rows
+    # Taken out once their frames that belong to no episode are counted.
+    self._clips = lerobot_meta.clips(self._meta.recordings, self._cameras.values())
     settings.log.steps = sum(recording.length for recording in self._meta.recordings.values())
 
   def __len__(self) -> int:
@@ -229,9 +231,12 @@ class Dataset:
           images[camera] = _embedded(rows, feature, where)
     for camera, film in films.items():
       found = film.result()
+      path = recording.videos[self._cameras[camera]].path
+      if clips := self._clips.pop(path, []):
+        self._settings.log.unowned(str(path), video.unowned(path, clips, fps=self._meta.fps))
       if found.surplus and not timeline.is_told:
         raise ValueError(
-          f'{where}: {recording.videos[self._cameras[camera]].path}: found {found.surplus} frames '
+          f'{where}: {path}: found {found.surplus} frames '
           f'more than steps, and neither {lerobot_rows.TIME} nor {lerobot_rows.FRAME} that tell '
           'which belongs to which.'
         )

@@ -89,6 +89,18 @@ def read(directory: pathlib.Path) -> Meta:
   return Meta(path, info['features'], float(fps), tasks, recordings)
 
 
+def clips(
+  recordings: Mapping[int, Recording], features: Collection[str]
+) -> dict[pathlib.Path, list[video.Clip]]:
+  """The clips of every file with videos of these features."""
+  found: dict[pathlib.Path, list[video.Clip]] = {}
+  for recording in recordings.values():
+    for feature in recording.videos.keys() & set(features):
+      clip = recording.videos[feature]
+      found.setdefault(clip.path, []).append(clip)
+  return found
+
+
 def _recordings_v2(
   directory: pathlib.Path, videos: list[str], info: Mapping[str, Any]
 ) -> dict[int, Recording]:

@@ -25,6 +25,8 @@ class Log:
   _unknown: int = 0  # take-overs that lie in a hole
   _surplus: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
+  _unowned: dict[str, int] = dataclasses.field(default_factory=dict)
+
   @contextlib.contextmanager
   def reading(self) -> Iterator[None]:
     """Around what reads one episode: what is wrong with it leaves it out, where that is asked for.
@@ -54,6 +56,11 @@ class Log:
     """Notes frames of a video after the last step of its episode."""
     self._surplus[episode] = max(frames, self._surplus[episode])
 
+  def unowned(self, path: str, frames: int) -> None:
+    """Notes frames of a video file that belong to no episode."""
+    if frames:
+      self._unowned[path] = frames
+
   def notes(self) -> list[str]:
     """What was noted, a line each."""
     lines = []
@@ -73,6 +80,15 @@ class Log:
       lines.append(
         f'{frames} video frame{"s" * (frames != 1)} after the last step in '
         f'{_episodes(self._surplus)}: left out, since every step has its own by its time'
+      )
+    if self._unowned:
+      files = [f'{path}: {frames}' for path, frames in self._unowned.items()]
+      more = f' and {len(files) - _NAMED} more files' if len(files) > _NAMED else ''
+      frames = sum(self._unowned.values())
+      lines.append(
+        f'{frames} video frame{"s" * (frames != 1)} that belong{"s" * (frames == 1)} to no episode '
+        f'({", ".join(files[:_NAMED])}{more}): left out; from_timestamp and to_timestamp in '
+        'meta/episodes may be wrong'
       )
     return lines
 

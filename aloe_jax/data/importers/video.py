@@ -1,10 +1,11 @@
 """Frames out of video files, by time; needs PyAV.
 
 The times of all frames of a file are listed first, without decoding any, so that every step is
-known to have a frame of its own before the work begins.
+known to have a frame of its own before the work begins. A frame that the decoder would have to mend
+is refused: what it makes up looks like a picture.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 import contextlib
 import dataclasses
 import functools
@@ -20,6 +21,8 @@ from aloe_jax.data import image_codec
 _FILES = 32  # whose times are kept: several episodes lie in a file, and each has cameras
 _DEEP = re.compile(r'^gray(9|1[0-6])|16(le|be)$')  # colour of 10 or 12 bits is right
 _SAME = 1e-6  # seconds between two readings of one time
+_HOLE = bytes(64)  # what a disk or a copy leaves where it has lost something; decoders may miss it
+_DENSE = ('h264', 'hevc', 'av1', 'vp8', 'vp9')  # codecs whose frames have no such stretch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +53,21 @@ class Frames:
   surplus: int
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Listing:
+  """The frames of a file, known without decoding it; times in seconds, ascending.
+
+  Attributes:
+    times: [F] float64, when each frame is shown.
+    keys: of the frames that decoding may begin at.
+    holes: of the frames that have lost something.
+  """
+
+  times: np.ndarray
+  keys: np.ndarray
+  holes: np.ndarray
+
+
 def read(
   clip: Clip, times: np.ndarray, *, fps: float, where: str, threads: int | None = None
 ) -> Frames:
@@ -65,15 +83,34 @@ def read(
   Raises:
     FileNotFoundError: if there is no such file.
     ModuleNotFoundError: if PyAV is not installed.
-    ValueError: if the file is corrupt, or if a step has no frame within half a step of it, or
-      the same one as the step before.
+    ValueError: if the file is corrupt or frames that are needed are damaged, or if a step has no
+      frame within half a step of it, or the same one as the step before.
   """
   if not clip.path.is_file():
-    raise FileNotFoundError(f'{clip.path}: the video is missing; copy it from its source.')
-  status = clip.path.stat()
-  found = _times(clip.path, status.st_size, status.st_mtime_ns)
-  picked, surplus = _pick(found, clip, times, fps, where)
-  return Frames(_decoded(clip.path, picked, 0.5 / fps, threads), surplus)
+    raise FileNotFoundError(f'{where}: {clip.path}: the video is missing; copy it from its source.')
+  try:
+    listing = _listed(clip.path)
+  except ValueError as error:
+    raise ValueError(f'{where}: {error}') from error
+  picked, surplus = _pick(listing.times, clip, times, fps, where)
+  _check_whole(listing, picked, clip.path, where)
+  return Frames(_decoded(clip.path, picked, 0.5 / fps, threads, where), surplus)
+
+
+def unowned(path: pathlib.Path, clips: Sequence[Clip], *, fps: float) -> int:
+  """How many frames of a file lie outside of all its clips by more than half a frame.
+
+  Args:
+    path: of the file, which is there.
+    clips: all that lie in it.
+    fps: steps per second.
+  """
+  times = _listed(path).times
+  owned = np.zeros(len(times), bool)
+  for clip in clips:
+    stop = np.inf if clip.stop is None else clip.stop
+    owned |= (times >= clip.start - 0.5 / fps) & (times < stop - 0.5 / fps)
+  return int((~owned).sum())
 
 
 def _pick(
@@ -119,39 +156,77 @@ def _pick(
 # Decoding
 
 
+def _listed(path: pathlib.Path) -> _Listing:
+  status = path.stat()
+  return _listed_once(path, status.st_size, status.st_mtime_ns)
+
+
 @functools.lru_cache(_FILES)
-def _times(path: pathlib.Path, size: int, changed: int) -> np.ndarray:
-  """[F] float64, ascending: when each frame of a file is shown; of this size and age."""
+def _listed_once(path: pathlib.Path, size: int, changed: int) -> _Listing:
+  """The frames of a file of this size and age."""
   del size, changed
+  stamps, keys, holes = [], [], []
   with _opened(path) as (_, container, stream):
-    stamps = []
+    is_dense = stream.codec_context.name.removeprefix('lib').startswith((*_DENSE, 'dav1d'))
     for packet in container.demux(stream):
-      if packet.size and not packet.is_discard:
+      if not packet.size:
+        continue
+      if not packet.is_discard:
         stamps.append(packet.pts)
-    if None not in stamps:
-      return np.sort(np.array([float(stamp * stream.time_base) for stamp in stamps]))
+      if packet.is_keyframe:
+        keys.append(packet.pts)
+      if is_dense and _HOLE in bytes(packet).rstrip(b'\0'):  # some writers fill up at the end
+        holes.append(packet.pts)
+    if None not in stamps + keys + holes:
+      return _Listing(*(_seconds(found, stream.time_base) for found in (stamps, keys, holes)))
   with _opened(path) as (_, container, stream):  # a container that does not tell them
-    return np.sort(np.array([frame.time for frame in container.decode(stream)], np.float64))
+    times = np.sort(np.array([frame.time for frame in container.decode(stream)], np.float64))
+    return _Listing(times, times[:1], np.zeros(0))
+
+
+def _seconds(stamps: Sequence[int], base: Any) -> np.ndarray:
+  return np.sort(np.array([float(stamp * base) for stamp in stamps], np.float64))
+
+
+def _check_whole(listing: _Listing, picked: np.ndarray, path: pathlib.Path, where: str) -> None:
+  """Raises if a frame that has to be decoded for those picked has lost something."""
+  before = np.searchsorted(listing.keys, picked[0] + _SAME) - 1
+  first = listing.keys[before] if before >= 0 else -np.inf
+  lost = listing.holes[(listing.holes >= first - _SAME) & (listing.holes <= picked[-1] + _SAME)]
+  if len(lost):
+    step = min(int(np.searchsorted(picked, lost[0] - _SAME)), len(picked) - 1)
+    raise ValueError(
+      f'{where}, step {step}: {path}: the video cannot be decoded: the frame at {lost[0]:.4f} s is '
+      f'damaged, as {len(_HOLE)} or more of its bytes are 0; copy it again from its source.'
+    )
 
 
 def _decoded(
-  path: pathlib.Path, picked: np.ndarray, margin: float, threads: int | None
+  path: pathlib.Path, picked: np.ndarray, margin: float, threads: int | None, where: str
 ) -> list[bytes]:
   """The JPEGs of the frames at these times, ascending."""
+  problem = ''
   for start in (picked[0] - margin, None):  # from the file's start, where it cannot be sought in
     jpegs: list[bytes] = []
-    with contextlib.closing(_frames(path, start, threads)) as frames:
-      for frame, convert in frames:
-        if frame.time < picked[len(jpegs)] - _SAME:
-          continue
-        if frame.time > picked[len(jpegs)] + _SAME:
-          break
-        jpegs += image_codec.encoded(convert(frame).to_ndarray()[None])
-        if len(jpegs) == len(picked):
-          return jpegs
+    try:
+      with contextlib.closing(_frames(path, start, threads)) as frames:
+        for frame, convert in frames:
+          if frame.is_corrupt:
+            problem = f'the frame at {frame.time:.4f} s is damaged'
+            break
+          if frame.time < picked[len(jpegs)] - _SAME:
+            continue
+          if frame.time > picked[len(jpegs)] + _SAME:
+            problem = f'the frame at {picked[len(jpegs)]:.4f} s is lost'
+            break
+          jpegs += image_codec.encoded(convert(frame).to_ndarray()[None])
+          if len(jpegs) == len(picked):
+            return jpegs
+    except ValueError as error:
+      problem = str(error.__cause__ or error)
   raise ValueError(
-    f'{path}: the frame at {picked[len(jpegs)]:.4f} s cannot be decoded; copy the video again from '
-    'its source.'
+    f'{where}, step {len(jpegs)}: {path}: the video cannot be decoded here or soon after: '
+    f'{problem or "the file ends"}; copy it again from its source.'
   )
 
 
@@ -164,6 +239,7 @@ def _frames(
   """
   with _opened(path) as (av, container, stream):
     stream.thread_type = 'AUTO'
+    stream.codec_context.options = {'err_detect': 'explode'}  # instead of mending what is damaged
     if threads is not None:
       stream.codec_context.thread_count = threads
     converter = av.video.reformatter.VideoReformatter()
