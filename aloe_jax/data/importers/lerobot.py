@@ -28,6 +28,7 @@ from aloe_jax.data import image_codec
 from aloe_jax.data import rlds
 from aloe_jax.data.importers import importer
 from aloe_jax.data.importers import lerobot_cameras
+from aloe_jax.data.importers import lerobot_fields
 from aloe_jax.data.importers import lerobot_flags
 from aloe_jax.data.importers import lerobot_meta
 from aloe_jax.data.importers import lerobot_rows
@@ -146,7 +147,7 @@ class Dataset:
     number, first = -1, self._directory
     for path in self._files:
       for batch in self._batches(path, columns, also):
-        index = batch.column('episode_index').to_numpy()
+        index = np.asarray(batch.column('episode_index'))
         cuts = [0, *(np.flatnonzero(np.diff(index)) + 1).tolist(), len(index)]
         for start, stop in itertools.pairwise(cuts):
           if held and index[start] != number:
@@ -164,7 +165,13 @@ class Dataset:
     """Yields rows of a file, as far as it can be read where what is wrong is left out."""
     also = [name for name in also if name not in columns]
     try:
-      yield from lerobot_meta.batches(path, columns, also=also, rows=_ROWS)
+      count = 0
+      for batch in lerobot_meta.batches(path, columns, also=also, rows=_ROWS):
+        numbers = lerobot_fields.integers(batch, 'episode_index', path, count)
+        yield batch.set_column(
+          batch.schema.get_field_index('episode_index'), 'episode_index', pa.array(numbers)
+        )
+        count += len(batch)
     except (OSError, ValueError) as error:
       if self._settings.log.on_error == 'raise':
         raise
@@ -251,7 +258,7 @@ class Dataset:
       return self._settings.prompt
     tasks = rows['task_index'].to_pylist()
     for step, task in enumerate(tasks):
-      if not self._meta.tasks.get(task):
+      if isinstance(task, list) or not self._meta.tasks.get(task):
         raise ValueError(
           f'{where}, step {step}: task_index: found {task}, for which meta/ holds no text; pass '
           '--prompt.'
@@ -268,12 +275,15 @@ def _table(batches: Sequence[pa.RecordBatch]) -> pa.Table:
 
 def _embedded(rows: pa.Table, feature: str, where: str) -> list[bytes]:
   """The images of a column."""
-  frames = [image and image['bytes'] for image in rows[feature].to_pylist()]
-  if None in frames:
-    raise ValueError(
-      f'{where}, step {frames.index(None)}: {feature}: found no bytes, expected the image in '
-      'the file; save the dataset again with its images embedded.'
-    )
+  frames = []
+  for step, image in enumerate(rows[feature].to_pylist()):
+    frame = image.get('bytes') if isinstance(image, dict) else None
+    if not isinstance(frame, bytes):
+      raise ValueError(
+        f'{where}, step {step}: {feature}: found no bytes, expected the image in the file; save '
+        'the dataset again with its images embedded.'
+      )
+    frames.append(frame)
   return frames
 
 

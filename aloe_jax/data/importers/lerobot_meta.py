@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aloe_jax import files
+from aloe_jax.data.importers import lerobot_fields
 from aloe_jax.data.importers import video
 
 _COPY = 'copy the whole dataset again.'
 _VERSIONS = ('v2.0', 'v2.1', 'v3.0')
+_PLACES = ('chunk_index', 'file_index', 'from_timestamp')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,19 +76,21 @@ def read(directory: pathlib.Path) -> Meta:
       f'{path}: codebase_version: found {info["codebase_version"]!r}, expected one of '
       f'{", ".join(_VERSIONS)}; convert it with the scripts of LeRobot.'
     )
-  videos = [name for name, feature in info['features'].items() if feature['dtype'] == 'video']
+  features = lerobot_fields.features(info['features'], path)
+  videos = [name for name, feature in features.items() if feature['dtype'] == 'video']
   if videos:
     _check_fields(path, info, ['video_path'])
+    lerobot_fields.text(info['video_path'], f'{path}: video_path')
   if info['codebase_version'].startswith('v3'):
     tasks = _tasks_v3(directory)
     recordings = _recordings_v3(directory, videos, info)
   else:
     _check_fields(path, info, ['chunks_size'])
     tasks = {}
-    for line in _lines(directory / 'meta/tasks.jsonl', ['task_index', 'task']):
-      _add_task(tasks, line['task_index'], line['task'], directory / 'meta/tasks.jsonl')
+    for where, line in _lines(directory / 'meta/tasks.jsonl', ['task_index', 'task']):
+      _add_task(tasks, line['task_index'], line['task'], where)
     recordings = _recordings_v2(directory, videos, info)
-  return Meta(path, info['features'], float(fps), tasks, recordings)
+  return Meta(path, features, float(fps), tasks, recordings)
 
 
 def clips(
@@ -105,18 +109,28 @@ def _recordings_v2(
   directory: pathlib.Path, videos: list[str], info: Mapping[str, Any]
 ) -> dict[int, Recording]:
   """One video an episode and camera."""
-  recordings = {}
-  for line in _lines(directory / 'meta/episodes.jsonl', ['episode_index', 'length']):
-    number = line['episode_index']
-    paths = {
-      feature: info['video_path'].format(
-        video_key=feature, episode_index=number, episode_chunk=number // info['chunks_size']
-      )
-      for feature in videos
-    }
-    recordings[number] = Recording(
-      line['length'], {feature: video.Clip(directory / path) for feature, path in paths.items()}
+  info_path = directory / 'meta/info.json'
+  chunk = lerobot_fields.integer(info['chunks_size'], f'{info_path}: chunks_size', at_least=1)
+  if videos and '{episode_index' not in info['video_path']:
+    raise ValueError(
+      f'{info_path}: video_path: found {info["video_path"]!r}, expected a gap {{episode_index}}, '
+      'as every episode has a video of its own.'
     )
+  recordings: dict[int, Recording] = {}
+  for where, line in _lines(directory / 'meta/episodes.jsonl', ['episode_index', 'length']):
+    number = lerobot_fields.integer(line['episode_index'], f'{where}: episode_index')
+    found = {}
+    for feature in videos:
+      name = lerobot_fields.filled(
+        info['video_path'],
+        f'{info_path}: video_path',
+        video_key=feature,
+        episode_index=number,
+        episode_chunk=number // chunk,
+      )
+      found[feature] = video.Clip(directory / name)
+    length = lerobot_fields.integer(line['length'], f'{where}: length')
+    _add_recording(recordings, number, Recording(length, found), where)
   return recordings
 
 
@@ -124,27 +138,59 @@ def _recordings_v3(
   directory: pathlib.Path, videos: list[str], info: Mapping[str, Any]
 ) -> dict[int, Recording]:
   """Several episodes a video, one after the other."""
-  places = ('chunk_index', 'file_index', 'from_timestamp')
   columns = ['episode_index', 'length']
-  columns += [f'videos/{feature}/{place}' for feature in videos for place in places]
+  columns += [f'videos/{feature}/{place}' for feature in videos for place in _PLACES]
   also = [f'videos/{feature}/to_timestamp' for feature in videos]
-  recordings = {}
+  recordings: dict[int, Recording] = {}
   for path in parquet_files(directory / 'meta/episodes'):
+    count = 0
     for batch in batches(path, columns, also=also):
       for row in batch.to_pylist():
+        where, count = f'{path}, row {count}', count + 1
+        number = lerobot_fields.integer(row['episode_index'], f'{where}: episode_index')
+        length = lerobot_fields.integer(row['length'], f'{where}: length')
         found, problems = {}, {}
         for feature in videos:
-          chunk, file, start = (row[f'videos/{feature}/{place}'] for place in places)
-          if None in (chunk, file, start):
-            problems[feature] = f'{path}: videos/{feature}: found no place in a video.'
-            continue
-          name = info['video_path'].format(video_key=feature, chunk_index=chunk, file_index=file)
-          stop = row.get(f'videos/{feature}/to_timestamp')
-          found[feature] = video.Clip(directory / name, start, stop)
-        recordings[row['episode_index']] = Recording(row['length'], found, problems)
+          try:
+            found[feature] = _clip(directory, info, row, feature, where)
+          except ValueError as error:  # of this episode alone
+            problems[feature] = str(error)
+        _add_recording(recordings, number, Recording(length, found, problems), where)
   for feature in videos:
     _part_clips(recordings, feature, 0.5 / info['fps'])
   return recordings
+
+
+def _clip(
+  directory: pathlib.Path,
+  info: Mapping[str, Any],
+  row: Mapping[str, Any],
+  feature: str,
+  where: str,
+) -> video.Clip:
+  """Where a row of `meta/episodes` says that the pictures of a feature lie."""
+  what = f'{where}: videos/{feature}'
+  chunk, file, start = (row[f'videos/{feature}/{place}'] for place in _PLACES)
+  name = lerobot_fields.filled(
+    info['video_path'],
+    f'{directory}/meta/info.json: video_path',
+    video_key=feature,
+    chunk_index=lerobot_fields.integer(chunk, f'{what}/chunk_index'),
+    file_index=lerobot_fields.integer(file, f'{what}/file_index'),
+  )
+  start = lerobot_fields.seconds(start, f'{what}/from_timestamp')
+  stop = row.get(f'videos/{feature}/to_timestamp')
+  if stop is not None and lerobot_fields.seconds(stop, f'{what}/to_timestamp') <= start:
+    raise ValueError(f'{what}/to_timestamp: found {stop}, expected more than {start}; {_COPY}')
+  return video.Clip(directory / name, start, stop)
+
+
+def _add_recording(
+  recordings: dict[int, Recording], number: int, recording: Recording, where: str
+) -> None:
+  if number in recordings:
+    raise ValueError(f'{where}: episode_index: found {number} twice, expected it once; {_COPY}')
+  recordings[number] = recording
 
 
 def _part_clips(recordings: dict[int, Recording], feature: str, half: float) -> None:
@@ -180,19 +226,25 @@ def _tasks_v3(directory: pathlib.Path) -> dict[int, str]:
   """The texts are the index of a table, which goes by several names in files."""
   path = directory / 'meta/tasks.parquet'
   tasks: dict[int, str] = {}
+  count = 0
   for batch in batches(path, ['task_index'], also=('task', '__index_level_0__')):
     if batch.num_columns < 2:
       raise ValueError(f'{path}: column task is missing; found only task_index.')
     for number, text in zip(*(column.to_pylist() for column in batch.columns[:2]), strict=True):
-      _add_task(tasks, number, text, path)
+      _add_task(tasks, number, text, f'{path}, row {count}')
+      count += 1
   return tasks
 
 
-def _add_task(tasks: dict[int, str], number: int, text: str, path: pathlib.Path) -> None:
+def _add_task(tasks: dict[int, str], number: Any, text: Any, where: str) -> None:
   """Adds the text of a task; a second one of the same number would change what rows say."""
+  number = lerobot_fields.integer(number, f'{where}: task_index')
+  if text is None:
+    return  # rows of it are refused, unless a prompt is given
+  text = lerobot_fields.text(text, f'{where}: task')
   if tasks.setdefault(number, text) != text:
     raise ValueError(
-      f'{path}: task_index {number}: found two texts, {tasks[number]!r} and {text!r}, expected '
+      f'{where}: task_index {number}: found two texts, {tasks[number]!r} and {text!r}, expected '
       'one: which of them its rows mean is not told; take the wrong one out.'
     )
 
@@ -260,16 +312,21 @@ def _corrupt_is_named(path: pathlib.Path) -> Iterator[None]:
     raise ValueError(f'{path}: the file is corrupt ({error}); copy it again.') from error
 
 
-def _lines(path: pathlib.Path, fields: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+def _lines(path: pathlib.Path, fields: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+  """Yields the file and line, for messages, and the object of every line."""
   if not path.is_file():
     raise FileNotFoundError(f'{path}: the file is missing; copy the whole dataset again.')
-  lines = files.read_json_lines(path, _COPY)
-  for line in lines:
-    _check_fields(path, line, fields)
-  return lines
+  objects = files.read_json_lines(path, _COPY)
+  lines = path.read_text(encoding='utf-8').splitlines()
+  numbers = [number for number, line in enumerate(lines, start=1) if line.strip()]
+  for number, found in zip(numbers, objects, strict=True):
+    _check_fields(f'{path}, line {number}', found, fields)
+    yield f'{path}, line {number}', found
 
 
-def _check_fields(path: pathlib.Path, found: Collection[str], expected: Sequence[str]) -> None:
+def _check_fields(
+  path: pathlib.Path | str, found: Collection[str], expected: Sequence[str]
+) -> None:
   for name in expected:
     if name not in found:
       raise ValueError(f'{path}: {name} is missing; found {", ".join(sorted(found))}.')
