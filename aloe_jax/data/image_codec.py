@@ -14,6 +14,9 @@ _JPEG_QUALITY = 95
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_BITS = 24  # where a PNG says how many bits a channel has
 _JPEG_SIGNATURE = b'\xff\xd8\xff'
+_PNG_END = b'IEND\xaeB`\x82'
+_JPEG_SCAN, _JPEG_END = b'\xff\xda', b'\xff\xd9'  # neither occurs among the pixels
+_TAIL = 64  # bytes in which images end, but for what some writers put behind
 
 Frames = Sequence[bytes] | np.ndarray
 
@@ -50,6 +53,8 @@ def common_format(frames: Frames) -> tuple[str, int, int]:
       formats.append(frame_format(frame))
     except ValueError as error:
       raise ValueError(f'step {step}: {error}.') from error
+    if problem := cut_problem(frame):
+      raise ValueError(f'step {step}: {problem}.')
     if formats[-1] != formats[0]:
       raise ValueError(
         f'step {step}: found {formats[-1]}, expected {formats[0]} as in step 0; resize and '
@@ -77,6 +82,18 @@ def head_problem(head: bytes) -> str:
       'pictures in colour with 8 bits'
     )
   return ''
+
+
+def cut_problem(frame: bytes | memoryview) -> str:
+  """What is wrong with a JPEG or PNG that ends before its end, without decoding it; or empty."""
+  is_png = bytes(frame[: len(_PNG_SIGNATURE)]) == _PNG_SIGNATURE
+  if (_PNG_END if is_png else _JPEG_END) in bytes(frame[-_TAIL:]):
+    return ''
+  whole = bytes(frame)
+  if is_png:
+    return '' if _PNG_END in whole else 'found a PNG that is cut off, expected it whole'
+  is_whole = whole.rfind(_JPEG_END) > whole.rfind(_JPEG_SCAN)
+  return '' if is_whole else 'found a JPEG that is cut off, expected it whole'
 
 
 def frame_format(frame: bytes) -> tuple[str, int, int]:

@@ -41,8 +41,17 @@ class ImageReader:
       jobs += zip(reads, images[number], strict=True)
 
     def fill(worker: int) -> None:
-      for read, image in jobs[worker :: self._workers]:
-        _decode_into(image, None if read is None else read())
+      for number in range(worker, len(jobs), self._workers):
+        read, image = jobs[number]
+        frame = None if read is None else read()
+        try:
+          _decode_into(image, frame)
+        except (ValueError, OSError, SyntaxError) as error:  # the last is Pillow's
+          camera, b = divmod(number, len(rows))
+          raise ValueError(
+            f'step {rows[b]} of all data: image of {types.CAMERAS[camera]}: it is damaged and cannot be decoded '
+            f'({error}); `python -m aloe_jax.data validate DIR` names its file and episode.'
+          ) from error
 
     list(self._pool.map(fill, range(self._workers)))
     by_camera = dict(zip(types.CAMERAS, images, strict=True))

@@ -95,7 +95,11 @@ class RecordFields:
       raise self.error(path, f'found {len(spans)} images, expected one a step: {length}.')
     for step, (offset, size) in enumerate(spans):
       head = bytes(self._payload[offset : offset + min(size, _HEAD)])
-      if head and (problem := image_codec.head_problem(head)):
+      if not head:
+        continue
+      problem = image_codec.head_problem(head)
+      problem = problem or image_codec.cut_problem(self._payload[offset : offset + size])
+      if problem:
         raise self.error(path, f'{problem}.', step=step)
     return spans
 
