@@ -49,8 +49,8 @@ class ImageReader:
         except (ValueError, OSError, SyntaxError) as error:  # the last is Pillow's
           camera, b = divmod(number, len(rows))
           raise ValueError(
-            f'step {rows[b]} of all data: image of {types.CAMERAS[camera]}: it is damaged and cannot be decoded '
-            f'({error}); `python -m aloe_jax.data validate DIR` names its file and episode.'
+            f'step {rows[b]} of all data: image of {types.CAMERAS[camera]}: it is damaged '
+            f'and cannot be decoded ({error}); `python -m aloe_jax.data validate DIR` names its file and episode.'
           ) from error
 
     list(self._pool.map(fill, range(self._workers)))

@@ -50,6 +50,7 @@ _SCALARS: dict[
   'int64': (int, np.integer),
   'float32': (float, np.floating),
 }
+_INT64 = np.iinfo(np.int64)
 _TEXT = schema.Leaf('text', 'string', (), 'none', per_step=True)
 
 
@@ -113,16 +114,25 @@ def write(
   if not name.isidentifier():
     raise ValueError(f'name: found {name!r}, expected an identifier such as "fold_laundry".')
   episodes = iter(episodes)
-  first = next(episodes, None)
-  if first is None:
+  numbers = itertools.count()  # `enumerate` would hold an episode while the next is made
+  held: list[Episode] = []
+  for episode in episodes:
+    try:
+      layout = _layout(episode, _named(directory, next(numbers), episode))
+    except ValueError as error:
+      if skip is None:
+        raise
+      skip(error)
+    else:
+      held.append(episode)
+      break
+    finally:
+      del episode
+  if not held:
     raise ValueError(f'{directory}: there is no episode to write.')
-  layout = _layout(first, _named(directory, 0, first))
-  held = [first]
-  del first
 
   def examples() -> Iterator[Any]:
     yield _example(held.pop())
-    numbers = itertools.count(1)  # `enumerate` would hold an episode while the next is made
     for episode in episodes:
       where = _named(directory, next(numbers), episode)
       try:
@@ -199,12 +209,22 @@ def _layout(episode: Episode, where: str) -> dict[str, Any]:
       layout[f'steps/observation/{CAMERA_FIELDS[camera]}'] = image_codec.common_format(frames)
     except ValueError as error:
       raise ValueError(f'{where}: images of {camera!r}: {error}') from error
+  for prompt in dict.fromkeys(episode.prompts):
+    _check_text(prompt, f'{where}: prompt')
   for name, value in episode.metadata.items():
+    _check_text(name, f'{where}: metadata')
+    if isinstance(value, str):
+      _check_text(value, f'{where}: metadata {name!r}')
     scalar = _scalar(value)
     if scalar is None:
       raise ValueError(
         f'{where}: metadata {name!r}: found a {type(value).__name__}, expected a bool, int, '
         'float or str.'
+      )
+    if scalar == 'int64' and not _INT64.min <= value <= _INT64.max:
+      raise ValueError(
+        f'{where}: metadata {name!r}: found {value}, expected a number that 64 bits hold; keep it as '
+        'a str.'
       )
     if '/' in name:
       raise ValueError(
@@ -212,6 +232,16 @@ def _layout(episode: Episode, where: str) -> dict[str, Any]:
       )
     layout[f'episode_metadata/{name}'] = scalar
   return layout
+
+
+def _check_text(text: str, what: str) -> None:
+  try:
+    text.encode()
+  except UnicodeEncodeError as error:
+    raise ValueError(
+      f'{what}: found {text!a:.80}, which is no text that can be kept ({error.reason}); write it '
+      'again.'
+    ) from error
 
 
 def _check_same_layout(found: dict[str, Any], expected: dict[str, Any], where: str) -> None:
