@@ -50,7 +50,7 @@ class ImageReader:
           camera, b = divmod(number, len(rows))
           raise ValueError(
             f'step {rows[b]} of all data: image of {types.CAMERAS[camera]}: it is damaged '
-            f'and cannot be decoded ({error}); `python -m aloe_jax.data validate DIR` names its file and episode.'
+            f'and cannot be decoded ({error}); `data validate DIR` names its file.'
           ) from error
 
     list(self._pool.map(fill, range(self._workers)))

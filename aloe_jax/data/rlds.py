@@ -221,10 +221,10 @@ def _layout(episode: Episode, where: str) -> dict[str, Any]:
         f'{where}: metadata {name!r}: found a {type(value).__name__}, expected a bool, int, '
         'float or str.'
       )
-    if scalar == 'int64' and not _INT64.min <= value <= _INT64.max:
+    if scalar == 'int64' and not _INT64.min <= int(value) <= _INT64.max:
       raise ValueError(
-        f'{where}: metadata {name!r}: found {value}, expected a number that 64 bits hold; keep it as '
-        'a str.'
+        f'{where}: metadata {name!r}: found {value}, expected a number that 64 bits hold; keep '
+        'it as a str.'
       )
     if '/' in name:
       raise ValueError(
