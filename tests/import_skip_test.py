@@ -118,6 +118,27 @@ def test_whatever_is_wrong_with_one_episode_the_others_are_imported(
   assert len(index.load(tmp_path / 'out', {}).boundaries) == 8
 
 
+@pytest.mark.parametrize('odd', [0, 3, 7])
+@pytest.mark.parametrize('name', ['observation.state', 'action'])
+def test_the_episode_of_another_width_is_left_out_wherever_it_stands(name, odd, run, tmp_path):
+  wide = {name: np.zeros((8, 9)).tolist()}
+  lerobot_timed.write(
+    tmp_path / 'in', [episode(range(8), **(wide if e == odd else {})) for e in range(8)]
+  )
+  info = tmp_path / 'in/meta/info.json'
+  info.write_text(info.read_text().replace('"shape": [1]', '"shape": [7]'))
+  assert f'episode {odd}: {name}: found 9 numbers a step, expected 7 as ' in run()[0]
+  status, printed, _ = run('--on-error=skip')
+  assert status == 0, status
+  assert f'left out: {tmp_path}/in/data/chunk-000/episode_{odd:06d}.parquet' in printed
+  assert printed.strip().endswith('7 episodes imported, 1 left out')
+
+
+def test_a_width_that_no_episode_has_is_no_matter(run, tmp_path):
+  lerobot_timed.write(tmp_path / 'in', eight())  # which declares one number and has seven
+  assert run()[0] == 0
+
+
 def test_an_image_that_is_null_is_left_out_by_step(run, tmp_path):
   lerobot_timed.write(tmp_path / 'in', eight(), kind='image')
   path = tmp_path / 'in/data/chunk-000/episode_000006.parquet'

@@ -32,6 +32,7 @@ from aloe_jax.data.importers import lerobot_fields
 from aloe_jax.data.importers import lerobot_flags
 from aloe_jax.data.importers import lerobot_meta
 from aloe_jax.data.importers import lerobot_rows
+from aloe_jax.data.importers import lerobot_widths
 from aloe_jax.data.importers import settings as settings_lib
 from aloe_jax.data.importers import video
 
@@ -61,6 +62,7 @@ class Dataset:
     self._state = self._numbers('state', settings.state, _STATE)
     self._action = self._numbers('action', settings.action, _ACTION)
     self._files = lerobot_meta.parquet_files(directory / 'data')
+    self._widths = lerobot_widths.Widths(self._meta, self._files)
     self._flags = lerobot_flags.Flags(self._columns(), settings, self._meta.path, self._files)
     assigned = lerobot_cameras.assign(self._meta.features, settings.cameras, self._meta.path)
     self._cameras = {camera: name for camera, name in assigned.roles.items() if name}
@@ -194,8 +196,8 @@ class Dataset:
     end_reason, kept = self._flags.end(rows, where)
     episode = settings_lib.make_episode(
       where,
-      state=_joined(rows, self._state, where),
-      action=_joined(rows, self._action, where),
+      state=_joined(rows, self._state, where, self._widths),
+      action=_joined(rows, self._action, where, self._widths),
       images=self._images(number, recording, rows, timeline, where),
       source=self._flags.source(rows, where),
       end_reason=end_reason,
@@ -258,7 +260,7 @@ class Dataset:
       return self._settings.prompt
     tasks = rows['task_index'].to_pylist()
     for step, task in enumerate(tasks):
-      if isinstance(task, list) or not self._meta.tasks.get(task):
+      if isinstance(task, list) or not self._meta.tasks.get(task, '').strip():
         raise ValueError(
           f'{where}, step {step}: task_index: found {task}, for which meta/ holds no text; pass '
           '--prompt.'
@@ -287,9 +289,16 @@ def _embedded(rows: pa.Table, feature: str, where: str) -> list[bytes]:
   return frames
 
 
-def _joined(rows: pa.Table, parts: Sequence[field_path.FieldPath], where: str) -> np.ndarray:
+def _joined(
+  rows: pa.Table,
+  parts: Sequence[field_path.FieldPath],
+  where: str,
+  widths: lerobot_widths.Widths,
+) -> np.ndarray:
   """[T, n] of the parts of features, one after another."""
   arrays = {part.name: _array(rows, part.name, where) for part in parts}
+  for name, array in arrays.items():
+    widths.check(name, array.shape[1], where)
   return settings_lib.joined(arrays, parts, where)
 
 

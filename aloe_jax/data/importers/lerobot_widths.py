@@ -1,0 +1,66 @@
+"""How many numbers a feature of a LeRobot dataset has, so that the odd episode is known as odd."""
+
+from collections.abc import Mapping, Sequence
+import functools
+import pathlib
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from aloe_jax.data.importers import lerobot_meta
+
+
+class Widths:
+  """The widths that `info.json` declares, as far as any rows have them.
+
+  Args:
+    meta: of the dataset.
+    files: of its rows.
+  """
+
+  def __init__(self, meta: lerobot_meta.Meta, files: Sequence[pathlib.Path]):
+    self._meta = meta
+    self._files = files
+
+  def check(self, name: str, width: int, where: str) -> None:
+    """Raises ValueError if an episode has another width than is declared and others have.
+
+    Args:
+      name: of the feature.
+      width: numbers a step of the episode.
+      where: the episode, for messages.
+    """
+    expected = _declared(self._meta.features[name])
+    if expected not in (None, width) and self._is_held(name):
+      raise ValueError(
+        f'{where}: {name}: found {width} numbers a step, expected {expected} as {self._meta.path} '
+        'says and other episodes have; repair or remove the episode.'
+      )
+
+  @functools.cache  # noqa: B019  # as long as the import
+  def _is_held(self, name: str) -> bool:
+    """Whether any rows have the width that is declared: some writers declare anything."""
+    expected = _declared(self._meta.features[name])
+    for path in self._files:
+      try:
+        for batch in lerobot_meta.batches(path, [name]):
+          if expected in _found(batch.column(0)):
+            return True
+      except (OSError, ValueError):
+        continue  # told where its rows are read
+    return False
+
+
+def _declared(feature: Mapping[str, Any]) -> int | None:
+  shape = feature.get('shape', [])
+  return shape[0] if len(shape) == 1 else None
+
+
+def _found(column: pa.Array) -> list[int | None]:
+  """Distinct widths of rows."""
+  if pa.types.is_fixed_size_list(column.type):
+    return [column.type.list_size]
+  if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+    return pc.unique(pc.list_value_length(column)).to_pylist()
+  return [1]
