@@ -129,7 +129,7 @@ def test_images_that_are_files_are_not_encoded_again(folder):
 
 
 def test_what_a_recording_does_not_say_comes_from_the_settings(folder):
-  (folder / 'episode_0/episode.json').unlink()
+  (folder / 'episode_0/episode.json').write_text('{"metadata": {"operator": "A"}}')
   settings = settings_lib.Settings(
     source=types.Source.HUMAN, end_reason=types.EndReason.FAILURE, prompt='fold'
   )

@@ -21,7 +21,8 @@ The arrays may lie together in an `episode.npz` instead. `episode.json` may hold
 What it leaves out is taken from the command line.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import contextlib
 import itertools
 import math
 import pathlib
@@ -32,8 +33,13 @@ import numpy as np
 
 from aloe_jax import files
 from aloe_jax import types
+from aloe_jax.data import cameras as cameras_lib
+from aloe_jax.data import field_names
+from aloe_jax.data import field_path
+from aloe_jax.data import rates
 from aloe_jax.data import rlds
 from aloe_jax.data.importers import importer
+from aloe_jax.data.importers import plain_look
 from aloe_jax.data.importers import settings as settings_lib
 
 _JSON = 'episode.json'
@@ -46,14 +52,16 @@ _FIELDS = {  # of episode.json
   'fps': object,
   'metadata': dict,
 }
-_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+_OUTCOMES = ('outcome', *(path.rpartition('/')[-1] for path in field_names.SUCCESS))  # in metadata
 
 
 class Folder:
   """The episodes of a folder of plain recordings, read one at a time.
 
   Attributes:
-    left_out: always empty: what is neither imported nor expected is refused.
+    left_out: pictures that are not imported, where the cameras were chosen; all else that is
+      neither imported nor expected is refused.
+    notes: of every picture, which camera it is, or why it is none.
   """
 
   def __init__(self, directory: pathlib.Path, settings: settings_lib.Settings):
@@ -70,7 +78,22 @@ class Folder:
     )
     if not self._folders:
       raise FileNotFoundError(f'{directory}: found no folders in it, expected one an episode.')
-    self.left_out: list[str] = []
+    self._parts = {
+      what: settings_lib.parts(getattr(settings, what) or what, f'--{what}')
+      for what in ('state', 'action')
+    }
+    wanted = settings.cameras
+    self._pictures = set().union(*(plain_look.pictures(folder) for folder in self._folders))
+    assigned = cameras_lib.assign(
+      dict.fromkeys(sorted(self._pictures if wanted else self._pictures & {*types.CAMERAS}), ''),
+      dict.fromkeys(types.CAMERAS) | dict(wanted) if wanted else None,
+    )
+    self.left_out = list(assigned.left_out)
+    self.notes = [f'images: {line}' for line in assigned.lines()]
+    parts = [part for found in self._parts.values() for part in found]
+    numbers = {part.name for part in parts if part == field_path.FieldPath(part.name)}
+    named = wanted.values() if wanted else types.CAMERAS
+    self._layouts = plain_look.layouts(self._folders, numbers | {*named})
 
   def __len__(self) -> int:
     return len(self._folders)
@@ -81,35 +104,41 @@ class Folder:
     Raises:
       ValueError: naming the folder, the file and the field that is wrong.
     """
-    for folder in self._folders:
+    expected = plain_look.common(self._layouts)
+    for folder, layout in zip(self._folders, self._layouts, strict=True):
       episode = None
       with self._settings.log.reading():
-        episode = _episode(folder, self._settings)
+        found = _episode(folder, self._settings, self._parts, self._pictures)
+        plain_look.check(folder, layout, expected)
+        episode = found
+        del found
       if episode is not None:
         yield episode
       del episode
 
 
-def _episode(folder: pathlib.Path, settings: settings_lib.Settings) -> rlds.Episode:
+def _episode(
+  folder: pathlib.Path,
+  settings: settings_lib.Settings,
+  parts: Mapping[str, Sequence[field_path.FieldPath]],
+  pictures: Collection[str],
+) -> rlds.Episode:
   told = _told(folder / _JSON)
   arrays = _arrays(folder)
-  parts = {
-    what: settings_lib.parts(getattr(settings, what) or what, f'--{what}')
-    for what in ('state', 'action')
-  }
   numbers = [part.name for found in parts.values() for part in found]
   folders = {path.name for path in folder.iterdir() if path.is_dir()}
   cameras = settings.cameras or {
     camera: camera for camera in types.CAMERAS if camera in arrays or camera in folders
   }
-  known = {*numbers, 'source', 'end_reason', *(settings.cameras or types.CAMERAS)}
-  if not settings.cameras:
-    _check_known(folder, arrays.keys() | folders, known)
+  known = {*numbers, 'source', 'end_reason', *types.CAMERAS}
+  if settings.cameras:  # other pictures are left out, and a state may go by several names
+    known |= {'state', 'action', *settings.cameras.values(), *pictures}
+  _check_known(folder, arrays.keys() | folders, known)
   for name in numbers:
     if name not in arrays:
       raise ValueError(f'{folder}: {name} is missing, expected {name}.npy, or {name} in {_NPZ}.')
   prompt = told.get('prompt') if settings.prompt is None else settings.prompt
-  if not prompt:
+  if not prompt or not prompt.strip():
     raise ValueError(
       f'{folder / _JSON}: prompt: found none, expected what the robot was asked to do; write it '
       'there or pass --prompt.'
@@ -126,8 +155,8 @@ def _episode(folder: pathlib.Path, settings: settings_lib.Settings) -> rlds.Epis
     end_reason=_end_reason(folder, told, arrays, settings.end_reason),
     prompt=prompt,
     metadata={'file_path': f'{folder.parent.name}/{folder.name}'}
-    | ({'fps': _rate(folder / _JSON, told['fps'])} if 'fps' in told else {})
-    | told.get('metadata', {}),
+    | told.get('metadata', {})
+    | ({'fps': _rate(folder / _JSON, told)} if 'fps' in told else {}),
   )
 
 
@@ -145,10 +174,21 @@ def _told(path: pathlib.Path) -> dict[str, Any]:
   return told
 
 
-def _rate(path: pathlib.Path, fps: Any) -> float:
-  """Steps per second."""
+def _rate(path: pathlib.Path, told: Mapping[str, Any]) -> float:
+  """Steps per second, as nothing else tells them otherwise."""
+  fps = told['fps']
   if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not 0 < fps < math.inf:
     raise ValueError(f'{path}: fps: found {fps!r}, expected the steps per second, more than 0.')
+  for name in rates.NAMES:
+    other = told.get('metadata', {}).get(name, fps)
+    if isinstance(other, str):
+      with contextlib.suppress(ValueError):
+        other = float(other)
+    if other != fps:
+      raise ValueError(
+        f'{path}: found fps {fps!r} and metadata {name} {other!r}, expected one rate; take out the '
+        'one that is wrong.'
+      )
   return float(fps)
 
 
@@ -178,7 +218,7 @@ def _images(folder: pathlib.Path) -> list[bytes]:
     raise ValueError(f'{folder}: there are no such images, expected a folder or {folder.name}.npy.')
   paths: dict[int, pathlib.Path] = {}
   for path in folder.iterdir():
-    if path.suffix.lower() in _IMAGE_SUFFIXES:
+    if path.suffix.lower() in plain_look.IMAGE_SUFFIXES:
       if not path.stem.isdecimal():
         raise ValueError(f'{path}: found the name {path.stem!r}, expected a number as in 000000.')
       if int(path.stem) in paths:
@@ -199,7 +239,13 @@ def _source(
 ) -> np.ndarray | types.Source:
   """Of every step, else of the episode."""
   if 'source' in arrays:
-    return _enumerated(arrays['source'], f'{folder}: source', rlds.SOURCE_TEXT)
+    sources = _enumerated(arrays['source'], f'{folder}: source', rlds.SOURCE_TEXT)
+    if 'source' in told and set(arrays['source'].tolist()) != {told['source']}:
+      raise ValueError(
+        f'{folder}: source: found {told["source"]!r} in {_JSON} and another at some steps, '
+        'expected one of the two; remove the other.'
+      )
+    return sources
   if 'source' in told:
     return _value(told['source'], f'{folder / _JSON}: source', rlds.SOURCE_TEXT)
   return default
@@ -211,7 +257,34 @@ def _end_reason(
   arrays: Mapping[str, np.ndarray],
   default: types.EndReason,
 ) -> np.ndarray | types.EndReason:
-  """Of every step, else of the last one."""
+  """Of every step, else of the last one, as nothing else tells it otherwise."""
+  found = _ends(folder, told, arrays, default)
+  last = found if isinstance(found, types.EndReason) else found[-1:]
+  end = types.EndReason(int(np.ravel(last)[0])) if np.size(last) else default
+  if told.get('end_reason', end.name.lower()) != end.name.lower():
+    raise ValueError(
+      f'{folder}: end_reason: found {end.name.lower()!r} at the last step and '
+      f'{told["end_reason"]!r} in {_JSON}, expected the same; take out the one that is wrong.'
+    )
+  others = {'success': told.get('success')}
+  others |= {f'metadata {name}': told.get('metadata', {}).get(name) for name in _OUTCOMES}
+  for name, value in others.items():
+    word = field_names.OUTCOMES.get(value.lower()) if isinstance(value, str) else value
+    if word in (0, 1) and bool(word) != (end == types.EndReason.SUCCESS):
+      raise ValueError(
+        f'{folder / _JSON}: found {name} {value!r}, but the episode ends by {end.name.lower()}, as '
+        'told elsewhere or by --end-reason; take out the one that is wrong, or write success or '
+        'end_reason there.'
+      )
+  return found
+
+
+def _ends(
+  folder: pathlib.Path,
+  told: Mapping[str, Any],
+  arrays: Mapping[str, np.ndarray],
+  default: types.EndReason,
+) -> np.ndarray | types.EndReason:
   if 'end_reason' in arrays:
     end_reason = _enumerated(arrays['end_reason'], f'{folder}: end_reason', rlds.END_REASON_TEXT)
     if not end_reason[-1:].all():

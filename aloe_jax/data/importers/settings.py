@@ -153,7 +153,7 @@ def make_episode(
 
 def _numbers(array: np.ndarray, length: int, what: str) -> np.ndarray:
   """The array as float32, once it is finite and [T, n]."""
-  if array.ndim != 2 or array.shape[0] != length or not np.issubdtype(array.dtype, np.number):
+  if array.ndim != 2 or array.shape[0] != length or array.dtype.kind not in 'iuf':
     raise ValueError(
       f'{what}: found {array.dtype} {list(array.shape)}, expected numbers [{length}, n].'
     )
