@@ -4,6 +4,7 @@ import json
 import re
 
 import command_line
+import lerobot_files
 import lerobot_timed
 import numpy as np
 import pyarrow as pa
@@ -131,6 +132,25 @@ def test_the_episode_of_another_width_is_left_out_wherever_it_stands(name, odd, 
   status, printed, _ = run('--on-error=skip')
   assert status == 0, status
   assert f'left out: {tmp_path}/in/data/chunk-000/episode_{odd:06d}.parquet' in printed
+  assert printed.strip().endswith('7 episodes imported, 1 left out')
+
+
+@pytest.mark.parametrize('kind', ['video', 'image'])
+@pytest.mark.parametrize('odd', [0, 7])
+def test_the_episode_with_pictures_of_another_size_is_left_out(odd, kind, run, tmp_path):
+  lerobot_timed.write(tmp_path / 'in', eight(), kind=kind)
+  larger = [np.full((64, 32, 3), 8 * t, np.uint8) for t in range(8)]
+  if kind == 'video':
+    path = tmp_path / f'in/videos/{TOP}/episode_{odd:06d}.mp4'
+    lerobot_files.write_video(path, larger)
+  else:
+    path = tmp_path / f'in/data/chunk-000/episode_{odd:06d}.parquet'
+    table = pq.read_table(path)
+    images = pa.array([{'bytes': lerobot_files.png(pixels)} for pixels in larger])
+    pq.write_table(table.set_column(table.column_names.index(TOP), TOP, images), path)
+  status, printed, _ = run('--on-error=skip')
+  assert status == 0, status
+  assert f'episode {odd}: {TOP}: found pictures of 64 x 32, expected [32, 32, 3] as ' in printed
   assert printed.strip().endswith('7 episodes imported, 1 left out')
 
 

@@ -252,6 +252,12 @@ class Dataset:
       if found.surplus:
         self._settings.log.surplus(str(number), found.surplus)
       images[camera] = found.jpegs
+    for camera, frames in images.items():
+      try:
+        _, height, width = image_codec.frame_format(frames[0])
+      except ValueError:
+        continue  # told by its step where all are checked
+      self._widths.check_pictures(self._cameras[camera], (height, width), where)
     return images
 
   def _prompt(self, rows: pa.Table, where: str) -> str | list[str]:

@@ -1,6 +1,7 @@
-"""How many numbers a feature of a LeRobot dataset has, so that the odd episode is known as odd."""
+"""Widths and picture sizes of LeRobot's features, so that the odd episode is known as odd."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import functools
 import pathlib
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aloe_jax.data import image_codec
 from aloe_jax.data.importers import lerobot_meta
+from aloe_jax.data.importers import video
 
 
 class Widths:
@@ -37,6 +40,33 @@ class Widths:
         f'{where}: {name}: found {width} numbers a step, expected {expected} as {self._meta.path} '
         'says and other episodes have; repair or remove the episode.'
       )
+
+  def check_pictures(self, name: str, size: tuple[int, int], where: str) -> None:
+    """Likewise of the height and width of pictures, which may be declared in any order."""
+    shape = self._meta.features[name].get('shape', [])
+    if len(shape) == 3 and list(size) not in (shape[:2], shape[1:]) and self._is_shown(name):
+      raise ValueError(
+        f'{where}: {name}: found pictures of {size[0]} x {size[1]}, expected {shape} as '
+        f'{self._meta.path} says and other episodes have; repair or remove the episode.'
+      )
+
+  @functools.cache  # noqa: B019  # as long as the import
+  def _is_shown(self, name: str) -> bool:
+    """Whether any pictures have the size that is declared."""
+    shape = self._meta.features[name]['shape']
+    return any(list(size) in (shape[:2], shape[1:]) for size in self._sizes(name))
+
+  def _sizes(self, name: str) -> Iterator[tuple[int, int]]:
+    """Of one picture of every file."""
+    for path in lerobot_meta.clips(self._meta.recordings, [name]):
+      with contextlib.suppress(OSError, ValueError):  # told where its episodes are read
+        yield video.size(path)
+    if self._meta.features[name]['dtype'] == 'video':
+      return
+    for path in self._files:
+      with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        batch = next(iter(lerobot_meta.batches(path, [name], rows=1)))
+        yield image_codec.frame_format(batch.column(0)[0].as_py()['bytes'])[1:]
 
   @functools.cache  # noqa: B019  # as long as the import
   def _is_held(self, name: str) -> bool:

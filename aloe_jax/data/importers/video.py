@@ -97,6 +97,12 @@ def read(
   return Frames(_decoded(clip.path, picked, 0.5 / fps, threads, where), surplus)
 
 
+def size(path: pathlib.Path) -> tuple[int, int]:
+  """Height and width of the pictures of a file, without decoding it."""
+  with _opened(path) as (_, _, stream):
+    return stream.codec_context.height, stream.codec_context.width
+
+
 def unowned(path: pathlib.Path, clips: Sequence[Clip], *, fps: float) -> int:
   """How many frames of a file lie outside of all its clips by more than half a frame.
 
