@@ -154,6 +154,21 @@ def test_the_episode_with_pictures_of_another_size_is_left_out(odd, kind, run, t
   assert printed.strip().endswith('7 episodes imported, 1 left out')
 
 
+@pytest.mark.parametrize('odd', [0, 3])
+@pytest.mark.parametrize('damage', ['cut', 'emptied', 'removed'])
+def test_a_broken_file_of_rows_is_left_out_wherever_it_stands(damage, odd, run, tmp_path):
+  lerobot_timed.write(tmp_path / 'in', eight(), kind=None)
+  path = tmp_path / f'in/data/chunk-000/episode_{odd:06d}.parquet'
+  whole = path.read_bytes()
+  path.unlink()
+  if damage != 'removed':
+    path.write_bytes(whole[: len(whole) // 2 if damage == 'cut' else 0])
+  status, printed, _ = run('--on-error=skip')
+  assert status == 0, status
+  assert f'found no rows of episode {odd}, which meta/ holds' in printed
+  assert printed.strip().endswith('7 episodes imported, 1 left out')
+
+
 def test_a_width_that_no_episode_has_is_no_matter(run, tmp_path):
   lerobot_timed.write(tmp_path / 'in', eight())  # which declares one number and has seven
   assert run()[0] == 0
