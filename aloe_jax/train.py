@@ -34,6 +34,7 @@ from aloe_jax.run import lock
 from aloe_jax.run import networks
 from aloe_jax.run import next_steps
 from aloe_jax.run import opening
+from aloe_jax.run import padded_state
 from aloe_jax.run import phases
 from aloe_jax.run import policy_actions
 from aloe_jax.run import rate
@@ -274,6 +275,7 @@ class Run:
       'architecture': self._experiment.architecture(),
       **({} if opened.stats is None else normalize.to_json(opened.stats)),
       'config': json.loads(self._config.to_json()),
+      **padded_state.MARK,
     }
     opened.checkpoints.save(number, self._updates.state, opened.encoder, meta)
     self._done = number

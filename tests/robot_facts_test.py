@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 
+import command_line
 import finished_runs
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from aloe_jax import train
 from aloe_jax.data import index
 from aloe_jax.data import padding
 from aloe_jax.preprocessing import normalize
+from aloe_jax.run import padded_state
 from aloe_jax.run import robot as robot_lib
 
 FULL = 32
@@ -72,17 +74,34 @@ def test_the_robots_numbers_are_those_of_the_data(tmp_path, capsys):
   )
 
 
-@pytest.mark.parametrize('given', [0, FULL])
-def test_a_state_that_was_filled_up_is_refused_with_what_to_do(given, tmp_path):
+def test_a_state_that_was_filled_up_is_refused_with_what_to_do(tmp_path):
   directory = write(tmp_path / 'old')
   with pytest.raises(ValueError) as refused:
-    settle(directory, proprio_size=given)
+    settle(directory)
   told = str(refused.value)
   assert told.startswith(f'{directory}: the state has 32 numbers a step, of which those after the ')
   assert 'first 14 are 0 at every step' in told
   assert "--config.data.mapping.state='observation/state[0:14]'" in told
   assert '--config.task.proprio_size=14' in told
   assert 'import the recordings again' in told
+  assert told.endswith('or say --config.task.proprio_size=32 if the robot has 32 numbers.')
+
+
+def test_a_robot_of_32_numbers_of_which_the_last_is_never_used_is_taken_at_its_word(tmp_path):
+  directory = write(tmp_path / 'brake')
+  config, indices = settle(directory, proprio_size=FULL)
+  assert config.task.proprio_size == FULL
+  assert not robot_lib.check(directory, indices[directory], config.task)
+
+
+def test_statistics_of_such_a_robot_are_those_of_32_numbers(tmp_path, monkeypatch, capsys):
+  directory = write(tmp_path / 'brake')
+  options = ('stats', directory, '--chunk=2', '--to', tmp_path / 'norm_stats.json')
+  told, _, _ = command_line.data(monkeypatch, capsys, *options)
+  assert told.endswith('give --state-size=14, or --state-size=32 if the robot has 32 numbers.')
+  command_line.data(monkeypatch, capsys, *options, '--state-size=32')
+  state = normalize.read(tmp_path / 'norm_stats.json')['state']
+  assert state.mean.shape == (FULL,) and state.q99[-1] == 0 and state.std[:14].all()
 
 
 def test_a_state_of_zeros_alone_is_refused(tmp_path):
@@ -181,6 +200,7 @@ def old_run(tmp_path_factory):
   filled = {key: np.pad(values, (0, FULL - robot.SIZE)) for key, values in vars(state).items()}
   stats = robot.make_stats() | {'state': normalize.Stats(**filled)}
   metadata.write_text(json.dumps(meta | normalize.to_json(stats)))
+  assert not padded_state.MARK.items() <= meta.items()
   (workdir / 'config.json').write_text(json.dumps(meta['config']))
   return workdir
 
@@ -227,3 +247,14 @@ def test_a_run_whose_state_is_as_wide_as_the_networks_goes_on(tmp_path):
   meta = json.loads(metadata.read_text()) | normalize.to_json(stats)
   metadata.write_text(json.dumps(meta))
   assert aloe_jax.load(workdir).metadata.state_size == FULL
+
+
+def test_a_checkpoint_of_a_robot_whose_last_number_is_never_used_is_none_of_those(tmp_path):
+  zeros = {'mean': [1.0, *[0.0] * 31], 'std': [1.0, *[0.0] * 31]}
+  meta = {
+    'config': {'task': {'proprio_size': FULL}, 'sim': {'task': ''}},
+    'norm_stats': {'state': zeros},
+  }
+  padded_state.check(tmp_path, meta | padded_state.MARK)
+  with pytest.raises(ValueError, match='filled the 1 numbers of the state up to 32'):
+    padded_state.check(tmp_path, meta)

@@ -145,6 +145,7 @@ def test_the_cost_of_failure_is_the_mean_length_of_the_demonstrations(finished):
   for number in range(3):
     meta = checkpoints.read_meta(finished[0] / 'checkpoints' / str(number))
     assert meta['fail_cost'] == pytest.approx(expected)
+    assert meta['own_state'] is True
 
 
 def test_the_manifest_lists_what_each_iteration_added(finished):

@@ -40,5 +40,6 @@ def remedy(size: int, path: str = 'observation/state') -> str:
   return (
     'import the recordings again, which keeps the numbers that there are, or choose those of the '
     f"robot with --config.data.mapping.state='{path}[0:{size}]' or with "
-    f'--config.task.proprio_size={size}'
+    f'--config.task.proprio_size={size}, or say --config.task.proprio_size={WIDTH} if the robot '
+    f'has {WIDTH} numbers'
   )

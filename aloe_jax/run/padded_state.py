@@ -8,12 +8,15 @@ import numpy as np
 
 from aloe_jax.data import padding
 
+MARK = {'own_state': True}  # kept beside parameters that were taught the robot's own numbers
+
 
 def check(path: pathlib.Path, meta: Mapping[str, Any]) -> None:
   """Refuses a checkpoint that was taught zeros as numbers of its robot.
 
   Such a policy answers to them, and nobody who serves it will say them. Simulated runs are not
-  meant: their simulator still gives what it gave.
+  meant: their simulator still gives what it gave. Nor are checkpoints with `MARK`: a number of a
+  robot may always be 0.
 
   Args:
     path: of the checkpoint.
@@ -23,7 +26,7 @@ def check(path: pathlib.Path, meta: Mapping[str, Any]) -> None:
     ValueError: what happened, and what to do.
   """
   task, sim, actor = (_at(meta, 'config', name) for name in ('task', 'sim', 'actor'))
-  if sim.get('task') or task.get('proprio_size') != padding.WIDTH:
+  if MARK.items() <= meta.items() or sim.get('task') or task.get('proprio_size') != padding.WIDTH:
     return
   size = _own_size(meta)
   if size is None:

@@ -35,7 +35,8 @@ def settle(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> N
   task = config.task
   given = [field for field in (*_WIDTHS, 'cameras') if task[field]]
   for directory, index in indices.items():
-    _check_not_padded(directory, index, task.proprio_size)
+    if not task.proprio_size:
+      _check_not_padded(directory, index)
   for field, key in _WIDTHS.items():
     task[field] = task[field] or _common_width(indices, key)
   for directory, index in indices.items():
@@ -104,10 +105,8 @@ def _remedy(key: str, found: int, expected: int) -> str:
   return f"{of_robot}, or choose numbers with --config.data.mapping.{key}='{path}[0:{expected}]'"
 
 
-def _check_not_padded(directory: pathlib.Path, index: index_lib.Index, given: int) -> None:
+def _check_not_padded(directory: pathlib.Path, index: index_lib.Index) -> None:
   """Refuses zeros that no robot has where nobody has said how many numbers are its own."""
-  if given not in (0, padding.WIDTH):
-    return
   size = padding.own_size(index.state)
   if size is not None:
     raise ValueError(

@@ -74,7 +74,8 @@ def compute(
       raise ValueError(
         f'{directory}: the state has {padding.WIDTH} numbers a step, of which those after the '
         f'first {own} are 0 at every step: an earlier version filled them up; import the '
-        f'recordings again, or give --state-size={max(own, 1)}.'
+        f'recordings again, give --state-size={max(own, 1)}, or --state-size={padding.WIDTH} if '
+        f'the robot has {padding.WIDTH} numbers.'
       )
   narrowest = min(index.state.shape[1] for index in indices)
   size = narrowest if state_size is None else state_size
