@@ -193,6 +193,20 @@ def test_auto_says_why_when_it_drops_and_an_index_remembers_it(tmp_path, monkeyp
   assert index.load(directory, {}).remarks == dropped.remarks
 
 
+def test_what_is_suspect_but_kept_is_told_by_every_command(tmp_path, monkeypatch, capsys):
+  made = [make_episode(number, '    s', filler=number % 2) for number in range(8)]
+  directory = bare_rlds.write(tmp_path / 'data', made)
+  told = (
+    'last action: kept, though it may mean nothing (the same zeros in 4 of 8 episodes looked at, '
+    'and rare elsewhere); --config.data.mapping.last_action=drop leaves it out.'
+  )
+  for command in ('inspect', 'validate', 'stats'):
+    options = ['--to', tmp_path / 'n.json', '--chunk=2'] if command == 'stats' else []
+    assert told in command_line.data(monkeypatch, capsys, command, directory, *options)[1]
+  found = index.load(directory, {})
+  assert (len(found), found.remarks) == (40, [f'{directory}: {told}'])
+
+
 def test_a_dataset_that_keeps_its_last_actions_has_the_index_that_it_always_had(tmp_path):
   made = [make_episode(number, '   s', filler=number + 1) for number in range(3)]
   directory = bare_rlds.write(tmp_path / 'data', made)

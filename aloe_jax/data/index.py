@@ -29,6 +29,7 @@ from aloe_jax import files
 from aloe_jax.data import absent
 from aloe_jax.data import bucket
 from aloe_jax.data import index_writer
+from aloe_jax.data import last_action
 from aloe_jax.data import mapping as mappings
 from aloe_jax.data import rates
 from aloe_jax.data import records
@@ -74,8 +75,9 @@ class Index:
     cameras: that the mapping found; the others are missing at every step.
     skipped: one message for each record left out, and one for all shards that are not there.
     lost: episodes that are left out.
-    last_action: why last actions are left out if nobody has said it, else the empty string.
-    is_judged: last actions were looked at when it was built.
+    last_action: why last actions are left out or suspect if nobody has said what they are, else
+      the empty string.
+    is_judged: last actions were looked at when it was built, as they are now.
     content: a digest of what was read from the records; a copy of the dataset has the same.
   """
 
@@ -111,7 +113,9 @@ class Index:
     self.skipped: list[str] = index['skipped']
     self.lost: int = index.get('lost', len(self.skipped))
     self.last_action: str = index.get('last_action') or ''
-    self.is_judged: bool = index.get('last_action') is not None
+    self.is_judged: bool = (
+      index.get('last_action') is not None and index.get('rule') == last_action.RULE
+    )
     self.content: str = index['content']
     self._file = functools.lru_cache(_OPEN_FILES)(self._opened)
 

@@ -11,7 +11,8 @@ A directory holds, with N steps in E episodes:
     episodes.jsonl                                   file, record and metadata of every episode
     index.json                                       prompts, files, cameras, skipped records,
                                                      sizes of the files above in bytes, why last
-                                                     actions are left out, and a digest of all
+                                                     actions are left out or suspect, by which
+                                                     rule, and a digest of all
                                                      that was read
 
 Memory does not grow with the dataset, only with its longest episode.
@@ -30,6 +31,7 @@ import numpy as np
 from aloe_jax.data import absent
 from aloe_jax.data import columns
 from aloe_jax.data import growing_array
+from aloe_jax.data import last_action
 from aloe_jax.data import mapping
 from aloe_jax.data import record_fields
 from aloe_jax.data import records
@@ -145,6 +147,7 @@ class _Writer:
       'skipped': skipped,
       'lost': lost,
       'last_action': told,
+      'rule': last_action.RULE,
       'sizes': {path.name: path.stat().st_size for path in sorted(self._directory.iterdir())},
       'content': self._content.hexdigest()[:16],
     }

@@ -3,7 +3,7 @@
 By RLDS's own definition a step holds a state and the action taken in it, and the last step only
 the state that was reached: its action, reward and discount mean nothing, and hold zeros, NaN or
 another filler. Open X-Embodiment and LeRobot leave that step out, so that the last action is as
-real as the others. Nothing on disk says which was meant; `filler` judges by the actions.
+real as the others. Nothing on disk says which was meant; `judge` goes by the actions.
 
 Legend of shapes: T steps of an episode, A numbers of an action.
 """
@@ -18,8 +18,10 @@ from aloe_jax import types
 from aloe_jax.data import columns as columns_lib
 
 EPISODES = 64  # that are looked at
+RULE = 2  # changes with what `judge` finds
 
 _NEARLY_ALL = 0.9  # of the episodes
+_SUSPECT = 0.5  # of the episodes, at least
 _RARE = 0.05  # of the other actions
 _FEW_VALUES = 3  # of a number that switches, such as a gripper's, rather than moves
 _SMOOTH = 0.25  # standard deviations that a number moves a step on a path, at most
@@ -65,51 +67,104 @@ def left_out(columns: columns_lib.Columns) -> columns_lib.Columns:
   )
 
 
-def filler(actions: Sequence[np.ndarray]) -> str:
-  """What stands in for the last action of every episode, for a person; '' where it is real.
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+  """What last actions seem to be.
+
+  Attributes:
+    is_filler: they mean nothing.
+    seen: what speaks for it, for a person; of actions that are not taken for fillers it is what
+      makes them suspect, and empty where nothing does.
+  """
+
+  is_filler: bool = False
+  seen: str = ''
+
+
+def judge(actions: Sequence[np.ndarray]) -> Judgement:
+  """Whether something stands in for the last action of every episode.
 
   NaN in nearly all last actions and nowhere else is a filler. So is one vector that is the last
-  action of all episodes and follows another in nearly all, unless it is one the robot may mean:
+  action of nearly all episodes and follows another in nearly all, unless the robot may mean it:
 
   * it is not rare elsewhere, as where a robot of relative actions stands still;
   * it differs from the action before in no more than grippers do;
-  * it goes on smoothly, as a planned path that ends at its goal.
+  * it goes on smoothly, as a planned path that ends at its goal, or is what the actions come ever
+    nearer to, as one that slows down.
 
   One that is not zero must also come after different actions in several episodes, be more than a
-  command to a gripper, and lie elsewhere than at the bounds, where actions are clipped to.
+  command to a gripper, and lie elsewhere than at the bounds, where actions are clipped to. Where it
+  is not, is found in half of the episodes only, or leaves the grippers out, it is suspect.
 
   Args:
     actions: [T, A] of each episode that is looked at.
   """
   episodes = [a for a in actions if len(a) > 1 and np.isfinite(a[:-1]).all()]
   if not episodes:
-    return ''
-  last, before = (np.stack([a[step] for a in episodes]) for step in (-1, -2))
+    return Judgement()
+  last = np.stack([a[-1] for a in episodes])
   undefined = ~np.isfinite(last).all(axis=1)
   if undefined.mean() >= _NEARLY_ALL:
-    return f'NaN in {_of(np.count_nonzero(undefined), len(episodes))}'
-  vector = last[0]
-  if undefined.any() or (last != vector).any():
-    return ''
+    return Judgement(True, f'NaN in {_of(np.count_nonzero(undefined), len(episodes))}')
   others = np.concatenate([a[:-1] for a in episodes])
   moves = np.array([len(np.unique(numbers)) > _FEW_VALUES for numbers in others.T])
   moves |= not moves.any()
-  changed = (before != vector)[:, moves].sum(axis=1) >= math.ceil(moves.sum() / 4)
-  if (
-    (others == vector).all(axis=1).mean() > _RARE
-    or changed.mean() < _NEARLY_ALL
-    or np.mean([_is_smooth(a[:, moves], others[:, moves]) for a in episodes]) > 0.5
-  ):
-    return ''
-  if not vector.any():
-    return f'the same zeros in {_of(len(episodes), len(episodes))}'
-  clipped = ((vector == others.min(axis=0)) | (vector == others.max(axis=0)))[moves].all()
-  gripper = np.count_nonzero(vector) <= _GRIPPERS and not vector.all()
-  different = len(np.unique(before, axis=0)) > len(episodes) / 2
-  if len(episodes) < _CONSTANT_EPISODES or clipped or gripper or not different:
-    return ''
-  numbers = ', '.join(f'{number:g}' for number in vector)
-  return f'the same {numbers} in {_of(len(episodes), len(episodes))}'
+  vector, agreeing = _usual(last, episodes)
+  where = _of(len(agreeing), len(episodes))
+  if len(agreeing) >= _SUSPECT * len(episodes) and not _is_meant(vector, agreeing, others, moves):
+    nearly_all = len(agreeing) >= _NEARLY_ALL * len(episodes)
+    if not vector.any():
+      return Judgement(nearly_all, f'the same zeros in {where}')
+    different = len(np.unique([a[-2] for a in agreeing], axis=0)) > len(agreeing) / 2
+    if len(agreeing) < 2 or not different:
+      return Judgement()
+    clipped = ((vector == others.min(axis=0)) | (vector == others.max(axis=0)))[moves].all()
+    gripper = np.count_nonzero(vector) <= _GRIPPERS and not vector.all()
+    certain = nearly_all and len(agreeing) >= _CONSTANT_EPISODES and not (clipped or gripper)
+    numbers = ', '.join(f'{number:g}' for number in vector)
+    return Judgement(certain, f'the same {numbers} in {where}')
+  if 0 < np.count_nonzero(~moves) <= _GRIPPERS:
+    still = [a[:, moves] for a in episodes if not a[-1, moves].any()]
+    if len(still) >= _SUSPECT * len(episodes):
+      zeros, all_move = np.zeros(still[0].shape[1]), np.ones(still[0].shape[1], bool)
+      if not _is_meant(zeros, still, others[:, moves], all_move):
+        where = _of(len(still), len(episodes))
+        return Judgement(False, f'zeros in all numbers but those of a gripper in {where}')
+  return Judgement()
+
+
+def _usual(last: np.ndarray, episodes: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+  """The vector that most episodes end in, and these episodes."""
+  vectors, of, counts = np.unique(last + 0.0, axis=0, return_inverse=True, return_counts=True)
+  most = int(np.argmax(counts))
+  found = [a for a, number in zip(episodes, of.reshape(-1), strict=True) if number == most]
+  return vectors[most], found
+
+
+def _is_meant(
+  vector: np.ndarray, episodes: Sequence[np.ndarray], others: np.ndarray, moves: np.ndarray
+) -> bool:
+  """Whether a robot may have been told a vector that these episodes end in.
+
+  Args:
+    vector: [A].
+    episodes: [T, A] of each.
+    others: [N, A], all actions but the last ones.
+    moves: [A], which of the numbers do more than to switch.
+  """
+  changed = [(a[-2] != vector)[moves].sum() >= math.ceil(moves.sum() / 4) for a in episodes]
+  if (others == vector).all(axis=1).mean() > _RARE or np.mean(changed) < _NEARLY_ALL:
+    return True
+  paths = [(a[:, moves], others[:, moves]) for a in episodes]
+  return any(np.mean([goes_on(*path) for path in paths]) > 0.5 for goes_on in (_is_smooth, _slows))
+
+
+def _slows(action: np.ndarray, others: np.ndarray) -> bool:
+  """Whether the action before the last is the nearest to it there was, and near."""
+  spread = others.std(axis=0)
+  apart = (action[:-1] - action[-1]) / np.where(spread > 0, spread, 1)
+  sizes = np.sqrt((apart**2).mean(axis=1))
+  return len(sizes) > 3 and sizes[-1] < _SMOOTH and sizes[-1] <= sizes.min()
 
 
 def _is_smooth(action: np.ndarray, others: np.ndarray) -> bool:

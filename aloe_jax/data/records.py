@@ -69,7 +69,8 @@ def decided(
     paths: of the fields to read.
 
   Returns:
-    The paths, and one line if 'auto' leaves last actions out, else the empty string.
+    The paths, and one line if 'auto' leaves last actions out or finds them suspect, else the
+    empty string.
   """
   if paths.last_action != 'auto':
     return paths, ''
@@ -83,11 +84,15 @@ def decided(
       found.append(columns_lib.actions(record.payload, layout.leaves, paths, ''))
     except ValueError:  # is told when the record is read
       continue
-  filler = last_action.filler(found)
-  if not filler:
-    return dataclasses.replace(paths, last_action='keep'), ''
+  judged = last_action.judge(found)
+  if not judged.is_filler:
+    told = judged.seen and (
+      f'last action: kept, though it may mean nothing ({judged.seen}, and rare elsewhere); '
+      '--config.data.mapping.last_action=drop leaves it out.'
+    )
+    return dataclasses.replace(paths, last_action='keep'), told
   told = (
-    f"last action: left out ({filler}, RLDS's own convention); "
+    f"last action: left out ({judged.seen}, RLDS's own convention); "
     '--config.data.mapping.last_action=keep reads it.'
   )
   return dataclasses.replace(paths, last_action='drop'), told

@@ -69,7 +69,8 @@ class Inspection:
     problem: why the mapping cannot be used, or empty. Where only a camera is not known the rest is
       read without it; else nothing else is known then.
     survey: of all episodes; of images only the first of each.
-    last_action: why last actions are left out if nobody has said it, else the empty string.
+    last_action: why last actions are left out or suspect if nobody has said what they are, else the
+      empty string.
     absent: which shards are not there, or the empty string.
     unread: {field that looks like a flag and is not read: the key that would read it}.
     unreadable: number of episodes and files that something is wrong with.
