@@ -1,9 +1,11 @@
 """A picture is the camera that its name says, never depth, and never one of two alike by chance."""
 
+import command_line
 import pytest
 
 from aloe_jax.data import cameras
 from aloe_jax.data import schema
+from aloe_jax.data.importers import lerobot_cameras
 
 
 def roles(*names, **decided):
@@ -102,6 +104,60 @@ def test_of_two_that_are_alike_none_is_chosen(names):
     f'head: found {first}, {second}, of which none has the better name; choose, such as '
     f'--camera head={first}.'
   )
+
+
+def test_the_remedy_of_a_tie_names_all_cameras_where_an_option_leaves_out_the_others():
+  names = ('a.cam_high', 'b.cam_high', 'cam_left_wrist', 'cam_right_wrist')
+  found = cameras.assign(dict.fromkeys(names, ''))
+  assert found.problem('--camera {camera}={name}', names_all=True).endswith(
+    'choose, such as --camera head=a.cam_high --camera left_wrist=cam_left_wrist '
+    '--camera right_wrist=cam_right_wrist.'
+  )
+  assert found.problem('{camera}={name}').endswith('choose, such as head=a.cam_high.')
+
+
+def test_one_picture_is_not_two_cameras():
+  with pytest.raises(ValueError, match='wrist was chosen for head and for left_wrist; exp'):
+    roles('wrist', head='wrist', left_wrist='wrist')
+
+
+def test_what_is_said_of_a_picture_that_a_person_chose_is_true():
+  decided = {'head': 'zed2', 'left_wrist': 'top', 'right_wrist': 'depth/wrist'}
+  assert cameras.assign(dict.fromkeys(decided.values(), ''), decided).lines() == [
+    'zed2 -> head',
+    'top -> left_wrist as asked, although its name is that of head',
+    'depth/wrist -> right_wrist as asked, although it is depth, by its name',
+  ]
+  assert cameras.assign({'cam_high': ''}, {'head': 'cam_high'}).lines()[0] == 'cam_high -> head'
+
+
+@pytest.mark.parametrize(
+  'names, remedy',
+  [
+    (('cam_high_depth', 'zed_front_view2'), 'choose, such as --camera head=zed_front_view2.'),
+    (('cam_high_depth',), 'choose one with --camera head=NAME if it is of colours all the same.'),
+  ],
+)
+def test_no_remedy_is_a_picture_of_depth(names, remedy, tmp_path):
+  features = {name: {'dtype': 'video'} for name in names}
+  with pytest.raises(ValueError) as refused:
+    lerobot_cameras.assign(features, None, tmp_path / 'info.json')
+  assert str(refused.value).endswith(remedy)
+
+
+@pytest.mark.parametrize(
+  'options, message',
+  [
+    (('head=a', 'head=b'), '--camera: found a and b for head, expected one picture a camera.'),
+    (('head=a', 'left_wrist=a'), '--camera: a was chosen for head and for left_wrist; expected'),
+  ],
+)
+def test_import_refuses_cameras_that_are_asked_for_twice(
+  options, message, tmp_path, monkeypatch, capsys
+):
+  given = [f'--camera={option}' for option in options]
+  command = ('import', tmp_path, '--from=lerobot', '--to', tmp_path / 'to', '--name=x', *given)
+  assert message in command_line.data(monkeypatch, capsys, *command)[0]
 
 
 def test_what_a_person_decides_counts_and_is_taken_for_nothing_else():

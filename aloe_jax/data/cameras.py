@@ -46,7 +46,7 @@ class Assignment:
   Attributes:
     roles: {camera: name of its picture, or None}, of all cameras.
     left_out: {name of a picture that is no camera: why}.
-    odd: {name of a picture that a person chose: what it seems to be instead of a colour camera}.
+    odd: {name of a picture that a person chose: what speaks against it}.
     ties: {camera: pictures of which none is better}; its role is None.
   """
 
@@ -55,19 +55,26 @@ class Assignment:
   odd: dict[str, str]
   ties: dict[str, tuple[str, ...]]
 
-  def problem(self, option: str) -> str:
+  def problem(self, option: str, *, names_all: bool = False) -> str:
     """What a person has to decide, or empty.
 
     Args:
       option: that decides it, with a gap for the camera and the picture, such as
         '--camera {camera}={name}'.
+      names_all: the option leaves out all cameras that it does not name.
     """
-    return ' '.join(
+    if not self.ties:
+      return ''
+    found = [
       f'{camera}: found {", ".join(names[:_NAMED])}'
       f'{f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""}, of which none has the '
-      f'better name; choose, such as {option.format(camera=camera, name=names[0])}.'
+      'better name; '
       for camera, names in self.ties.items()
-    )
+    ]
+    chosen = self.roles if names_all else {}
+    chosen = chosen | {camera: names[0] for camera, names in self.ties.items()}
+    options = [option.format(camera=c, name=name) for c, name in chosen.items() if name]
+    return f'{"".join(found)}choose, such as {" ".join(options)}.'
 
   def lines(self, short: Mapping[str, str] | None = None) -> list[str]:
     """Every picture and what it is, then the cameras without one, for a person.
@@ -78,7 +85,7 @@ class Assignment:
     shown = (short or {}).get
     chosen = [
       f'{shown(name, name)} -> {camera}'
-      + (f' as asked, although it is {self.odd[name]}' if name in self.odd else '')
+      + (f' as asked, although {self.odd[name]}' if name in self.odd else '')
       for camera, name in self.roles.items()
       if name is not None
     ]
@@ -123,8 +130,12 @@ def assign(
     pictures: {name: why it is no picture of 8-bit colours, or empty}; what the name itself says
       against it is found here.
     decided: {camera: the picture that a person chose for it, or None for none}.
+
+  Raises:
+    ValueError: if one picture was chosen for two cameras.
   """
   decided = decided or {}
+  check_apart(decided)
   left_out = {name: why or other_kind(name) for name, why in pictures.items()}
   roles: dict[str, str | None] = dict.fromkeys(types.CAMERAS) | dict(decided)
   ties: dict[str, tuple[str, ...]] = {}
@@ -154,9 +165,34 @@ def assign(
   return Assignment(
     roles,
     left_out={name: why for name, why in left_out.items() if name not in chosen},
-    odd={name: why for name, why in left_out.items() if name in decided.values() and why},
+    odd={
+      name: odd
+      for camera, name in decided.items()
+      if name is not None and (odd := _against(name, camera, pictures.get(name, '')))
+    },
     ties=ties,
   )
+
+
+def check_apart(decided: Mapping[str, str | None]) -> None:
+  """Raises ValueError if one picture was chosen for two cameras."""
+  chosen: dict[str, str] = {}
+  for camera, name in decided.items():
+    if name is not None and name in chosen:
+      raise ValueError(
+        f'{name} was chosen for {chosen[name]} and for {camera}; expected another picture for each '
+        'camera.'
+      )
+    if name is not None:
+      chosen[name] = camera
+
+
+def _against(name: str, camera: str, why: str) -> str:
+  """What speaks against a picture as this camera, or empty."""
+  if kind := why or other_kind(name):
+    return f'it is {kind}'
+  role = role_of(name)
+  return f'its name is that of {role[0]}' if role and role[0] != camera else ''
 
 
 def other_kind(name: str) -> str:

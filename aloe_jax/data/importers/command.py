@@ -12,6 +12,7 @@ from typing import Any
 
 from aloe_jax import progress
 from aloe_jax import types
+from aloe_jax.data import cameras
 from aloe_jax.data import outcomes
 from aloe_jax.data import remarks
 from aloe_jax.data import rlds
@@ -122,7 +123,7 @@ def run(arguments: argparse.Namespace) -> None:
     source=rlds.SOURCE_TEXT[arguments.source],
     end_reason=_END_REASONS[arguments.end_reason],
     prompt=arguments.prompt,
-    cameras=dict(arguments.camera) if arguments.camera else None,
+    cameras=_chosen(arguments.camera),
     state=arguments.state,
     action=arguments.action,
     intervention='' if arguments.intervention == 'none' else arguments.intervention,
@@ -203,6 +204,23 @@ def _print(text: str) -> None:
 
 def _listed(counter: collections.Counter[str]) -> str:
   return ', '.join(f'{name} {count}' for name, count in counter.most_common())
+
+
+def _chosen(options: list[tuple[str, str]] | None) -> dict[str, str] | None:
+  """{camera: name} of the options, each of which has to be of its own."""
+  if not options:
+    return None
+  counts = collections.Counter(camera for camera, _ in options)
+  for camera, count in counts.items():
+    if count > 1:
+      names = ' and '.join(name for other, name in options if other == camera)
+      raise ValueError(f'--camera: found {names} for {camera}, expected one picture a camera.')
+  chosen = dict(options)
+  try:
+    cameras.check_apart(chosen)
+  except ValueError as error:
+    raise ValueError(f'--camera: {error}') from error
+  return chosen
 
 
 def _camera(text: str) -> tuple[str, str]:

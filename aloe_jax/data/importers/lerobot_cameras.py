@@ -8,6 +8,7 @@ from typing import Any
 from aloe_jax import types
 from aloe_jax.data import cameras
 
+_OPTION = '--camera {camera}={name}'
 _FLAG = 'is_depth_map'
 _PIXELS = 'pix_fmt'
 _DEEP = re.compile(r'(9|10|12|14|16)(le|be)?$')  # bits of a channel, at the end of a pixel format
@@ -45,13 +46,15 @@ def assign(
     decided = dict.fromkeys(types.CAMERAS) | dict(chosen)
   found = cameras.assign(pictures, decided)
   if found.ties:
-    raise ValueError(f'{path}: features: {found.problem("--camera {camera}={name}")}')
+    raise ValueError(f'{path}: features: {found.problem(_OPTION, names_all=True)}')
   if pictures and not any(found.roles.values()):
     named = [f'{name} ({why})' for name, why in found.left_out.items()]
-    best = next((name for name in pictures if not pictures[name]), next(iter(pictures)))
+    best = [name for name, why in pictures.items() if not why and not cameras.other_kind(name)]
+    remedy = 'choose one with --camera head=NAME if it is of colours all the same'
+    if best:
+      remedy = f'choose, such as {_OPTION.format(camera="head", name=best[0])}'
     raise ValueError(
-      f'{path}: features: found the images {", ".join(named)}, expected a name in use; choose, '
-      f'such as --camera head={best}.'
+      f'{path}: features: found the images {", ".join(named)}, expected a name in use; {remedy}.'
     )
   return found
 
