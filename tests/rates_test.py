@@ -4,12 +4,15 @@ import dataclasses
 
 import command_line
 import lerobot_timed
+import numpy as np
 import pytest
 import robot
 
 from aloe_jax.data import index as index_lib
 from aloe_jax.data import rates
 from aloe_jax.data import rlds
+from aloe_jax.data import schema
+from aloe_jax.data import tfds_directory
 from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import rate as rate_lib
 
@@ -49,6 +52,7 @@ def refusal(*directories, **changes):
     ({'control_frequency': 15}, 15),
     ({'fps': 60.0, 'control_hz': 10.0}, 10),
     ({'hz': 0.0, 'frequency': 5.0}, 5),
+    ({'fps': '15'}, 15),
     ({'fps': True, 'hz': 'fast'}, None),
     ({'fps': float('inf')}, None),
     ({'file_path': 'a'}, None),
@@ -56,6 +60,46 @@ def refusal(*directories, **changes):
 )
 def test_an_episode_tells_its_rate_by_names_in_use(metadata, expected):
   assert rates.recorded(metadata) == expected
+
+
+@pytest.mark.parametrize(
+  'metadata, told',
+  [
+    ({'fps': 0.0}, 'fps = 0.0'),
+    ({'control_hz': -1, 'fps': 'fast'}, 'control_hz = -1, fps = fast'),
+    ({'fps': float('nan')}, 'fps = nan'),
+    ({'fps': float('nan'), 'hz': 5}, ''),
+    ({'fps': ''}, ''),
+    ({'file_path': 'a'}, ''),
+  ],
+)
+def test_what_is_told_instead_of_a_rate_is_known(metadata, told):
+  assert rates.unusable(metadata) == told
+
+
+def test_a_rate_of_a_list_of_one_or_of_a_text_is_one(tmp_path):
+  leaves = {
+    'listed': schema.Leaf('tensor', 'float32', (1,), 'none', per_step=False),
+    'text': schema.Leaf('text', 'string', (), 'none', per_step=False),
+  }
+  for name, value in (('listed', np.float32([15])), ('text', [b'15'])):
+    numbers = np.arange(6, dtype=np.float32).reshape(3, 2)
+    of_steps = schema.Leaf('tensor', 'float32', (2,), 'none', per_step=True)
+    fields = {'steps/action': of_steps, 'steps/observation/state': of_steps}
+    example = dict.fromkeys(fields, numbers) | {'episode_metadata/fps': value}
+    fields |= {'episode_metadata/fps': leaves[name]}
+    tfds_directory.write(tmp_path / name, [example], name='x', fields=fields)
+    assert index_lib.load(tmp_path / name, {}).rates == (15,)
+
+
+def test_what_is_told_instead_of_a_rate_is_said(tmp_path, monkeypatch, capsys):
+  a = write(tmp_path / 'a', {'fps': 15.0}, {'fps': 0.0}, {'fps': 0.0})
+  _, printed, _ = command_line.data(monkeypatch, capsys, 'inspect', a)
+  assert '15 (1), fps = 0.0, which is none (2)' in printed
+  _, printed, _ = command_line.data(monkeypatch, capsys, 'validate', a)
+  assert 'Note: Found as steps a second, and no number above 0: fps = 0.0 (2 episodes).' in printed
+  assert settled(a) == 15
+  assert f'(from the data; {a}: fps = 0.0, which is none)' in capsys.readouterr().out
 
 
 def test_an_index_knows_the_distinct_rates_of_its_episodes(tmp_path):

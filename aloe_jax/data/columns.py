@@ -255,7 +255,7 @@ def _metadata(record: record_fields.RecordFields) -> dict[str, bool | int | floa
   names = {
     path: leaf
     for path, leaf in record.leaves.items()
-    if not leaf.per_step and leaf.kind in ('tensor', 'text', 'label') and leaf.shape == ()
+    if not leaf.per_step and leaf.kind in ('tensor', 'text', 'label') and leaf.shape in ((), (1,))
   }
   inner = 'episode_metadata/'
   prefix = inner if any(path.startswith(inner) for path in record.leaves) else ''

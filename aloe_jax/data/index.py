@@ -155,6 +155,12 @@ class Index:
     """Distinct steps per second that its episodes tell of, ascending; () where none does."""
     return rates.distinct(episode.metadata for episode in self.episodes())
 
+  @functools.cached_property
+  def no_rates(self) -> tuple[str, ...]:
+    """What its episodes tell instead of a rate, such as 'fps = 0'."""
+    told = (rates.unusable(episode.metadata) for episode in self.episodes())
+    return tuple(dict.fromkeys(filter(None, told)))
+
   def episodes(self) -> Iterator[Episode]:
     """Yields the episodes in the order of their rows."""
     with (self._directory / 'episodes.jsonl').open(encoding='utf-8') as lines:

@@ -14,10 +14,28 @@ def recorded(metadata: Mapping[str, bool | int | float | str]) -> float | None:
       cameras may run faster.
   """
   for name in NAMES:
-    value = metadata.get(name)
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
-      return round(float(value), 3)  # kept in single precision
+    value = _number(metadata.get(name))
+    if 0 < value < math.inf:
+      return round(value, 3)  # kept in single precision
   return None
+
+
+def unusable(metadata: Mapping[str, bool | int | float | str]) -> str:
+  """What an episode tells instead of a rate, such as 'fps = 0', or empty."""
+  found = [name for name in NAMES if metadata.get(name, '') != '']
+  if not found or recorded(metadata) is not None:
+    return ''
+  return ', '.join(f'{name} = {metadata[name]}' for name in found)
+
+
+def _number(value: bool | int | float | str | None) -> float:
+  """Of a number or of a text that is one; NaN else."""
+  if value is None or isinstance(value, bool):
+    return math.nan
+  try:
+    return float(value)
+  except ValueError:
+    return math.nan
 
 
 def distinct(metadata: Iterable[Mapping[str, bool | int | float | str]]) -> tuple[float, ...]:

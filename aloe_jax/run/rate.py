@@ -14,6 +14,7 @@ from aloe_jax.data import rates
 from aloe_jax.run import indices as indices_lib
 
 UNTOLD = 30.0  # steps a second where nothing tells, as in the paper
+_SHOWN = 3  # of what is told instead of a rate
 _SAME = 0.01  # share by which two rates may differ: 29.97 is 30
 
 
@@ -56,6 +57,9 @@ def settle(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> N
   untold = [str(directory) for directory in indices if directory not in told]
   if told and untold:
     origin += f'; not told by {", ".join(untold)}'
+  for directory, index in indices.items():
+    if index.no_rates:
+      origin += f'; {directory}: {", ".join(index.no_rates[:_SHOWN])}, which is none'
   progress.CONSOLE.print(
     f'Robot: {config.task.control_hz:g} steps a second ({origin})', highlight=False, soft_wrap=True
   )

@@ -27,6 +27,7 @@ class Survey:
     ends: {(source of the step that ends a fragment, end reason): fragments}.
     prompts: {text: episodes that hold it}.
     rates: {steps per second: episodes that tell them}.
+    no_rates: {what is told instead, and is none: likewise}.
     images: {camera: {size, such as '224 x 224', or `MISSING`: images}}.
     told: {what is to be looked at: numbers of the episodes}; see `remarks`.
   """
@@ -37,6 +38,7 @@ class Survey:
     self.ends: collections.Counter[tuple[str, str]] = collections.Counter()
     self.prompts: collections.Counter[str] = collections.Counter()
     self.rates: collections.Counter[float] = collections.Counter()
+    self.no_rates: collections.Counter[str] = collections.Counter()
     self.images: dict[str, collections.Counter[str]] = {}
     self.told: dict[str, list[int]] = {}
 
@@ -53,6 +55,8 @@ class Survey:
     rate = rates_lib.recorded(columns.metadata)
     if rate is not None:
       self.rates[rate] += 1
+    if unusable := rates_lib.unusable(columns.metadata):
+      self.no_rates[unusable] += 1
 
   def add_image(self, camera: str, size: str) -> None:
     """Counts an image."""
@@ -71,6 +75,7 @@ class Survey:
       'ends_by_source': ends,
       'prompts': dict(self.prompts),
       'rates': {f'{rate:g}': count for rate, count in self.rates.items()},
+      'no_rates': dict(self.no_rates),
       'images': {camera: dict(sizes) for camera, sizes in self.images.items()},
       **self.told,
     }
@@ -82,7 +87,9 @@ class Survey:
     facts.add_row('episodes', str(len(self.lengths)))
     facts.add_row('steps', str(sum(self.lengths)))
     facts.add_row('steps an episode', ', '.join(f'{k} {v:g}' for k, v in length.items()))
-    rates = ', '.join(f'{rate:g} ({count})' for rate, count in self.rates.most_common())
+    told = [f'{rate:g} ({count})' for rate, count in self.rates.most_common()]
+    told += [f'{text}, which is none ({count})' for text, count in self.no_rates.most_common(2)]
+    rates = ', '.join(told)
     facts.add_row('steps a second (episodes)', rates or 'not told')
     for camera, sizes in self.images.items():
       shown = ', '.join(f'{size} ({count})' for size, count in sizes.most_common())

@@ -222,6 +222,9 @@ class _Checker:
     if len(survey.rates) > 1:
       found = ', '.join(f'{n} at {rate:g} steps a second' for rate, n in survey.rates.most_common())
       report.notes.append(Note(f'Episodes of different rates: {found}.'))
+    if survey.no_rates:
+      found = ', '.join(f'{text} ({n} episodes)' for text, n in survey.no_rates.most_common(3))
+      report.notes.append(Note(f'Found as steps a second, and no number above 0: {found}.'))
     for camera, sizes in survey.images.items():
       if len(sizes) > 1:
         found = ', '.join(f'{count} {size}' for size, count in sizes.most_common())
