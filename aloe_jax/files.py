@@ -7,10 +7,13 @@ import os
 import pathlib
 import re
 from typing import Any
+import urllib.parse
 
 import numpy as np
 
 from aloe_jax import disk
+
+_FILE_URL = re.compile(r'file:/+(localhost/+)?', re.IGNORECASE)  # of a place here
 
 
 @contextlib.contextmanager
@@ -41,13 +44,15 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 def expanded(value: Any) -> Any:
   """A path, or every one of several, with `~` for the home of who runs this; others as they are.
 
-  A shell leaves `~` in quotes, and behind `=`, as it is.
+  A shell leaves `~` in quotes, and behind `=`, as it is. file:///folder is /folder.
   """
   if isinstance(value, list | tuple):
     return type(value)(map(expanded, value))
   if isinstance(value, str):
+    if is_file_url := _FILE_URL.match(value):
+      return urllib.parse.unquote('/' + value[is_file_url.end() :])
     return os.path.expanduser(value)
-  return value.expanduser() if isinstance(value, pathlib.Path) else value
+  return pathlib.Path(expanded(str(value))) if isinstance(value, pathlib.Path) else value
 
 
 def is_url(path: str | os.PathLike) -> bool:
@@ -55,7 +60,8 @@ def is_url(path: str | os.PathLike) -> bool:
 
   `pathlib` makes gs:/bucket/folder of it, which is meant too.
   """
-  return re.match(r'[A-Za-z][\w+.-]+:/', os.fspath(path)) is not None
+  path = os.fspath(path)
+  return re.match(r'[A-Za-z][\w+.-]+:/', path) is not None and not _FILE_URL.match(path)
 
 
 def check_is_here(path: str | os.PathLike, what: str) -> None:

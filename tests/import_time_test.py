@@ -174,3 +174,23 @@ def test_the_rate_is_kept_and_has_to_be_one(tmp_path):
   for fps in (0, -5, True, 'fast', None):
     with pytest.raises(ValueError, match='fps: found .*, expected the steps per second'):
       read(tmp_path / str(fps), [episode(range(3))], fps=fps)
+
+
+@pytest.mark.parametrize('unit', [1, 1e3, 1e6, 1e9])
+@pytest.mark.parametrize('kept', [range(6), range(2, 8), HOLE])
+def test_times_of_a_clock_count_from_the_place_of_the_first_row(unit, kept, tmp_path):
+  clock = pa.array((1.7e9 + np.asarray(kept) / FPS) * unit, pa.float64())
+  (found,) = read(tmp_path, [episode(kept, timestamp=clock)])
+  assert frames(found) == list(kept)
+  assert np.count_nonzero(found.end_reason) == (2 if kept is HOLE else 1)
+
+
+def test_times_of_a_clock_alone_do_not_find_a_picture(tmp_path):
+  clock = pa.array(1.7e9 + np.arange(6) / FPS, pa.float64())
+  alone = episode(range(6), timestamp=clock, frame_index=None)
+  assert 'found 1700000000, the time of a clock, and no frame_index; exp' in refusal(
+    tmp_path / 'video', alone
+  )
+  assert frames(read(tmp_path / 'bare', [alone], kind=None)[0]) == list(range(6))
+  coarse = episode(range(6), timestamp=seconds(*(1.7e9 + np.arange(6) / FPS)))
+  assert 'remove the column: frame_index alone says when' in refusal(tmp_path / 'coarse', coarse)

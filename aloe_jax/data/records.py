@@ -74,7 +74,7 @@ def decided(
   """
   if paths.last_action != 'auto':
     return paths, ''
-  walks = (_WALKS[layout.container](shard.path) for shard in shards if shard.path.exists())
+  walks = (_WALKS[layout.container](shard.path) for shard in shards if shard.path.is_file())
   sample = itertools.islice(itertools.chain.from_iterable(walks), last_action.EPISODES)
   found = []
   for record in sample:
@@ -114,6 +114,10 @@ def read(
       problem = f'{shard.path}: the shard is missing; copy it from its source.'
       lost = shard.num_records
       yield Read(shard.path, number, None, episode, None, problem, lost, absent=True)
+      continue
+    if not shard.path.is_file():
+      problem = f'{shard.path}: found a directory, expected a file; copy it again from its source.'
+      yield Read(shard.path, number, None, episode, None, problem, shard.num_records)
       continue
     found = 0
     for record in _WALKS[layout.container](shard.path):

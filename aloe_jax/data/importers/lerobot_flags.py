@@ -148,6 +148,8 @@ class Flags:
 
     def refuse(step: int | None, message: str) -> ValueError:
       at = '' if step is None else f', step {step}'
+      if not option:  # of next.done, which counts where there is an outcome only
+        message = f'{message.rstrip(".")}; or leave the outcome open: --success=none.'
       return ValueError(f'{where}{at}: {flag.name}: {message}')
 
     values = lerobot_rows.column(rows, flag.name, where)

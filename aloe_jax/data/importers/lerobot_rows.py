@@ -2,16 +2,19 @@
 
 `frame_index` counts the frames of the recording and `timestamp` tells its seconds, so that rows
 that were left out later, at the head or in the middle, are known by them: the others keep their
-own time, and what is missing in the middle is a hole that no chunk may span.
+own time, and what is missing in the middle is a hole that no chunk may span. Times of a clock count
+from the first row, whose `frame_index` says where it is.
 """
 
 from collections.abc import Sequence
 import dataclasses
+import math
 
 import numpy as np
 import pyarrow as pa
 
 FRAME, TIME = 'frame_index', 'timestamp'
+_EPOCH = 1e8  # seconds, three years: above it a time is that of a clock, not of an episode
 _JUMP = 1.5  # periods between two steps, above which steps are missing
 _RATE = 0.05  # share by which the rate of the steps may differ from the one that info.json tells
 
@@ -60,9 +63,12 @@ def in_order(
     rows = rows.take(order)
     frame = None if frame is None else frame[order]
     time = None if time is None else time[order]
-  for name, values in ((FRAME, frame), (TIME, time)):
-    if values is not None:
-      _check_ascends(name, values, where)
+  if frame is not None:
+    _check_ascends(FRAME, frame, where)
+  if time is not None and len(time) and time[0] > _EPOCH:
+    time = _since_start(time, frame, fps, where, check_agreement=check_agreement)
+  if time is not None:
+    _check_ascends(TIME, time, where)
   if time is None:
     assert frame is not None
     time = frame / fps
@@ -135,6 +141,28 @@ def _check_ascends(name: str, values: np.ndarray, where: str) -> None:
   else:
     problem = f'found {found:g} after {before:g}, expected it to grow from step to step'
   raise ValueError(f'{where}, step {step}: {name}: {problem}; repair or remove the recording.')
+
+
+def _since_start(
+  time: np.ndarray, frame: np.ndarray | None, fps: float, where: str, *, check_agreement: bool
+) -> np.ndarray:
+  """Seconds since the recording began, of times of a clock."""
+  if frame is None and check_agreement:
+    raise ValueError(
+      f'{where}: {TIME}: found {time[0]:.0f}, the time of a clock, and no {FRAME}; expected '
+      f'seconds since the episode began, or {FRAME}, to know which picture of the video belongs '
+      'to a step.'
+    )
+  digits = math.floor(math.log10(time[0] / _EPOCH)) // 3 * 3  # 3 of milliseconds, 6, 9
+  seconds = (time - time[0]) / 10.0**digits
+  if frame is None:
+    return seconds
+  if (np.diff(seconds) <= 0).any():
+    raise ValueError(
+      f'{where}: {TIME}: found times of a clock, such as {time[0]:.0f}, that are kept too coarsely '
+      f'to tell the steps apart; remove the column: {FRAME} alone says when a step was.'
+    )
+  return seconds + frame[0] / fps
 
 
 def _check_rate(time: np.ndarray, frame: np.ndarray | None, fps: float, where: str) -> None:

@@ -77,6 +77,13 @@ def compute(
         f'recordings again, give --state-size={max(own, 1)}, or --state-size={padding.WIDTH} if '
         f'the robot has {padding.WIDTH} numbers.'
       )
+    widest = state_size or found.state.shape[1]
+    if widest > padding.WIDTH:
+      raise ValueError(
+        f'{directory}: state: found {found.state.shape[1]} numbers a step, more than the '
+        f'{padding.WIDTH} that training takes; keep joint angles and gripper openings, as with '
+        f"--mapping.state='observation/state[0:{padding.WIDTH}]'."
+      )
   narrowest = min(index.state.shape[1] for index in indices)
   size = narrowest if state_size is None else state_size
   if size > narrowest:

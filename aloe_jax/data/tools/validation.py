@@ -19,6 +19,7 @@ from aloe_jax.data import absent
 from aloe_jax.data import fragments
 from aloe_jax.data import image_codec
 from aloe_jax.data import mapping as mappings
+from aloe_jax.data import padding
 from aloe_jax.data import records
 from aloe_jax.data import remarks
 from aloe_jax.data import schema
@@ -184,6 +185,7 @@ class _Checker:
   def __init__(self, report: Report, pool: futures.Executor):
     self.report = report
     self._pool = pool
+    self._width = 0  # of the state
     self._single: list[int] = []  # episodes of one step
     self._silent: list[int] = []  # episodes with an empty prompt
 
@@ -194,6 +196,7 @@ class _Checker:
     if read.columns is None:
       return
     columns = read.columns
+    self._width = columns.state.shape[1]
     self.report.survey.add(columns, read.episode)
     for key, vectors in (('state', columns.state), ('action', columns.action)):
       values = self.report.ranges.setdefault(key, value_range.ValueRange(vectors.shape[1]))
@@ -229,6 +232,12 @@ class _Checker:
       if len(sizes) > 1:
         found = ', '.join(f'{count} {size}' for size, count in sizes.most_common())
         report.notes.append(Note(f'Images of {camera} differ: {found}.'))
+    if self._width > padding.WIDTH:
+      message = (
+        f'The state has {self._width} numbers, of which training takes at most {padding.WIDTH}: '
+        f"choose them, as with --config.data.mapping.state='observation/state[0:{padding.WIDTH}]'."
+      )
+      report.notes.append(Note(message))
     if sum(survey.lengths) < 2:
       report.ranges.clear()
     for key, values in report.ranges.items():
