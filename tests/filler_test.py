@@ -171,13 +171,9 @@ def test_fillers_that_are_not_certain_are_told():
   for number, actions in enumerate(kept):
     actions[:, -1] = 1 - actions[:, -1] if number % 2 else actions[:, -1]
     actions[-1, :-1] = 0
-  told = 'zeros in all numbers but those of a gripper in all 8 episodes looked at'
-  same = 'the same 0, 0, 0, 0, 0, 0, 0, 1 in all 4 episodes looked at'
-  assert suspicion(kept[1::2]) == same
-  assert suspicion(kept[1:]).startswith('the same 0, 0, 0, 0, 0, 0, 0, 1 in 4 of 7')
-  for number, actions in enumerate(kept):
-    actions[-1, -1] = number % 3  # none is that of half of them
-  assert suspicion(kept) == told
+  told = 'zeros in all numbers but those of a gripper in all'
+  assert suspicion(kept[1::2]) == f'{told} 4 episodes looked at'
+  assert suspicion(kept[1:]) == f'{told} 7 episodes looked at'
 
 
 def healthy():

@@ -111,7 +111,9 @@ def judge(actions: Sequence[np.ndarray]) -> Judgement:
   moves |= not moves.any()
   vector, agreeing = _usual(last, episodes)
   where = _of(len(agreeing), len(episodes))
-  if len(agreeing) >= _SUSPECT * len(episodes) and not _is_meant(vector, agreeing, others, moves):
+  usual = len(agreeing) >= _SUSPECT * len(episodes)
+  grips = vector.any() and not vector[moves].any()  # is told below
+  if usual and not grips and not _is_meant(vector, agreeing, others, moves):
     nearly_all = len(agreeing) >= _NEARLY_ALL * len(episodes)
     if not vector.any():
       return Judgement(nearly_all, f'the same zeros in {where}')
