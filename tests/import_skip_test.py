@@ -48,6 +48,16 @@ def test_an_episode_with_a_short_video_is_left_out_and_named(run, tmp_path):
   assert names == [f'in/episode_{e:06d}' for e in (0, 1, 2, 3, 4, 5, 7)]
 
 
+def test_a_refused_import_names_the_way_out_and_leaves_no_directory(monkeypatch, capsys, tmp_path):
+  lerobot_timed.write(tmp_path / 'in', eight(frames=7))
+  status, _, _ = command_line.data(
+    monkeypatch, capsys, 'import', tmp_path / 'in', '--from=lerobot', '--name=x',
+    '--to', tmp_path / 'data/towels/1.0.0',
+  )  # fmt: skip
+  assert status.endswith('(--on-error=skip leaves such episodes out.)')
+  assert not (tmp_path / 'data').exists()
+
+
 def nan_state():
   values = np.zeros((8, 7), np.float32)
   values[3, 2] = np.nan

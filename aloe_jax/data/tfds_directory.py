@@ -5,7 +5,7 @@ it or of TensorFlow is needed to write: the format is TFRecord files of `tf.trai
 two files of JSON that say what is in them. `schema` reads those files back.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import json
 import os
@@ -27,6 +27,20 @@ _CLASSES = {  # kind of a field: the class that TFDS reads it with
   'tensor': 'tensor_feature.Tensor',
   'text': 'text_feature.Text',
 }
+
+
+@contextlib.contextmanager
+def _parents(directory: pathlib.Path) -> Iterator[None]:
+  """The directories above one that is to be; those that were made go again if it fails."""
+  made = [parent for parent in directory.parents if not parent.exists()]
+  directory.parent.mkdir(parents=True, exist_ok=True)
+  try:
+    yield
+  except BaseException:
+    for parent in made:
+      with contextlib.suppress(OSError):  # another process has put something there
+        parent.rmdir()
+    raise
 
 
 def write(
@@ -54,8 +68,8 @@ def write(
   """
   directory = pathlib.Path(directory)
   check_is_new(directory)
-  directory.parent.mkdir(parents=True, exist_ok=True)
   with (
+    _parents(directory),
     tempfile.TemporaryDirectory(dir=directory.parent, prefix=f'.{directory.name}.') as scratch,
     disk.writing('the episodes', directory),
   ):

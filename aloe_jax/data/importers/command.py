@@ -138,12 +138,17 @@ def run(arguments: argparse.Namespace) -> None:
   }
   odd: dict[str, list[int]] = {}
   episodes = _counted(recordings, counts, odd, log, arguments.to)
-  rlds.write(
-    arguments.to,
-    episodes,
-    name=arguments.name,
-    skip=None if log.on_error == 'raise' else log.skip,
-  )
+  try:
+    rlds.write(
+      arguments.to,
+      episodes,
+      name=arguments.name,
+      skip=None if log.on_error == 'raise' else log.skip,
+    )
+  except ValueError as error:
+    if log.on_error == 'skip':
+      raise
+    raise ValueError(f'{error} (--on-error=skip leaves such episodes out.)') from error
   lines = [
     f'{arguments.to}: {counts["episodes"].total()} episodes, {counts["source"].total()} steps',
     f'steps by source: {_listed(counts["source"])}',
