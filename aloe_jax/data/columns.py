@@ -18,6 +18,7 @@ import dataclasses
 import numpy as np
 
 from aloe_jax import types
+from aloe_jax.data import field_kinds
 from aloe_jax.data import field_names
 from aloe_jax.data import field_path
 from aloe_jax.data import flags
@@ -184,7 +185,7 @@ def _success(
     return success
   for path in field_names.SUCCESS:
     leaf = record.leaves.get(path)
-    if leaf is None or not leaf.per_step or not mapping.is_outcome(leaf):
+    if leaf is None or not leaf.per_step or not field_kinds.is_outcome(leaf):
       continue
     try:
       beside = record.flags('success', path, length)

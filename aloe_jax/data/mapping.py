@@ -18,7 +18,7 @@ A success or an intervention that is not told by 0 and 1 is compared, as in `int
 string, or a key left out, proposes a field by the names in use; None means there is none.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import difflib
 import itertools
@@ -27,6 +27,7 @@ from typing import Any
 
 from aloe_jax import types
 from aloe_jax.data import cameras
+from aloe_jax.data import field_kinds
 from aloe_jax.data import field_names
 from aloe_jax.data import field_path
 from aloe_jax.data import flags
@@ -58,7 +59,7 @@ _IN_USE = {
 _GROUPS = {'state': field_names.STATES, 'action': field_names.ACTIONS}
 
 _Leaves = Mapping[str, schema.Leaf]
-_Fits = Callable[[schema.Leaf], bool]
+_Fits = field_kinds.Fits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,11 +110,13 @@ def propose(leaves: _Leaves) -> dict[str, Any]:
   return {
     'images': assignment(leaves, {}).roles,
     **{key: _first_group(leaves, groups) for key, groups in _GROUPS.items()},
-    'prompt': [path for path in field_names.PROMPT if path in leaves and is_text(leaves[path])],
-    'success': _first(leaves, field_names.SUCCESS, is_outcome),
-    'source': _first(leaves, field_names.SOURCE, is_text),
-    'intervention': _first(leaves, field_names.INTERVENTION, _is_step_flag),
-    'end_reason': _first(leaves, field_names.END_REASON, _is_step_text),
+    'prompt': [
+      path for path in field_names.PROMPT if path in leaves and field_kinds.is_text(leaves[path])
+    ],
+    'success': _first(leaves, field_names.SUCCESS, field_kinds.is_outcome),
+    'source': _first(leaves, field_names.SOURCE, field_kinds.is_text),
+    'intervention': _first(leaves, field_names.INTERVENTION, field_kinds.is_step_flag),
+    'end_reason': _first(leaves, field_names.END_REASON, field_kinds.is_step_text),
     'reward': None,  # rewards in use differ: only who knows them can trust them
   }
 
@@ -181,17 +184,20 @@ def resolve(leaves: _Leaves, mapping: Mapping[str, Any]) -> Resolved:
     state=_numbers(leaves, 'state', mapping, proposed),
     action=_numbers(leaves, 'action', mapping, proposed),
     prompt=_texts(leaves, mapping.get('prompt', ''), proposed['prompt']),
-    features=_first(leaves, [field_names.FEATURES], _is_matrix),
+    features=_first(leaves, [field_names.FEATURES], field_kinds.is_matrix),
     last_action=last_action,
     named=tuple(key for key in _COMPARED if mapping.get(key)),
     **{
       key: _one_of(leaves, key, mapping.get(key, ''), proposed[key], fits)
       for key, fits in (
-        ('success', is_outcome),
-        ('source', is_text),
-        ('intervention', is_outcome if mapping.get('intervention') else _is_step_flag),
-        ('end_reason', _is_step_text),
-        ('reward', _is_step_number),
+        ('success', field_kinds.is_outcome),
+        ('source', field_kinds.is_text),
+        (
+          'intervention',
+          field_kinds.is_outcome if mapping.get('intervention') else field_kinds.is_step_flag,
+        ),
+        ('end_reason', field_kinds.is_step_text),
+        ('reward', field_kinds.is_step_number),
       )
     },
   )
@@ -206,50 +212,6 @@ def width(leaves: _Leaves, paths: Sequence[str]) -> int:
     columns = path.columns(math.prod(leaves[path.name].shape))
     total += columns.stop - columns.start
   return total
-
-
-# What a key may be fed from
-
-
-def _is_vector(leaf: schema.Leaf) -> bool:
-  return leaf.per_step and leaf.kind == 'tensor' and all(size > 0 for size in leaf.shape)
-
-
-def _is_matrix(leaf: schema.Leaf) -> bool:
-  return _is_vector(leaf) and len(leaf.shape) == 2
-
-
-def is_text(leaf: schema.Leaf) -> bool:
-  """Whether a field holds texts, or labels that have names."""
-  return (leaf.kind == 'text' or bool(leaf.names)) and not leaf.shape
-
-
-def _is_step_text(leaf: schema.Leaf) -> bool:
-  return leaf.per_step and is_text(leaf)
-
-
-def _is_step_number(leaf: schema.Leaf) -> bool:
-  return _is_vector(leaf) and math.prod(leaf.shape) == 1
-
-
-def is_outcome(leaf: schema.Leaf) -> bool:
-  """Whether a field may hold a flag, of the episode or of every step."""
-  return leaf.kind in ('text', 'label', 'tensor') and leaf.shape in ((), (1,))
-
-
-def _is_step_flag(leaf: schema.Leaf) -> bool:
-  return leaf.per_step and is_outcome(leaf)
-
-
-_WANTED: dict[_Fits, str] = {
-  cameras.is_picture: 'images, their bytes, or uint8 pixels [H, W, 3], of 8 bits, at every step',
-  _is_vector: 'numbers of one shape at every step',
-  is_text: 'texts',
-  _is_step_text: 'a text at every step',
-  _is_step_number: 'one number at every step',
-  is_outcome: 'one number, or a text, an episode or a step',
-  _is_step_flag: 'one number, or a text, at every step',
-}
 
 
 # Finding
@@ -269,7 +231,7 @@ def _first_group(leaves: _Leaves, groups: Iterable[Sequence[str]]) -> list[str]:
   """The first group of which every field exists, as full paths."""
   for group in groups:
     paths = [f'steps/{name}' for name in group]
-    if all(path in leaves and _is_vector(leaves[path]) for path in paths):
+    if all(path in leaves and field_kinds.is_vector(leaves[path]) for path in paths):
       return paths
   return []
 
@@ -311,7 +273,7 @@ def _check_in_use(leaves: _Leaves, key: str, fits: _Fits) -> None:
     if path not in leaves or fits(leaves[path]):
       continue
     remedy = f'choose another field, or leave it out: config.data.mapping.{key}=none'
-    if key == 'source' and _is_step_flag(leaves[path]):
+    if key == 'source' and field_kinds.is_step_flag(leaves[path]):
       remedy += (
         ', and where a number tells that a human acts say it by '
         f"config.data.mapping.intervention='{path.removeprefix('steps/')}==1'"
@@ -331,11 +293,12 @@ def _numbers(
   if not names:
     for name in itertools.chain(*_GROUPS[key]):
       if f'steps/{name}' in leaves:
-        _checked(leaves, key, f'steps/{name}', _is_vector)
+        _checked(leaves, key, f'steps/{name}', field_kinds.is_vector)
     candidates = [
       path
       for path, leaf in leaves.items()
-      if _is_vector(leaf) and (leaf.shape or path.startswith(('steps/observation', 'steps/action')))
+      if field_kinds.is_vector(leaf)
+      and (leaf.shape or path.startswith(('steps/observation', 'steps/action')))
     ]
     raise ValueError(
       f'{key}: found no field with a name in use; choose from '
@@ -356,7 +319,7 @@ def _sliced(leaves: _Leaves, key: str, name: str) -> str:
   path = _find(leaves, wanted.name)
   if path is None:
     raise ValueError(_missing(leaves, key, wanted.name))
-  leaf = leaves[_checked(leaves, key, path, _is_vector)]
+  leaf = leaves[_checked(leaves, key, path, field_kinds.is_vector)]
   try:
     return str(dataclasses.replace(wanted, name=path).within(math.prod(leaf.shape)))
   except ValueError as error:
@@ -371,7 +334,7 @@ def _texts(leaves: _Leaves, wanted: Any, proposed: Sequence[str]) -> tuple[str, 
   paths = [path for name in names if (path := _find(leaves, name))]
   if names and not paths:
     raise ValueError(_missing(leaves, 'prompt', names[0]))
-  return tuple(_checked(leaves, 'prompt', path, is_text) for path in paths)
+  return tuple(_checked(leaves, 'prompt', path, field_kinds.is_text) for path in paths)
 
 
 def _find(leaves: _Leaves, name: str) -> str | None:
@@ -384,7 +347,7 @@ def _checked(leaves: _Leaves, key: str, path: str, fits: _Fits) -> str:
     where = 'every step' if leaf.per_step else 'the episode'
     raise ValueError(
       f'{key}: {path}: found {leaf.kind} {leaf.dtype} {list(leaf.shape)} of {where}, expected '
-      f'{_WANTED[fits]}.'
+      f'{field_kinds.WANTED[fits]}.'
     )
   return path
 

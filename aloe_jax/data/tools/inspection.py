@@ -17,6 +17,7 @@ from aloe_jax import types
 from aloe_jax.data import absent
 from aloe_jax.data import cameras
 from aloe_jax.data import columns as columns_lib
+from aloe_jax.data import field_kinds
 from aloe_jax.data import field_names
 from aloe_jax.data import flags
 from aloe_jax.data import image_codec
@@ -133,7 +134,9 @@ class Inspection:
     for line in self.assigned.lines(short):
       tell(f'  {line}')
     for path, key in self.unread.items():
-      chosen = unread_flags.choice(short[path], is_text=mappings.is_text(self.layout.leaves[path]))
+      chosen = unread_flags.choice(
+        short[path], is_text=field_kinds.is_text(self.layout.leaves[path])
+      )
       tell(
         f'{short[path]} looks like a flag and is not read; --config.data.mapping.{key}={chosen} '
         'reads it'
@@ -251,7 +254,7 @@ def _unread(paths: mappings.Resolved, leaves: Mapping[str, schema.Leaf]) -> dict
   read = [paths.success, paths.intervention, paths.reward, *paths.prompt]
   read = [flags.parse(path).name for path in read if path]
   read += field_names.SOURCE if paths.source else ()
-  names = [path for path, leaf in leaves.items() if mappings.is_outcome(leaf)]
+  names = [path for path, leaf in leaves.items() if field_kinds.is_outcome(leaf)]
   found = unread_flags.find(names, read)
   return {p: key for p, key in found.items() if key != 'success' or paths.end_reason is None}
 
