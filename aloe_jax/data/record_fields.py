@@ -93,13 +93,13 @@ class RecordFields:
     spans = self._decode(path, example_proto.Values.spans)
     if len(spans) != length:
       raise self.error(path, f'found {len(spans)} images, expected one a step: {length}.')
-    for step, (offset, size) in enumerate(spans):
+    found = [(step, offset, size) for step, (offset, size) in enumerate(spans) if size]
+    for step, offset, size in found:
       head = bytes(self._payload[offset : offset + min(size, _HEAD)])
-      if not head:
-        continue
-      problem = image_codec.head_problem(head)
-      problem = problem or image_codec.cut_problem(self._payload[offset : offset + size])
-      if problem:
+      if problem := image_codec.head_problem(head):
+        raise self.error(path, f'{problem}.', step=step)
+    for step, offset, size in found:  # of images, at the least
+      if problem := image_codec.cut_problem(self._payload[offset : offset + size]):
         raise self.error(path, f'{problem}.', step=step)
     return spans
 
