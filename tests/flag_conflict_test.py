@@ -130,17 +130,6 @@ def test_an_intervention_of_the_episode_must_agree_with_its_source(who, flag, sa
   assert 'config.data.mapping.source=none' in message
 
 
-def test_a_named_success_is_refused_beside_an_end_reason_of_every_step(tmp_path):
-  end = {'end_reason': (str, lambda e, t: 'cut' if t == foreign.LENGTHS[e] - 1 else '')}
-  data = write(tmp_path / 'data', end, {'success': (bool, lambda e: True)})
-  assert inspection.inspect(data, {}).mapping['success'] == 'none'
-  assert 'config.data.mapping.end_reason=none' in refusal(
-    data, {'success': 'episode_metadata/success'}
-  )
-  found = index.load(data, {'success': 'episode_metadata/success', 'end_reason': None})
-  assert found.end_reason[-1] == types.EndReason.SUCCESS
-
-
 def test_a_success_of_the_episode_that_its_last_step_contradicts_is_refused(tmp_path):
   data = write(
     tmp_path / 'data',

@@ -9,7 +9,8 @@ the end of the record is the end of the episode.
 Where the dataset says of every step whether a human acts, and the episode is no demonstration,
 the other steps are the policy's. A flag that the mapping names may be one of the episode too, and
 must not contradict the source of the episode. Without `steps/end_reason`, the last step of the
-policy before a human acts ends a fragment by a take-over.
+policy before a human acts ends a fragment by a take-over. With it, a success is read where the
+mapping names it: it says how an episode ended that was cut, and may not contradict another end.
 """
 
 from collections.abc import Mapping, Sequence
@@ -98,7 +99,7 @@ def read(
     raise ValueError(f'{where}: the episode has no steps; remove it.')
   last = paths.last_action
   source = _source(record, paths, length)
-  success = None if paths.end_reason else _success(record, paths, length)
+  success = _success(record, paths, length)
   metadata = _metadata(record)
   return Columns(
     state=_concatenated(record, paths.state, length),
@@ -212,10 +213,13 @@ def _end_reason(
     record: of the episode.
     paths: of the fields to read.
     source: [T] int8.
-    success: [T] or [1] bool, of which the last counts; None where nothing is said of it.
+    success: [T] or [1] bool, of which the last counts; None where nothing is to be read of it.
   """
   if paths.end_reason:
-    return _enumerated(record, paths.end_reason, END_REASONS, len(source))
+    end_reason = _enumerated(record, paths.end_reason, END_REASONS, len(source))
+    if paths.success and success is not None:
+      end_reason[-1] = _last_end(record, paths.success, end_reason[-1], bool(success[-1]))
+    return end_reason
   end_reason = np.full(len(source), types.EndReason.NONE, np.int8)
   end_reason[fragments.takeovers(source)] = types.EndReason.TAKEOVER
   if success is None:
@@ -223,6 +227,33 @@ def _end_reason(
   else:
     end_reason[-1] = types.EndReason.SUCCESS if success[-1] else types.EndReason.FAILURE
   return end_reason
+
+
+def _last_end(
+  record: record_fields.RecordFields, path: str, recorded: int, success: bool
+) -> types.EndReason:
+  """How an episode ends of which steps say one thing, and a flag that somebody named another.
+
+  Args:
+    record: of the episode.
+    path: of the flag, with its comparison.
+    recorded: `types.EndReason` of the last step.
+    success: what the flag says.
+
+  Raises:
+    ValueError: they contradict each other.
+  """
+  found = types.EndReason(recorded)
+  if found in (types.EndReason.NONE, types.EndReason.CUT):  # which is to say: nobody knew
+    return types.EndReason.SUCCESS if success else types.EndReason.FAILURE
+  if success != (found == types.EndReason.SUCCESS):
+    raise record.error(
+      path,
+      f'found {"a success" if success else "no success"}, but the end_reason of the last step is '
+      f'{found.name.lower()}; config.data.mapping.end_reason=none reads the flag alone, and '
+      'config.data.mapping.success=none the end_reason alone.',
+    )
+  return found
 
 
 def _enumerated(

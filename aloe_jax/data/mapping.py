@@ -9,7 +9,8 @@ A mapping is a plain dictionary, such as
     action        ['action']; likewise
     last_action   'auto', 'keep' or 'drop', see `last_action`
     prompt        ['language_instruction', 'episode_metadata/task']: the first that is not empty
-    success, source                  of the episode or of every step; the last step's success counts
+    success, source                  of the episode or of every step; of a success the last,
+                                     which beside an end_reason is read only if it is named
     intervention                     of every step; where it is named, also one of the episode
     end_reason, reward               of every step
 
@@ -73,6 +74,8 @@ class Resolved:
     action: likewise.
     prompt: texts, the first that is not empty counts.
     success: 0 or 1, or a word for it, of the episode or of every step; it may end in a comparison.
+      Beside an `end_reason` only where somebody named it: then it says how episodes end that
+      are cut.
     source: a text, of the episode or of every step.
     intervention: likewise, set where a human acts.
     end_reason: a text of every step.
@@ -81,6 +84,7 @@ class Resolved:
     last_action: 'keep' or 'drop' that of an episode, or 'auto' where that is still to be decided;
       see `last_action`.
     named: which of 'success' and 'intervention' somebody chose; the others have names in use.
+    unread_success: that the names in use propose, and that is passed over for the `end_reason`.
   """
 
   images: dict[str, str | None]
@@ -95,6 +99,7 @@ class Resolved:
   features: str | None
   last_action: str = 'auto'
   named: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+  unread_success: str | None = None
 
   def kept(self) -> dict[str, Any]:
     """The paths under the keys that digests of datasets were always made of."""
@@ -102,6 +107,9 @@ class Resolved:
     del fields['named']
     if self.last_action != 'drop':
       del fields['last_action']
+    fields['success'] = fields.pop('unread_success') or self.success
+    if self.end_reason and self.success:
+      fields['ends'] = 'of both'
     return {'language' if key == 'prompt' else key: paths for key, paths in fields.items()}
 
 
@@ -202,6 +210,8 @@ def resolve(leaves: _Leaves, mapping: Mapping[str, Any]) -> Resolved:
     },
   )
   _check_is_heard(leaves, resolved)
+  if resolved.end_reason and 'success' not in resolved.named:
+    return dataclasses.replace(resolved, success=None, unread_success=resolved.success)
   return resolved
 
 
@@ -237,15 +247,14 @@ def _first_group(leaves: _Leaves, groups: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _check_is_heard(leaves: _Leaves, found: Resolved) -> None:
-  """Raises if a flag that somebody named says nothing, since a field of every step does."""
-  for key, other in (('intervention', 'source'), ('success', 'end_reason')):
-    path = getattr(found, other)
-    if key in found.named and path and leaves[path].per_step:
-      raise ValueError(
-        f'{key}: {getattr(found, key)}: found {path} beside it, which says it of every step, so '
-        f'that the flag has no effect; leave one of them out: config.data.mapping.{other}=none, or '
-        f'config.data.mapping.{key}=none.'
-      )
+  """Raises if a flag that somebody named says nothing, since a source of every step does."""
+  path = found.source
+  if 'intervention' in found.named and path and leaves[path].per_step:
+    raise ValueError(
+      f'intervention: {found.intervention}: found {path} beside it, which says it of every step, '
+      'so that the flag has no effect; leave one of them out: config.data.mapping.source=none, or '
+      'config.data.mapping.intervention=none.'
+    )
 
 
 def _one_of(

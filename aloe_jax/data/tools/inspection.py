@@ -34,7 +34,7 @@ _WITHOUT = {
   **dict.fromkeys(types.CAMERAS, 'the camera is missing at every step'),
   'prompt': 'every prompt is empty',
   'end_reason': 'episodes end by their success, and take-overs show by who acts',
-  'success': 'without an end_reason episodes end in a cut; a last reward of 0 or 1 may say it',
+  'success': 'the end_reason counts; without one episodes are cut, or a last reward may say it',
   'source': 'every episode is a demonstration',
   'intervention': 'the source says who acted; without one all steps of an episode are of one',
   'reward': 'rewards are those of Eq. (14)',
@@ -223,8 +223,6 @@ def inspect(
     raise ValueError(f'{directory}: found no episode {episode}, expected one of 0 to {seen - 1}.')
   if _is_passed_over(wanted, layout.leaves, survey):
     wanted = dataclasses.replace(wanted, intervention=None)
-  if wanted.end_reason:
-    wanted = dataclasses.replace(wanted, success=None)
   return found(
     _texts(dataclasses.asdict(wanted)),
     assigned,
