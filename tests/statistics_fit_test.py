@@ -145,7 +145,7 @@ def test_a_number_that_moves_where_the_statistics_hold_it_for_a_constant_is_name
 def test_a_tenth_outside_is_too_much_and_two_in_a_hundred_are_not(told, tmp_path):
   state = even()
   for number, share in ((0, 0.02), (1, 0.3)):
-    state[: round(share * STEPS), number] = 2
+    state.reshape(EPISODES, LENGTH, -1)[:, : round(share * LENGTH), number] = 2
   message, _ = told(write(tmp_path / 'shifted', state))
   (line,) = [line for line in message.splitlines() if line.startswith('  ')]
   assert line.startswith('  state 1: ')
@@ -176,6 +176,22 @@ def test_actions_count_from_the_state_that_their_chunk_starts_at(told, tmp_path)
   assert 'actions 0: the statistics expect -2 to 2, 98 % here lie within 99.02 to 101' in message
 
 
+def test_a_number_that_fills_little_of_what_is_expected_is_warned_of(told, tmp_path, file):
+  state = even()
+  state[:, 6] = np.arange(STEPS) % 60 == 0  # a gripper of 0 to 1, closed in 4 steps of 240
+  state[:, 9] = 0.5  # stands still
+  norm_stats = file(state=dict(q01={6: 0}, q99={6: 255}))
+  episodes = write(tmp_path / 'gripper', state)
+  message, warned = told(episodes, data__norm_stats=norm_stats)
+  assert message.startswith(TOO_LONG)
+  (warning,) = warned
+  assert warning == (
+    f'{episodes}: the statistics ({norm_stats}) expect 25 times as much of these numbers, or more:'
+    '\n  state 6: the statistics expect 0 to 255, and all here lie within 0 to 1; 0.00392 times as '
+    'wide, as 0 to 1 are where the statistics are in 0 to 255'
+  )
+
+
 def test_a_run_that_is_told_so_goes_on_with_a_warning(told, tmp_path):
   state = even()
   state[:, 2] *= 57.3
@@ -201,7 +217,7 @@ def test_computed_statistics_are_held_to_it_before_anything_is_encoded(told, tmp
 
 def test_z_scores_are_held_to_deviations(told, tmp_path, file):
   state = even()
-  state[: STEPS // 5, 4] = -1.7  # 3.4 deviations of 0.5
+  state[::5, 4] = -1.7  # 3.4 deviations of 0.5
   state[0, 5] = 6  # 12 deviations
   episodes = write(tmp_path / 'scores', state)
   message, _ = told(episodes, data__normalization='zscore', data__norm_stats=file())
@@ -250,6 +266,11 @@ def test_a_run_that_goes_on_is_held_to_it_again(place, tmp_path, capfd):
   assert stopped.value.code.startswith(
     f'error: {tmp_path / "degrees"}: the statistics (of the run of {checkpoint}) do not fit:\n'
   )
+  # It cannot choose other statistics, and is not told that it could.
+  assert 'A run keeps the statistics of the checkpoint of ours that it goes on from' in (
+    stopped.value.code
+  )
+  assert 'name those of this one with config.data.norm_stats' not in stopped.value.code
   assert 'From here on data.check_statistics' in capfd.readouterr().out
 
 

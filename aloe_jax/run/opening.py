@@ -152,7 +152,7 @@ def _begin(
       inputs = experiment.inputs(stats)
     if stats is not None:
       origin = starting_point.stats_origin(start, experiment)
-      statistics_fit.check(experiment.config, indices, stats, inputs, origin)
+      statistics_fit.check(experiment.config, indices, stats, inputs, origin, own=start.is_own)
   actor = None if start.kind == 'run' else starting_point.actor_params(start, experiment)
   encoder = starting_point.encoder_params(start, experiment, actor)
   data = collected.RunData(experiment, encoder, workdir, indices)
