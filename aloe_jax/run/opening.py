@@ -24,6 +24,7 @@ from aloe_jax.run import collection
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import fail_cost as fail_cost_lib
 from aloe_jax.run import indices as indices_lib
+from aloe_jax.run import learnt
 from aloe_jax.run import phases
 from aloe_jax.run import return_range as return_range_lib
 from aloe_jax.run import starting_point
@@ -139,6 +140,8 @@ def _begin(
   start = starting_point.find(experiment.config.actor.checkpoint)
   if done is not None:
     start = starting_point.Start('run', str(checkpoints.path(done)))
+  elif start.is_own:
+    learnt.check(pathlib.Path(start.path), experiment.config)
   starting_point.check(start, experiment)
   stats = None
   if experiment.config.data.normalization != 'none':

@@ -30,7 +30,7 @@ def settle(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> N
   """
   told = {directory: index.rates for directory, index in indices.items() if index.rates}
   found = sorted({rate for one in told.values() for rate in one})
-  mixed = bool(found) and not _same(found[0], found[-1])
+  mixed = bool(found) and not are_same(found[0], found[-1])
   lines = [f'{directory}: {rates.shown(one)}' for directory, one in told.items()]
   if mixed and config.data.rates == 'same':
     raise ValueError(
@@ -72,7 +72,7 @@ def check(
   wanted = config.task.control_hz
   if not wanted or config.data.rates == 'any':
     return
-  if not all(_same(rate, wanted) for rate in index.rates):
+  if not all(are_same(rate, wanted) for rate in index.rates):
     raise ValueError(
       f'{directory}: found {rates.shown(index.rates)}, expected config.task.control_hz = '
       f'{wanted:g}; leave the dataset out, leave the field to the data, or mix rates by '
@@ -80,5 +80,6 @@ def check(
     )
 
 
-def _same(one: float, other: float) -> bool:
+def are_same(one: float, other: float) -> bool:
+  """Whether two rates, in steps a second, are one."""
   return abs(one - other) <= _SAME * max(one, other)
