@@ -30,7 +30,7 @@ _MANY = 100  # rows; fewer may well hold a small part of what a robot does
 _SHOWN = 8  # dimensions of a dataset that are told
 # What to do about statistics that do not fit, if they are the run's to choose and if they are not.
 _CHOICE = (
-  'Where they are of another robot, name those of this one with config.data.norm_stats (a file, '
+  'Where they are of another robot, name those of this one with --config.data.norm_stats (a file, '
   "an asset of the checkpoint, or 'compute'); where they are of another unit, convert the episodes"
 )
 _NO_CHOICE = (
@@ -172,7 +172,7 @@ def check(
     f'{message}\nExpected at most {SHARE:.0%} outside, and none beyond {normalize.FAR:g}. '
     f'{_NO_CHOICE if own else _CHOICE}; where single steps are wrong, '
     '`python -m aloe_jax.data validate` names them. '
-    "config.data.check_statistics='warn' trains with them as they are."
+    "--config.data.check_statistics=warn trains with them as they are."
   )
 
 
