@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures('quick_compilation')
 
 EPISODES, LENGTH = 4, 60
 STEPS = EPISODES * LENGTH
-ADVICE = "config.data.check_statistics='warn' trains with them as they are."
+ADVICE = '--config.data.check_statistics=warn trains with them as they are.'
 TOO_LONG = f'error: the longest of {EPISODES} fragments has {LENGTH} steps, but a chunk has 61'
 
 

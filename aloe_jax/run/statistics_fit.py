@@ -172,7 +172,7 @@ def check(
     f'{message}\nExpected at most {SHARE:.0%} outside, and none beyond {normalize.FAR:g}. '
     f'{_NO_CHOICE if own else _CHOICE}; where single steps are wrong, '
     '`python -m aloe_jax.data validate` names them. '
-    "--config.data.check_statistics=warn trains with them as they are."
+    '--config.data.check_statistics=warn trains with them as they are.'
   )
 
 
