@@ -42,17 +42,32 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def expanded(value: Any) -> Any:
-  """A path, or every one of several, with `~` for the home of who runs this; others as they are.
+  """A path, or every one of several, without `~` and `..`; others, and other values, as they are.
 
-  A shell leaves `~` in quotes, and behind `=`, as it is. file:///folder is /folder.
+  A shell leaves `~` in quotes, and behind `=`, as it is: the home of who runs this takes its place.
+  file:///folder is /folder. Libraries that write arrays refuse `..`.
   """
   if isinstance(value, list | tuple):
     return type(value)(map(expanded, value))
   if isinstance(value, str):
     if is_file_url := _FILE_URL.match(value):
-      return urllib.parse.unquote('/' + value[is_file_url.end() :])
-    return os.path.expanduser(value)
+      value = urllib.parse.unquote('/' + value[is_file_url.end() :])
+    return value if is_url(value) else _without_parents(os.path.expanduser(value))
   return pathlib.Path(expanded(str(value))) if isinstance(value, pathlib.Path) else value
+
+
+def absolute(path: str | os.PathLike) -> pathlib.Path:
+  """A path as `expanded` has it, from the root on."""
+  return pathlib.Path(os.path.abspath(expanded(os.fspath(path))))
+
+
+def _without_parents(path: str) -> str:
+  """A path without `..`: absolute, and as the system follows links up to the last of them."""
+  parts = pathlib.PurePath(path).parts
+  if '..' not in parts:
+    return path
+  end = len(parts) - parts[::-1].index('..')
+  return os.path.join(os.path.realpath(os.path.join(*parts[:end])), *parts[end:])
 
 
 def is_url(path: str | os.PathLike) -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 import hashlib
 import json
-import os
 import pathlib
 
 from aloe_jax import files
@@ -122,7 +121,7 @@ class Manifest:
 
 def place(path: str) -> str:
   """A path as all its spellings are: without `~` and `..`, and absolute; a bucket's as it is."""
-  return path if '://' in path else os.path.abspath(os.path.expanduser(path))
+  return path if '://' in path else str(files.absolute(path))
 
 
 def read(path: pathlib.Path) -> list[dict]:

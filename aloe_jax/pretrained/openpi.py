@@ -18,6 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from aloe_jax import disk
+from aloe_jax import files
 from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import arrays_on_disk
 from aloe_jax.pretrained import trees
@@ -124,7 +125,7 @@ def export(
     tempfile.TemporaryDirectory(prefix=f'.{directory.name}.', dir=directory.parent) as temporary,
     disk.writing('the checkpoint', directory),
   ):
-    unfinished = pathlib.Path(temporary).absolute() / directory.name
+    unfinished = files.absolute(temporary) / directory.name
     with ocp.PyTreeCheckpointer() as checkpointer:
       checkpointer.save(unfinished / 'params', {'params': params})
     normalize.write(unfinished / 'assets' / asset / _STATS, stats)
@@ -192,7 +193,7 @@ def _check_layout(directory: pathlib.Path) -> None:
 
 def _item(directory: pathlib.Path) -> pathlib.Path:
   """Where the parameters lie; Orbax wants absolute paths."""
-  return directory.absolute() / 'params'
+  return files.absolute(directory) / 'params'
 
 
 def _handler(leaves: Mapping[str, jax.ShapeDtypeStruct]) -> ocp.PyTreeCheckpointHandler:

@@ -41,7 +41,7 @@ class Checkpoints:
   """
 
   def __init__(self, directory: pathlib.Path):
-    self._directory = directory.absolute()
+    self._directory = files.absolute(directory)
 
   def latest(self) -> int | None:
     """Number of the newest checkpoint, or None."""
@@ -185,7 +185,7 @@ def restore_parts(path: pathlib.Path, like: dict[str, Any]) -> dict[str, Any]:
     partial_restore=True,
   )
   with _damage_is_named(path), ocp.PyTreeCheckpointer() as checkpointer:
-    return checkpointer.restore((path / 'state').absolute(), args=arguments)
+    return checkpointer.restore(files.absolute(path / 'state'), args=arguments)
 
 
 def restore_encoder(path: pathlib.Path, like: Any) -> Any:
@@ -195,7 +195,7 @@ def restore_encoder(path: pathlib.Path, like: Any) -> Any:
 
 def _read(item: pathlib.Path, like: Any) -> Any:
   with _damage_is_named(item.parent), ocp.StandardCheckpointer() as checkpointer:
-    return checkpointer.restore(item.absolute(), _described(like))
+    return checkpointer.restore(files.absolute(item), _described(like))
 
 
 @contextlib.contextmanager
@@ -266,7 +266,7 @@ def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
   for item in ('state', 'encoder'):
     if item == 'state' or (path / item).exists():
       try:
-        arrays_on_disk.check((path / item).absolute(), ('_METADATA', 'array_metadatas/*'))
+        arrays_on_disk.check(files.absolute(path / item), ('_METADATA', 'array_metadatas/*'))
       except ValueError as error:
         raise ValueError(
           f'{path} is damaged: in {item}, {str(error).rstrip(".")}; {_advice(path)}'

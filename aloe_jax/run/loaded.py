@@ -21,6 +21,7 @@ import ml_collections
 import numpy as np
 
 from aloe_jax import config as config_lib
+from aloe_jax import files
 from aloe_jax import rewards
 from aloe_jax import types
 from aloe_jax.learning.learner import Learner
@@ -93,7 +94,7 @@ def load(
     FileNotFoundError: there is no checkpoint, or one of these files is not there.
     ValueError: the policy reads no images, but the embedded simulator's object blocks.
   """
-  found = checkpoints.find(pathlib.Path(path).expanduser())
+  found = checkpoints.find(files.absolute(path))
   config = _config(found, tokenizer=tokenizer, encoder=encoder)
   experiment = experiment_lib.Experiment(config)
   return LoadedPolicy(experiment, restored.restore(experiment, found), found)
