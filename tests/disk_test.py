@@ -165,8 +165,19 @@ def test_every_way_to_say_it_is_understood_wherever_it_comes_from(number, tmp_pa
     raise OSError(number, words, str(tmp_path))
 
 
-def test_other_errors_are_left_as_they_are(tmp_path):
-  message = re.escape('[Errno 13] Permission denied')
-  with pytest.raises(OSError, match=message), disk.writing('a figure', tmp_path):
-    raise OSError(errno.EACCES, 'Permission denied')
+def test_whatever_else_the_system_refuses_is_one_message_too(tmp_path):
+  refused = OSError(errno.EACCES, 'Permission denied')
+  tensorstore = ValueError("Error writing: Input/output error [os_error_code='5']")
+  for error, reason in ((refused, 'Permission denied'), (tensorstore, 'Input/output error')):
+    message = f'{tmp_path}: a figure could not be written: {reason}. Mend that and give the same'
+    with pytest.raises(disk.WriteError) as told, disk.writing('a figure', tmp_path):
+      raise error
+    assert str(told.value).startswith(message)
+    assert disk.told(told.value) == str(told.value)
+
+
+def test_errors_about_what_is_read_are_left_as_they_are(tmp_path):
+  message = re.escape("[Errno 2] No such file or directory: '/elsewhere/video.mp4'")
+  with pytest.raises(FileNotFoundError, match=message), disk.writing('it', tmp_path / 'a' / 'b'):
+    raise FileNotFoundError(errno.ENOENT, 'No such file or directory', '/elsewhere/video.mp4')
   assert disk.told(ValueError('no space')) == ''

@@ -21,6 +21,7 @@ from aloe_jax import disk
 from aloe_jax import files
 from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import arrays_on_disk
+from aloe_jax.pretrained import one_error
 from aloe_jax.pretrained import trees
 
 _STATS = 'norm_stats.json'
@@ -124,6 +125,7 @@ def export(
   with (
     tempfile.TemporaryDirectory(prefix=f'.{directory.name}.', dir=directory.parent) as temporary,
     disk.writing('the checkpoint', directory),
+    one_error.raised(),
   ):
     unfinished = files.absolute(temporary) / directory.name
     with ocp.PyTreeCheckpointer() as checkpointer:

@@ -8,7 +8,6 @@ import pathlib
 import re
 from typing import Any
 
-from absl import logging
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -19,6 +18,7 @@ from aloe_jax import files
 from aloe_jax import renamed
 from aloe_jax.learning.train_state import TrainState
 from aloe_jax.pretrained import arrays_on_disk
+from aloe_jax.pretrained import one_error
 from aloe_jax.run import file_sizes
 from aloe_jax.run import padded_state
 
@@ -78,8 +78,8 @@ class Checkpoints:
     """
     with (
       disk.writing(f'checkpoint {number}', self._directory),
-      _silent(),
-      ocp.CheckpointManager(self._directory) as manager,
+      one_error.raised(),
+      self._manager() as manager,
     ):
       items: dict[str, Any] = {'state': ocp.args.StandardSave(state)}
       if encoder:
@@ -88,6 +88,11 @@ class Checkpoints:
       manager.wait_until_finished()
       if jax.process_index() == 0:
         file_sizes.write(self.path(number), list(items))
+
+  def _manager(self) -> ocp.CheckpointManager:
+    """Orbax's, of a directory that is there: it waits long where there cannot be one."""
+    self._directory.mkdir(parents=True, exist_ok=True)
+    return ocp.CheckpointManager(self._directory)
 
 
 def is_one(path: pathlib.Path) -> bool:
@@ -221,17 +226,6 @@ def _advice(path: pathlib.Path) -> str:
       f'put back a copy of it, or remove {path}: its run then goes on from checkpoint {earlier}.'
     )
   return 'use another checkpoint, or put back a copy of this one.'
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-  """Keeps what Orbax logs of an error off the screen: it raises the same, and that is told."""
-  before = logging.get_verbosity()
-  logging.set_verbosity(logging.FATAL)
-  try:
-    yield
-  finally:
-    logging.set_verbosity(before)
 
 
 def _described(like: Any) -> Any:
