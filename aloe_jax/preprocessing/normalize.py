@@ -72,10 +72,16 @@ def from_json(content: Any, where: str) -> dict[str, Stats]:
 
 def ends_in_padding(stats: Stats, n: int) -> bool:
   """Whether all numbers after the n-th are of zeros that a robot's vectors were filled up with."""
-  constants = [stats.mean, *(q for q in (stats.q01, stats.q99) if q is not None)]
-  is_zero = all((np.abs(values[n:]) < _ZERO).all() for values in constants)
-  deviation = stats.std[n:]  # a 1 is written for a 0 that nothing can be divided by
-  return is_zero and bool(((np.abs(deviation) < _ZERO) | (np.abs(deviation - 1) < _ZERO)).all())
+  return own_size(stats) <= n
+
+
+def own_size(stats: Stats) -> int:
+  """Numbers up to the last that is not of zeros that a robot's vectors were filled up with."""
+  zeros = [stats.mean, *(q for q in (stats.q01, stats.q99) if q is not None)]
+  used = np.any([np.abs(values) >= _ZERO for values in zeros], axis=0)
+  # A deviation of 1 is written for a 0 that nothing can be divided by.
+  used |= np.minimum(np.abs(stats.std), np.abs(stats.std - 1)) >= _ZERO
+  return int(np.flatnonzero(used)[-1]) + 1 if used.any() else 0
 
 
 def write(path: pathlib.Path | str, stats: dict[str, Stats]) -> None:

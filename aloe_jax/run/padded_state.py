@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from aloe_jax.data import padding
+from aloe_jax.preprocessing import normalize
 
 MARK = {'own_state': True}  # kept beside parameters that were taught the robot's own numbers
 
@@ -49,8 +50,7 @@ def _own_size(meta: Mapping[str, Any]) -> int | None:
   lists = [values for values in _at(meta, 'norm_stats', 'state').values() if values is not None]
   if not lists or any(np.shape(values) != (padding.WIDTH,) for values in lists):
     return None
-  numbers = list(zip(*lists, strict=True))
-  used = max((n for n, of in enumerate(numbers, 1) if any(of)), default=0)
+  used = normalize.own_size(normalize.from_json(meta, 'the checkpoint')['state'])
   return used if used < padding.WIDTH else None
 
 
