@@ -198,3 +198,25 @@ def test_only_the_first_of_several_hosts_takes_it_and_all_hear_of_it(tmp_path, m
   monkeypatch.setattr(lock.hosts, 'lowest', lambda number: 0)
   with pytest.raises(FileExistsError, match='the first host found it locked'):
     take(tmp_path / 'run')
+
+
+@pytest.mark.parametrize('kind', ['directory', 'link'])
+def test_what_is_no_file_of_a_lock_is_named(kind, tmp_path):
+  path = tmp_path / lock.NAME
+  path.mkdir() if kind == 'directory' else path.symlink_to(tmp_path / 'nothing')
+  with pytest.raises(FileExistsError, match=f'{path}: found a directory, a link or .*; remove it'):
+    take(tmp_path)
+
+
+def test_a_directory_that_another_start_removes_in_between_is_made_again(tmp_path, monkeypatch):
+  made, opens = tmp_path / 'run', os.open
+
+  def removed_before(path, *arguments):
+    monkeypatch.setattr(lock.os, 'open', opens)
+    made.rmdir()
+    return opens(path, *arguments)
+
+  monkeypatch.setattr(lock.os, 'open', removed_before)
+  with lock.held(made):
+    assert (made / lock.NAME).exists()
+  assert not made.exists()

@@ -16,6 +16,7 @@ import pathlib
 import shlex
 import signal
 import socket
+import stat
 import sys
 import threading
 import time
@@ -64,7 +65,6 @@ class _Lock:
   def __init__(self, workdir: pathlib.Path):
     self._path = workdir / NAME
     self._made = not workdir.exists()
-    workdir.mkdir(parents=True, exist_ok=True)
     self._descriptor = _take(self._path)
 
   def release(self) -> None:
@@ -105,9 +105,15 @@ def _take(path: pathlib.Path) -> int:
 def _open(path: pathlib.Path) -> tuple[int, bool]:
   """The file, and whether it is this process that made it."""
   while True:
-    with contextlib.suppress(FileExistsError):
+    path.parent.mkdir(parents=True, exist_ok=True)  # whoever ended has removed it if it was empty
+    with contextlib.suppress(FileExistsError, FileNotFoundError):
       return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644), True
     with contextlib.suppress(FileNotFoundError):  # removed in between
+      if not stat.S_ISREG(path.lstat().st_mode):
+        raise FileExistsError(
+          f'{path}: found a directory, a link or a device, expected a file that says who works '
+          'here, or none; remove it.'
+        )
       return os.open(path, os.O_RDWR), False
 
 
