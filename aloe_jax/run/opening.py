@@ -216,7 +216,8 @@ def _open(
   with config_lib.user_errors():
     metrics = metrics_lib.MetricsWriter(
       workdir / 'metrics',
-      resume_step=None if beginning.done is None else int(state.step) + 1,
+      # Without a checkpoint too: a start that was stopped before its first begins anew.
+      resume_step=int(state.step) + 1,
       wandb_name=workdir.resolve().name if config.train.wandb else '',
     )
   updates = updates_lib.Updates(experiment, learner, state, metrics, checkpoints)
