@@ -154,13 +154,8 @@ class Datasets:
 
   def _check_cameras(self, directory: pathlib.Path, index: index_lib.Index) -> None:
     """Says which cameras are missing in a dataset; raises ValueError where all are."""
-    missing = [camera for camera in self._cameras if camera not in index.cameras]
+    missing = robot.missing_cameras(directory, index, self._experiment.config.task)
     named = ', '.join(missing)
-    if len(missing) == len(self._cameras):
-      raise ValueError(
-        f'{directory}: there are no images of {named}, so that nothing is seen of the task; name '
-        f'their field with config.data.mapping.{missing[0]}, or leave the dataset out.'
-      )
     if missing:
       progress.CONSOLE.print(
         f'{directory}: there are no images of {named}, which other episodes have; masked in these.',

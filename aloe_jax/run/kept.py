@@ -15,6 +15,7 @@ import ml_collections
 
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
+from aloe_jax import files
 from aloe_jax import progress
 from aloe_jax.data import manifest
 from aloe_jax.run import checkpoints
@@ -79,6 +80,7 @@ def config(
     found = _find(given.workdir, checkpoint)
     if found is None:
       made, changed = command_line.config(given)
+      _check_given_once(made.data.episodes)
     else:
       made, changed = _of_run(given, COMMANDS[command], *found, command)
     config_lib.validate(made)
@@ -90,6 +92,23 @@ def config(
       before = config_lib.lookup(found[0], field)
       progress.CONSOLE.print(f'From here on {field} = {value!r}; it was {before!r}.')
   return made
+
+
+def _check_given_once(episodes: Sequence[str]) -> None:
+  """Refuses a dataset that is there twice, under whatever name: its episodes would count double."""
+  seen: dict[str, str] = {}
+  for path in episodes:
+    place = path if files.is_url(path) else os.path.realpath(path)
+    if place in seen:
+      raise ValueError(
+        f'config.data.episodes holds {path} twice{_also(path, seen[place])}, so that its episodes '
+        'would count double; leave one out.'
+      )
+    seen[place] = path
+
+
+def _also(path: str, other: str) -> str:
+  return '' if path == other else f' (as {other} too)'
 
 
 def _check_directory(workdir: pathlib.Path, *, writes: bool) -> None:

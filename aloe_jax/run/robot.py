@@ -4,6 +4,7 @@
 they are held. Once settled, these fields hold what there is, and so does all that a run keeps.
 """
 
+import itertools
 import pathlib
 
 import ml_collections
@@ -44,8 +45,12 @@ def settle(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> N
   _check_room(config)
   task.cameras = _cameras(indices, tuple(task.cameras))
   config_lib.validate(config)
+  if config.actor.kind == 'pi05':
+    for directory, index in indices.items():
+      missing_cameras(directory, index, task)
   progress.CONSOLE.print(
-    f'Robot: {task.proprio_size} numbers of state, {task.action_size} of action, cameras '
+    f'Robot: {task.proprio_size} numbers of state, {task.action_size} of action'
+    f'{_relative(tuple(task.delta), task.action_size)}, cameras '
     f'{", ".join(task.cameras) or "none"} ({_origin(given)})',
     highlight=False,
     soft_wrap=True,
@@ -54,9 +59,15 @@ def settle(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> N
 
 
 def _tell_prompts(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> None:
-  """Says where the policy will be asked for what no episode shows."""
+  """Says where the policy will be asked for what no episode shows, or the episodes for nothing."""
   found = sorted({prompt for index in indices.values() for prompt in index.prompts if prompt})
   asked = config.task.prompt
+  if not any(map(str.strip, found)):
+    progress.CONSOLE.print(
+      'Robot: no episode says what is to be done, so that every prompt is empty; if a field does, '
+      'name it with --config.data.mapping.prompt',
+      soft_wrap=True,
+    )
   if asked and found and asked not in found:
     shown = ', '.join(map(repr, found[:_SHOWN])) + (' and others' if len(found) > _SHOWN else '')
     progress.CONSOLE.print(
@@ -95,6 +106,36 @@ def check(
       f'{expected}; leave that out to have what the data have, {_remedy(key, found, expected)}.'
     )
   return lines
+
+
+def missing_cameras(
+  directory: pathlib.Path, index: index_lib.Index, task: ml_collections.ConfigDict
+) -> list[str]:
+  """Cameras of the robot that a dataset lacks; raises ValueError where it has none of them."""
+  cameras = tuple(task.cameras) or types.CAMERAS
+  missing = [camera for camera in cameras if camera not in index.cameras]
+  if len(missing) == len(cameras):
+    raise ValueError(
+      f'{directory}: there are no images of {", ".join(missing)}, so that nothing is seen of the '
+      f'task; name their field with config.data.mapping.{missing[0]}, or leave the dataset out.'
+    )
+  return missing
+
+
+def _relative(delta: tuple[int, ...], size: int) -> str:
+  """Which numbers of an action are relative to the state, where `task.delta` does not reach all."""
+  covered = sum(map(abs, delta))
+  if not 0 < covered < size:
+    return ''
+  is_relative = [count > 0 for count in delta for _ in range(abs(count))]
+  is_relative += [False] * (size - covered)
+  told, start = [], 0
+  for relative, numbers in itertools.groupby(is_relative):
+    end = start + len([*numbers])
+    which = f'{start}' if end == start + 1 else f'{start}-{end - 1}'
+    told.append(f'{which} {"relative" if relative else "absolute"}')
+    start = end
+  return f' ({", ".join(told)}, as config.task.delta is {delta})'
 
 
 def _remedy(key: str, found: int, expected: int) -> str:
