@@ -57,13 +57,14 @@ class Datasets:
       FileNotFoundError: naming a directory that is missing.
       ValueError: naming what a directory lacks.
     """
-    for directory in directories:
-      if directory not in self._indices:
-        index = self._opened.get(directory)
-        if index is None:
-          index = indices_lib.open_one(self._experiment.config, directory)
-        self._indices[directory] = index
-        self._check(directory)
+    new = [directory for directory in dict.fromkeys(directories) if directory not in self._indices]
+    for directory in new:
+      index = self._opened.get(directory)
+      if index is None:
+        index = indices_lib.open_one(self._experiment.config, directory)
+      self._indices[directory] = index
+    for directory in new:
+      self._check(directory)
 
   def encode(self, directories: Sequence[pathlib.Path]) -> None:
     """Encodes all images of some directories, unless they are kept; raises what `open` does."""
@@ -153,9 +154,15 @@ class Datasets:
       )
 
   def _check_cameras(self, directory: pathlib.Path, index: index_lib.Index) -> None:
-    """Says which cameras are missing in a dataset; raises ValueError where all are."""
-    missing = robot.missing_cameras(directory, index, self._experiment.config.task)
+    """Says which cameras are missing in a dataset; raises ValueError where no other has any."""
+    missing = robot.missing_cameras(index, self._experiment.config.task)
     named = ', '.join(missing)
+    wanted = set(self._experiment.config.task.cameras) or set(types.CAMERAS)
+    if missing and not any(wanted & set(other.cameras) for other in self._indices.values()):
+      raise ValueError(
+        f'{directory}: there are no images of {named}, so that nothing is seen of the task; name '
+        f'their field with config.data.mapping.{missing[0]}, or leave the dataset out.'
+      )
     if missing:
       progress.CONSOLE.print(
         f'{directory}: there are no images of {named}, which other episodes have; masked in these.',

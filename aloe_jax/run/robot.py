@@ -45,9 +45,11 @@ def settle(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> N
   _check_room(config)
   task.cameras = _cameras(indices, tuple(task.cameras))
   config_lib.validate(config)
-  if config.actor.kind == 'pi05':
-    for directory, index in indices.items():
-      missing_cameras(directory, index, task)
+  if config.actor.kind == 'pi05' and not task.cameras:
+    raise ValueError(
+      f'{", ".join(map(str, indices))}: there are no images of any camera, so that nothing is seen '
+      'of the task; name their field with --config.data.mapping.head.'
+    )
   progress.CONSOLE.print(
     f'Robot: {task.proprio_size} numbers of state, {task.action_size} of action'
     f'{_relative(tuple(task.delta), task.action_size)}, cameras '
@@ -108,18 +110,9 @@ def check(
   return lines
 
 
-def missing_cameras(
-  directory: pathlib.Path, index: index_lib.Index, task: ml_collections.ConfigDict
-) -> list[str]:
-  """Cameras of the robot that a dataset lacks; raises ValueError where it has none of them."""
-  cameras = tuple(task.cameras) or types.CAMERAS
-  missing = [camera for camera in cameras if camera not in index.cameras]
-  if len(missing) == len(cameras):
-    raise ValueError(
-      f'{directory}: there are no images of {", ".join(missing)}, so that nothing is seen of the '
-      f'task; name their field with config.data.mapping.{missing[0]}, or leave the dataset out.'
-    )
-  return missing
+def missing_cameras(index: index_lib.Index, task: ml_collections.ConfigDict) -> list[str]:
+  """Cameras of the robot that a dataset lacks."""
+  return [camera for camera in task.cameras or types.CAMERAS if camera not in index.cameras]
 
 
 def _relative(delta: tuple[int, ...], size: int) -> str:
