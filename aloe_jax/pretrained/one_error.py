@@ -23,8 +23,8 @@ def raised() -> Iterator[None]:
   try:
     yield
   except BaseException:
-    for logger in (logging.get_absl_logger(), python_logging.getLogger('asyncio')):
-      logger.addFilter(_is_of_main_thread)
+    logging.get_absl_logger().addFilter(_is_of_main_thread)
+    python_logging.getLogger('asyncio').disabled = True  # tells of tasks, in any thread
     raise
   else:
     sys.unraisablehook, threading.excepthook = hooks
