@@ -256,7 +256,6 @@ def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
       + '\n  '.join(different)
       + '\nGive the config it was trained with, or another checkpoint.'
     )
-  file_sizes.check(path, _advice(path))
   for item in ('state', 'encoder'):
     if item == 'state' or (path / item).exists():
       try:
@@ -265,3 +264,4 @@ def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
         raise ValueError(
           f'{path} is damaged: in {item}, {str(error).rstrip(".")}; {_advice(path)}'
         ) from error
+  file_sizes.check(path, _advice(path))
