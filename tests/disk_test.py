@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import time
 
 import finished_runs
 import foreign
@@ -135,6 +136,7 @@ def test_a_checkpoint_is_saved_later_and_what_was_written_of_it_is_none(tmp_path
   assert 'Traceback' not in capfd.readouterr().err
   kept = checkpoints.Checkpoints(tmp_path / 'checkpoints')
   assert kept.latest() is None
+  time.sleep(2)  # threads of the save that failed, which another process would not have
   built = finished_runs.write(tmp_path)
   checkpoints.check(kept.path(1), built.architecture())
   assert [path.name for path in (tmp_path / 'checkpoints').iterdir()] == ['1']

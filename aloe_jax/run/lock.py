@@ -51,7 +51,8 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
     problem = ''
     if jax.process_index() == 0:
       try:
-        stack.callback(_Lock(workdir).release)
+        with _undisturbed():  # between the lock and what is to release it
+          stack.callback(_Lock(workdir).release)
       except OSError as error:  # the other hosts wait for the answer
         problem = disk.told(error) or str(error)
     if not hosts.lowest(0 if problem else 1):
@@ -243,3 +244,23 @@ def _terminable() -> Iterator[None]:
   finally:
     if ours:
       signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+  """Puts off what SIGINT and SIGTERM do until the end."""
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+  came: list[int] = []
+  before = {
+    number: signal.signal(number, lambda number, frame: came.append(number))
+    for number in (signal.SIGINT, signal.SIGTERM)
+  }
+  try:
+    yield
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+  for one in came[:1]:
+    signal.raise_signal(one)
