@@ -33,7 +33,7 @@ def test_prompts_that_are_all_empty_are_said_with_the_field(tmp_path, capsys):
 
 def test_a_dataset_without_any_camera_is_refused_before_its_statistics(tmp_path):
   directory = robot.write_episodes(tmp_path / 'a', robot.make_episode(0, images={}))
-  with pytest.raises(ValueError, match=f'{directory}: there are no images of head, left_wrist'):
+  with pytest.raises(ValueError, match=f'{directory}: there are no images of any camera'):
     robot_facts_test.settle(directory)
 
 

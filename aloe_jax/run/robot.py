@@ -73,8 +73,9 @@ def _tell_prompts(config: ml_collections.ConfigDict, indices: indices_lib.Indice
   if asked and found and asked not in found:
     shown = ', '.join(map(repr, found[:_SHOWN])) + (' and others' if len(found) > _SHOWN else '')
     progress.CONSOLE.print(
-      f'Prompts of the episodes: {shown}. The policy learns these, but is asked for {asked!r} '
-      '(config.task.prompt) where nothing else is said; give --config.task.prompt to change that.',
+      f'Robot: the prompts of its episodes are {shown}. The policy learns these, but is asked for '
+      f'{asked!r} (config.task.prompt) where nothing else is said; give --config.task.prompt to '
+      'change that.',
       highlight=False,
       markup=False,
       soft_wrap=True,
