@@ -102,10 +102,6 @@ class Opened:
     """Who plays the task in the simulator."""
     return collection.Collector(self.experiment, self.see)
 
-  def keep_config(self) -> None:
-    """Writes what commands on this run read."""
-    _keep_config(self.experiment, self.workdir)
-
 
 def open_run(
   experiment: experiment_lib.Experiment,

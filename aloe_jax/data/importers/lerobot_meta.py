@@ -70,7 +70,10 @@ def read(directory: pathlib.Path) -> Meta:
   _check_fields(path, info, ['codebase_version', 'features', 'fps'])
   fps = info['fps']
   if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not 0 < fps < math.inf:
-    raise ValueError(f'{path}: fps: found {fps!r}, expected the steps per second, more than 0.')
+    raise ValueError(
+      f'{path}: fps: found {fps!r}, expected the steps per second, more than 0; write the rate of '
+      'the recording there.'
+    )
   if info['codebase_version'] not in _VERSIONS:
     raise ValueError(
       f'{path}: codebase_version: found {info["codebase_version"]!r}, expected one of '
