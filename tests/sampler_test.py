@@ -100,3 +100,17 @@ def test_a_source_without_rows_leaves_its_share_to_the_others():
   demos = ROWS[:5]
   only = batches(dict(demo=0.0, policy=1.0, human=1.0), 0, 2, size=5, rows=demos)
   np.testing.assert_array_equal(np.sort(only), [demos, demos])
+
+
+@pytest.mark.parametrize('ratios', [PLAIN, dict(demo=1.0, policy=2.0, human=1.0)])
+def test_visits_are_how_often_a_row_came_before_whatever_range_is_asked_for(ratios):
+  drawn = batches(ratios, 0, 40)
+  visits = sampler.Sampler(ROWS, SOURCE, ratios).visits(0, 40, 10)
+  before = np.zeros(len(ROWS), int)
+  for number in range(40):
+    for row, visit in zip(drawn[number], visits[number], strict=True):
+      assert visit == before[row]
+      before[row] += 1
+  assert before.min() > 3
+  part = sampler.Sampler(ROWS, SOURCE, ratios).visits(7, 5, 10)
+  np.testing.assert_array_equal(part, visits[7:12])

@@ -162,8 +162,8 @@ class Replay:
   ) -> types.CriticBatch:
     """Batches `step` .. `step + count` - 1 of the critic's stream over all chunks.
 
-    Each pass over the chunks takes the next of the bank's M actions, and neighbouring chunks of
-    a pass, which may bootstrap from one state, take different ones.
+    Each visit of a chunk takes the next of the bank's M actions, and neighbouring chunks of a
+    pass, which may bootstrap from one state, take different ones.
 
     Args:
       seed: of the order.
@@ -177,12 +177,11 @@ class Replay:
     Returns:
       Leaves [n, B, ...], B being this host's share.
     """
-    rows, position = self._sampled(self.starts, seed, step, count, size)
+    rows, position, visit = self._sampled(self.starts, seed, step, count, size)
     chunk = self.transitions(rows)
     next_action = policy_action = None
     if bank is not None:
-      number = position // len(self.starts)
-      member = (rows + number) % bank.shape[1]
+      member = (rows + visit) % bank.shape[1]
       next_action = bank[chunk.next_row, member][:, None]
       policy_action = bank[rows, member][:, None]
     batch = types.CriticBatch(
@@ -227,7 +226,7 @@ class Replay:
     Returns:
       Leaves [n, B, ...], B being this host's share.
     """
-    sampled, position = self._sampled(rows, seed, step, count, size)
+    sampled, position, _ = self._sampled(rows, seed, step, count, size)
     tag = None if tags is None else tags.of(sampled, seed, position)
     batch = self.actor_batch(sampled, weight, tag, images=images)
     batch = dataclasses.replace(batch, position=(position % size).astype(np.int32))
@@ -264,15 +263,16 @@ class Replay:
 
   def _sampled(
     self, rows: np.ndarray, seed: int, step: int, count: int, size: int
-  ) -> tuple[np.ndarray, np.ndarray]:
-    """This host's share of n batches of `rows`, and their positions in the stream of all."""
+  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """This host's share of n batches of `rows`; their positions in the stream of all; visits."""
     if self._sampler is None or self._sampler.rows is not rows:
       self._sampler = sampler.Sampler(rows, self.source, self._ratios)
     chosen = self._sampler.batches(seed, step, count, size)
     position = np.arange(step * size, (step + count) * size).reshape(count, size)
+    visit = self._sampler.visits(step, count, size)
     host, hosts = self._host
     own = slice(host * size // hosts, (host + 1) * size // hosts)
-    return chosen[:, own].reshape(-1), position[:, own].reshape(-1)
+    return chosen[:, own].reshape(-1), position[:, own].reshape(-1), visit[:, own].reshape(-1)
 
   def transitions(self, rows: np.ndarray) -> fragments_lib.Chunks:
     """What the critic's backup (Eq. 7) spans from rows [B] of `starts` on; rewards are scaled."""

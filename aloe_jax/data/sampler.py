@@ -4,7 +4,7 @@ The same numbers give the same rows on any host, in any number of threads, after
 order takes no memory, and no longer to look up in many rows than in few.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import itertools
 
 import numpy as np
@@ -13,6 +13,7 @@ from aloe_jax import types
 
 _ROUNDS = 6  # of the Feistel network
 _PASSES = 48  # bits of a key that count the passes; those above are the stream's
+_Drawn = Callable[[np.ndarray, int, int, int], np.ndarray]  # rows, first, count, stream: [count]
 
 
 def sample_rows(rows: np.ndarray, seed: int, first: int, count: int, stream: int = 0) -> np.ndarray:
@@ -98,13 +99,33 @@ class Sampler:
 
   def batches(self, seed: int, first: int, count: int, size: int) -> np.ndarray:
     """Batches `first` .. `first + count` - 1 of the stream of a seed, [n, B] of the rows."""
+
+    def rows(own: np.ndarray, start: int, count: int, stream: int) -> np.ndarray:
+      return sample_rows(own, seed, start, count, stream)
+
+    return self._joined(first, count, size, rows)
+
+  def visits(self, first: int, count: int, size: int) -> np.ndarray:
+    """How often each row of those batches was in one before, [n, B]: whatever the seed.
+
+    A pass visits every row once; with ratios each source has passes of its own.
+    """
+
+    def passes(own: np.ndarray, start: int, count: int, stream: int) -> np.ndarray:
+      del stream
+      return np.arange(start, start + count) // len(own)
+
+    return self._joined(first, count, size, passes)
+
+  def _joined(self, first: int, count: int, size: int, drawn: _Drawn) -> np.ndarray:
+    """[n, B] of what is drawn from the stream of every source, or from the one of all rows."""
     if not self._own:
-      return sample_rows(self.rows, seed, first * size, count * size).reshape(count, size)
+      return drawn(self.rows, first * size, count * size, 0).reshape(count, size)
     # Rows of each source up to the start of every batch, and to the end of the last one.
     upto = np.outer(np.arange(first, first + count + 1) * size, self._ends)
     upto = np.diff(np.floor(upto + 0.5).astype(int), prepend=0, axis=1)
     streams = [
-      sample_rows(own, seed, start, stop - start, stream=1 + int(kind))
+      drawn(own, start, stop - start, 1 + int(kind))
       for (kind, own), start, stop in zip(self._own.items(), upto[0], upto[-1], strict=True)
     ]
     batches = [
