@@ -204,3 +204,18 @@ def test_a_demonstrating_human_needs_no_policy_and_carries_its_own_source():
     ((step, _),) = ends(trajectories, index)
     assert step == length - 1
   assert (trajectories.first_end == SUCCESS).sum() >= ENVIRONMENTS - 2
+
+
+def test_what_is_recorded_is_what_was_done_of_commands_that_the_arms_cannot_follow():
+  """The very episode that the commands within their reach give, step by step."""
+  wild = chunks((-3.0, 1.0), (0.4, 7.0), (1.2, -1.5), (0.0, -9.0))
+  found = [
+    setup(execute=4, human='watching').run(
+      Scripted(each(chunk)), key=jax.random.key(2), episodes=ENVIRONMENTS
+    )
+    for chunk in (wild, np.clip(wild, -1, 1))
+  ]
+  jax.tree.map(np.testing.assert_array_equal, *found)
+  assert np.abs(found[0].action).max() == 1
+  by_policy = found[0].active & (found[0].source == types.Source.POLICY)
+  assert (np.abs(found[0].action[by_policy]) == 1).any()

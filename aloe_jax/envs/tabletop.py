@@ -102,12 +102,12 @@ class Simulator:
 
     Args:
       state: before the step.
-      action: [14], left arm then right, clipped to [-1, 1].
+      action: [14], left arm then right; `executed` of it is what happens.
       key: randomness of motion, drops and disturbances.
     """
     key_motion, key_drop, key_push = jax.random.split(key, 3)
     before = state
-    state = _move(state, jnp.clip(action, -1.0, 1.0).reshape(2, 7), key_motion)
+    state = _move(state, executed(action).reshape(2, 7), key_motion)
     drops = jax.random.uniform(key_drop, (2,)) < drop_probability(state)
     state = _contact(before, state, drops)
     if self.disturb:
@@ -118,6 +118,11 @@ class Simulator:
   def see(self, state: tabletop_state.State) -> types.Sight:
     """What a policy sees; see `observation.see`."""
     return tabletop_sight.see(state)
+
+
+def executed(action: jax.Array) -> jax.Array:
+  """What the arms do of a command [14]: the nearest one within [-1, 1]."""
+  return jnp.clip(action, -1.0, 1.0)
 
 
 def drop_probability(state: tabletop_state.State) -> jax.Array:

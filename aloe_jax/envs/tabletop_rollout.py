@@ -134,7 +134,9 @@ def _step(
   before = environment.state
   by_policy = environment.source == types.Source.POLICY
   human_action, human = human_lib.act(before, environment.human, key_human)
-  action = jnp.where(by_policy, planned, human_action)
+  # What is done is what is recorded: a critic that read a command beyond what the arms can do
+  # would take it for another one with the same consequence.
+  action = tabletop.executed(jnp.where(by_policy, planned, human_action))
   state = setup.sim.step(before, action, key_step)
   end_reason = state.end_reason
   takes_over = jnp.bool_(False)
