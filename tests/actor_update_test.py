@@ -81,9 +81,7 @@ def test_weights_computed_in_the_step_are_those_computed_for_the_phase_from_the_
 
   @jax.jit
   def weigh(state, batch):
-    # In the step V is that of the policy being trained; for a phase, that of its average.
-    entered = dataclasses.replace(state, actor_ema=state.actor)
-    drawn = learner.sample(entered, batch.observation, batch.position, updates.SETTINGS['samples'])
+    drawn = learner.sample(state, batch.observation, batch.position, updates.SETTINGS['samples'])
     advantage = learner.agent.advantage(
       state.critic, batch, drawn, critic=learner.networks.critic, settings=learner.settings
     )
@@ -95,6 +93,43 @@ def test_weights_computed_in_the_step_are_those_computed_for_the_phase_from_the_
   updates.assert_trees_close(
     updates.step(learner, state, None, batches), updates.step(learner, state, None, given)
   )
+
+
+def test_weights_in_the_step_are_worked_out_from_what_the_moving_average_would_do():
+  """The flow of a linear actor in NumPy, Q by hand, and the weights that its loss then shows."""
+  learner = updates.make_linear(flow_steps=3)
+  state, batches = tiny.make_state(learner), updates.actor_batches(weighted=False)
+  whole = np.ones_like(batches.valid)
+  batches = dataclasses.replace(batches, valid=whole, ended=np.zeros_like(batches.ended))
+  batch = jax.tree.map(lambda x: x[0], batches)
+  samples, rng = updates.SETTINGS['samples'], np.random.default_rng(1)
+  noise = tiny.normal(rng, updates.BATCH, samples, tiny.HORIZON, tiny.ACTION)
+  eta = rng.random(updates.BATCH).astype(np.float32)
+
+  def worked_out(actor):
+    s, c = (float(actor['params'][name]) for name in 'sc')
+    plan = noise.astype(float)
+    for step in range(3):
+      plan = plan - (s * plan + c * (1 - step / 3)) / 3
+    w, b = (np.asarray(state.critic['params'][name], float) for name in 'wb')
+    q = w @ batch.action.astype(float).sum(1).T + b[:, None]
+    v = np.stack([w @ plan[:, m].sum(1).T + b[:, None] for m in range(samples)], 1)
+    advantage = q.min(0) - v.min(0).mean(0)
+    spread = max(advantage.std(), 1e-6)
+    clip, beta = updates.SETTINGS['clip'], updates.SETTINGS['beta']
+    weight = np.exp(np.clip(advantage / spread / beta, -clip, clip))
+    return weight / weight.mean()
+
+  weight = worked_out(state.actor_ema)
+  assert np.abs(weight - worked_out(state.actor)).max() > 0.01
+  with (
+    mock.patch.object(flow, 'chunk_noise', lambda key, position, m, chunk: noise[:, :m]),
+    mock.patch.object(learner_lib, 'flow_time', lambda *_: eta),
+  ):
+    run = jax.jit(learner.train_step)
+    found = run(state, None, batches)
+    given = run(state, None, dataclasses.replace(batches, weight=np.float32(weight)[None]))
+  updates.assert_trees_close(found, given, rtol=1e-4)
 
 
 class SeeingActor(tiny.DenseActor):
@@ -143,7 +178,7 @@ def test_a_row_is_augmented_by_the_key_of_the_update_and_alike_in_any_batch():
   assert (np.abs(later - whole).max((1, 2, 3)) > 0.1).all()
 
 
-def test_weights_in_the_step_take_one_prefix_and_judge_by_what_was_recorded():
+def test_weights_in_the_step_ask_and_judge_by_what_was_recorded():
   learner = tiny.make_learner('aloe', SeeingActor(), SeeingCritic(), augment=True)
   state, batches = (
     tiny.make_state(updates.LEARNER),
@@ -152,7 +187,9 @@ def test_weights_in_the_step_take_one_prefix_and_judge_by_what_was_recorded():
   seen = look(learner, state, batches)
   images = [x for x in seen if x.ndim == 4]
   features = [x for x in seen if x.ndim == 3]
-  assert len(images) == 1 and images[0].shape == (updates.BATCH, 12, 12, 3)
+  recorded = batches.observation.images['head'][0]
+  assert len(images) == 2  # what the acting policy is asked by, and what the loss augments
+  assert [(x == recorded).all() for x in images].count(True) == 1
   assert len(features) == 2  # Q of the data, then of all samples
   for judged in features:
     np.testing.assert_array_equal(judged, batches.observation.features[0])

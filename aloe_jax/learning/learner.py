@@ -214,9 +214,10 @@ class Learner:
     if settings.mask_padding:
       counted, valid = slice(settings.action_size), jnp.asarray(batch.valid)
 
+    weight = self._weight(state, batch, mean)
+
     def loss(params: Any) -> tuple[jax.Array, agent_lib.Metrics]:
       cache = actor.apply(params, observation, method='prefix')
-      weight = self._weight(state, batch, params, cache, mean)
       velocity: Any = actor.apply(params, cache, noisy, 1 - eta, method='velocity')
       velocity = velocity.astype(jnp.float32)  # of parameters in half precision
       error = losses.flow_matching_error(
@@ -236,13 +237,11 @@ class Learner:
     )
     return state, metrics
 
-  def _weight(
-    self, state: TrainState, batch: types.ActorBatch, params: Any, cache: Any, mean: Mean
-  ) -> types.Array:
+  def _weight(self, state: TrainState, batch: types.ActorBatch, mean: Mean) -> types.Array:
     """[B] weights: those of the phase, those of this very step, or ones for imitation.
 
-    In the step, V is that of the policy being trained, and its samples reuse the prefix that the
-    loss needs anyway; no gradient flows through them.
+    In the step, V is that of the policy that acts at this state, the moving average, on images as
+    they were recorded: what a bank drawn now would say.
     """
     if self.agent.advantage is None:
       return jnp.ones(batch.action.shape[0])
@@ -250,11 +249,8 @@ class Learner:
       return batch.weight
     policy_action = None
     if self.agent.samples_policy:
-      params, cache = jax.lax.stop_gradient((params, cache))
-      noise = self._policy_noise(state, batch.position, self.settings.samples)
-      policy_action = flow.denoise(
-        self.networks.actor, params, cache, noise, self.settings.flow_steps
-      )[..., : self.settings.action_size]
+      samples = self.settings.samples
+      policy_action = self.sample(state, batch.observation, batch.position, samples)
     advantage = self.agent.advantage(
       state.critic, batch, policy_action, critic=self.networks.critic, settings=self.settings
     )
@@ -274,17 +270,13 @@ class Learner:
     Returns:
       [B, M, h, A], A the robot's.
     """
-    noise = self._policy_noise(state, position, samples)
-    actions = flow.sample_actions(
-      self.networks.actor, state.actor_ema, observation, noise, self.settings.flow_steps
-    )
-    return actions[..., : self.settings.action_size]
-
-  def _policy_noise(self, state: TrainState, position: types.Array, samples: int) -> jax.Array:
-    """[B, M, h, A] of the update at this state, A the network's."""
     actor = self.networks.actor
     chunk = (actor.horizon, actor.action_size)
-    return flow.chunk_noise(_key(state, Draw.POLICY), position, samples, chunk)
+    noise = flow.chunk_noise(_key(state, Draw.POLICY), position, samples, chunk)
+    actions = flow.sample_actions(
+      actor, state.actor_ema, observation, noise, self.settings.flow_steps
+    )
+    return actions[..., : self.settings.action_size]
 
 
 def _widened(action: types.Array, size: int) -> jax.Array:
