@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 import contextlib
+import json
 import pathlib
 import sys
 from typing import Any
@@ -49,6 +50,7 @@ GYMNASIUM = (
   'gymnasium:',
   'ogbench:',
 )  # what a `sim.task` beside those on the table top begins with
+_VERSION = 'version'  # beside the fields of a config that is kept
 
 
 @contextlib.contextmanager
@@ -215,18 +217,40 @@ def flat(config: Mapping[str, Any] | ml_collections.ConfigDict, prefix: str = ''
   return leaves
 
 
+def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """A config as it is kept: of JSON's types, and with the version that its values are of."""
+  return json.loads(config.to_json()) | {_VERSION: renamed.VERSION}
+
+
 def keep(config: ml_collections.ConfigDict, path: pathlib.Path) -> None:
-  """Writes the config of a run as JSON."""
-  files.write_text(path, config.to_json(indent=2, sort_keys=True))
+  """Writes the config of a run as JSON.
+
+  Where there is one of a time without versions, the new one says none either: the command that
+  began the run may use words of that time, and goes on to mean what it meant.
+  """
+  tree = to_json(config)
+  if path.exists() and is_of_old(read_tree(path)):
+    del tree[_VERSION]
+  files.write_text(path, json.dumps(tree, indent=2, sort_keys=True))
 
 
 def read(path: pathlib.Path) -> ml_collections.ConfigDict:
   """The config that `keep` wrote; raises what `from_json` does."""
+  return from_json(read_tree(path), str(path))
+
+
+def read_tree(path: pathlib.Path) -> dict[str, Any]:
+  """What `from_json` takes, of the file that `keep` wrote; raises ValueError of what is no such."""
   advice = 'move it away, and the config that the newest checkpoint keeps is used.'
   tree = files.read_json(path, advice)
   if not isinstance(tree, dict):
     raise ValueError(f'{path}: found {type(tree).__name__}; expected the fields of a config.')
-  return from_json(tree, str(path))
+  return tree
+
+
+def is_of_old(tree: Mapping[str, Any]) -> bool:
+  """Whether a kept config says no version: some values are called otherwise now."""
+  return _VERSION not in tree
 
 
 def from_json(tree: Mapping[str, Any], where: str) -> ml_collections.ConfigDict:
@@ -243,7 +267,10 @@ def from_json(tree: Mapping[str, Any], where: str) -> ml_collections.ConfigDict:
   leaves = {
     field: tuple(value) if type(value) is list else value
     for field, value in (renamed.ADDED | flat(renamed.fields(tree))).items()
+    if field != _VERSION
   }
+  if is_of_old(tree):
+    leaves = {field: renamed.value(field, value) for field, value in leaves.items()}
   check_fields(leaves, where)
   config = defaults.paper()
   own = {field: value for field, value in leaves.items() if field.partition('.')[0] not in config}

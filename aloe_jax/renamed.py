@@ -29,6 +29,10 @@ ADDED = {  # fields that configs did not have once, with what was done then
   'recap.guidance': 1.0,
   'recap.positive': 0.4,
 }  # fmt: skip
+VERSION = 1  # of what the values of configs mean, which kept ones say; those before 1 say none
+VALUES = {  # {field: {value of configs without a version: what it is called now}}
+  'agent': {'filtered_bc': 'filtered_policy_bc'},
+}
 NUMBERS = {'horizon': 'effective_horizon'}  # of report.json, with `_low` and `_high` too
 
 
@@ -40,6 +44,12 @@ def fields(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
     nested = isinstance(value, Mapping)
     renamed[path.rpartition('.')[2]] = fields(value, f'{path}.') if nested else value
   return renamed
+
+
+def value(field: str, old: Any) -> Any:
+  """What a value of a config that says no version is called now."""
+  names = VALUES.get(field, {})
+  return names.get(old, old) if isinstance(old, str) else old
 
 
 def numbers(report: Mapping[str, Any]) -> dict[str, Any]:

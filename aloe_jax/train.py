@@ -8,7 +8,6 @@ The same command goes on after the last of them, wherever it was stopped.
 
 from collections.abc import Callable, Sequence
 import contextlib
-import json
 import pathlib
 
 import jax
@@ -28,6 +27,7 @@ from aloe_jax.preprocessing import normalize
 from aloe_jax.run import evaluation
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import fail_cost
+from aloe_jax.run import imitated
 from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import kept
 from aloe_jax.run import lock
@@ -120,6 +120,8 @@ class Run:
       self._tell_skipped(f'Critic {iteration}', f'critic.{field}')
       self._save(number, 'critic', iteration)
       return
+    if self._config.actor.updates:
+      self._imitated(iteration, buffer)  # told before the critic learns for nothing
     bank = self._draw_bank(iteration, buffer)
     self._updates.restart_critic(updates)
     seed = self._seed(Stream.CRITIC_ROWS, iteration)
@@ -142,8 +144,7 @@ class Run:
     buffer = self._replay(iteration)
     updates = self._config.actor.updates
     if updates:
-      agent, starts = self._learner.agent, buffer.starts
-      rows = starts[agent.imitates(buffer.source[starts], buffer.succeeded[starts])]
+      rows = self._imitated(iteration, buffer)
       weight, tags = self._weigh(iteration, buffer, rows)
       self._updates.restart_actor(updates, self._config.actor.lr)
       self._train_actor(f'Actor {iteration}', iteration, updates, buffer, rows, weight, tags)
@@ -199,6 +200,11 @@ class Run:
       return None, drawn
 
     self._updates.run(what, 'actor', updates, batches)
+
+  def _imitated(self, iteration: int, buffer: replay.Replay) -> np.ndarray:
+    """Rows [R] of the chunks that the actor learns from; ends the program where there is none."""
+    with config_lib.user_errors():
+      return imitated.rows(self._learner.agent, buffer, iteration)
 
   def _weigh(
     self, iteration: int, buffer: replay.Replay, rows: np.ndarray
@@ -274,7 +280,7 @@ class Run:
       'return_range': opened.return_range,
       'architecture': self._experiment.architecture(),
       **({} if opened.stats is None else normalize.to_json(opened.stats)),
-      'config': json.loads(self._config.to_json()),
+      'config': config_lib.to_json(self._config),
       **padded_state.MARK,
     }
     opened.checkpoints.save(number, self._updates.state, opened.encoder, meta)

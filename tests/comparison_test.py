@@ -13,9 +13,11 @@ from PIL import Image
 import pytest
 import scipy.stats
 
+from aloe_jax import config as config_lib
 from aloe_jax.comparison import figures
 from aloe_jax.comparison import paired
 from aloe_jax.comparison import tables
+from experiments import laundry
 from experiments import paper
 
 FIRST = {('a', 0): 60.0, ('a', 1): 70.0, ('b', 0): 30.0, ('b', 1): 34.0}
@@ -234,3 +236,20 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
     pytest.raises(SystemExit, match=message),
   ):
     paper.main()
+
+
+def test_runs_whose_agent_is_called_otherwise_by_now_are_not_taken_for_the_method(tmp_path):
+  """A version that kept no version called filtered_bc what is filtered_policy_bc."""
+  methods = {name: paper.METHODS[name] for name in ('filtered BC', 'filtered policy BC')}
+  suite = paper.Suite(paper.LAUNDRY, 3, 1, methods)
+  directory = tmp_path / 'fold_laundry' / 'seed_3' / 'filtered_bc'
+  config = laundry.get_config('sim_debug')
+  config.agent = 'filtered_bc'
+  config_lib.keep(config, directory / 'config.json')
+  paper.check_agents(suite, tmp_path)
+  (directory / 'config.json').write_text(config.to_json())
+  with pytest.raises(ValueError, match='runs of other methods than their names say by now') as told:
+    paper.check_agents(suite, tmp_path)
+  assert str(told.value).splitlines()[1:] == [
+    f"  {directory}: found 'filtered_policy_bc', expected 'filtered_bc' of 'filtered BC'"
+  ]

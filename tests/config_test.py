@@ -40,7 +40,7 @@ CONFIG = '--config=experiments/laundry.py:sim_debug'
     ),
     (
       [CONFIG, '--config.agent=sac'],
-      "config.agent is 'sac'; expected one of 'aloe', 'awr', 'bc', 'dagger', 'filtered_bc', 'rec",
+      "config.agent is 'sac'; expected one of 'aloe', 'awr', 'bc', 'dagger', 'filtered_bc', 'fil",
     ),
     (
       [CONFIG, '--config.task.execute=9'],
@@ -309,7 +309,7 @@ def test_a_config_is_kept_as_json_with_sorted_names(tmp_path):
   path = tmp_path / 'run' / 'config.json'
   config_lib.keep(ml_collections.ConfigDict({'b': (1, 2), 'a': {'c': 'x'}}), path)
   kept = json.loads(path.read_text())
-  assert list(kept.items()) == [('a', {'c': 'x'}), ('b', [1, 2])]
+  assert list(kept.items()) == [('a', {'c': 'x'}), ('b', [1, 2]), ('version', 1)]
   assert [file.name for file in path.parent.iterdir()] == ['config.json']
 
 

@@ -88,17 +88,18 @@ def test_the_value_critic_of_awr_learns_the_distribution_of_returns():
 @pytest.mark.parametrize(
   'name, expected',
   [
-    ('aloe', [True, True, True, True]),
-    ('awr', [True, True, True, True]),
-    ('bc', [True, False, False, False]),
-    ('dagger', [True, False, False, True]),
-    ('filtered_bc', [True, False, True, True]),
+    ('aloe', [True, True, True, True, True, True]),
+    ('awr', [True, True, True, True, True, True]),
+    ('bc', [True, True, False, False, False, False]),
+    ('dagger', [True, True, False, False, True, True]),
+    ('filtered_bc', [False, True, False, True, False, True]),
+    ('filtered_policy_bc', [True, True, False, True, True, True]),
   ],
 )
 def test_each_algorithm_imitates_its_own_rows(name, expected):
   kinds = types.Source
-  source = np.array([kinds.DEMO, kinds.POLICY, kinds.POLICY, kinds.HUMAN])
-  succeeded = np.array([False, False, True, False])
+  source = np.repeat([kinds.DEMO, kinds.POLICY, kinds.HUMAN], 2)
+  succeeded = np.array([False, True] * 3)
   np.testing.assert_array_equal(AGENTS[name].imitates(source, succeeded), expected)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from aloe_jax import config as config_lib
 from aloe_jax import evaluate
 from aloe_jax import metrics
 from aloe_jax import policy
@@ -114,7 +115,7 @@ def test_a_run_leaves_all_that_it_promises(finished):
     'metrics',
   ]
   settled = experiment.Experiment(make_config()).config
-  assert json.loads((workdir / 'config.json').read_text()) == json.loads(settled.to_json())
+  assert config_lib.read(workdir / 'config.json') == settled
   assert numbers_of_checkpoints(workdir) == [0, 1, 2]
   assert len(list((workdir / 'metrics').glob('events.*'))) == 1
   with Image.open(workdir / 'curves.png') as image:
@@ -249,6 +250,7 @@ def test_more_iterations_go_on_where_the_run_ended(finished, tmp_path, monkeypat
     ('bc', [0, 2]),
     ('dagger', [0, 2]),
     ('filtered_bc', [0, 2]),
+    ('filtered_policy_bc', [0, 2]),
     ('awr', [0, 1, 2]),
   ],
 )

@@ -28,10 +28,11 @@ from aloe_jax.agents import awr
 from aloe_jax.agents import bc
 from aloe_jax.agents import dagger
 from aloe_jax.agents import filtered_bc
+from aloe_jax.agents import filtered_policy_bc
 from aloe_jax.agents import recap
 
-_ALL = (aloe.AGENT, awr.AGENT, bc.AGENT, dagger.AGENT, filtered_bc.AGENT, recap.AGENT)
-AGENTS = {agent.name: agent for agent in _ALL}
+_ALL = (aloe, awr, bc, dagger, filtered_bc, filtered_policy_bc, recap)
+AGENTS = {module.AGENT.name: module.AGENT for module in _ALL}
 
 
 def find(name: str) -> agent_lib.Agent:

@@ -17,6 +17,7 @@ from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import files
 from aloe_jax import progress
+from aloe_jax import renamed
 from aloe_jax.data import manifest
 from aloe_jax.run import checkpoints
 from aloe_jax.run import unheeded
@@ -33,6 +34,21 @@ class Fields:
 
   used: tuple[str, ...]
   idle: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+  """The config of a run.
+
+  Attributes:
+    config: in today's words.
+    where: the run or the checkpoint that it is of.
+    is_old: it is of a time whose words were others, see `config.is_of_old`.
+  """
+
+  config: ml_collections.ConfigDict
+  where: str
+  is_old: bool
 
 
 # How and where, which changes no result: another machine, another place of a file.
@@ -82,16 +98,29 @@ def config(
       made, changed = command_line.config(given)
       _check_given_once(made.data.episodes)
     else:
-      made, changed = _of_run(given, COMMANDS[command], *found, command)
+      made, changed = _of_run(given, COMMANDS[command], found, command)
     config_lib.validate(made)
     told = unheeded.settings(made, changed)
   for line in told:
     logging.warning('%s', line)
   if found is not None and command == 'train':
     for field, value in changed.items():
-      before = config_lib.lookup(found[0], field)
-      progress.CONSOLE.print(f'From here on {field} = {value!r}; it was {before!r}.')
+      progress.CONSOLE.print(
+        f'From here on {field} = {value!r}; it was {config_lib.lookup(found.config, field)!r}.'
+      )
+  if found is not None and found.is_old:
+    _tell_renamed(made)
   return made
+
+
+def _tell_renamed(config: ml_collections.ConfigDict) -> None:
+  """Says which values of a run that an earlier version began have another name by now."""
+  for field, names in renamed.VALUES.items():
+    for old, new in names.items():
+      if config_lib.lookup(config, field) == new:
+        progress.CONSOLE.print(
+          f'{field} = {new!r}: what the version that began this run called {old!r}.'
+        )
 
 
 def _check_given_once(episodes: Sequence[str]) -> None:
@@ -124,10 +153,8 @@ def _check_directory(workdir: pathlib.Path, *, writes: bool) -> None:
     )
 
 
-def _find(
-  workdir: pathlib.Path, checkpoint: str | None
-) -> tuple[ml_collections.ConfigDict, str] | None:
-  """The config of a run and where it was found; None where there is no run, or an old one.
+def _find(workdir: pathlib.Path, checkpoint: str | None) -> _Found | None:
+  """The config of a run; None where there is no run, or one that keeps none.
 
   Raises:
     FileNotFoundError: there is no such checkpoint.
@@ -136,26 +163,31 @@ def _find(
   path = pathlib.Path(checkpoint) if checkpoint else None
   if path is None:
     if (workdir / 'config.json').exists():
-      return config_lib.read(workdir / 'config.json'), str(workdir)
+      tree = config_lib.read_tree(workdir / 'config.json')
+      made = config_lib.from_json(tree, str(workdir / 'config.json'))
+      return _Found(made, str(workdir), config_lib.is_of_old(tree))
     written = checkpoints.Checkpoints(workdir / 'checkpoints')
     if written.latest() is None:
       return None
     path = written.newest()
-  tree = checkpoints.read_meta(path).get('config')
-  if tree is not None:
-    return config_lib.from_json(tree, str(path)), str(path)
+  kept = checkpoints.read_meta(path).get('config')
+  if kept is not None:
+    made = config_lib.from_json(kept, str(path))
+    return _Found(made, str(path), config_lib.is_of_old(kept))
   return None if checkpoint is None else _find(workdir, None)
 
 
 def _of_run(
   given: command_line.Given,
   fields: Fields,
-  kept: ml_collections.ConfigDict,
-  where: str,
+  found: _Found,
   command: str,
 ) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
-  """The config of the run, and {field: value} of what the command line changes about it."""
-  had, made = config_lib.flat(kept), kept.copy_and_resolve_references()
+  """The config of the run, and {field: value} of what the command line changes about it.
+
+  Where the run is of a time without versions, the command line may use the words of that time.
+  """
+  had, made = config_lib.flat(found.config), found.config.copy_and_resolve_references()
   with command_line.usage_errors():
     overrides = command_line.override(made, given.overrides)
     said = config_lib.flat(command_line.load(given.file)) if given.file else {}
@@ -163,7 +195,8 @@ def _of_run(
 
   def is_as_before(field: str, x: Any) -> bool:
     """Whether a value says what the run has; 0 and () leave it to the data, which said that."""
-    return _is_same(field, x, had[field]) or (field in of_data and not x)
+    said_then = found.is_old and renamed.value(field, x) == had[field]
+    return _is_same(field, x, had[field]) or said_then or (field in of_data and not x)
 
   changed = {field: x for field, x in overrides.items() if not is_as_before(field, x)}
   for field in changed:
@@ -192,7 +225,7 @@ def _of_run(
   if wrong:
     advice = 'leave --config out to use the run as it is, or ' if given.file else ''
     raise ValueError(
-      f'{where} is of another config:\n  '
+      f'{found.where} is of another config:\n  '
       + '\n  '.join(wrong)
       + f'\nWhat was learnt stays as it was; {advice}give another --workdir to train anew.'
     )

@@ -23,6 +23,7 @@ from aloe_jax.run import collected
 from aloe_jax.run import collection
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import fail_cost as fail_cost_lib
+from aloe_jax.run import imitated
 from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import learnt
 from aloe_jax.run import phases
@@ -199,6 +200,8 @@ def _open(
         'there is no demonstration in the episodes, which the actor imitates first; give some, '
         'or --config.actor.warm_start_updates=0 for a checkpoint that has done so.'
       )
+    if not config.sim.task and phases.iterations(config) and config.actor.updates:
+      imitated.rows(experiment.agent, buffer, iteration=1)  # nothing is collected any more
     return_range = return_range_lib.find(
       buffer,
       experiment.agent,
