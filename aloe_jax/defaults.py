@@ -150,7 +150,10 @@ def paper() -> ml_collections.ConfigDict:
     guidance=1.0,  # towards positive chunks; 1: by the tag alone, above 1: beyond it
   )
   config.parallel = dict(mode='fsdp', fsdp=0)  # pmap, or fsdp over that many devices (0: all)
-  config.evaluation = dict(episodes=100, seed=1_000_000)
+  config.evaluation = dict(
+    episodes=100,
+    seed=-1,  # of the scenes; -1: made from config.seed, the same for every method of a seed
+  )
   # Updates per compiled call, whose batches are in memory together, and those of the next two.
   config.train = dict(critic_updates_per_call=10, actor_updates_per_call=1, wandb=False)
   return config

@@ -1,4 +1,4 @@
-"""Success rate and throughput of a checkpoint, on scenes that are the same for every policy.
+"""Success rate and throughput of a checkpoint, on the scenes that its run was evaluated on.
 
 python -m aloe_jax.evaluate --workdir=runs/laundry
 """
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   given = command_line.parse(_parser(), argv)
   options, workdir = given.options, given.workdir
   config = kept.config(given, 'evaluate', options.checkpoint)
-  seed = config.evaluation.seed if options.seed is None else options.seed
+  seed = evaluation.scenes(config) if options.seed is None else options.seed
   with config_lib.user_errors():
     if not config.sim.task:
       raise ValueError(
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
   )
   parser.add_argument('--disturb', action='store_true', help='push items about at random times')
   parser.add_argument(
-    '--seed', type=int, metavar='N', help='of the scenes; by default config.evaluation.seed'
+    '--seed', type=int, metavar='N', help="of the scenes; by default the run's own"
   )
   return parser
 

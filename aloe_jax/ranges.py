@@ -15,7 +15,8 @@ _SHARE: _Range = ('0 to 1', lambda x: 0 <= x <= 1)
 _SEED: _Range = (f'0 to {_SEEDS - 1}', lambda x: 0 <= x < _SEEDS)
 
 _FIELDS: tuple[tuple[_Range, str], ...] = (
-  (_SEED, 'seed evaluation.seed'),
+  (_SEED, 'seed'),
+  ((f'-1 (by config.seed) or {_SEED[0]}', lambda x: x == -1 or _SEED[1](x)), 'evaluation.seed'),
   (('0 to 2047', lambda x: 0 <= x < 2048), 'iterations'),  # streams of random numbers
   (_BETWEEN, 'discount'),
   (_SHARE, 'actor.ema critic.polyak'),

@@ -155,7 +155,7 @@ class Run:
     self._actions.forget()
 
   def evaluate(self, iteration: int) -> None:
-    """Success rate and throughput of the policy as it is now, on the same scenes every time."""
+    """Success rate and throughput of the policy as it is now, on the scenes of the run's seed."""
     if not self._config.sim.task or iteration in self._results:
       return
     config = self._config.evaluation
@@ -164,7 +164,7 @@ class Run:
         self._experiment.world.simulation(self._opened.see),
         self._policy(),
         episodes=config.episodes,
-        seed=config.seed,
+        seed=evaluation.scenes(self._config),
         control_hz=self._config.task.control_hz,
         progress=lambda finished, total, steps: advance(finished, steps=steps),
       )

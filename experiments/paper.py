@@ -6,15 +6,15 @@ Every run is a command of this project, printed in its log, so that any number c
 itself. The same command goes on where it was stopped; runs that are finished are not repeated. It
 ends in `results.json`, tables and figures.
 
-All methods of a seed start from the same warm start, see the same number of rollouts and take the
-same number of actor updates. Settings were chosen on the seeds of `--suite=tuning`, which
+All methods of a seed start from the same warm start, see the same number of rollouts, take the same
+number of actor updates and are evaluated in the same scenes; those of another seed are others.
+Settings were chosen on the seeds of `--suite=tuning`, which
 `--suite=methods` does not use.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
 import dataclasses
-import itertools
 import json
 import os
 import pathlib
@@ -22,6 +22,7 @@ import re
 
 from aloe_jax import agents
 from aloe_jax import config as config_lib
+from aloe_jax import defaults
 from aloe_jax import files
 from aloe_jax import plots
 from aloe_jax import progress
@@ -31,6 +32,7 @@ from aloe_jax.comparison import jobs
 from aloe_jax.comparison import tables
 from aloe_jax.reporting import figures as reporting_figures
 from aloe_jax.reporting import traces
+from aloe_jax.run import evaluation
 
 LAUNDRY = {'fold_laundry': 'experiments/laundry.py:sim'}
 PICK_AND_PLACE = {
@@ -156,7 +158,7 @@ def _run(arguments: argparse.Namespace) -> None:
     raise SystemExit(f'error: --workdir: {error}; choose a place that can be written.') from None
   common, report_flags = (QUICK, QUICK_REPORT) if arguments.quick else ({}, ())
   planned = plan(suite, workdir, common, report_flags)
-  check_agents(suite, workdir)
+  check_runs(suite, workdir)
   failed = jobs.run(planned, workers=arguments.workers, compiled=workdir / 'compiled')
   if failed:
     raise SystemExit(f'error: {len(failed)} of {len(planned)} jobs failed: {", ".join(failed)}.')
@@ -250,25 +252,34 @@ def _job(
   return jobs.Job(_name(directory), directory, tuple(commands), needs)
 
 
-def check_agents(suite: Suite, workdir: pathlib.Path) -> None:
-  """Refuses runs whose agent is another than their method has by now.
+def check_runs(suite: Suite, workdir: pathlib.Path) -> None:
+  """Refuses what earlier versions left where names, or the scenes of a seed, were others.
 
   Raises:
-    ValueError: names their directories.
+    ValueError: names the directories of runs whose agent is not that of their method, or which are
+      evaluated in other scenes than another run of the same task and seed.
   """
   wrong = []
   for seed in range(suite.first_seed, suite.first_seed + suite.seeds):
-    for task, (method, changes) in itertools.product(suite.tasks, suite.methods.items()):
-      directory = _directory(workdir, task, seed, method)
-      wanted = changes.get('agent', 'aloe')
-      if (directory / 'config.json').exists():
-        found = config_lib.read(directory / 'config.json').agent
-        if found != wanted:
-          wrong.append(f'{directory}: found {found!r}, expected {wanted!r} of {method!r}')
+    fresh = defaults.paper()
+    fresh.seed = seed
+    for task in suite.tasks:
+      scenes = {}  # of each run, {seed of the scenes: directory}
+      for method in (WARM_START, *suite.methods):
+        directory = _directory(workdir, task, seed, method)
+        path = directory / 'config.json'
+        config = config_lib.read(path) if path.exists() else fresh
+        scenes.setdefault(evaluation.scenes(config), directory)
+        wanted = suite.methods.get(method, {}).get('agent', config.agent)
+        if path.exists() and config.agent != wanted:
+          wrong.append(f'{directory}: found agent {config.agent!r}, expected {wanted!r}')
+      if len(scenes) > 1:
+        told = ', '.join(f'{number} ({where})' for number, where in scenes.items())
+        wrong.append(f'{task}, seed {seed}: found runs of different evaluation scenes: {told}')
   if wrong:
     raise ValueError(
-      'runs of other methods than their names say by now; move them away, or give another '
-      '--workdir:\n  ' + '\n  '.join(wrong)
+      f'{workdir} has runs of an earlier version that cannot be compared with those to come; give '
+      'another --workdir:\n  ' + '\n  '.join(wrong)
     )
 
 

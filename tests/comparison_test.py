@@ -238,18 +238,22 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
     paper.main()
 
 
-def test_runs_whose_agent_is_called_otherwise_by_now_are_not_taken_for_the_method(tmp_path):
-  """A version that kept no version called filtered_bc what is filtered_policy_bc."""
+def test_runs_of_an_earlier_version_are_not_compared_with_those_to_come(tmp_path):
+  """It called filtered_bc what is filtered_policy_bc, and all seeds had the same scenes."""
   methods = {name: paper.METHODS[name] for name in ('filtered BC', 'filtered policy BC')}
   suite = paper.Suite(paper.LAUNDRY, 3, 1, methods)
   directory = tmp_path / 'fold_laundry' / 'seed_3' / 'filtered_bc'
   config = laundry.get_config('sim_debug')
-  config.agent = 'filtered_bc'
+  config.update(agent='filtered_bc', seed=3)
   config_lib.keep(config, directory / 'config.json')
-  paper.check_agents(suite, tmp_path)
+  paper.check_runs(suite, tmp_path)
+  config.evaluation.seed = 1_000_000
   (directory / 'config.json').write_text(config.to_json())
-  with pytest.raises(ValueError, match='runs of other methods than their names say by now') as told:
-    paper.check_agents(suite, tmp_path)
+  with pytest.raises(ValueError, match=f'{tmp_path} has runs of an earlier version') as told:
+    paper.check_runs(suite, tmp_path)
+  start = directory.parent / 'warm_start'
   assert str(told.value).splitlines()[1:] == [
-    f"  {directory}: found 'filtered_policy_bc', expected 'filtered_bc' of 'filtered BC'"
+    f"  {directory}: found agent 'filtered_policy_bc', expected 'filtered_bc'",
+    '  fold_laundry, seed 3: found runs of different evaluation scenes: '
+    f'1000003 ({start}), 1000000 ({directory})',
   ]

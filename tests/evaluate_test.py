@@ -1,6 +1,7 @@
 """The evaluate command: the same scenes for every checkpoint, and a JSON of what came out."""
 
 import json
+import pathlib
 import shutil
 
 import command_line
@@ -77,6 +78,22 @@ def test_the_seed_chooses_the_scenes(run):
   found, other = run('--seed=1')[0][0], run()[0][0]
   assert (found['seed'], other['seed']) == (1, 1_000_000)
   assert found['steps'] != other['steps']
+
+
+def test_a_run_is_evaluated_in_the_scenes_of_its_seed_and_against_another_in_the_same(
+  workdir, tmp_path, capsys
+):
+  """A run of seed 3 against a checkpoint of one of seed 0, whose scenes are others."""
+  config = laundry.get_config('sim_debug')
+  config.seed = 3
+  config_lib.keep(config, tmp_path / 'config.json')
+  shutil.copytree(workdir / 'checkpoints' / '0', tmp_path / 'checkpoints' / '0')
+  other = workdir / 'checkpoints' / '0'  # the same policy
+  evaluate.main([f'--workdir={tmp_path}', f'--against={other}'])
+  (line,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith('Kept in '))
+  first, second = json.loads(pathlib.Path(line.removeprefix('Kept in ')).read_text())
+  assert first['seed'] == second['seed'] == 1_000_003
+  assert (first['ends'], first['steps']) == (second['ends'], second['steps'])
 
 
 def test_unseen_objects_and_disturbances_are_other_episodes_and_kept_apart(workdir, run):

@@ -8,6 +8,7 @@ import pytest
 from aloe_jax import types
 from aloe_jax.envs import simulation
 from aloe_jax.run import evaluation
+from experiments import laundry
 
 SUCCESS, FAILURE, TIMEOUT = (
   types.EndReason.SUCCESS,
@@ -71,3 +72,18 @@ def test_steps_of_failures_count_and_steps_after_an_end_do_not():
   assert found == evaluation.Evaluation(
     episodes=4, ends={'success': 2, 'failure': 1, 'timeout': 1}, steps=11, control_hz=2.0
   )
+
+
+def test_scenes_are_those_of_the_seed_whatever_the_method_unless_a_number_is_given():
+  config = laundry.get_config('sim')
+  found = []
+  for seed in (0, 1, 10, 2**31 - 1):
+    of_methods = set()
+    for agent in ('aloe', 'bc'):
+      config.update(seed=seed, agent=agent, iterations=2)
+      of_methods.add(evaluation.scenes(config))
+    (scenes,) = of_methods
+    found.append(scenes)
+  assert found == [1_000_000, 1_000_001, 1_000_010, 999_999]
+  config.evaluation.seed = 7
+  assert evaluation.scenes(config) == 7

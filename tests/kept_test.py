@@ -130,6 +130,16 @@ def test_what_is_still_to_be_done_may_be_changed(command, field, value, workdir)
   assert read(workdir, command, f'--config.{field}={value}') == OWN | {field: value}
 
 
+@pytest.mark.parametrize('command', kept.COMMANDS)
+def test_a_run_of_when_all_seeds_had_the_same_scenes_goes_on_with_those(command, tmp_path, caplog):
+  had = keep(tmp_path, evaluation__seed=1_000_000)
+  assert read(tmp_path, command) == read(tmp_path, command, FILE) == had
+  assert not caplog.records
+  if command == 'evaluate':
+    asked = read(tmp_path, command, '--config.evaluation.seed=-1')
+    assert asked == had | {'evaluation.seed': -1}
+
+
 def test_a_run_that_goes_on_says_what_is_new(workdir, capsys):
   read(workdir, 'train', '--config.critic.lr=3e-4')
   assert capsys.readouterr().out == 'From here on critic.lr = 0.0003; it was 0.0001.\n'

@@ -31,6 +31,7 @@ def paired(first: Pairs, second: Pairs) -> Difference:
   """First minus second, by Student's t on the differences of runs that share task and seed.
 
   A pair shares its warm start, demonstrations and evaluation scenes, so that their luck cancels.
+  Each seed has scenes of its own, so that the interval is over the choice of scenes as well.
   Tasks differ in how much there is to gain: the variance is that within tasks, pooled.
 
   Args:

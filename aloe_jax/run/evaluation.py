@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import ml_collections
 import numpy as np
 
 from aloe_jax import metrics
@@ -10,6 +11,7 @@ from aloe_jax import types
 from aloe_jax.envs import simulation
 from aloe_jax.policy import Policy
 
+_FIRST_SCENES = 1_000_000  # those of seed 0; no run has them for its seed by chance
 COLUMNS = ('policy', 'success', '95 % interval', 'episodes/h', 'successes/h', 'ends')
 
 
@@ -76,6 +78,17 @@ class Evaluation:
       f'{self.successes_per_hour:.0f}',
       ', '.join(f'{reason} {count}' for reason, count in sorted(self.ends.items())),
     ]
+
+
+def scenes(config: ml_collections.ConfigDict) -> int:
+  """The seed of a run's evaluations, 0 to 2^31 - 1.
+
+  All iterations of a run have the same one, and all methods that `config.seed` is the same of, so
+  that they are compared in the same scenes. Other seeds have others, so that what is averaged over
+  seeds is averaged over scenes too.
+  """
+  given = config.evaluation.seed
+  return given if given >= 0 else (_FIRST_SCENES + config.seed) % 2**31
 
 
 def evaluate(
