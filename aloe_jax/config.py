@@ -35,7 +35,7 @@ CHOICES = {
   'actor.beta_unit': ('sigma', 'raw'),
   'critic.ensemble': ('readouts', 'full'),
   'critic.target': ('mean', 'min', 'independent'),
-  'critic.past_end': ('policy', 'mask'),
+  'critic.past_end': ('executed', 'policy', 'mask'),
   'critic.backup': ('td', 'monte_carlo'),
   'critic.pessimism': ('min', 'mean'),
   'parallel.mode': ('pmap', 'fsdp'),

@@ -128,7 +128,9 @@ def paper() -> ml_collections.ConfigDict:
     prompt=False,  # a token that tells the prompt, where one critic serves several
     backup='td',  # targets: td (Eq. 7), or monte_carlo: the returns as they were
     pessimism='min',  # how Eqs. 9 and 10 read the ensemble: min or mean
-    past_end='policy',  # what fills a chunk up past a terminal end, or mask
+    # What stands in a chunk past a terminal end: executed, what was executed where it went on;
+    # policy, the policy's own plan, which shows that the end comes; or mask, nothing.
+    past_end='executed',
     width=256,
     depth=6,
     heads=8,

@@ -67,6 +67,7 @@ class Run:
       self._results = results.Results(opened.workdir / 'evaluations.json')
     self._actions = policy_actions.PolicyActions(opened.experiment, opened.workdir)
     self._done = opened.done  # number of the newest checkpoint
+    self._buffer: tuple[int, replay.Replay] | None = None  # of the iteration that used one last
     self._tagged = starting_point.tagged(opened.start)  # whether the actor was taught tags
     self._critic_learnt = starting_point.critic_learnt(opened.start)  # anything at all
 
@@ -250,11 +251,17 @@ class Run:
     )
 
   def _replay(self, iteration: int) -> replay.Replay:
+    """The buffer of an iteration, which its phases share."""
+    if self._buffer is not None and self._buffer[0] == iteration:
+      return self._buffer[1]
     opened = self._opened
     buffer = self._data.replay(iteration, opened.inputs, opened.chunking)
     with config_lib.user_errors():
       wanted = 'episodes to begin with, config.data.episodes, that hold the highest and lowest'
       return_range.check(buffer, self._experiment.agent, opened.return_range, wanted)
+      if iteration and self._experiment.continues_ended:
+        buffer.continue_ended()
+    self._buffer = iteration, buffer
     return buffer
 
   def _policy(self) -> policy_lib.Policy:

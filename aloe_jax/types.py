@@ -101,7 +101,9 @@ class CriticBatch:
     ended: [B] bool, True where the chunk reaches a terminal end.
     next_action: [B, M, h, A] of the policy at s_{t+n}, from the bank, or None to sample it
       inside the step.
-    policy_action: [B, M, h, A] of the policy at s_t, likewise; see `action_critic.past_the_end`.
+    policy_action: [B, M, h, A] of the policy at s_t, likewise; see `action_critic.read`.
+    unplayed: [B, h, A] what stands in for the actions that a terminal end left unplayed, and those
+      that were played; None where nothing does. See `data.continuations`.
     position: [B] int32, in the global batch: the key of a chunk's random numbers.
   """
 
@@ -115,6 +117,7 @@ class CriticBatch:
   ended: Array
   next_action: Array | None
   policy_action: Array | None
+  unplayed: Array | None
   position: Array
 
 
@@ -130,6 +133,7 @@ class ActorBatch:
     returns: [B], Monte-Carlo return, scaled (the advantage of AWR).
     weight: [B] the weight w of Eq. (11) computed once per phase, or None to compute it
       inside the step.
+    unplayed: as in `CriticBatch`, of as many steps as the critic reads; the actor does not see it.
     position: [B] int32, in the global batch: the key of a chunk's random numbers.
   """
 
@@ -139,4 +143,5 @@ class ActorBatch:
   ended: Array
   returns: Array
   weight: Array | None
+  unplayed: Array | None
   position: Array

@@ -42,37 +42,45 @@ def evaluate_samples(
   return jax.vmap(one, in_axes=1, out_axes=1)(action)
 
 
-def past_the_end(
-  action: types.Array,
-  valid: types.Array,
-  ended: types.Array,
-  policy_action: types.Array,
-  *,
-  past_end: str,
+def read(
+  batch: types.CriticBatch | types.ActorBatch,
+  policy_action: types.Array | None,
+  settings: agent.Settings,
 ) -> tuple[jax.Array, jax.Array]:
-  """What the critic reads in place of the actions that a terminal end left unplayed.
+  """Action [B, h, A] and valid [B, h] of the chunks of a batch, as the critic takes them.
 
-  Masking them would tell the critic that the end comes: chunks that failed would all be
-  short, whole chunks only those that survived, and whole chunks are all that bootstrapping
-  and V ask about. A hazard would never reach a whole chunk's value. No action past the end can
-  change the return, so any will do that says nothing of it: the policy's own.
+  What a terminal end left unplayed is filled up. Masking it would tell the critic that the end
+  comes: chunks that failed would all be short, whole chunks only those that survived, and whole
+  chunks are all that bootstrapping and V ask about. A hazard would never reach a whole chunk's
+  value. No action past the end can change the return, so any will do that says nothing of it. After
+  any other end the mask stays: there how short a chunk is does not depend on how it went.
 
   Args:
-    action: [B, h, A].
-    valid: [B, h] bool, False past the end of the fragment.
-    ended: [B] bool, whether that end is terminal. After any other end the mask stays: there
-      how short the chunk is does not depend on how it went.
-    policy_action: [B, h, A] of the policy at s_t.
-    past_end: 'policy' for the above, 'mask' for masking after terminal ends too.
+    batch: of B chunks.
+    policy_action: [B, M, h, A] of the policy at s_t; needed where `past_end` is 'policy'.
+    settings: whose `past_end` says what chunks are filled up with: 'executed', the batch's
+      `unplayed`; 'policy', the policy's own plan, which can be told from what is executed; 'mask',
+      nothing.
 
-  Returns:
-    Action and valid, as the critic takes them.
+  Raises:
+    ValueError: the batch has no such actions.
   """
-  if past_end == 'mask':
-    return jnp.asarray(action), jnp.asarray(valid)
-  unplayed = ended[:, None] & ~valid
-  policy_action = policy_action[:, : action.shape[1]]
-  return jnp.where(unplayed[..., None], policy_action, action), jnp.asarray(valid | ended[:, None])
+  action, valid = jnp.asarray(batch.action), jnp.asarray(batch.valid)
+  if settings.past_end == 'mask':
+    return action, valid
+  filler = batch.unplayed
+  if settings.past_end == 'policy':
+    filler = None if policy_action is None else policy_action[:, 0]
+  if filler is None:
+    raise ValueError(
+      f"critic.past_end is {settings.past_end!r}, but the batch has nothing to fill ended chunks "
+      'up with; expected `unplayed`, from a replay whose `continue_ended` was called, or for '
+      "'policy' actions of the policy."
+    )
+  steps = min(filler.shape[1], action.shape[1])  # an actor's chunk may be longer than a critic's
+  action, valid = action[:, :steps], valid[:, :steps]
+  unplayed = jnp.asarray(batch.ended)[:, None] & ~valid
+  return jnp.where(unplayed[..., None], filler[:, :steps], action), valid | unplayed
 
 
 def advantage(
@@ -93,9 +101,7 @@ def advantage(
     settings: numbers of the algorithm.
   """
   reads_prompt = settings.critic_reads_prompt
-  action, valid = past_the_end(
-    batch.action, batch.valid, batch.ended, policy_action[:, 0], past_end=settings.past_end
-  )
+  action, valid = read(batch, policy_action, settings)
   q = evaluate(critic, params, batch.observation, action, valid, reads_prompt=reads_prompt)
   samples = evaluate_samples(
     critic, params, batch.observation, policy_action, reads_prompt=reads_prompt

@@ -46,7 +46,7 @@ class Settings:
     backup: of a critic of actions: 'td' for Eq. (7)'s targets, 'monte_carlo' for the returns as
       they were.
     pessimism: how Eqs. (9) and (10) read the ensemble, 'min' or 'mean'.
-    past_end: 'policy' or 'mask', see `action_critic.past_the_end`.
+    past_end: 'executed', 'policy' or 'mask', see `action_critic.read`.
   """
 
   reward_scale: float

@@ -30,10 +30,7 @@ def critic_loss(
     settings: numbers of the algorithm.
   """
   reads_prompt = settings.critic_reads_prompt
-  policy_action: Any = batch.policy_action
-  action, valid = action_critic.past_the_end(
-    batch.action, batch.valid, batch.ended, policy_action[:, 0], past_end=settings.past_end
-  )
+  action, valid = action_critic.read(batch, batch.policy_action, settings)
   q = action_critic.evaluate(
     critic, params, batch.observation, action, valid, reads_prompt=reads_prompt
   )

@@ -10,8 +10,10 @@ from typing import TypeVar
 import jax
 import numpy as np
 
+from aloe_jax import progress
 from aloe_jax import rewards
 from aloe_jax import types
+from aloe_jax.data import continuations as continuations_lib
 from aloe_jax.data import fragments as fragments_lib
 from aloe_jax.data import image_reader
 from aloe_jax.data import sampler
@@ -80,6 +82,7 @@ class Replay:
     self._host = host
     self._ratios = ratios or dict.fromkeys((kind.name.lower() for kind in types.Source), 0.0)
     self._sampler: sampler.Sampler | None = None  # of the rows that were sampled last
+    self._continuations: continuations_lib.Continuations | None = None
     self.chunking = chunking
     self.source = steps.source
     self.end_reason = steps.end_reason
@@ -112,6 +115,33 @@ class Replay:
   def __len__(self) -> int:
     """N, rows."""
     return len(self.source)
+
+  def continue_ended(self, rows: np.ndarray | None = None) -> None:
+    """Finds what stands in for the actions that terminal ends left unplayed.
+
+    Batches have it from then on as `unplayed`; see `data.continuations`.
+
+    Args:
+      rows: [R] of `starts`, ascending: the chunks that are continued, out of one another; all by
+        default.
+
+    Raises:
+      ValueError: none of them went on where some chunk ended.
+    """
+    rows = self.starts if rows is None else rows
+    chunk = self.transitions(rows)
+    recorded = continuations_lib.Recorded(
+      starts=rows,
+      steps=chunk.steps,
+      ended=(chunk.discount == 0) & ~chunk.valid[:, -1],
+      group=self._steps.prompt[rows],
+      state=self._told,
+      action=self._composed,
+      horizon=self.chunking.critic_horizon,
+    )
+    count = int(recorded.ended.sum())
+    with progress.bar('Ended chunks', count, 'chunks') as advance:
+      self._continuations = continuations_lib.find(recorded, progress=advance)
 
   def return_range(self, kept: tuple[float, float]) -> tuple[float, float]:
     """Between which scaled returns its chunks lie, see `rewards.return_range`.
@@ -195,6 +225,7 @@ class Replay:
       ended=chunk.discount == 0,
       next_action=next_action,
       policy_action=policy_action,
+      unplayed=self._unplayed(rows),
       position=(position % size).astype(np.int32),
     )
     return _stack(batch, count)
@@ -258,6 +289,7 @@ class Replay:
       ended=chunk.discount == 0,
       returns=self._returns[rows],
       weight=None if weight is None else weight[rows],
+      unplayed=self._unplayed(rows),
       position=np.arange(len(rows), dtype=np.int32),
     )
 
@@ -285,6 +317,32 @@ class Replay:
       self.fragments, rows, self.chunking.horizon, self._reward, self.chunking.discount
     )
     return self._chunks(rows, chunk), chunk.valid
+
+  def _unplayed(self, rows: np.ndarray) -> np.ndarray | None:
+    """[B, h, A] of the chunks that start at rows [B], h the critic's, ended ones continued."""
+    if self._continuations is None:
+      return None
+    action = np.array(self._chunks(rows, self.transitions(rows)))
+    ended, source = self._continuations.of(rows)
+    action[ended] = self._composed(source)
+    return action
+
+  def _composed(self, source: np.ndarray) -> np.ndarray:
+    """Normalised actions [B, h, A], the k-th that of the chunk that starts at source [B, h].
+
+    Any action will do past the buffer's end, where nothing was played or found as yet.
+    """
+    row = np.minimum(source + np.arange(source.shape[1]), len(self) - 1)
+    action = self._steps.action(row)
+    state = self._steps.state(source)
+    return np.asarray(self._inputs.chunk(action[:, :, None], state))[:, :, 0]
+
+  def _told(self, rows: np.ndarray) -> np.ndarray:
+    """[B, D] float32 that the critic is told of the states at rows [B]."""
+    told = [self._inputs.proprio(self._steps.state(rows))]
+    if self._steps.has_features:
+      told.append(np.asarray(self._steps.features(rows), np.float32).reshape(len(rows), -1))
+    return np.concatenate(told, axis=1)
 
   def _chunks(self, rows: np.ndarray, chunk: fragments_lib.Chunks) -> types.Array:
     return self._inputs.chunk(self._steps.action(chunk.action_row), self._steps.state(rows))

@@ -119,6 +119,8 @@ def examine(
   datasets.encode_rows(directories, judgement.states(buffer, rows) if sampled else rows)
   if sampled:
     actions = _sample(experiment, found, buffer, rows, ' '.join(contents), cache)
+  if experiment.continues_ended:
+    buffer.continue_ended(rows)
   total = len(rows) + (0 if actions is None else len(actions))
   with progress.bar('Judge', total, 'chunks') as advance:
     judged = judgement.judge(

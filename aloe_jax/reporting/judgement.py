@@ -204,9 +204,7 @@ def _judge_chunks(
 ) -> jax.Array:
   """Q [K, B] of the chunks as the critic's loss reads them."""
   settings = learner.settings
-  action, valid = action_critic.past_the_end(
-    batch.action, batch.valid, batch.ended, policy_action, past_end=settings.past_end
-  )
+  action, valid = action_critic.read(batch, policy_action[:, None], settings)
   critic, observation = learner.networks.critic, batch.observation
   return action_critic.evaluate(
     critic, params, observation, action, valid, reads_prompt=settings.critic_reads_prompt

@@ -76,6 +76,11 @@ class Experiment:
     """Whether the actor reads images, and not only features made of them."""
     return networks.reads_images(self.config)
 
+  @property
+  def continues_ended(self) -> bool:
+    """Whether the critic reads ended chunks as what was executed elsewhere goes on."""
+    return self.agent.critic == 'action' and self.config.critic.past_end == 'executed'
+
   @functools.cached_property
   def tokenizer(self) -> tokenizer_lib.PromptTokenizer:
     """Of prompts; raises what `networks.make_tokenizer` does."""
@@ -252,6 +257,7 @@ class Experiment:
       ended=np.zeros(1, bool),
       returns=np.zeros(1, np.float32),
       weight=None,
+      unplayed=None,
       position=np.zeros(1, np.int32),
     )
 

@@ -1,0 +1,200 @@
+"""What stands in a chunk for the actions that a terminal end left unplayed.
+
+No action past the end can change the return, so any will do for a critic that says nothing of the
+end. The policy's plan says a lot: what is executed answers what happened meanwhile, and an open
+plan does not. So the actions are taken from a *donor*, another chunk of the buffer that went on
+where this one ended, after a like beginning in a like state. A linear model tells from the state
+and from the n actions that were played what comes next; the donor is the chunk of which it tells
+most nearly the same. This is predictive mean matching, the hot-deck imputation of missing values
+(Rubin, 1986; Little, 1988): what is filled in was executed as it stands, noise and all.
+
+Where chunks are alike they are one another's donors by chance, so that what is filled in has the
+distribution that it has where nothing ended: Q is then exact, see tests/ended_chunks_test.py.
+
+Legend of shapes: N rows, E chunks that ended, C donors, h chunk horizon, A action width, D numbers
+of a state.
+"""
+
+from collections.abc import Callable
+import dataclasses
+
+import numpy as np
+
+DONORS = 32_768  # among how many chunks one is looked for, drawn where there are more
+BLOCK = 256  # ended chunks that are compared with all donors at a time
+RIDGE = 1e-3  # of the linear model, over the number of chunks, in standard deviations
+TIE = 1e-4  # squared distance, in residual standard deviations, below which donors are alike
+
+
+@dataclasses.dataclass(frozen=True)
+class Continuations:
+  """Where the actions of every ended chunk are to be had.
+
+  Attributes:
+    rows: [E] int64 ascending, rows at which the chunks start that a terminal end cut short.
+    source: [E, h] int64, row at which the chunk starts whose k-th action stands at step k: its own
+      row while it was played.
+  """
+
+  rows: np.ndarray
+  source: np.ndarray
+
+  def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which of rows [B] start an ended chunk, [B] bool, and the sources of those, [.., h]."""
+    if not len(self.rows):
+      return np.zeros(len(rows), bool), np.zeros((0, self.source.shape[1]), np.int64)
+    place = np.searchsorted(self.rows, rows).clip(max=len(self.rows) - 1)
+    ended = self.rows[place] == rows
+    return ended, self.source[place[ended]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+  """What is known of chunks.
+
+  Attributes:
+    starts: [S] int64 ascending, rows at which a chunk starts.
+    steps: [S] int64, n = min(h, steps that were played).
+    ended: [S] bool, whether a terminal end cut it short: n < h.
+    group: [S] int, that each belongs to: donors are of the same one where it has any.
+    state: of rows [B], [B, D] float32.
+    action: of the chunk that starts at rows [B, k], its k-th action, [B, k, A] float32, as the
+      critic reads it.
+    horizon: h.
+  """
+
+  starts: np.ndarray
+  steps: np.ndarray
+  ended: np.ndarray
+  group: np.ndarray
+  state: Callable[[np.ndarray], np.ndarray]
+  action: Callable[[np.ndarray], np.ndarray]
+  horizon: int
+
+
+def find(
+  recorded: Recorded, *, seed: int = 0, progress: Callable[[int], None] = lambda done: None
+) -> Continuations:
+  """Finds a donor for every chunk that a terminal end cut short.
+
+  Chunks that were played for longer are done first: a donor that ended itself, later, hands on
+  what its own donor gave it. So an action after n steps is one of those that were executed by
+  whatever came as far, and not only by what survived all h.
+
+  Args:
+    recorded: the chunks.
+    seed: of the choice among what is alike, and of the draw of donors.
+    progress: told the chunks done so far.
+
+  Raises:
+    ValueError: nothing went on where some chunk ended.
+  """
+  rng = np.random.default_rng(seed)
+  ended = np.flatnonzero(recorded.ended)
+  rows, steps = recorded.starts[ended], recorded.steps[ended]
+  found = Continuations(rows, np.repeat(rows[:, None], recorded.horizon, axis=1))
+  if not len(rows):
+    return found
+  donors = _Donors(recorded, rng)
+  done = 0
+  for played in range(recorded.horizon - 1, 0, -1):
+    same = np.flatnonzero(steps == played)
+    if not len(same):
+      continue
+    guess = donors.predictor(played)
+    for group in np.unique(recorded.group[ended[same]]):
+      asked = same[recorded.group[ended[same]] == group]
+      able = donors.able(played, group)
+      told = guess(donors.state[able], donors.action[able])
+      for start in range(0, len(asked), BLOCK):
+        some = asked[start : start + BLOCK]
+        state = donors.standardised(recorded.state(rows[some]))
+        near = _nearest(guess(state, recorded.action(found.source[some])), told, rng)
+        found.source[some, played:] = donors.source[able[near], played:]
+        done += len(some)
+        progress(done)
+    donors.learn(recorded, found)
+  return found
+
+
+class _Donors:
+  """C chunks: where their actions are to be had, and a linear model of the later ones."""
+
+  def __init__(self, recorded: Recorded, rng: np.random.Generator):
+    able = np.flatnonzero((recorded.steps == recorded.horizon) | recorded.ended)
+    if len(able) > DONORS:
+      able = np.sort(rng.choice(able, DONORS, replace=False))
+    able = rng.permutation(able)
+    self.rows = recorded.starts[able]
+    self.steps = recorded.steps[able]
+    self.group = recorded.group[able]
+    self.source = np.repeat(self.rows[:, None], recorded.horizon, axis=1)
+    state = recorded.state(self.rows).astype(np.float32)
+    self._mean, self._deviation = state.mean(axis=0), state.std(axis=0) + 1e-6
+    self.state = self.standardised(state)
+    self.action = recorded.action(self.source)
+    self._whole = self.steps == recorded.horizon
+    self._fit()
+
+  def standardised(self, state: np.ndarray) -> np.ndarray:
+    """States [B, D] in standard deviations, none further out than 5."""
+    return np.clip((state - self._mean) / self._deviation, -5, 5)
+
+  def able(self, played: int, group: int) -> np.ndarray:
+    """Those that were played for longer: of a group, where it has any.
+
+    Raises:
+      ValueError: there is none.
+    """
+    longer = self.steps > played
+    same = longer & (self.group == group)
+    able = np.flatnonzero(same if same.any() else longer)
+    if not len(able):
+      raise ValueError(
+        f'a chunk met a terminal end after {played} steps, but none of {len(self.steps)} chunks '
+        f'went on for longer; expected some of {self.source.shape[1]} steps that nothing cut '
+        'short. Choose a shorter --config.critic.horizon or --config.task.chunk, or give longer '
+        'episodes.'
+      )
+    return able
+
+  def learn(self, recorded: Recorded, found: Continuations) -> None:
+    """Takes over what has been found for those of the donors that ended themselves."""
+    ended, source = found.of(self.rows)
+    changed = np.flatnonzero(ended)[(self.source[ended] != source).any(axis=1)]
+    self.source[ended] = source
+    self.action[changed] = recorded.action(self.source[changed])
+
+  def predictor(self, played: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Of state [B, D] and action [B, h, A], the mean of the actions after `played` steps.
+
+    It is given in standard deviations of what the model leaves open, [B, (h - played) A].
+    """
+    size = 1 + self.state.shape[1] + played * self.action.shape[2]
+    known, rest = self._gram[:size, :size], self._gram[:size, size:]
+    weight = np.linalg.solve(known + self._ridge * np.eye(size), rest)
+    left = np.diag(self._gram)[size:] - np.einsum('ij,ij->j', rest, weight)
+    scale = np.sqrt(np.maximum(left / max(self._whole.sum(), 1), 1e-6))
+    scaled = (weight / scale).astype(np.float32)
+    return lambda state, action: _columns(state, action[:, :played]) @ scaled
+
+  def _fit(self) -> None:
+    """The second moments of state and actions, of the chunks that were played whole."""
+    columns = _columns(self.state, self.action)[self._whole].astype(np.float64)
+    self._gram = columns.T @ columns
+    self._ridge = RIDGE * max(len(columns), 1)
+
+
+def _columns(state: np.ndarray, action: np.ndarray) -> np.ndarray:
+  """[B, 1 + D + n A] of state [B, D] and action [B, n, A], actions clipped to [-3, 3]."""
+  flat = np.clip(action.reshape(len(action), -1), -3, 3)
+  return np.concatenate([np.ones((len(state), 1), np.float32), state, flat], axis=1)
+
+
+def _nearest(asked: np.ndarray, donors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+  """[B] number of the donor [C, F] nearest to each of asked [B, F], by chance among the like."""
+  distance = np.square(donors).sum(axis=1) - 2 * asked @ donors.T  # but for what is common to all
+  bound = distance.min(axis=1, keepdims=True) + TIE
+  turn = rng.integers(len(donors), size=(len(asked), 1))
+  order = (np.arange(len(donors)) - turn) % len(donors)
+  return np.where(distance <= bound, order, len(donors)).argmin(axis=1)
