@@ -73,7 +73,7 @@ def read(
     filler = None if policy_action is None else policy_action[:, 0]
   if filler is None:
     raise ValueError(
-      f"critic.past_end is {settings.past_end!r}, but the batch has nothing to fill ended chunks "
+      f'critic.past_end is {settings.past_end!r}, but the batch has nothing to fill ended chunks '
       'up with; expected `unplayed`, from a replay whose `continue_ended` was called, or for '
       "'policy' actions of the policy."
     )
