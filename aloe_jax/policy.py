@@ -118,9 +118,9 @@ class Policy:
     return self.inputs.undo_chunk(chunk, state)
 
   def sample(self, observation: types.Observation, noise: jax.Array) -> jax.Array:
-    """M normalised chunks [B, M, h, A] per state from given noise."""
+    """M normalised chunks [B, M, h, A] per state from given noise, as they are carried out."""
     chunks = flow.sample_actions(self.actor, self.params, observation, noise, self.flow_steps)
-    return chunks[..., : self.action_size]
+    return self.inputs.carried_out(chunks[..., : self.action_size], observation.proprio)
 
   def sample_guided(
     self, observation: types.Observation, untagged: types.Observation, noise: jax.Array
@@ -130,7 +130,7 @@ class Policy:
     chunks = flow.sample_guided(
       actor, self.params, observation, untagged, self.guidance, noise, steps
     )
-    return chunks[..., : self.action_size]
+    return self.inputs.carried_out(chunks[..., : self.action_size], observation.proprio)
 
 
 def fingerprint(params: Any) -> str:

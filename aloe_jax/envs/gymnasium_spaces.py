@@ -21,6 +21,7 @@ class Spaces:
 
   Attributes:
     action_size: A.
+    action_limits: lowest and highest action [A].
     proprio_size: numbers of proprio, at most 32.
     feature_shape: (V, F), V * F >= n.
 
@@ -56,6 +57,7 @@ class Spaces:
     low, high = (np.where(self._bounded, bound, 0.0) for bound in (numbers.low, numbers.high))
     self._center, self._half = (high + low) / 2, np.where(high > low, (high - low) / 2, 1.0)
     self.action_size = int(self._action.shape[0])
+    self.action_limits = self._action.low, self._action.high
     own: Any = spaces.flatten_space(self._proprio)
     if self._names_proprio and own.shape[0] > types.PROPRIO_SIZE:
       raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 
 from aloe_jax import types
 from aloe_jax.envs import gymnasium_rollout
@@ -32,11 +33,14 @@ class World(Protocol):
     feature_shape: (V, F) of what is seen of a state without an encoder.
     robot: {field of `config.task`: its value} of the robot in it: `action_size`, `proprio_size`,
       `cameras` and `control_hz`; empty of a world in which nothing is played.
+    action_limits: lowest and highest action [A] that its robot carries out; None if nothing is
+      played.
   """
 
   name: str
   feature_shape: tuple[int, ...]
   robot: dict[str, Any]
+  action_limits: tuple[np.ndarray, np.ndarray] | None
 
   @property
   def render(self) -> Callable[[Any], dict[str, jax.Array]] | None:
@@ -85,6 +89,7 @@ class TableTop:
     self.name = config.sim.task
     self.feature_shape: tuple[int, ...] = tabletop_sight.FEATURE_SHAPE
     self.robot: dict[str, Any] = {}
+    self.action_limits: tuple[np.ndarray, np.ndarray] | None = None
     self._config = config
     self._encoder = encoder
     self._reads_images = reads_images
@@ -101,6 +106,8 @@ class TableTop:
         self.robot['proprio_size'] = types.PROPRIO_SIZE
         self._zeros = types.PROPRIO_SIZE - tabletop_sight.STATE_SIZE
       _check_robot(config, self.robot)
+      highest = np.ones(tabletop.ACTION_SIZE, np.float32)
+      self.action_limits = -highest, highest
 
   def render(self, state: tabletop_state.State) -> dict[str, jax.Array]:
     """The cameras' images of one state."""
@@ -172,6 +179,7 @@ class Gymnasium:
       cameras=types.CAMERAS,
       control_hz=_RATE,
     )
+    self.action_limits: tuple[np.ndarray, np.ndarray] | None = spaces.action_limits
     _check_robot(config, self.robot)
 
   def see(self, encoder_params: Any) -> simulation.See:

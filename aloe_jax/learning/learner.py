@@ -20,6 +20,7 @@ from aloe_jax.learning.train_state import TrainState
 from aloe_jax.models import flow
 from aloe_jax.models import prompt_embedding
 from aloe_jax.preprocessing import augment
+from aloe_jax.preprocessing import inputs as inputs_lib
 
 Mean = Callable[[Any], Any]  # mean over the replicas of a pytree
 
@@ -77,6 +78,8 @@ class Learner:
     settings: numbers of the losses.
     actor_optimizer: of the actor; phases of other lengths differ in its state alone.
     critic_optimizer: of the critic.
+    inputs: whose limits the policy's chunks are held to, where it is sampled in the step; None for
+      no limits.
   """
 
   agent: agent_lib.Agent
@@ -84,6 +87,7 @@ class Learner:
   settings: agent_lib.Settings
   actor_optimizer: optax.GradientTransformation
   critic_optimizer: optax.GradientTransformation
+  inputs: inputs_lib.Inputs | None = None
 
   def init_actor(self, seed: int, example: types.ActorBatch) -> Any:
     """Fresh parameters of the actor; `example` as in `init`."""
@@ -276,7 +280,10 @@ class Learner:
     actions = flow.sample_actions(
       actor, state.actor_ema, observation, noise, self.settings.flow_steps
     )
-    return actions[..., : self.settings.action_size]
+    actions = actions[..., : self.settings.action_size]
+    if self.inputs is None:
+      return actions
+    return self.inputs.carried_out(actions, observation.proprio)
 
 
 def _widened(action: types.Array, size: int) -> jax.Array:

@@ -30,6 +30,8 @@ class Inputs:
       absolute, and so are all of ().
     image_size: edge in pixels of the images the actor sees; 0 where it sees none.
     tagged: whether prompts may tell the chunk's advantage.
+    limits: lowest and highest action [A] that is carried out, in the robot's units: what lies
+      beyond is clipped. None where no such thing is known.
   """
 
   tokenizer: tokenizer.PromptTokenizer
@@ -39,6 +41,7 @@ class Inputs:
   delta: tuple[int, ...] = ()
   image_size: int = 0
   tagged: bool = False
+  limits: tuple[np.ndarray, np.ndarray] | None = None
 
   def __post_init__(self) -> None:
     if not 0 < self.state_size <= types.PROPRIO_SIZE:
@@ -68,6 +71,20 @@ class Inputs:
   def undo_chunk(self, chunk: types.Array, raw: types.Array) -> types.Array:
     """The inverse of `chunk`: the robot's actions [..., h, A], float32."""
     return (self.action.inverse(chunk) + self._origin(chunk, raw)).astype(np.float32)
+
+  def carried_out(self, chunks: jax.Array, proprio: types.Array) -> jax.Array:
+    """Of M chunks [B, M, h, A] of the network per state, what a robot within its limits does.
+
+    Args:
+      chunks: normalised.
+      proprio: [B, 32] of the states at which they begin.
+    """
+    if self.limits is None:
+      return chunks
+    raw = self.state.inverse(jnp.asarray(proprio)[:, : self.state_size])
+    shape = len(proprio), 1, chunks.shape[-1]
+    low, high = (self.chunk(jnp.broadcast_to(x, shape), raw)[:, None] for x in self.limits)
+    return jnp.clip(chunks, low, high)
 
   @property
   def tags(self) -> list[types.Tag]:

@@ -109,7 +109,7 @@ def examine(
   chunking = dataclasses.replace(chunking, failures=True)  # even if none was learnt from
   buffer = replay.Replay(steps, found.inputs, chunking)
   kept = found.meta.get('return_range', rewards.RETURN_RANGE)
-  learner = experiment.learner(chunking.reward_scale, tuple(kept))
+  learner = experiment.learner(chunking.reward_scale, tuple(kept), found.inputs)
   episode = np.cumsum(steps.is_first) - 1
   chosen = np.linspace(0, episode[-1], min(count, episode[-1] + 1)).round()
   execute = experiment.config.task.execute

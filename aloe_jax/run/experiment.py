@@ -128,6 +128,7 @@ class Experiment:
       delta=tuple(config.task.delta),
       image_size=config.actor.image_size if self.reads_images else 0,
       tagged=self.agent.tags,
+      limits=self.world.action_limits,
     )
     inputs.check_prompts([self.prompt])
     return inputs
@@ -167,13 +168,17 @@ class Experiment:
     )
 
   def learner(
-    self, reward_scale: float, return_range: tuple[float, float] = rewards.RETURN_RANGE
+    self,
+    reward_scale: float,
+    return_range: tuple[float, float] = rewards.RETURN_RANGE,
+    inputs: inputs_lib.Inputs | None = None,
   ) -> learner_lib.Learner:
     """Agent, networks and losses, in the units that the rewards are scaled to.
 
     Args:
       reward_scale: what rewards are multiplied by.
       return_range: lowest and highest return, in scaled rewards.
+      inputs: of the policy, where updates sample it.
     """
     config = self.config
     settings = self.agent.settings.of(config, reward_scale=reward_scale, return_range=return_range)
@@ -183,6 +188,7 @@ class Experiment:
       settings,
       self.actor_optimizer(config.actor.warm_start_updates, config.actor.warm_start_lr),
       self.critic_optimizer(config.critic.first_updates),
+      inputs,
     )
 
   def abstract_state(self) -> TrainState:

@@ -208,7 +208,7 @@ def _open(
       starting_point.return_range(start),
       learns=phases.critic_learns(config, beginning.done),
     )
-  learner = experiment.learner(chunking.reward_scale, return_range)
+  learner = experiment.learner(chunking.reward_scale, return_range, inputs)
   example = buffer.actor_batch(buffer.starts[:1], images=experiment.reads_images)
   state = _state(experiment, learner, example, beginning)
   _keep_config(experiment, workdir)
