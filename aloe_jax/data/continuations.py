@@ -21,6 +21,7 @@ import dataclasses
 import numpy as np
 
 DONORS = 32_768  # among how many chunks one is looked for, drawn where there are more
+WIDTH = 256  # numbers of a state that the model reads, projected at random where there are more
 BLOCK = 256  # ended chunks that are compared with all donors at a time
 RIDGE = 1e-3  # of the linear model, over the number of chunks, in standard deviations
 TIE = 1e-4  # squared distance, in residual standard deviations, below which donors are alike
@@ -108,7 +109,7 @@ def find(
       told = guess(donors.state[able], donors.action[able])
       for start in range(0, len(asked), BLOCK):
         some = asked[start : start + BLOCK]
-        state = donors.standardised(recorded.state(rows[some]))
+        state = donors.told(recorded.state(rows[some]))
         near = _nearest(guess(state, recorded.action(found.source[some])), told, rng)
         found.source[some, played:] = donors.source[able[near], played:]
         done += len(some)
@@ -131,14 +132,18 @@ class _Donors:
     self.source = np.repeat(self.rows[:, None], recorded.horizon, axis=1)
     state = recorded.state(self.rows).astype(np.float32)
     self._mean, self._deviation = state.mean(axis=0), state.std(axis=0) + 1e-6
-    self.state = self.standardised(state)
+    self._projection: np.ndarray | None = None
+    if (size := state.shape[1]) > WIDTH:
+      self._projection = rng.normal(0, size**-0.5, (size, WIDTH)).astype(np.float32)
+    self.state = self.told(state)
     self.action = recorded.action(self.source)
     self._whole = self.steps == recorded.horizon
     self._fit()
 
-  def standardised(self, state: np.ndarray) -> np.ndarray:
-    """States [B, D] in standard deviations, none further out than 5."""
-    return np.clip((state - self._mean) / self._deviation, -5, 5)
+  def told(self, state: np.ndarray) -> np.ndarray:
+    """What the model reads of states [B, D]: in standard deviations, none further out than 5."""
+    scaled = np.clip((state - self._mean) / self._deviation, -5, 5)
+    return scaled if self._projection is None else scaled @ self._projection
 
   def able(self, played: int, group: int) -> np.ndarray:
     """Those that were played for longer: of a group, where it has any.
@@ -166,7 +171,7 @@ class _Donors:
     self.action[changed] = recorded.action(self.source[changed])
 
   def predictor(self, played: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Of state [B, D] and action [B, h, A], the mean of the actions after `played` steps.
+    """Of what is told of states and action [B, h, A], the mean of the actions after `played` steps.
 
     It is given in standard deviations of what the model leaves open, [B, (h - played) A].
     """
@@ -186,7 +191,7 @@ class _Donors:
 
 
 def _columns(state: np.ndarray, action: np.ndarray) -> np.ndarray:
-  """[B, 1 + D + n A] of state [B, D] and action [B, n, A], actions clipped to [-3, 3]."""
+  """[B, 1 + D + n A] of states [B, D] and action [B, n, A], the actions clipped to [-3, 3]."""
   flat = np.clip(action.reshape(len(action), -1), -3, 3)
   return np.concatenate([np.ones((len(state), 1), np.float32), state, flat], axis=1)
 
