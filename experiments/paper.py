@@ -122,10 +122,27 @@ ABLATIONS: dict[str, Overrides] = {
     'take-overs go on': {'data.takeover': 'continue'},  # HIL-SERL's rule
   }.items()
 }
+# What a chunk is filled up with past a terminal end, for every backup that has one to fill: a chunk
+# of 1 step never does. With whole chunks executed, e is h.
+_EXECUTED = {
+  'ALOE': {},
+  'backup of e steps': {'critic.horizon': 2},
+  'whole chunks executed': {'task.execute': 8},
+}
+_OWN_PLAN = {
+  f'{name}, own plan past the end': {**change, 'critic.past_end': 'policy'}
+  for name, change in _EXECUTED.items()
+}
+BACKUPS: dict[str, Overrides] = {
+  f'{name}{told}': {**METHODS['ALOE'], **change, **beta}
+  for told, beta in {'': {}, ', β 0.25': {'actor.beta': 0.25}}.items()
+  for name, change in (_EXECUTED | _OWN_PLAN | {'1-step TD': {'critic.horizon': 1}}).items()
+}
 SUITES = {
   'methods': Suite(TASKS, 10, 5, METHODS, ('unseen', 'disturb'), report=True),
   'tuning': Suite(PICK_AND_PLACE, 100, 1, TUNING),
   'ablations': Suite(LAUNDRY, 10, 3, ABLATIONS, report=True),
+  'backups': Suite(LAUNDRY, 20, 5, BACKUPS, report=True),
   'ogbench': Suite(OGBENCH, 10, 3, METHODS),
 }
 # Of --quick: every stage and figure, too little training for the numbers to mean anything.

@@ -152,6 +152,23 @@ def test_the_plan_shares_warm_starts_among_methods_of_a_seed(tmp_path):
   assert '--config.iterations=0' in jobs[job.needs[0]].commands[0]
 
 
+def test_backups_are_compared_on_fresh_seeds_with_old_and_new_filling_at_two_betas():
+  suite = paper.SUITES['backups']
+  seeds = range(suite.first_seed, suite.first_seed + suite.seeds)
+  others = [paper.SUITES[name] for name in paper.SUITES if name != 'backups']
+  assert all(
+    set(seeds).isdisjoint(range(other.first_seed, other.first_seed + other.seeds))
+    for other in others
+  )
+  assert suite.methods['ALOE'] == paper.METHODS['ALOE']
+  fields = ('critic.horizon', 'task.execute', 'critic.past_end', 'actor.beta')
+  found = {tuple(method.get(field) for field in fields) for method in suite.methods.values()}
+  spans = [(None, None), (2, None), (None, 8)]
+  filled = [(*span, filling) for span in spans for filling in (None, 'policy')]
+  assert found == {(*kind, beta) for kind in [*filled, (1, None, None)] for beta in (0.5, 0.25)}
+  assert len(found) == len(suite.methods)
+
+
 @pytest.mark.parametrize('name', paper.SUITES)
 def test_every_run_of_every_suite_sets_fields_that_its_experiment_has(name, tmp_path):
   for job in paper.plan(paper.SUITES[name], tmp_path, paper.QUICK):
