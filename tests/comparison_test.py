@@ -19,6 +19,7 @@ from aloe_jax.comparison import paired
 from aloe_jax.comparison import tables
 from experiments import laundry
 from experiments import paper
+from experiments import suites
 
 FIRST = {('a', 0): 60.0, ('a', 1): 70.0, ('b', 0): 30.0, ('b', 1): 34.0}
 SECOND = {('a', 0): 50.0, ('a', 1): 54.0, ('b', 0): 28.0, ('b', 1): 30.0}
@@ -136,7 +137,7 @@ def test_of_more_methods_than_colours_only_the_differences_are_drawn(results, tm
 
 
 def test_the_plan_shares_warm_starts_among_methods_of_a_seed(tmp_path):
-  suite = paper.SUITES['methods']
+  suite = suites.SUITES['methods']
   jobs = {job.name: job for job in paper.plan(suite, tmp_path, {'iterations': 1})}
   assert len(jobs) == len(suite.tasks) * suite.seeds * (1 + len(suite.methods))
   job = jobs['fold_laundry/seed_12/aloe']
@@ -153,14 +154,14 @@ def test_the_plan_shares_warm_starts_among_methods_of_a_seed(tmp_path):
 
 
 def test_backups_are_compared_on_fresh_seeds_with_old_and_new_filling_at_two_betas():
-  suite = paper.SUITES['backups']
+  suite = suites.SUITES['backups']
   seeds = range(suite.first_seed, suite.first_seed + suite.seeds)
-  others = [paper.SUITES[name] for name in paper.SUITES if name != 'backups']
+  others = [suites.SUITES[name] for name in suites.SUITES if name != 'backups']
   assert all(
     set(seeds).isdisjoint(range(other.first_seed, other.first_seed + other.seeds))
     for other in others
   )
-  assert suite.methods['ALOE'] == paper.METHODS['ALOE']
+  assert suite.methods['ALOE'] == suites.METHODS['ALOE']
   fields = ('critic.horizon', 'task.execute', 'critic.past_end', 'actor.beta')
   found = {tuple(method.get(field) for field in fields) for method in suite.methods.values()}
   spans = [(None, None), (2, None), (None, 8)]
@@ -169,9 +170,9 @@ def test_backups_are_compared_on_fresh_seeds_with_old_and_new_filling_at_two_bet
   assert len(found) == len(suite.methods)
 
 
-@pytest.mark.parametrize('name', paper.SUITES)
+@pytest.mark.parametrize('name', suites.SUITES)
 def test_every_run_of_every_suite_sets_fields_that_its_experiment_has(name, tmp_path):
-  for job in paper.plan(paper.SUITES[name], tmp_path, paper.QUICK):
+  for job in paper.plan(suites.SUITES[name], tmp_path, paper.QUICK):
     _, _, experiment, *flags = job.commands[0]
     module, _, variant = experiment.removeprefix('--config=').partition('.py:')
     config = importlib.import_module(module.replace('/', '.')).get_config(variant)
@@ -197,7 +198,7 @@ def write(directory: pathlib.Path, name, content):
 
 def test_results_are_collected_from_what_runs_leave(tmp_path):
   tmp_path /= 'Wäsche'
-  suite = paper.Suite(paper.LAUNDRY, 3, 1, {'A, b': {'agent': 'bc'}}, ('unseen', 'disturb'))
+  suite = suites.Suite(suites.LAUNDRY, 3, 1, {'A, b': {'agent': 'bc'}}, ('unseen', 'disturb'))
   for number, method in enumerate(('warm_start', 'a_b')):
     directory = tmp_path / 'fold_laundry' / 'seed_3' / method
     write(directory, 'evaluations.json', [evaluation(number)])
@@ -257,8 +258,8 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
 
 def test_runs_of_an_earlier_version_are_not_compared_with_those_to_come(tmp_path):
   """It called filtered_bc what is filtered_policy_bc, and all seeds had the same scenes."""
-  methods = {name: paper.METHODS[name] for name in ('filtered BC', 'filtered policy BC')}
-  suite = paper.Suite(paper.LAUNDRY, 3, 1, methods)
+  methods = {name: suites.METHODS[name] for name in ('filtered BC', 'filtered policy BC')}
+  suite = suites.Suite(suites.LAUNDRY, 3, 1, methods)
   directory = tmp_path / 'fold_laundry' / 'seed_3' / 'filtered_bc'
   config = laundry.get_config('sim_debug')
   config.update(agent='filtered_bc', seed=3)
