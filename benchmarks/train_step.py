@@ -119,6 +119,7 @@ def _batches(experiment: experiment_lib.Experiment, count: int) -> types.CriticB
     next_observation=observation,
     next_action=chunk[:, :, None],
     policy_action=chunk[:, :, None],
+    unplayed=chunk[:, :, :horizon],
     position=np.broadcast_to(np.arange(size, dtype=np.int32), (count, size)),
   )
 

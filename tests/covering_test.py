@@ -58,10 +58,12 @@ def traced(described, learner):
   example = described.example()
   state = jax.eval_shape(lambda: learner.init(0, example))
   weighed = agent.advantage is None or config.actor.weights == 'per_phase'
-  actor = dataclasses.replace(example, weight=np.ones(1, np.float32) if weighed else None)
+  chunk = example.action[:, : described.chunking(1.0).critic_horizon]
+  unplayed = chunk if described.continues_ended else None
+  weight = np.ones(1, np.float32) if weighed else None
+  actor = dataclasses.replace(example, weight=weight, unplayed=unplayed)
   metrics = {}
   if agent.critic_loss is not None:
-    chunk = example.action[:, : described.chunking(1.0).critic_horizon]
     drawn = example.action[:, None] if agent.samples_policy and config.actor.bank else None
     critic = learner_lib.types.CriticBatch(
       observation=example.observation,
@@ -74,6 +76,7 @@ def traced(described, learner):
       ended=np.zeros(1, bool),
       next_action=drawn,
       policy_action=drawn,
+      unplayed=unplayed,
       position=np.zeros(1, np.int32),
     )
     _, found = jax.eval_shape(learner.train_step, state, batches(described, critic), None)

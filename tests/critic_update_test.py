@@ -52,9 +52,9 @@ def test_a_critic_update_is_the_one_worked_out_by_hand(target):
   if target != 'independent':
     next_q = np.tile(getattr(next_q, target)(axis=0), (2, 1))
   y = batch.reward + batch.discount * next_q
-  # What a terminal end left unplayed is the policy's own; any other end is masked.
+  # What a terminal end left unplayed is filled up; any other end is masked.
   ended = batch.ended[:, None]
-  filled = np.where((ended & ~batch.valid)[..., None], batch.policy_action[:, 0], batch.action)
+  filled = np.where((ended & ~batch.valid)[..., None], batch.unplayed, batch.action)
   q, x = linear_q(params, filled, batch.valid | ended)
   gradient = {
     'w': 2 * (q - y) @ x / (2 * updates.BATCH),
@@ -164,19 +164,38 @@ def test_with_and_without_a_bank_equal_noise_gives_equal_targets(tmp_path):
 
 def test_only_the_option_mask_shows_the_critic_that_a_terminal_end_comes():
   batch = jax.tree.map(lambda x: x[0], updates.critic_batches())
-  own = batch.policy_action[:, 0]
-  action, valid = action_critic.past_the_end(
-    batch.action, batch.valid, batch.ended, own, past_end='policy'
-  )
-  for b in range(updates.BATCH):
-    n = batch.valid[b].sum()
-    np.testing.assert_array_equal(action[b, :n], batch.action[b, :n])
-    if batch.ended[b]:
-      assert valid[b].all()
-      np.testing.assert_array_equal(action[b, n:], own[b, n:])
-    else:
-      np.testing.assert_array_equal(valid[b], batch.valid[b])
-  _, masked = action_critic.past_the_end(
-    batch.action, batch.valid, batch.ended, own, past_end='mask'
-  )
+  for past_end, filler in (('executed', batch.unplayed), ('policy', batch.policy_action[:, 0])):
+    settings = tiny.make_settings(past_end=past_end)
+    action, valid = action_critic.read(batch, batch.policy_action, settings)
+    for b in range(updates.BATCH):
+      n = batch.valid[b].sum()
+      np.testing.assert_array_equal(action[b, :n], batch.action[b, :n])
+      if batch.ended[b]:
+        assert valid[b].all()
+        np.testing.assert_array_equal(action[b, n:], filler[b, n:])
+      else:
+        np.testing.assert_array_equal(valid[b], batch.valid[b])
+  settings = tiny.make_settings(past_end='mask')
+  _, masked = action_critic.read(batch, batch.policy_action, settings)
   np.testing.assert_array_equal(masked, batch.valid)
+
+
+@pytest.mark.parametrize('past_end, missing', [('executed', 'unplayed'), ('policy', None)])
+def test_a_batch_without_what_ended_chunks_are_filled_up_with_is_refused(past_end, missing):
+  batch = jax.tree.map(lambda x: x[0], updates.critic_batches())
+  policy_action = batch.policy_action
+  if missing:
+    batch = dataclasses.replace(batch, **{missing: None})
+  else:
+    policy_action = None
+  with pytest.raises(ValueError, match=f"critic.past_end is '{past_end}', but .*continue_ended"):
+    action_critic.read(batch, policy_action, tiny.make_settings(past_end=past_end))
+
+
+def test_a_critic_reads_as_many_steps_of_a_longer_chunk_as_its_own():
+  batch = jax.tree.map(lambda x: x[0], updates.actor_batches())
+  short = dataclasses.replace(batch, unplayed=batch.unplayed[:, :2])
+  action, valid = action_critic.read(short, None, tiny.make_settings(past_end='executed'))
+  whole, whole_valid = action_critic.read(batch, None, tiny.make_settings(past_end='executed'))
+  np.testing.assert_array_equal(action, whole[:, :2])
+  np.testing.assert_array_equal(valid, whole_valid[:, :2])

@@ -69,9 +69,12 @@ def test_departures_are_of_what_was_executed_after_the_steps_that_are_played_of_
   assert valid[:, 2].any() and not valid[:, 2].all()
 
 
-@pytest.mark.parametrize('batch_size', [4, 100])
-def test_an_action_critic_judges_every_chunk_as_if_it_were_alone(batch_size):
-  learner, buffer = tiny.make_learner(), make_buffer()
+@pytest.mark.parametrize(
+  'past_end, batch_size', [('executed', 4), ('executed', 100), ('policy', 4)]
+)
+def test_an_action_critic_judges_every_chunk_as_if_it_were_alone(past_end, batch_size):
+  learner, buffer = tiny.make_learner(past_end=past_end), make_buffer()
+  buffer.continue_ended()
   rows = judgement.planned(buffer, execute=2)
   asked = judgement.states(buffer, rows)
   rng = np.random.default_rng(1)
@@ -91,13 +94,8 @@ def test_an_action_critic_judges_every_chunk_as_if_it_were_alone(batch_size):
   for index, row in enumerate(rows):
     batch, chunk = buffer.actor_batch(np.array([row])), buffer.transitions(np.array([row]))
     own = sampled_q(row)
-    action, valid = action_critic.past_the_end(
-      batch.action,
-      batch.valid,
-      batch.ended,
-      actions[[asked.tolist().index(row)]][:, 0],
-      past_end='policy',
-    )
+    plan = actions[[asked.tolist().index(row)]]
+    action, valid = action_critic.read(batch, plan, learner.settings)
     q = np.asarray(
       action_critic.evaluate(critic, params, batch.observation, action, valid, reads_prompt=False)
     )[:, 0]

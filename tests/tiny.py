@@ -42,7 +42,7 @@ SETTINGS = dict(
   critic_reads_prompt=False,
   backup='td',
   pessimism='min',
-  past_end='policy',
+  past_end='executed',
   value_bins=5,
   positive=0.4,
 )
@@ -187,6 +187,7 @@ def make_critic_batches(rng, count, size, samples=1):
     next_observation=make_observation(rng, *batch),
     next_action=samples and normal(rng, *batch, samples, HORIZON, ACTION),
     policy_action=samples and normal(rng, *batch, 1, HORIZON, ACTION),
+    unplayed=normal(rng, *batch, HORIZON, ACTION),
     position=np.tile(np.arange(size, dtype=np.int32), (count, 1)),
   )
 
@@ -201,6 +202,7 @@ def make_actor_batches(rng, count, size, weighted=True):
     ended=np.arange(size) % 2 == np.zeros(batch, int),
     returns=-rng.random(batch).astype(np.float32),
     weight=rng.random(batch).astype(np.float32) if weighted else None,
+    unplayed=normal(rng, *batch, HORIZON, ACTION),
     position=np.tile(np.arange(size, dtype=np.int32), (count, 1)),
   )
 

@@ -124,6 +124,7 @@ def test_counting_padding_gives_the_recorded_loss_of_openpi():
     ended=np.zeros(2, bool),
     returns=np.zeros(2, np.float32),
     weight=None,
+    unplayed=None,
     position=np.arange(2, dtype=np.int32),
   )
   batches = jax.tree.map(lambda x: x[None], batch)
