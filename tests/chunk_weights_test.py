@@ -51,6 +51,7 @@ def test_a_sweep_weighs_each_chunk_as_if_it_were_alone(batch_size):
   learner = tiny.make_learner()
   params = tiny.make_state(learner).critic
   buffer = make_buffer()
+  buffer.continue_ended()
   drawn = make_bank(len(buffer))
   rows, done = buffer.starts[buffer.starts != 2], []
   found = chunk_weights.sweep(
