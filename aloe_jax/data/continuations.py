@@ -8,8 +8,9 @@ and from the n actions that were played what comes next; the donor is the chunk 
 most nearly the same. This is predictive mean matching, the hot-deck imputation of missing values
 (Rubin, 1986; Little, 1988): what is filled in was executed as it stands, noise and all.
 
-Where chunks are alike they are one another's donors by chance, so that what is filled in has the
-distribution that it has where nothing ended: Q is then exact, see tests/ended_chunks_test.py.
+Where chunks are alike they are one another's donors by chance, each as often as any other to within
+one, so that what is filled in has the distribution that it has where nothing ended: Q is then
+exact, see tests/ended_chunks_test.py.
 
 Legend of shapes: N rows, E chunks that ended, C donors, h chunk horizon, A action width, D numbers
 of a state.
@@ -107,12 +108,16 @@ def find(
       asked = same[recorded.group[ended[same]] == group]
       able = donors.able(played, group)
       told = guess(donors.state[able], donors.action[able])
-      for start in range(0, len(asked), BLOCK):
-        some = asked[start : start + BLOCK]
-        state = donors.told(recorded.state(rows[some]))
-        near = _nearest(guess(state, recorded.action(found.source[some])), told, rng)
-        found.source[some, played:] = donors.source[able[near], played:]
-        done += len(some)
+      state = donors.told(recorded.state(rows[asked]))
+      action = recorded.action(found.source[asked])
+      first, alike = _alike(_columns(state, action[:, :played]))
+      for start in range(0, len(first), BLOCK):
+        some = first[start : start + BLOCK]
+        near = _nearest(guess(state[some], action[some]), told)
+        for place, members in zip(near, alike[start : start + BLOCK], strict=True):
+          drawn = able[place[_spread(len(place), len(members), rng)]]
+          found.source[asked[members], played:] = donors.source[drawn, played:]
+          done += len(members)
         progress(done)
     donors.learn(recorded, found)
   return found
@@ -146,14 +151,14 @@ class _Donors:
     return scaled if self._projection is None else scaled @ self._projection
 
   def able(self, played: int, group: int) -> np.ndarray:
-    """Those that were played for longer: of a group, where it has any.
+    """Those that were played for longer, of a group, where it has any; like ones side by side.
 
     Raises:
       ValueError: there is none.
     """
     longer = self.steps > played
     same = longer & (self.group == group)
-    able = np.flatnonzero(same if same.any() else longer)
+    able = _in_order(np.flatnonzero(same if same.any() else longer), self.action[:, played:])
     if not len(able):
       raise ValueError(
         f'a chunk met a terminal end after {played} steps, but none of {len(self.steps)} chunks '
@@ -196,10 +201,34 @@ def _columns(state: np.ndarray, action: np.ndarray) -> np.ndarray:
   return np.concatenate([np.ones((len(state), 1), np.float32), state, flat], axis=1)
 
 
-def _nearest(asked: np.ndarray, donors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-  """[B] number of the donor [C, F] nearest to each of asked [B, F], by chance among the like."""
+def _in_order(numbers: np.ndarray, actions: np.ndarray) -> np.ndarray:
+  """Numbers [n] of actions [C, k, A], some order of the actions: equal ones are side by side."""
+  rows = np.ascontiguousarray(actions[numbers].reshape(len(numbers), -1))
+  keys = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
+  return numbers[np.argsort(keys, kind='stable')]
+
+
+def _alike(columns: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+  """The first of every kind of equal rows [B, F], [kinds], and all that are of each kind."""
+  kinds: dict[bytes, list[int]] = {}
+  for number, row in enumerate(columns):
+    kinds.setdefault(row.tobytes(), []).append(number)
+  members = [np.array(numbers) for numbers in kinds.values()]
+  return np.array([numbers[0] for numbers in members]), members
+
+
+def _nearest(asked: np.ndarray, donors: np.ndarray) -> list[np.ndarray]:
+  """Numbers of the donors [C, F] nearest to each of asked [B, F]: one, or all that are alike."""
   distance = np.square(donors).sum(axis=1) - 2 * asked @ donors.T  # but for what is common to all
   bound = distance.min(axis=1, keepdims=True) + TIE
-  turn = rng.integers(len(donors), size=(len(asked), 1))
-  order = (np.arange(len(donors)) - turn) % len(donors)
-  return np.where(distance <= bound, order, len(donors)).argmin(axis=1)
+  return [np.flatnonzero(near) for near in distance <= bound]
+
+
+def _spread(choices: int, count: int, rng: np.random.Generator) -> np.ndarray:
+  """[count] of 0 .. choices - 1: each as likely as any other, and as evenly as can be.
+
+  Choices in a row are taken in their proportion to within one, which single draws would miss by
+  the root of their number (systematic sampling).
+  """
+  place = ((np.arange(count) + rng.random()) * choices / count).astype(int)
+  return rng.permutation(np.minimum(place, choices - 1))
