@@ -5,8 +5,9 @@ end. The policy's plan says a lot: what is executed answers what happened meanwh
 plan does not. So the actions are taken from a *donor*, another chunk of the buffer that went on
 where this one ended, after a like beginning in a like state. A linear model tells from the state
 and from the n actions that were played what comes next; the donor is the chunk of which it tells
-most nearly the same. This is predictive mean matching, the hot-deck imputation of missing values
-(Rubin, 1986; Little, 1988): what is filled in was executed as it stands, noise and all.
+most nearly the same, and among several that whose state and beginning are the most like: they may
+differ in more than the mean. This is predictive mean matching, the hot-deck imputation of missing
+values (Rubin, 1986; Little, 1988): what is filled in was executed as it stands, noise and all.
 
 Where chunks are alike they are one another's donors by chance, each as often as any other to within
 one, so that what is filled in has the distribution that it has where nothing ended: Q is then
@@ -25,6 +26,7 @@ DONORS = 32_768  # among how many chunks one is looked for, drawn where there ar
 WIDTH = 256  # numbers of a state that the model reads, projected at random where there are more
 BLOCK = 256  # ended chunks that are compared with all donors at a time
 RIDGE = 1e-3  # of the linear model, over the number of chunks, in standard deviations
+SAME = 1e-2  # weight of the state and the played actions themselves beside what the model tells
 TIE = 1e-4  # squared distance, in residual standard deviations, below which donors are alike
 
 
@@ -186,7 +188,14 @@ class _Donors:
     left = np.diag(self._gram)[size:] - np.einsum('ij,ij->j', rest, weight)
     scale = np.sqrt(np.maximum(left / max(self._whole.sum(), 1), 1e-6))
     scaled = (weight / scale).astype(np.float32)
-    return lambda state, action: _columns(state, action[:, :played]) @ scaled
+    # What the model does not tell decides among those of which it tells the same.
+    share = np.float32(np.sqrt(SAME / size))
+
+    def guess(state: np.ndarray, action: np.ndarray) -> np.ndarray:
+      columns = _columns(state, action[:, :played])
+      return np.concatenate([columns @ scaled, share * columns], axis=1)
+
+    return guess
 
   def _fit(self) -> None:
     """The second moments of state and actions, of the chunks that were played whole."""
