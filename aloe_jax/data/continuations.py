@@ -160,7 +160,7 @@ class _Donors:
     """
     longer = self.steps > played
     same = longer & (self.group == group)
-    able = _in_order(np.flatnonzero(same if same.any() else longer), self.action[:, played:])
+    able = np.flatnonzero(same if same.any() else longer)
     if not len(able):
       raise ValueError(
         f'a chunk met a terminal end after {played} steps, but none of {len(self.steps)} chunks '
@@ -168,7 +168,7 @@ class _Donors:
         'short. Choose a shorter --config.critic.horizon or --config.task.chunk, or give longer '
         'episodes.'
       )
-    return able
+    return _in_order(able, self.action[:, played:])
 
   def learn(self, recorded: Recorded, found: Continuations) -> None:
     """Takes over what has been found for those of the donors that ended themselves."""
