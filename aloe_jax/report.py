@@ -114,7 +114,11 @@ class Report:
     shutil.rmtree(self._workdir / 'report' / 'bank', ignore_errors=True)
 
   def examine(self) -> Examined:
-    """Judges what was given; else fresh episodes; else, of a robot, those of the training.
+    """Judges what `gather` finds, and raises what it does."""
+    return examination.examine(self.gather())
+
+  def gather(self) -> examination.Material:
+    """What was given; else fresh episodes; else, of a robot, those of the training.
 
     Raises:
       ValueError: there is no critic to judge.
@@ -137,7 +141,7 @@ class Report:
     with config_lib.user_errors():
       self._datasets.open(directories)
     trained_on = [e['content'] for e in self._manifest if e['iteration'] <= self._iteration]
-    return examination.examine(
+    return examination.gather(
       self._experiment,
       self._found,
       self._datasets,

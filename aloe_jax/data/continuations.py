@@ -65,6 +65,7 @@ class Recorded:
     action: of the chunk that starts at rows [B, k], its k-th action, [B, k, A] float32, as the
       critic reads it.
     horizon: h.
+    lends: [S] bool, which of them may be a donor; None for all.
   """
 
   starts: np.ndarray
@@ -74,6 +75,7 @@ class Recorded:
   state: Callable[[np.ndarray], np.ndarray]
   action: Callable[[np.ndarray], np.ndarray]
   horizon: int
+  lends: np.ndarray | None = None
 
 
 def find(
@@ -129,7 +131,8 @@ class _Donors:
   """C chunks: where their actions are to be had, and a linear model of the later ones."""
 
   def __init__(self, recorded: Recorded, rng: np.random.Generator):
-    able = np.flatnonzero((recorded.steps == recorded.horizon) | recorded.ended)
+    told = (recorded.steps == recorded.horizon) | recorded.ended
+    able = np.flatnonzero(told if recorded.lends is None else told & recorded.lends)
     if len(able) > DONORS:
       able = np.sort(rng.choice(able, DONORS, replace=False))
     able = rng.permutation(able)

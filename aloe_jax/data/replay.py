@@ -128,20 +128,28 @@ class Replay:
     Raises:
       ValueError: none of them went on where some chunk ended.
     """
-    rows = self.starts if rows is None else rows
-    chunk = self.transitions(rows)
-    recorded = continuations_lib.Recorded(
-      starts=rows,
-      steps=chunk.steps,
-      ended=(chunk.discount == 0) & ~chunk.valid[:, -1],
-      group=self._steps.prompt[rows],
-      state=self._told,
-      action=self._composed,
-      horizon=self.chunking.critic_horizon,
-    )
+    recorded = self._recorded(self.starts if rows is None else rows)
     count = int(recorded.ended.sum())
     with progress.bar('Ended chunks', count, 'chunks') as advance:
       self._continuations = continuations_lib.find(recorded, progress=advance)
+
+  def continued(self, rows: np.ndarray, steps: np.ndarray, donors: np.ndarray) -> np.ndarray:
+    """Chunks [R, h, A] as they would be continued had a terminal end cut them short.
+
+    Args:
+      rows: [R] of `starts`, ascending.
+      steps: [R] int, after which each is cut: at least 1 and less than h, the critic's horizon.
+      donors: [D] of `starts`, none of `rows`: the chunks that lend what follows.
+
+    Raises:
+      ValueError: none of the donors went on for longer than some chunk.
+    """
+    recorded = self._recorded(np.union1d(rows, donors))
+    cut = np.searchsorted(recorded.starts, rows)
+    recorded.steps[cut], recorded.ended[cut] = steps, True
+    lends = np.isin(recorded.starts, donors)
+    found = continuations_lib.find(dataclasses.replace(recorded, lends=lends))
+    return self._composed(found.of(rows)[1])
 
   def return_range(self, kept: tuple[float, float]) -> tuple[float, float]:
     """Between which scaled returns its chunks lie, see `rewards.return_range`.
@@ -317,6 +325,19 @@ class Replay:
       self.fragments, rows, self.chunking.horizon, self._reward, self.chunking.discount
     )
     return self._chunks(rows, chunk), chunk.valid
+
+  def _recorded(self, rows: np.ndarray) -> continuations_lib.Recorded:
+    """What is known of the chunks that start at rows [R], ascending."""
+    chunk = self.transitions(rows)
+    return continuations_lib.Recorded(
+      starts=rows,
+      steps=chunk.steps,
+      ended=(chunk.discount == 0) & ~chunk.valid[:, -1],
+      group=self._steps.prompt[rows],
+      state=self._told,
+      action=self._composed,
+      horizon=self.chunking.critic_horizon,
+    )
 
   def _unplayed(self, rows: np.ndarray) -> np.ndarray | None:
     """[B, h, A] of the chunks that start at rows [B], h the critic's, ended ones continued."""

@@ -129,6 +129,13 @@ def _apart(numbers: Numbers) -> str:
   return GOOD if gap.low > 0 else FAIR if gap.value > 0 else BAD
 
 
+def _shown(numbers: Numbers) -> str:
+  x = numbers['ended_auroc']
+  if x.low <= 0.55 and x.value <= 0.6 and x.high <= 0.65:
+    return GOOD
+  return BAD if x.low > 0.55 and x.value > 0.65 else FAIR
+
+
 def _told(numbers: Numbers) -> str:
   del numbers
   return TOLD
@@ -198,6 +205,16 @@ RULES = (
      'Far off: its numbers are not returns. Train it longer, or lower critic.polyak.'),
   ),
   _Rule(
+    'bias_v', 'V is right on average', 'steps',
+    "Mean value V of the states of the policy's chunks, which is over what it samples there, less "
+    'mean realised return. A pessimistic V lies below zero by intent.',
+    _small('bias_v', 0.25, 0.6),
+    ('Close, measured in standard deviations of the return.',
+     'Off; where it is off otherwise than what was executed, advantages are too.',
+     'Far off: plans are not worth what comes of them. See whether ended chunks show their end, '
+     'or train it longer.'),
+  ),
+  _Rule(
     'bias_human', 'Of what the human did', 'steps',
     "Mean score less mean realised return of the human's chunks. The critic predicts how the "
     "policy would go on, so that it should lie below zero by as much as the human does better.",
@@ -225,13 +242,14 @@ RULES = (
      'chunk is played: set critic.horizon to task.execute. Below zero, samples are overrated.'),
   ),
   _Rule(
-    'replanning', 'Planned and executed actions part', '',
-    'Root mean square distance of the executed actions from those that the policy samples at the '
-    "chunk's start, after the task.execute steps that are played of a plan, over the distance of "
-    'two samples.',
-    _told,
-    ('At 1 the executed actions lie no further from a plan than another plan; above it, planning '
-     'anew corrects the plan.',),
+    'ended_auroc', 'Ended chunks show their end', '',
+    'Chance that a small network tells a chunk that was cut short and filled up, as the critic '
+    'reads those that ended, from the same chunk as it was executed; 0.5 is a coin.',
+    _shown,
+    ('What befalls ended chunks reaches the value of all that could have ended.',
+     'A little shows, or these episodes are too few to say; compare with the bias of V.',
+     'The critic can tell what ended from what went on, so that the value of whole chunks misses '
+     'what ends them: set critic.past_end to executed, or give more episodes.'),
   ),
   _Rule(
     'td_error', 'Agrees with itself', 'steps',

@@ -60,16 +60,6 @@ def mean(x: np.ndarray, among: np.ndarray | None = None) -> Statistic:
   return statistic
 
 
-def ratio(x: np.ndarray, y: np.ndarray) -> Statistic:
-  """Sum of x [R] over the sum of y [R]."""
-
-  def statistic(count: np.ndarray) -> float:
-    total = count @ y
-    return float(count @ x / total) if total > 0 else np.nan
-
-  return statistic
-
-
 def difference(x: np.ndarray, first: np.ndarray, second: np.ndarray) -> Statistic:
   """Mean of x [R] over the rows `first` [R] bool less that over the rows `second` [R] bool."""
   of_first, of_second = mean(x, first), mean(x, second)

@@ -3,17 +3,21 @@
 from collections.abc import Collection, Sequence
 import dataclasses
 import pathlib
+from typing import Any
 
 import numpy as np
 
 from aloe_jax import progress
 from aloe_jax import rewards
 from aloe_jax import types
+from aloe_jax.agents import agent as agent_lib
 from aloe_jax.data import replay
 from aloe_jax.data import rlds
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.learning import action_bank
 from aloe_jax.learning import chunk_weights
+from aloe_jax.learning import learner as learner_lib
+from aloe_jax.reporting import ended
 from aloe_jax.reporting import estimates
 from aloe_jax.reporting import judgement
 from aloe_jax.reporting import numbers as report_numbers
@@ -25,6 +29,62 @@ from aloe_jax.run import streams
 from aloe_jax.run.streams import Stream
 
 BATCH = 256  # chunks or states per call
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+  """What a critic is examined on.
+
+  Attributes:
+    found: the critic's checkpoint, whose actor is the policy that it judges.
+    learner: of that critic.
+    steps: of the episodes.
+    buffer: of the same, ended chunks continued.
+    starts: rows of all chunks of the episodes that are judged whose features are at hand.
+    rows: [R] of those, the chunks that are judged.
+    actions: [S, M, h, A] of the policy at `judgement.states(buffer, rows)`; None for a critic of
+      states.
+    held_out: whether none of the episodes was trained on.
+  """
+
+  found: restored.Restored
+  learner: learner_lib.Learner
+  steps: steps_lib.Steps
+  buffer: replay.Replay
+  starts: np.ndarray
+  rows: np.ndarray
+  actions: np.ndarray | None
+  held_out: bool
+
+  def episode(self, rows: np.ndarray) -> np.ndarray:
+    """[B] int, that rows [B] lie in."""
+    return np.cumsum(self.steps.is_first)[rows] - 1
+
+  def plan(self, rows: np.ndarray) -> np.ndarray:
+    """A chunk [B, h, A] of the policy at each of some rows [B] that are judged."""
+    assert self.actions is not None
+    return self.actions[np.searchsorted(judgement.states(self.buffer, self.rows), rows), 0]
+
+  def judge(
+    self, learner: learner_lib.Learner, critic_params: Any, what: str = 'Judge'
+  ) -> judgement.Judgement:
+    """Has a critic of the same shape judge the chunks."""
+    total = len(self.rows) + (0 if self.actions is None else len(self.actions))
+    with progress.bar(what, total, 'chunks') as advance:
+      return judgement.judge(
+        learner,
+        critic_params,
+        self.buffer,
+        self.rows,
+        self.actions,
+        batch_size=BATCH,
+        progress=advance,
+      )
+
+  def ended_auroc(self, settings: agent_lib.Settings) -> estimates.Estimate:
+    """Whether ended chunks show their end to a critic of some settings."""
+    rows = self.rows if settings.past_end == 'policy' else self.starts
+    return ended.auroc(self.buffer, settings, rows, self.episode(rows), self.plan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +138,7 @@ def play(
   rlds.write(directory, episodes, name=experiment.world.name)
 
 
-def examine(
+def gather(
   experiment: experiment_lib.Experiment,
   found: restored.Restored,
   datasets: datasets_lib.Datasets,
@@ -87,8 +147,8 @@ def examine(
   trained_on: Collection[str],
   count: int,
   cache: pathlib.Path,
-) -> Examined:
-  """Has a critic judge episodes.
+) -> Material:
+  """Reads episodes, and asks the policy what it would do there.
 
   Args:
     experiment: of the run.
@@ -112,33 +172,42 @@ def examine(
   learner = experiment.learner(chunking.reward_scale, tuple(kept), found.inputs)
   episode = np.cumsum(steps.is_first) - 1
   chosen = np.linspace(0, episode[-1], min(count, episode[-1] + 1)).round()
-  execute = experiment.config.task.execute
-  rows = judgement.planned(buffer, execute)
-  rows = rows[np.isin(episode[rows], chosen)]
+  rows = judgement.planned(buffer, experiment.config.task.execute)
+  rows, starts = (x[np.isin(episode[x], chosen)] for x in (rows, buffer.starts))
   sampled, actions = learner.agent.samples_policy, None
   datasets.encode_rows(directories, judgement.states(buffer, rows) if sampled else rows)
   if sampled:
     actions = _sample(experiment, found, buffer, rows, ' '.join(contents), cache)
   if experiment.continues_ended:
     buffer.continue_ended(rows)
-  total = len(rows) + (0 if actions is None else len(actions))
-  with progress.bar('Judge', total, 'chunks') as advance:
-    judged = judgement.judge(
-      learner, found.critic, buffer, rows, actions, batch_size=BATCH, progress=advance
-    )
+  return Material(
+    found=found,
+    learner=learner,
+    steps=steps,
+    buffer=buffer,
+    starts=starts if experiment.encoder is None else rows,
+    rows=rows,
+    actions=actions,
+    held_out=not set(contents) & set(trained_on),
+  )
+
+
+def examine(material: Material) -> Examined:
+  """Has a critic judge episodes."""
+  learner, buffer, rows = material.learner, material.buffer, material.rows
+  chunking, episode = buffer.chunking, material.episode(rows)
+  judged = material.judge(learner, material.found.critic)
   advantage = np.zeros(len(buffer), np.float32)
   advantage[rows] = judged.advantage * chunking.reward_scale
   weights = chunk_weights.weigh(learner, buffer, rows, advantage)
   numbers = report_numbers.measure(
-    judged, episode[rows], horizon=chunking.critic_horizon, discount=chunking.discount
+    judged, episode, horizon=chunking.critic_horizon, discount=chunking.discount
   )
-  if actions is not None and actions.shape[1] > 1 and execute < chunking.critic_horizon:
-    apart = judgement.departures(buffer, rows, actions, execute)
-    numbers |= report_numbers.replanning(judged, episode[rows], *apart)
+  if material.actions is not None:
+    numbers['ended_auroc'] = material.ended_auroc(learner.settings)
   told = chunk_weights.diagnostics(weights, buffer, learner.settings)
   numbers |= report_numbers.of_weights(told, weights.weight[rows], judged.source)
-  held_out = not set(contents) & set(trained_on)
-  return Examined(judged, episode[rows], steps, weights, numbers, held_out)
+  return Examined(judged, episode, material.steps, weights, numbers, material.held_out)
 
 
 def _sample(

@@ -71,30 +71,6 @@ def states(replay: replay_lib.Replay, rows: np.ndarray) -> np.ndarray:
   return np.union1d(rows, chunk.next_row[chunk.discount > 0])
 
 
-def departures(
-  replay: replay_lib.Replay, rows: np.ndarray, actions: np.ndarray, execute: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """How far executed chunks lie from plans once the policy has planned anew.
-
-  Args:
-    replay: the buffer.
-    rows: [R] as `planned` gives them.
-    actions: [S, M, h, A] of the policy at `states(replay, rows)`, M above 1.
-    execute: e, steps that are played of a chunk.
-
-  Returns:
-    [R] squared distance of the executed actions from those that the policy samples at the chunk's
-    start, mean over the samples, and [R] that of two samples; both are sums over the valid steps
-    from e on, in normalised units.
-  """
-  samples = actions[np.searchsorted(states(replay, rows), rows)]
-  executed, valid = replay.chunks(rows)
-  late = valid & (np.arange(valid.shape[1]) >= execute)
-  from_plan = np.square(np.asarray(executed)[:, None] - samples).mean(axis=1)  # [R, h, A]
-  of_plans = 2 * samples.var(axis=1, ddof=1)
-  return tuple(np.where(late[..., None], x, 0).sum(axis=(1, 2)) for x in (from_plan, of_plans))
-
-
 def judge(
   learner: learner_lib.Learner,
   critic_params: Any,

@@ -97,25 +97,6 @@ def calibration_error(score: np.ndarray, returns: np.ndarray) -> float:
   return float(np.average(np.abs(predicted - realised), weights=count))
 
 
-def replanning(
-  judged: Judgement, episode: np.ndarray, from_plan: np.ndarray, of_plans: np.ndarray
-) -> dict[str, Estimate]:
-  """How far planning anew takes the policy from its plans.
-
-  Args:
-    judged: R chunks.
-    episode: [R] int, that each lies in.
-    from_plan: [R] squared distance of executed actions from planned ones.
-    of_plans: [R] that of two plans.
-
-  Returns:
-    'replanning': root mean square of the first over that of the second.
-  """
-  own = is_own(judged)
-  squared = estimates.ratio(from_plan * own, of_plans * own)
-  return {'replanning': estimates.estimate(lambda count: np.sqrt(squared(count)), episode)}
-
-
 def of_weights(
   told: Mapping[str, float], weight: np.ndarray, source: np.ndarray
 ) -> dict[str, Estimate]:
@@ -201,7 +182,10 @@ def _doubts(
     'spread': q.std(axis=0),
     'td_error': np.abs(td_error),
   }
-  statistics = {'overestimation': estimates.mean(sampled_q.mean(axis=0) - judged.returns, own)}
+  statistics = {
+    'bias_v': estimates.mean(judged.v - judged.returns, own),
+    'overestimation': estimates.mean(sampled_q.mean(axis=0) - judged.returns, own),
+  }
   for name, x in told.items():
     statistics[name] = estimates.mean(x, own)
     statistics[f'{name}_failure'] = estimates.mean(x, failure)
