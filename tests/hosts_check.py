@@ -31,7 +31,9 @@ def make_buffer():
   steps = tiny.make_steps([tiny.make_episode(rng, ends) for _ in range(5)])
   chunking = replay.Chunking(tiny.HORIZON, tiny.HORIZON, discount=0.9, fail_cost=10.0)
   host = jax.process_index(), jax.process_count()
-  return replay.Replay(steps, tiny.INPUTS, chunking, host=host)
+  buffer = replay.Replay(steps, tiny.INPUTS, chunking, host=host)
+  buffer.continue_ended()
+  return buffer
 
 
 def check_rows(directory, count):
