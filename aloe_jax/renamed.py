@@ -35,6 +35,8 @@ VALUES = {  # {field: {value of configs without a version: what it is called now
 }
 NUMBERS = {'horizon': 'effective_horizon'}  # of report.json, with `_low` and `_high` too
 
+GONE = ('replanning',)  # numbers of report.json that are measured no more, likewise
+
 
 def fields(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
   """A nested dictionary, such as a config read from JSON, with today's names."""
@@ -53,6 +55,8 @@ def value(field: str, old: Any) -> Any:
 
 
 def numbers(report: Mapping[str, Any]) -> dict[str, Any]:
-  """A flat report with today's names."""
-  new = {old + end: name + end for old, name in NUMBERS.items() for end in ('', '_low', '_high')}
-  return {new.get(name, name): value for name, value in report.items()}
+  """A flat report with today's names, without what is measured no more."""
+  ends = ('', '_low', '_high')
+  new = {old + end: name + end for old, name in NUMBERS.items() for end in ends}
+  gone = {name + end for name in GONE for end in ends}
+  return {new.get(name, name): value for name, value in report.items() if name not in gone}

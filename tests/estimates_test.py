@@ -36,13 +36,6 @@ def test_a_row_that_counts_twice_is_as_good_as_two(statistic):
   assert statistic(x, other)(count) == pytest.approx(ones(repeated, count.sum()), abs=1e-12)
 
 
-def test_a_ratio_is_of_two_sums():
-  statistic = estimates.ratio(np.array([1.0, 2, 30]), np.array([4.0, 1, 0]))
-  assert statistic(np.array([1, 1, 0])) == 3 / 5
-  assert statistic(np.array([1, 2, 1])) == 35 / 6
-  assert np.isnan(statistic(np.array([0, 0, 1])))
-
-
 def test_a_difference_is_of_two_means():
   x = np.array([1.0, 3, 10, 20, 99])
   first, second = np.array([1, 1, 0, 0, 0], bool), np.array([0, 0, 1, 1, 0], bool)

@@ -50,25 +50,6 @@ def test_the_policy_is_asked_where_chunks_begin_and_where_their_targets_bootstra
   np.testing.assert_array_equal(judgement.states(buffer, np.array([6])), [6])  # ends for good
 
 
-def test_departures_are_of_what_was_executed_after_the_steps_that_are_played_of_a_plan():
-  buffer = make_buffer()
-  rows = judgement.planned(buffer, execute=2)
-  asked = judgement.states(buffer, rows)
-  samples = tiny.normal(np.random.default_rng(1), len(asked), 3, tiny.HORIZON, tiny.ACTION)
-  from_plan, of_plans = judgement.departures(buffer, rows, samples, execute=2)
-  executed, valid = buffer.chunks(rows)
-  for index, row in enumerate(rows):
-    plans = samples[asked.tolist().index(row), :, 2]  # of 3 steps 2 are played
-    if not valid[index, 2]:
-      assert (from_plan[index], of_plans[index]) == (0, 0)
-      continue
-    expected = np.mean([np.sum((executed[index, 2] - plan) ** 2) for plan in plans])
-    np.testing.assert_allclose(from_plan[index], expected, rtol=1e-5)
-    pairs = [np.sum((plans[i] - plans[j]) ** 2) for i, j in ((0, 1), (0, 2), (1, 2))]
-    np.testing.assert_allclose(of_plans[index], np.mean(pairs), rtol=1e-5)
-  assert valid[:, 2].any() and not valid[:, 2].all()
-
-
 @pytest.mark.parametrize(
   'past_end, batch_size', [('executed', 4), ('executed', 100), ('policy', 4)]
 )

@@ -32,3 +32,8 @@ def test_a_report_of_old_names_reads_as_todays():
     'effective_horizon_high': 101.0,
     'spearman': 0.5,
   }
+
+
+def test_what_reports_held_once_and_do_not_any_more_is_left_out():
+  old = {'replanning': 1.1, 'replanning_low': 1.0, 'replanning_high': 1.2, 'spearman': 0.5}
+  assert renamed.numbers(old) == {'spearman': 0.5}

@@ -114,6 +114,7 @@ def test_doubts_are_compared_between_what_leads_into_failures_and_successes():
     td_error=np.array([1.0, -1, -3, 9, 2, -2]),
     advantage=np.array([9.0, 9, -5, 9, 1, 3]),
     returns=np.zeros(6),
+    v=np.array([3.0, 3, 3, 3, 9, 9]),
   )
   judged, episode = make_judgement(
     ([0, 0, 0, 0], FAILURE, POLICY), ([0, 0], SUCCESS, POLICY), **columns
@@ -123,16 +124,7 @@ def test_doubts_are_compared_between_what_leads_into_failures_and_successes():
   assert numbers['td_error_gap'] == 3 - 2
   assert numbers['advantage_gap'] == -5 - 2
   assert numbers['overestimation'] == pytest.approx(q.mean() + 1)
-
-
-def test_replanning_is_by_the_policys_own_chunks():
-  judged, episode = make_judgement(
-    ([0, 0], SUCCESS, POLICY), ([0], FAILURE, POLICY), ([0], SUCCESS, HUMAN), ([0], CUT, POLICY)
-  )
-  from_plan, of_plans = np.array([9.0, 0, 7, 100, 100]), np.array([2.0, 0, 2, 1, 1])
-  found = report_numbers.replanning(judged, episode, from_plan, of_plans)['replanning']
-  assert found.value == 2  # sqrt(16 / 4)
-  np.testing.assert_allclose([found.low, found.high], np.sqrt([7 / 2, 9 / 2]))
+  assert numbers['bias_v'] == pytest.approx(5)
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,10 @@ CHUNKS = 16_384  # at most so many are cut, drawn where there are more
 FOLDS = 4  # of half of the episodes: the donors of a chunk are of its half's other folds
 FEWEST = 4  # episodes: two to learn from and two to be asked, as none is its own donor
 
-WIDTH, UPDATES, BATCH = 256, 2000, 256  # of the network and its training
+WIDTH, BATCH = 256, 256  # of the network and its training
+UPDATES, PASSES = 2000, 200  # at most, of either: few chunks are soon known by heart
 LR, WEIGHT_DECAY = 3e-3, 1e-2
+FAR = 5.0  # standard deviations
 
 Plan = Callable[[np.ndarray], np.ndarray]  # rows [B] to a chunk of the policy at each, [B, h, A]
 
@@ -134,11 +136,12 @@ def _score(told: np.ndarray, label: np.ndarray, asked: np.ndarray, seed: int) ->
   """Logits of `asked` [B, F], by a network that has learnt `label` [N] bool of `told` [N, F]."""
   mean, deviation = told.mean(axis=0), told.std(axis=0)
   deviation = np.where(deviation > 1e-6, deviation, 1)
-  told, asked = (told - mean) / deviation, (asked - mean) / deviation
-
+  # What varied little among the episodes that are learnt from may lie far out in others.
+  told, asked = (np.clip((x - mean) / deviation, -FAR, FAR) for x in (told, asked))
   rng = np.random.default_rng(seed)
-  passes = [rng.permutation(len(told)) for _ in range(-(-UPDATES * BATCH // len(told)))]
-  order = np.concatenate(passes)[: UPDATES * BATCH].reshape(UPDATES, BATCH)
+  updates = min(UPDATES, PASSES * len(told) // BATCH + 1)
+  passes = [rng.permutation(len(told)) for _ in range(updates * BATCH // len(told) + 1)]
+  order = np.concatenate(passes)[: updates * BATCH].reshape(updates, BATCH)
   params = _learn(told, label.astype(np.float32), order, jax.random.key(seed))
   return np.asarray(_Network().apply(params, asked))
 

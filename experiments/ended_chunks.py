@@ -1,0 +1,189 @@
+"""What a critic makes of ended chunks, by what they are filled up with, for a finished run.
+
+  python -m experiments.ended_chunks --workdir=runs/laundry --iteration=1 --count=1024
+
+On the episodes that `aloe_jax.report` judges, with its flags, this asks for every value of
+`critic.past_end` whether a network tells ended chunks from others (`ended_auroc` of the report);
+and it trains the run's critic on for `critic.updates` more, with the run's own data and policy, to
+see what becomes of its bias. The critic as it is comes first. Executed chunks that nothing cut
+short are whole: whatever ended ones are filled up with, their Q should be what came of them, and
+their mean advantage zero. The numbers are written to `ended_chunks.json` in --workdir, with 95 %
+intervals over episodes; values are in environment steps.
+
+Legend of shapes: R chunks.
+"""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import rich.table
+
+from aloe_jax import command_line
+from aloe_jax import config as config_lib
+from aloe_jax import files
+from aloe_jax import policy as policy_lib
+from aloe_jax import progress
+from aloe_jax import report
+from aloe_jax.data import replay
+from aloe_jax.learning import learner as learner_lib
+from aloe_jax.reporting import card
+from aloe_jax.reporting import estimates
+from aloe_jax.reporting import examination
+from aloe_jax.reporting import judgement
+from aloe_jax.reporting import numbers as report_numbers
+from aloe_jax.run import collected
+from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import kept
+from aloe_jax.run import policy_actions
+from aloe_jax.run import streams
+from aloe_jax.run.streams import Stream
+
+FILLERS = config_lib.CHOICES['critic.past_end']
+AS_IT_IS = 'as it is'
+TITLES = {
+  'ended_auroc': 'ended chunks show',
+  'bias_v': 'bias of V',
+  'bias_whole': 'bias of whole chunks',
+  'advantage': 'advantage',
+  'advantage_whole': 'of whole chunks',
+}
+
+
+def measure(
+  judged: judgement.Judgement, whole: np.ndarray, episode: np.ndarray
+) -> dict[str, estimates.Estimate]:
+  """Mean errors and advantages of the policy's own chunks.
+
+  Args:
+    judged: R chunks.
+    whole: [R] bool, those that nothing cut short.
+    episode: [R] int, that each lies in.
+  """
+  own = report_numbers.is_own(judged)
+  statistics = {
+    'bias_v': estimates.mean(judged.v - judged.returns, own),
+    'bias_whole': estimates.mean(judged.score - judged.returns, own & whole),
+    'advantage': estimates.mean(judged.advantage, own),
+    'advantage_whole': estimates.mean(judged.advantage, own & whole),
+  }
+  return {name: estimates.estimate(x, episode) for name, x in statistics.items()}
+
+
+def train_on(
+  experiment: experiment_lib.Experiment,
+  learner: learner_lib.Learner,
+  material: examination.Material,
+  batches: Callable[[int, int], Any],
+  what: str,
+) -> Any:
+  """Parameters of the critic after `critic.updates` more, targets starting from what it is.
+
+  Args:
+    experiment: of the run.
+    learner: of the critic; its settings say what ended chunks are filled up with.
+    material: whose critic is trained on.
+    batches: (first, count) to as many critic batches.
+    what: it is called on the screen.
+  """
+  config, layout, found = experiment.config, experiment.layout, material.found
+  updates, size = config.critic.updates, config.train.critic_updates_per_call
+  optimizer = experiment.critic_optimizer(updates)
+  learner = dataclasses.replace(learner, critic_optimizer=optimizer)
+  actor, critic, target = (  # copies, as the step uses its state up
+    jax.tree.map(np.array, x) for x in (found.policy.params, found.critic, found.critic)
+  )
+  state = learner.init(config.seed, experiment.example(), actor).replace(
+    critic=critic, critic_target=target, critic_optimizer=optimizer.init(critic)
+  )
+  step, placed = layout.compile(learner.train_step), layout.place_state(state)
+  with progress.bar(what, updates, 'updates') as advance:
+    for first in range(0, updates, size):
+      batch = layout.place_batches(batches(first, min(size, updates - first)))
+      placed, metrics = step(placed, batch, None)
+      advance(min(first + size, updates), loss=float(layout.fetch(metrics)['critic']['loss']))
+  return layout.fetch(placed).critic
+
+
+def compare(
+  experiment: experiment_lib.Experiment, material: examination.Material, workdir: pathlib.Path
+) -> dict[str, dict[str, estimates.Estimate]]:
+  """{the critic as it is, then each filler: {name: number}}.
+
+  Args:
+    experiment: of the run.
+    material: of its report.
+    workdir: of the run.
+  """
+  found, rows, buffer = material.found, material.rows, material.buffer
+  iteration, learner, episode = found.meta['iteration'], material.learner, material.episode(rows)
+  buffer.continue_ended(rows)
+  chunk = buffer.transitions(rows)
+  whole = chunk.valid[:, -1] & (chunk.discount > 0)
+  numbers = {AS_IT_IS: measure(material.judge(learner, found.critic), whole, episode)}
+  data = collected.RunData(experiment, found.encoder, workdir)
+  chunking = experiment.chunking(found.meta['fail_cost'])
+  trained = replay.Replay(
+    data.read(iteration), found.inputs, chunking, experiment.config.data.ratios
+  )
+  trained.continue_ended()
+  actions = policy_actions.PolicyActions(experiment, workdir / 'report')
+  bank = actions.bank(
+    iteration,
+    found.policy,
+    trained,
+    data.digest,
+    fingerprint=lambda: policy_lib.fingerprint(found.policy.params),
+  )
+  seed = streams.integer(experiment.config.seed, Stream.CRITIC_ROWS, 2 * iteration + 1)
+
+  def batches(first: int, count: int) -> Any:
+    size, images = experiment.config.critic.batch_size, bank is None and experiment.reads_images
+    action = None if bank is None else bank.action
+    return trained.critic_batches(seed, first, count, size, action, images=images)
+
+  for filler in FILLERS:
+    settings = dataclasses.replace(learner.settings, past_end=filler)
+    told = {'ended_auroc': material.ended_auroc(settings)}
+    other = dataclasses.replace(learner, settings=settings)
+    critic = train_on(experiment, other, material, batches, f'Critic, {filler}')
+    judged = material.judge(other, critic, f'Judge, {filler}')
+    numbers[filler] = told | measure(judged, whole, episode)
+  actions.forget()
+  return numbers
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Compares what ended chunks are filled up with, for the run of a command line."""
+  given = command_line.parse(report.parser('experiments.ended_chunks', __doc__), argv)
+  config = kept.config(given, 'report')
+  with config_lib.user_errors():
+    experiment = experiment_lib.Experiment(config)
+    if experiment.agent.critic != 'action':
+      raise ValueError(
+        f'{given.workdir} is a run of {config.agent}; expected one whose critic judges actions, '
+        'such as aloe: no other reads ended chunks.'
+      )
+  material = report.of(given, config).gather()
+  with config_lib.user_errors():
+    numbers = compare(experiment, material, given.workdir)
+  flat = {name: report_numbers.flat(told) for name, told in numbers.items()}
+  files.write_text(given.workdir / 'ended_chunks.json', json.dumps(flat, indent=1))
+  table = rich.table.Table(title=f'Iteration {material.found.meta["iteration"]}')
+  for title in ('critic', *TITLES.values()):
+    table.add_column(title)
+  for name, told in numbers.items():
+    shown = [
+      card.show(told[key], '' if key == 'ended_auroc' else 'steps') if key in told else ''
+      for key in TITLES
+    ]
+    table.add_row(name if name == AS_IT_IS else f'trained on, {name}', *shown)
+  progress.CONSOLE.print(table)
+
+
+if __name__ == '__main__':
+  command_line.run(main)

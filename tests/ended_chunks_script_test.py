@@ -1,0 +1,48 @@
+"""The script that compares fillers of ended chunks, on a run of an earlier version."""
+
+import json
+import pathlib
+import shutil
+
+import pytest
+
+from aloe_jax import config as config_lib
+from experiments import ended_chunks
+from experiments import laundry
+
+OLD = pathlib.Path(__file__).parent / 'golden' / 'old_run' / 'workdir'
+
+pytestmark = pytest.mark.usefixtures('quick_compilation')
+
+
+@pytest.fixture
+def workdir(tmp_path):
+  shutil.copytree(OLD, tmp_path / 'run', copy_function=shutil.copyfile)
+  return tmp_path / 'run'
+
+
+def test_all_fillers_are_compared_with_the_critic_as_it_is(workdir, capsys):
+  before = {path: path.read_bytes() for path in workdir.rglob('*') if path.is_file()}
+  judged = ','.join(str(path) for path in sorted((workdir / 'episodes').iterdir()))
+  ended_chunks.main([f'--workdir={workdir}', '--iteration=1', f'--episodes={judged}'])
+  found = json.loads((workdir / 'ended_chunks.json').read_text())
+  assert list(found) == ['as it is', 'executed', 'policy', 'mask']
+  assert found['mask']['ended_auroc'] > 0.9
+  for name, told in found.items():
+    assert set(ended_chunks.TITLES) - {'ended_auroc'} <= told.keys()
+    assert ('ended_auroc' in told) == (name != 'as it is')
+  assert len({told['bias_v'] for told in found.values()}) == 4  # each has learnt something else
+  printed = capsys.readouterr().out
+  assert 'Critic, mask: 20/20 updates' in printed
+  assert 'trained on' in printed and 'Iteration 1' in printed
+  # Nothing of the run has changed.
+  assert {path: path.read_bytes() for path in before} == before
+  assert not (workdir / 'report' / 'bank').exists()
+
+
+def test_a_run_without_a_critic_of_actions_is_refused(workdir):
+  config = laundry.get_config('sim_debug')
+  config.agent = 'awr'
+  config_lib.keep(config, workdir / 'config.json')
+  with pytest.raises(SystemExit, match='is a run of awr; expected'):
+    ended_chunks.main([f'--workdir={workdir}'])
