@@ -135,7 +135,37 @@ def test_a_mean_advantage_is_measured_by_the_deviation_of_advantages(mean, verdi
   numbers = {name: estimates.Estimate(x, np.nan, np.nan) for name, x in exact.items()}
   (line,) = card.lines(numbers)
   assert line.verdict == verdict
-  assert ('critic.horizon to task.execute' in line.advice) == (verdict == 'bad')
+  assert ('critic.horizon nearer to task.execute' in line.advice) == (verdict == 'bad')
+
+
+def test_what_advantages_promise_is_held_against_what_came_of_the_tenths_at_both_ends():
+  advantage = np.arange(20.0)  # the two highest and the two lowest are compared
+  returns = -np.arange(20.0)[::-1] / 2
+  judged, episode = make_judgement(
+    ([0] * 20, SUCCESS, POLICY),
+    advantage=advantage,
+    v=np.full(20, -3.0),
+    returns=returns,
+    q=np.zeros((2, 20)),
+    sampled_q=np.zeros((2, 20)),
+    td_error=np.zeros(20),
+  )
+  numbers = measure(judged, episode)
+  assert numbers['advantage_promised'] == (18 + 19) / 2 - (0 + 1) / 2
+  assert numbers['advantage_kept'] == pytest.approx(18 / 2)
+
+
+@pytest.mark.parametrize(
+  'name, low, high, verdict',
+  [
+    ('advantage_gap', -2, -1, 'good'), ('advantage_gap', -1, 1, 'fair'), ('advantage_gap', 1, 2, 'bad'),
+    ('advantage_kept', 1, 3, 'good'), ('advantage_kept', -1, 3, 'fair'), ('advantage_kept', -3, 1, 'bad'),
+    ('auroc_early', 0.6, 0.9, 'good'), ('auroc_early', 0.4, 0.7, 'fair'), ('auroc_early', 0.3, 0.4, 'bad'),
+  ],
+)  # fmt: skip
+def test_a_sign_that_chance_could_give_is_no_verdict(name, low, high, verdict):
+  (line,) = card.lines({name: estimates.Estimate((low + high) / 2, low, high)})
+  assert line.verdict == verdict
 
 
 def test_how_far_the_discount_looks():

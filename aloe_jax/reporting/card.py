@@ -74,7 +74,7 @@ def _line(rule: _Rule, numbers: Numbers) -> Line:
 
 
 def _above(name: str, good: float, fair: float, chance: float = 0.0) -> Verdict:
-  """By how large a number is; bad wherever its interval does not exclude chance."""
+  """By how large a number is; bad where its interval does not exclude chance."""
 
   def verdict(numbers: Numbers) -> str:
     x = numbers[name]
@@ -104,9 +104,19 @@ def _between(name: str, low: float, high: float, *, fair: tuple[float, float]) -
   return verdict
 
 
+def _early(numbers: Numbers) -> str:
+  x = numbers['auroc_early']
+  return BAD if x.high < 0.5 else GOOD if x.low > 0.5 and x.value >= 0.7 else FAIR
+
+
 def _advantage(numbers: Numbers) -> str:
   gap = numbers['advantage_gap']
-  return GOOD if gap.high < 0 else FAIR if gap.value < 0 else BAD
+  return GOOD if gap.high < 0 else BAD if gap.low > 0 else FAIR
+
+
+def _kept(numbers: Numbers) -> str:
+  kept = numbers['advantage_kept']
+  return GOOD if kept.low > 0 else FAIR if kept.value > 0 else BAD
 
 
 def _level(numbers: Numbers) -> str:
@@ -116,7 +126,7 @@ def _level(numbers: Numbers) -> str:
 
 def _falls(numbers: Numbers) -> str:
   gap, share = numbers['falls_gap'], numbers['falls_failure'].value
-  return BAD if not gap.low > 0 else GOOD if share >= 0.6 else FAIR
+  return BAD if gap.high < 0 else GOOD if gap.low > 0 and share >= 0.6 else FAIR
 
 
 def _unsure(numbers: Numbers) -> str:
@@ -173,9 +183,10 @@ RULES = (
     'auroc_early', 'Knows early who will succeed', '',
     'Chance that of a success and a failure the critic scores the success higher, by the same '
     'first quarter; 0.5 is a coin.',
-    _above('auroc_early', 0.7, 0.55, chance=0.5),
-    ('It can be asked before the task is half done.', 'Better than a coin.',
-     'No better than a coin. That need not be wrong: what decides may come later in the episode.'),
+    _early,
+    ('It can be asked before the task is half done.',
+     'Little better than a coin, or too few fail to say: what decides may come later.',
+     'Worse than a coin: it scores those higher that will fail. ' + _MORE),
   ),
   _Rule(
     'advantage_gap', 'Blames the actions before a failure', 'steps',
@@ -183,8 +194,19 @@ RULES = (
     'successes. Unlike ranks it compares actions and not states.',
     _advantage,
     ('The actor is taught to avoid what led to failures.',
-     'The sign is right, but the interval includes zero. ' + _MORE,
-     'Actions before failures are not marked down: the actor learns nothing of them. ' + _MORE),
+     'The interval includes zero: what decides may lie earlier, where the state shows it already, '
+     'or be chance.',
+     'Actions before failures are marked up: the actor is taught them. ' + _MORE),
+  ),
+  _Rule(
+    'advantage_kept', 'Keeps what its advantage promises', 'steps',
+    "Realised return less V of the policy's chunks with the highest tenth of advantages, less that "
+    'of the lowest tenth. It should be what those advantages say, `advantage_promised`; zero, if '
+    'they say nothing.',
+    _kept,
+    ('The chunks that it prefers come out better than their states alone tell.',
+     'The sign is right, but the interval includes zero: weights are mostly noise. ' + _MORE,
+     'Its weights are noise. ' + _MORE),
   ),
   _Rule(
     'falls_gap', 'Sees failures come', '%',
@@ -192,8 +214,8 @@ RULES = (
     'below that of all earlier ones, less the same share of successes.',
     _falls,
     ('It usually falls before the failing step.',
-     'It falls before some failures. Look at the figures below for those it does not see.',
-     'It falls before failures no more often than before successes. ' + _MORE),
+     'It falls before some failures, or none: what can be known may be known long before.',
+     'It falls before successes more often than before failures. ' + _MORE),
   ),
   _Rule(
     'bias_policy', 'Right on average', 'steps',
@@ -236,10 +258,11 @@ RULES = (
     'averages over: zero, if the backup is right.',
     _level,
     ('Small beside the standard deviation of the advantage.',
-     'Some. Above zero, plans are made anew while a chunk is played, and what is executed carries '
-     'hindsight; below zero, samples are overrated.',
-     'Far off. Above zero, what is executed carries hindsight, as plans are made anew while a '
-     'chunk is played: set critic.horizon to task.execute. Below zero, samples are overrated.'),
+     'Some. Above zero, samples are underrated, or what is executed answers what no plan can know; '
+     'below zero, samples are overrated.',
+     'Far off. Above zero, see whether ended chunks show their end; if not, plans are made anew '
+     'while a chunk is played: try a critic.horizon nearer to task.execute. Below zero, samples '
+     'are overrated.'),
   ),
   _Rule(
     'ended_auroc', 'Ended chunks show their end', '',

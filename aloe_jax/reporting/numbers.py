@@ -186,12 +186,21 @@ def _doubts(
     'bias_v': estimates.mean(judged.v - judged.returns, own),
     'overestimation': estimates.mean(sampled_q.mean(axis=0) - judged.returns, own),
   }
+  top, bottom = _tenths(judged.advantage, own)
+  for name, x in {'kept': judged.returns - judged.v, 'promised': judged.advantage}.items():
+    statistics[f'advantage_{name}'] = estimates.difference(x, top, bottom)
   for name, x in told.items():
     statistics[name] = estimates.mean(x, own)
     statistics[f'{name}_failure'] = estimates.mean(x, failure)
     statistics[f'{name}_success'] = estimates.mean(x, success)
     statistics[f'{name}_gap'] = estimates.difference(x, failure, success)
   return {name: estimates.estimate(x, episode) for name, x in statistics.items()}
+
+
+def _tenths(x: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """[R] bool each, the rows `among` [R] bool of the highest and of the lowest tenth of x [R]."""
+  low, high = np.quantile(x[among], [0.1, 0.9]) if among.any() else (np.nan, np.nan)
+  return among & (x > high), among & (x < low)
 
 
 def _reach(
