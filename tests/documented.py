@@ -33,6 +33,7 @@ PAGES = (  # in this order: what reads a run comes after what makes it
   'docs/public_datasets.md',
   'docs/pi05.md',
   'docs/library.md',
+  'docs/ended_chunks.md',
   'docs/report.md',
   'docs/simulators.md',
   'docs/speed.md',

@@ -158,11 +158,17 @@ def test_what_advantages_promise_is_held_against_what_came_of_the_tenths_at_both
 @pytest.mark.parametrize(
   'name, low, high, verdict',
   [
-    ('advantage_gap', -2, -1, 'good'), ('advantage_gap', -1, 1, 'fair'), ('advantage_gap', 1, 2, 'bad'),
-    ('advantage_kept', 1, 3, 'good'), ('advantage_kept', -1, 3, 'fair'), ('advantage_kept', -3, 1, 'bad'),
-    ('auroc_early', 0.6, 0.9, 'good'), ('auroc_early', 0.4, 0.7, 'fair'), ('auroc_early', 0.3, 0.4, 'bad'),
+    ('advantage_gap', -2, -1, 'good'),
+    ('advantage_gap', -1, 1, 'fair'),
+    ('advantage_gap', 1, 2, 'bad'),
+    ('advantage_kept', 1, 3, 'good'),
+    ('advantage_kept', -1, 3, 'fair'),
+    ('advantage_kept', -3, 1, 'bad'),
+    ('auroc_early', 0.6, 0.9, 'good'),
+    ('auroc_early', 0.4, 0.7, 'fair'),
+    ('auroc_early', 0.3, 0.4, 'bad'),
   ],
-)  # fmt: skip
+)
 def test_a_sign_that_chance_could_give_is_no_verdict(name, low, high, verdict):
   (line,) = card.lines({name: estimates.Estimate((low + high) / 2, low, high)})
   assert line.verdict == verdict
