@@ -16,6 +16,7 @@ from aloe_jax import config as config_lib
 from aloe_jax import files
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
+from aloe_jax import ranges
 from aloe_jax.envs import simulation
 from aloe_jax.run import checkpoints
 from aloe_jax.run import evaluation
@@ -85,9 +86,16 @@ def _parser() -> argparse.ArgumentParser:
   )
   parser.add_argument('--disturb', action='store_true', help='push items about at random times')
   parser.add_argument(
-    '--seed', type=int, metavar='N', help="of the scenes; by default the run's own"
+    '--seed', type=_seed, metavar='N', help="of the scenes; by default the run's own"
   )
   return parser
+
+
+def _seed(text: str) -> int:
+  """A number that `config.evaluation.seed` could be, but for the run's own."""
+  if not text.isdecimal() or int(text) >= ranges.SEEDS:
+    raise argparse.ArgumentTypeError(f'found {text!r}, expected 0 to {ranges.SEEDS - 1}.')
+  return int(text)
 
 
 def _checkpoints(options: argparse.Namespace, workdir: pathlib.Path) -> list[pathlib.Path]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 import math
 from typing import Any
 
-_SEEDS = 2**31
+SEEDS = 2**31
 _Range = tuple[str, Callable[[float], bool]]
 
 _POSITIVE: _Range = ('more than 0', lambda x: x > 0)
@@ -12,7 +12,7 @@ _NOT_NEGATIVE: _Range = ('0 or more', lambda x: x >= 0)
 _SKIPPED_OR_MORE: _Range = ('0 (skip) or more', lambda x: x >= 0)
 _BETWEEN: _Range = ('between 0 and 1', lambda x: 0 < x < 1)
 _SHARE: _Range = ('0 to 1', lambda x: 0 <= x <= 1)
-_SEED: _Range = (f'0 to {_SEEDS - 1}', lambda x: 0 <= x < _SEEDS)
+_SEED: _Range = (f'0 to {SEEDS - 1}', lambda x: 0 <= x < SEEDS)
 
 _FIELDS: tuple[tuple[_Range, str], ...] = (
   (_SEED, 'seed'),

@@ -43,7 +43,7 @@ from aloe_jax.run import policy_actions
 from aloe_jax.run import streams
 from aloe_jax.run.streams import Stream
 
-FILLERS = config_lib.CHOICES['critic.past_end']
+CONTINUATIONS = config_lib.CHOICES['critic.past_end']
 AS_IT_IS = 'as it is'
 TITLES = {
   'ended_auroc': 'ended chunks show',
@@ -112,7 +112,7 @@ def train_on(
 def compare(
   experiment: experiment_lib.Experiment, material: examination.Material, workdir: pathlib.Path
 ) -> dict[str, dict[str, estimates.Estimate]]:
-  """{the critic as it is, then each filler: {name: number}}.
+  """{the critic as it is, then each continuation: {name: number}}.
 
   Args:
     experiment: of the run.
@@ -146,13 +146,13 @@ def compare(
     action = None if bank is None else bank.action
     return trained.critic_batches(seed, first, count, size, action, images=images)
 
-  for filler in FILLERS:
-    settings = dataclasses.replace(learner.settings, past_end=filler)
+  for continuation in CONTINUATIONS:
+    settings = dataclasses.replace(learner.settings, past_end=continuation)
     told = {'ended_auroc': material.ended_auroc(settings)}
     other = dataclasses.replace(learner, settings=settings)
-    critic = train_on(experiment, other, material, batches, f'Critic, {filler}')
-    judged = material.judge(other, critic, f'Judge, {filler}')
-    numbers[filler] = told | measure(judged, whole, episode)
+    critic = train_on(experiment, other, material, batches, f'Critic, {continuation}')
+    judged = material.judge(other, critic, f'Judge, {continuation}')
+    numbers[continuation] = told | measure(judged, whole, episode)
   actions.forget()
   return numbers
 

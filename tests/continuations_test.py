@@ -1,5 +1,7 @@
 """What ended chunks are filled up with, against what a search of all chunks finds."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -56,7 +58,7 @@ def searched(chunks):
       able = np.flatnonzero((chunks.steps > played) & (chunks.group == chunks.group[asked]))
       own, theirs = told([asked], played)[0], told(able, played)[0]
       distance = np.square((theirs - own) @ weight / left).sum(axis=1)
-      distance += continuations.SAME * np.square(theirs - own).mean(axis=1)
+      distance += continuations.SAME * np.square(theirs - own)[:, 1:].mean(axis=1)
       found[chunks.starts[asked]] = source[chunks.starts[able[distance.argmin()]]][played:]
     for row, rest in found.items():
       source[row][played:] = rest
@@ -173,5 +175,39 @@ def test_without_an_ended_chunk_nothing_is_found():
 
 def test_an_end_that_nobody_went_beyond_is_refused():
   chunks = recorded(np.zeros((3, 1)), np.zeros((3, HORIZON, 1)), [2, 2, 1])
-  with pytest.raises(ValueError, match='after 2 steps, but none of 3 chunks went on for longer'):
+  with pytest.raises(ValueError, match='after 2 steps, but none of the 3 chunks'):
     continuations.find(chunks)
+
+
+def test_numbers_that_never_move_choose_no_donor():
+  chunks = random(3, count=400, ended=60)
+  still = np.full((HORIZON, 5), -1.0)
+
+  def with_still(source):
+    own = chunks.action(source)
+    return np.concatenate([own, np.broadcast_to(still, (len(own), *still.shape))], axis=2)
+
+  widened = dataclasses.replace(chunks, action=with_still)
+  found, expected = continuations.find(widened), continuations.find(chunks)
+  np.testing.assert_array_equal(found.source, expected.source)
+
+
+def test_where_donors_are_drawn_small_prompts_keep_all_of_theirs(monkeypatch):
+  monkeypatch.setattr(continuations, 'DONORS', 40)
+  group = np.repeat([0, 1, 2], [200, 150, 6])
+  drawn = continuations._drawn(np.arange(356), group, np.random.default_rng(0))
+  assert np.bincount(group[drawn]).tolist() == [17, 17, 6]
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_a_state_that_is_no_number_is_named(value):
+  state = np.zeros((3, 1))
+  state[1] = value
+  chunks = recorded(state, np.zeros((3, HORIZON, 1)), [HORIZON, HORIZON, 1])
+  with pytest.raises(ValueError, match='row 10 of the buffer are not finite'):
+    continuations.find(chunks)
+
+
+def test_the_largest_states_are_compared_too():
+  chunks = recorded(np.full((3, 1), 3e38), np.zeros((3, HORIZON, 1)), [HORIZON, HORIZON, 1])
+  assert continuations.find(chunks).source[0, -1] in (0, 10)

@@ -68,19 +68,21 @@ def read(
   action, valid = jnp.asarray(batch.action), jnp.asarray(batch.valid)
   if settings.past_end == 'mask':
     return action, valid
-  filler = batch.unplayed
+  continuation = batch.unplayed
   if settings.past_end == 'policy':
-    filler = None if policy_action is None else policy_action[:, 0]
-  if filler is None:
+    continuation = None if policy_action is None else policy_action[:, 0]
+  if continuation is None:
     raise ValueError(
       f'critic.past_end is {settings.past_end!r}, but the batch has nothing to fill ended chunks '
       'up with; expected `unplayed`, from a replay whose `continue_ended` was called, or for '
       "'policy' actions of the policy."
     )
-  steps = min(filler.shape[1], action.shape[1])  # an actor's chunk may be longer than a critic's
+  steps = min(
+    continuation.shape[1], action.shape[1]
+  )  # an actor's chunk may be longer than a critic's
   action, valid = action[:, :steps], valid[:, :steps]
   unplayed = jnp.asarray(batch.ended)[:, None] & ~valid
-  return jnp.where(unplayed[..., None], filler[:, :steps], action), valid | unplayed
+  return jnp.where(unplayed[..., None], continuation[:, :steps], action), valid | unplayed
 
 
 def advantage(

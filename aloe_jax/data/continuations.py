@@ -26,6 +26,8 @@ DONORS = 32_768  # among how many chunks one is looked for, drawn where there ar
 WIDTH = 256  # numbers of a state that the model reads, projected at random where there are more
 BLOCK = 256  # ended chunks that are compared with all donors at a time
 RIDGE = 1e-3  # of the linear model, over the number of chunks, in standard deviations
+FINEST = 0.05  # part of its deviation to which an action is matched at most
+STILL = 1e-12  # variance up to which a number never moves
 SAME = 1e-2  # weight of the state and the played actions themselves beside what the model tells
 TIE = 1e-4  # squared distance, in residual standard deviations, below which donors are alike
 
@@ -93,7 +95,7 @@ def find(
     progress: told the chunks done so far.
 
   Raises:
-    ValueError: nothing went on where some chunk ended.
+    ValueError: nothing went on where some chunk ended, or a state is not finite.
   """
   rng = np.random.default_rng(seed)
   ended = np.flatnonzero(recorded.ended)
@@ -133,15 +135,20 @@ class _Donors:
   def __init__(self, recorded: Recorded, rng: np.random.Generator):
     told = (recorded.steps == recorded.horizon) | recorded.ended
     able = np.flatnonzero(told if recorded.lends is None else told & recorded.lends)
-    if len(able) > DONORS:
-      able = np.sort(rng.choice(able, DONORS, replace=False))
-    able = rng.permutation(able)
+    able = rng.permutation(_drawn(able, recorded.group[able], rng))
     self.rows = recorded.starts[able]
     self.steps = recorded.steps[able]
     self.group = recorded.group[able]
     self.source = np.repeat(self.rows[:, None], recorded.horizon, axis=1)
-    state = recorded.state(self.rows).astype(np.float32)
-    self._mean, self._deviation = state.mean(axis=0), state.std(axis=0) + 1e-6
+    state = recorded.state(self.rows)
+    wrong = ~np.isfinite(state).all(axis=1)
+    if wrong.any():
+      raise ValueError(
+        f'the state or the features of row {self.rows[wrong][0]} of the buffer are not finite '
+        'numbers; expected finite ones. Look for the step with `data validate`.'
+      )
+    self._mean = state.mean(axis=0, dtype=np.float64)
+    self._deviation = state.std(axis=0, dtype=np.float64) + 1e-6
     self._projection: np.ndarray | None = None
     if (size := state.shape[1]) > WIDTH:
       self._projection = rng.normal(0, size**-0.5, (size, WIDTH)).astype(np.float32)
@@ -152,7 +159,7 @@ class _Donors:
 
   def told(self, state: np.ndarray) -> np.ndarray:
     """What the model reads of states [B, D]: in standard deviations, none further out than 5."""
-    scaled = np.clip((state - self._mean) / self._deviation, -5, 5)
+    scaled = np.clip((state - self._mean) / self._deviation, -5, 5).astype(np.float32)
     return scaled if self._projection is None else scaled @ self._projection
 
   def able(self, played: int, group: int) -> np.ndarray:
@@ -166,10 +173,10 @@ class _Donors:
     able = np.flatnonzero(same if same.any() else longer)
     if not len(able):
       raise ValueError(
-        f'a chunk met a terminal end after {played} steps, but none of {len(self.steps)} chunks '
-        f'went on for longer; expected some of {self.source.shape[1]} steps that nothing cut '
-        'short. Choose a shorter --config.critic.horizon or --config.task.chunk, or give longer '
-        'episodes.'
+        f'a chunk met a terminal end after {played} steps, but none of the {len(self.steps)} '
+        f'chunks that were looked at went on for longer; expected some of {self.source.shape[1]} '
+        'steps that nothing cut short. Give longer or more episodes; or, for a new run, a shorter '
+        "--config.critic.horizon or --config.task.chunk, or --config.critic.past_end='mask'."
       )
     return _in_order(able, self.action[:, played:])
 
@@ -185,32 +192,56 @@ class _Donors:
 
     It is given in standard deviations of what the model leaves open, [B, (h - played) A].
     """
-    size = 1 + self.state.shape[1] + played * self.action.shape[2]
+    size = self.state.shape[1] + played * self.action.shape[2]
     known, rest = self._gram[:size, :size], self._gram[:size, size:]
     weight = np.linalg.solve(known + self._ridge * np.eye(size), rest)
-    left = np.diag(self._gram)[size:] - np.einsum('ij,ij->j', rest, weight)
-    scale = np.sqrt(np.maximum(left / max(self._whole.sum(), 1), 1e-6))
-    scaled = (weight / scale).astype(np.float32)
+    whole = np.diag(self._gram)[size:]
+    left = whole - np.einsum('ij,ij->j', rest, weight)
+    # What the model tells to a small part of its deviation need not be told more exactly; a number
+    # that never moves tells nothing.
+    variance = np.maximum(left, FINEST**2 * whole) / max(self._whole.sum(), 1)
+    moves = variance > STILL
+    scaled = np.where(moves, weight / np.sqrt(np.where(moves, variance, 1)), 0)
     # What the model does not tell decides among those of which it tells the same.
-    share = np.float32(np.sqrt(SAME / size))
+    moving = int(np.count_nonzero(np.diag(known) > STILL * self._whole.sum()))
+    share = np.sqrt(SAME / max(1, moving))
 
     def guess(state: np.ndarray, action: np.ndarray) -> np.ndarray:
-      columns = _columns(state, action[:, :played])
+      columns = _columns(state, action[:, :played]) - self._center[:size]
       return np.concatenate([columns @ scaled, share * columns], axis=1)
 
     return guess
 
   def _fit(self) -> None:
-    """The second moments of state and actions, of the chunks that were played whole."""
-    columns = _columns(self.state, self.action)[self._whole].astype(np.float64)
+    """Second moments of state and actions about their means, of the chunks played whole."""
+    columns = _columns(self.state, self.action)[self._whole]
+    self._center = columns.mean(axis=0) if len(columns) else np.zeros(columns.shape[1])
+    columns = columns - self._center
     self._gram = columns.T @ columns
     self._ridge = RIDGE * max(len(columns), 1)
 
 
+def _drawn(numbers: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+  """Of numbers [n] of groups [n], at most `DONORS`, so that small groups are kept whole."""
+  if len(numbers) <= DONORS:
+    return numbers
+  names, own = np.unique(group, return_inverse=True)
+  sizes = np.sort(np.bincount(own))
+  # The most that each group may have: those that have fewer leave what is over to the others.
+  room, most = DONORS, 0
+  for place, size in enumerate(sizes):
+    most = max(1, room // (len(sizes) - place))
+    if size >= most:
+      break
+    room -= size
+  kept = [rng.permutation(numbers[own == name])[:most] for name in range(len(names))]
+  return np.sort(np.concatenate(kept))
+
+
 def _columns(state: np.ndarray, action: np.ndarray) -> np.ndarray:
-  """[B, 1 + D + n A] of states [B, D] and action [B, n, A], the actions clipped to [-3, 3]."""
+  """[B, D + n A] float64 of states [B, D] and action [B, n, A], the actions clipped to [-3, 3]."""
   flat = np.clip(action.reshape(len(action), -1), -3, 3)
-  return np.concatenate([np.ones((len(state), 1), np.float32), state, flat], axis=1)
+  return np.concatenate([state, flat], axis=1, dtype=np.float64)
 
 
 def _in_order(numbers: np.ndarray, actions: np.ndarray) -> np.ndarray:

@@ -122,14 +122,16 @@ class Replay:
     Batches have it from then on as `unplayed`; see `data.continuations`.
 
     Args:
-      rows: [R] of `starts`, ascending: the chunks that are continued, out of one another; all by
-        default.
+      rows: [R] of `starts`: the chunks that are continued, out of one another; all by default.
 
     Raises:
       ValueError: none of them went on where some chunk ended.
     """
-    recorded = self._recorded(self.starts if rows is None else rows)
+    recorded = self._recorded(self.starts if rows is None else np.unique(rows))
     count = int(recorded.ended.sum())
+    if not count:
+      self._continuations = continuations_lib.find(recorded)
+      return
     with progress.bar('Ended chunks', count, 'chunks') as advance:
       self._continuations = continuations_lib.find(recorded, progress=advance)
 

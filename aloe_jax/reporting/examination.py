@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from aloe_jax import config as config_lib
 from aloe_jax import progress
 from aloe_jax import rewards
 from aloe_jax import types
@@ -179,7 +180,9 @@ def gather(
   if sampled:
     actions = _sample(experiment, found, buffer, rows, ' '.join(contents), cache)
   if experiment.continues_ended:
-    buffer.continue_ended(rows)
+    with config_lib.user_errors():
+      # Where pictures have to be encoded, features are there of the rows that are judged alone.
+      buffer.continue_ended(None if experiment.encoder is None else rows)
   return Material(
     found=found,
     learner=learner,

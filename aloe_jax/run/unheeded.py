@@ -9,6 +9,7 @@ import ml_collections
 from aloe_jax import agents
 from aloe_jax import config as config_lib
 from aloe_jax.run import checkpoints
+from aloe_jax.run import networks
 
 Config: TypeAlias = ml_collections.ConfigDict
 
@@ -90,6 +91,11 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
      'critic.pessimism', 'actor.samples', 'actor.bank'),
     lambda c: agents.find(c.agent).critic != 'action',
     'it is of a critic of actions, as ALOE has',
+  ),
+  (
+    ('critic.past_end',),
+    lambda c: networks.critic_horizon(c) == 1,
+    'a backup of one step has no ended chunks',
   ),
   (
     ('actor.beta', 'actor.clip', 'actor.weights'),
