@@ -147,3 +147,10 @@ def test_a_working_directory_that_is_a_file_is_refused_before_anything_is_played
       'evaluate', f'--workdir={tmp_path / name}', f'--checkpoint={newest}', DEBUG
     )
     command_line.assert_refused(result, f'--workdir names {tmp_path / name}, but')
+
+
+@pytest.mark.parametrize('seed', ['-1', '-5', str(2**31), '99999999999999999999', '1.5'])
+def test_seeds_that_a_config_would_refuse_are_refused(workdir, seed):
+  status, _, errors = command_line.run('evaluate', f'--workdir={workdir}', f'--seed={seed}')
+  assert status == 2
+  assert f"found '{seed}', expected 0 to 2147483647" in errors
