@@ -12,7 +12,8 @@ from matplotlib import figure
 
 STEPS, EXECUTE = 8, 2
 PLANS = ('#1f4e79', '#2e86c1', '#5dade2', '#a9cce3')  # made one after the other
-OWN, DONOR, EDGE = '#e59866', '#76b583', '#333333'
+OWN, EDGE = '#e59866', '#333333'
+DONOR = ('#1e6b3a', '#4c9a63', '#8cc79d', '#c4e3cc')  # the plans of another chunk
 ENDED = 3  # steps that were played
 
 
@@ -21,13 +22,13 @@ def main() -> None:
   drawing = figure.Figure(figsize=(9, 3.6), dpi=120)
   axes = drawing.add_subplot()
   executed = [PLANS[k // EXECUTE] for k in range(STEPS)]
+  donor = [DONOR[k // EXECUTE] for k in range(ENDED, STEPS)]
   rows = [
     ('went on, as it was executed: a new plan every 2 steps', executed, STEPS),
-    ('ended after 3 steps: what was played', executed, ENDED),
-    ('mask: a short chunk says "ended"', executed, ENDED),
-    ('policy: so does the rest of one open plan', executed[:ENDED] + [OWN] * 5, STEPS),
-    ('executed: what a donor did, says nothing', executed[:ENDED] + [DONOR] * 5, STEPS),
-    ('what V asks about: a whole plan', [OWN] * STEPS, STEPS),
+    ('ended after 3 steps; a mask shows it: the chunk is short', executed, ENDED),
+    ('filled up with the rest of one plan: that shows it too', executed[:ENDED] + [OWN] * 5, STEPS),
+    ('filled up with what a donor executed: nothing shows', executed[:ENDED] + donor, STEPS),
+    ('what V asks about: all of one plan', [OWN] * STEPS, STEPS),
   ]
   for y, (text, colours, steps) in enumerate(rows):
     for k in range(steps):

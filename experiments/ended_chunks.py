@@ -7,8 +7,8 @@ On the episodes that `aloe_jax.report` judges, with its flags, this asks for eve
 and it trains the run's critic on for `critic.updates` more, with the run's own data and policy, to
 see what becomes of its bias. The critic as it is comes first. Executed chunks that nothing cut
 short are whole: whatever ended ones are filled up with, their Q should be what came of them, and
-their mean advantage zero. The numbers are written to `ended_chunks.json` in --workdir, with 95 %
-intervals over episodes; values are in environment steps.
+their mean advantage zero. The numbers are written to `ended_chunks_1.json` in --workdir, 1 being
+the iteration, with 95 % intervals over episodes; values are in environment steps.
 
 Legend of shapes: R chunks.
 """
@@ -50,7 +50,7 @@ TITLES = {
   'bias_v': 'bias of V',
   'bias_whole': 'bias of whole chunks',
   'advantage': 'advantage',
-  'advantage_whole': 'of whole chunks',
+  'advantage_whole': 'advantage of whole chunks',
 }
 
 
@@ -172,8 +172,12 @@ def main(argv: Sequence[str] | None = None) -> None:
   with config_lib.user_errors():
     numbers = compare(experiment, material, given.workdir)
   flat = {name: report_numbers.flat(told) for name, told in numbers.items()}
-  files.write_text(given.workdir / 'ended_chunks.json', json.dumps(flat, indent=1))
-  table = rich.table.Table(title=f'Iteration {material.found.meta["iteration"]}')
+  iteration, past_end = material.found.meta['iteration'], config.critic.past_end
+  flat['run'] = dict(iteration=iteration, episodes=given.options.count, past_end=past_end)
+  name = f'ended_chunks_{iteration}.json'
+  files.write_text(given.workdir / name, json.dumps(flat, indent=1))
+  title = f'Iteration {iteration} of a run with critic.past_end={past_end}'
+  table = rich.table.Table(title=title)
   for title in ('critic', *TITLES.values()):
     table.add_column(title)
   for name, told in numbers.items():
@@ -181,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       card.show(told[key], '' if key == 'ended_auroc' else 'steps') if key in told else ''
       for key in TITLES
     ]
-    table.add_row(name if name == AS_IT_IS else f'trained on, {name}', *shown)
+    table.add_row(name if name == AS_IT_IS else f'trained for longer, with {name}', *shown)
   progress.CONSOLE.print(table)
 
 

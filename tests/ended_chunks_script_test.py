@@ -1,4 +1,4 @@
-"""The script that compares fillers of ended chunks, on a run of an earlier version."""
+"""The script that compares continuations of ended chunks, on a run of an earlier version."""
 
 import json
 import pathlib
@@ -21,11 +21,12 @@ def workdir(tmp_path):
   return tmp_path / 'run'
 
 
-def test_all_fillers_are_compared_with_the_critic_as_it_is(workdir, capsys):
+def test_all_continuations_are_compared_with_the_critic_as_it_is(workdir, capsys):
   before = {path: path.read_bytes() for path in workdir.rglob('*') if path.is_file()}
   judged = ','.join(str(path) for path in sorted((workdir / 'episodes').iterdir()))
   ended_chunks.main([f'--workdir={workdir}', '--iteration=1', f'--episodes={judged}'])
-  found = json.loads((workdir / 'ended_chunks.json').read_text())
+  found = json.loads((workdir / 'ended_chunks_1.json').read_text())
+  assert found.pop('run') == {'iteration': 1, 'episodes': 128, 'past_end': 'policy'}
   assert list(found) == ['as it is', 'executed', 'policy', 'mask']
   assert found['mask']['ended_auroc'] > 0.9
   for name, told in found.items():
@@ -34,7 +35,7 @@ def test_all_fillers_are_compared_with_the_critic_as_it_is(workdir, capsys):
   assert len({told['bias_v'] for told in found.values()}) == 4  # each has learnt something else
   printed = capsys.readouterr().out
   assert 'Critic, mask: 20/20 updates' in printed
-  assert 'trained on' in printed and 'Iteration 1' in printed
+  assert 'trained for' in printed and 'Iteration 1' in printed
   # Nothing of the run has changed.
   assert {path: path.read_bytes() for path in before} == before
   assert not (workdir / 'report' / 'bank').exists()

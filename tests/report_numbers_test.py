@@ -138,21 +138,28 @@ def test_a_mean_advantage_is_measured_by_the_deviation_of_advantages(mean, verdi
   assert ('critic.horizon nearer to task.execute' in line.advice) == (verdict == 'bad')
 
 
-def test_what_advantages_promise_is_held_against_what_came_of_the_tenths_at_both_ends():
-  advantage = np.arange(20.0)  # the two highest and the two lowest are compared
-  returns = -np.arange(20.0)[::-1] / 2
-  judged, episode = make_judgement(
-    ([0] * 20, SUCCESS, POLICY),
-    advantage=advantage,
-    v=np.full(20, -3.0),
-    returns=returns,
-    q=np.zeros((2, 20)),
-    sampled_q=np.zeros((2, 20)),
-    td_error=np.zeros(20),
-  )
+def judged_noise(q, v, returns):
+  """As many chunks as numbers are given, of one success after the other."""
+  fragments = [([0] * 10, SUCCESS, POLICY)] * (len(v) // 10)
+  columns = dict(q=np.stack([q, q]), sampled_q=np.stack([v, v]), td_error=np.zeros(len(v)))
+  return make_judgement(*fragments, advantage=q - v, v=v, returns=returns, **columns)
+
+
+def test_what_advantages_promise_is_held_against_what_came_where_v_is_alike():
+  v = np.repeat(np.arange(10.0), 10)  # ten groups; in each the two highest and the two lowest
+  order = np.tile(np.arange(10.0), 10)
+  judged, episode = judged_noise(q=v + order, v=v, returns=-50 + 3 * v + order / 2)
   numbers = measure(judged, episode)
-  assert numbers['advantage_promised'] == (18 + 19) / 2 - (0 + 1) / 2
-  assert numbers['advantage_kept'] == pytest.approx(18 / 2)
+  assert numbers['advantage_promised'] == (8 + 9) / 2 - (0 + 1) / 2
+  assert numbers['advantage_kept'] == pytest.approx(8 / 2)
+
+
+def test_a_critic_of_noise_keeps_nothing_though_v_is_in_its_advantage():
+  rng = np.random.default_rng(0)
+  judged, episode = judged_noise(*(40 * rng.normal(size=(3, 20_000))))
+  numbers = measure(judged, episode)
+  assert numbers['advantage_promised'] > 80
+  assert abs(numbers['advantage_kept']) < 2
 
 
 @pytest.mark.parametrize(

@@ -144,8 +144,15 @@ class Replay:
       donors: [D] of `starts`, none of `rows`: the chunks that lend what follows.
 
     Raises:
-      ValueError: none of the donors went on for longer than some chunk.
+      ValueError: none of the donors went on for longer than some chunk, or a chunk is no such cut.
     """
+    if (steps < 1).any() or (steps >= self.chunking.critic_horizon).any():
+      raise ValueError(
+        f'chunks are cut after {steps.min()} to {steps.max()} steps; expected 1 to '
+        f'{self.chunking.critic_horizon - 1}.'
+      )
+    if np.isin(rows, donors).any():
+      raise ValueError('a chunk that is cut is among the donors; expected others.')
     recorded = self._recorded(np.union1d(rows, donors))
     cut = np.searchsorted(recorded.starts, rows)
     recorded.steps[cut], recorded.ended[cut] = steps, True
@@ -345,8 +352,15 @@ class Replay:
     """[B, h, A] of the chunks that start at rows [B], h the critic's, ended ones continued."""
     if self._continuations is None:
       return None
-    action = np.array(self._chunks(rows, self.transitions(rows)))
+    chunk = self.transitions(rows)
+    action = np.array(self._chunks(rows, chunk))
     ended, source = self._continuations.of(rows)
+    left_out = (chunk.discount == 0) & ~chunk.valid[:, -1] & ~ended
+    if left_out.any():
+      raise ValueError(
+        f'the chunk at row {rows[left_out][0]} of the buffer met a terminal end, and '
+        '`continue_ended` was called for other rows; expected a call for all that are read.'
+      )
     action[ended] = self._composed(source)
     return action
 

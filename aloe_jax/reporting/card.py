@@ -200,9 +200,9 @@ RULES = (
   ),
   _Rule(
     'advantage_kept', 'Keeps what its advantage promises', 'steps',
-    "Realised return less V of the policy's chunks with the highest tenth of advantages, less that "
-    'of the lowest tenth. It should be what those advantages say, `advantage_promised`; zero, if '
-    'they say nothing.',
+    "Realised return of the policy's chunks with the highest fifth of advantages, less that with "
+    'the lowest, each among chunks whose states have a like V. It should be what these advantages '
+    'say, which is in report.json; zero, if they say nothing.',
     _kept,
     ('The chunks that it prefers come out better than their states alone tell.',
      'The sign is right, but the interval includes zero: weights are mostly noise. ' + _MORE,

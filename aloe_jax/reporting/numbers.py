@@ -186,8 +186,8 @@ def _doubts(
     'bias_v': estimates.mean(judged.v - judged.returns, own),
     'overestimation': estimates.mean(sampled_q.mean(axis=0) - judged.returns, own),
   }
-  top, bottom = _tenths(judged.advantage, own)
-  for name, x in {'kept': judged.returns - judged.v, 'promised': judged.advantage}.items():
+  top, bottom = _fifths(judged.advantage, judged.v, own)
+  for name, x in {'kept': judged.returns, 'promised': judged.advantage}.items():
     statistics[f'advantage_{name}'] = estimates.difference(x, top, bottom)
   for name, x in told.items():
     statistics[name] = estimates.mean(x, own)
@@ -197,10 +197,23 @@ def _doubts(
   return {name: estimates.estimate(x, episode) for name, x in statistics.items()}
 
 
-def _tenths(x: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """[R] bool each, the rows `among` [R] bool of the highest and of the lowest tenth of x [R]."""
-  low, high = np.quantile(x[among], [0.1, 0.9]) if among.any() else (np.nan, np.nan)
-  return among & (x > high), among & (x < low)
+def _fifths(x: np.ndarray, alike: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """[R] bool each, the highest and the lowest fifth of x [R] among rows of like numbers.
+
+  Args:
+    x: [R].
+    alike: [R]; ten groups of equally many rows are made by it, and each has its own fifths. What
+      is wrong with these numbers can then not look like what x tells.
+    among: [R] bool, the rows that count.
+  """
+  top, bottom = np.zeros(len(x), bool), np.zeros(len(x), bool)
+  rows = np.flatnonzero(among)
+  for group in np.array_split(rows[np.argsort(alike[rows], kind='stable')], 10):
+    order = group[np.argsort(x[group], kind='stable')]
+    count = len(order) // 5
+    top[order[len(order) - count :]] = True
+    bottom[order[:count]] = True
+  return top, bottom
 
 
 def _reach(
