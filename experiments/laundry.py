@@ -22,7 +22,7 @@ def get_config(variant: str = ''):
       --config.actor.checkpoint=pi05_base --config.data.norm_stats=compute \
       --config.actor.tokenizer=paligemma_tokenizer.model
 
-  In the simulator, on a laptop, 5.5 minutes:
+  In the simulator, on a laptop, 7 minutes:
 
     python -m aloe_jax.train --config=experiments/laundry.py:sim --workdir=runs/laundry
   """

@@ -205,7 +205,8 @@ RULES = (
     'say, which is in report.json; zero, if they say nothing.',
     _kept,
     ('The chunks that it prefers come out better than their states alone tell.',
-     'The sign is right, but the interval includes zero: weights are mostly noise. ' + _MORE,
+     'The sign is right, but the interval includes zero: what weights tell is little, or these '
+     'episodes are too few. ' + _MORE,
      'Its weights are noise. ' + _MORE),
   ),
   _Rule(
