@@ -249,6 +249,10 @@ class Experiment:
     if self.reads_images:
       image = np.zeros((1, actor.image_size, actor.image_size, 3), np.uint8)
       images = dict.fromkeys(types.CAMERAS, image)
+    unplayed = None
+    if self.continues_ended:
+      steps = networks.critic_horizon(self.config)
+      unplayed = np.zeros((1, steps, self.config.task.action_size), np.float32)
     shown = types.Observation(
       proprio=np.zeros((1, types.PROPRIO_SIZE), np.float32),
       prompt_tokens=np.zeros((1, actor.prompt_length), np.int32),
@@ -263,7 +267,7 @@ class Experiment:
       ended=np.zeros(1, bool),
       returns=np.zeros(1, np.float32),
       weight=None,
-      unplayed=None,
+      unplayed=unplayed,
       position=np.zeros(1, np.int32),
     )
 
