@@ -77,9 +77,8 @@ def read(
       'up with; expected `unplayed`, from a replay whose `continue_ended` was called, or for '
       "'policy' actions of the policy."
     )
-  steps = min(
-    continuation.shape[1], action.shape[1]
-  )  # an actor's chunk may be longer than a critic's
+  # An actor's chunk may be longer than what its critic reads.
+  steps = min(continuation.shape[1], action.shape[1])
   action, valid = action[:, :steps], valid[:, :steps]
   unplayed = jnp.asarray(batch.ended)[:, None] & ~valid
   return jnp.where(unplayed[..., None], continuation[:, :steps], action), valid | unplayed
