@@ -4,6 +4,7 @@ import gc
 import os
 import pathlib
 import shutil
+import signal
 
 # Before JAX is imported, and where the processes that tests start inherit it: arrays of unequal
 # ranks do not meet in silence, where a forgotten axis turns [B] and [B, 1] into [B, B].
@@ -13,6 +14,10 @@ import foreign
 import golden_rlds
 import jax
 import pytest
+
+# Ctrl-C reaches the programs that tests start, also where the suite itself runs in the background
+# of a shell, which has its jobs ignore it and would have theirs do so too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope='module', autouse=True)
