@@ -99,6 +99,7 @@ def paper() -> ml_collections.ConfigDict:
     beta_unit='sigma',  # its unit: standard deviations of A, or raw (steps)
     clip=3.0,  # epsilon_clip
     batch_size=256,
+    microbatch=0,  # rows of it at a time, which saves memory; 0: all at once
     warm_start_updates=30_000,
     updates=2_000,  # N_pi; 0 skips the phase
     warm_start_lr=2.5e-5,

@@ -40,7 +40,7 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
     _NOT_NEGATIVE,
     'task.max_steps task.demonstrations sim.rollouts sim.attempts fail.cost '
     'data.ratios.demo data.ratios.policy data.ratios.human '
-    'actor.warm_start_lr actor.lr actor.warmup actor.final_lr actor.weight_decay '
+    'actor.microbatch actor.warm_start_lr actor.lr actor.warmup actor.final_lr actor.weight_decay '
     'critic.lr critic.warmup critic.weight_decay critic.horizon parallel.fsdp '
     'recap.positive recap.drop recap.guidance',
   ),

@@ -8,6 +8,7 @@ FIELDS = {  # of configs, and of the architecture that checkpoints keep
   'data.mapping.language': 'data.mapping.prompt',
 }
 ADDED = {  # fields that configs did not have once, with what was done then
+  'actor.microbatch': 0,
   'critic.backup': 'td',
   'critic.pessimism': 'min',
   'data.cache': '',

@@ -34,6 +34,8 @@ class Settings:
     flow_time: 'uniform' (Eq. 15) or 'beta' (π0.5's own training distribution).
     mask_padding: whether padded steps and dimensions are left out of the actor's loss; openpi's
       loss counts both.
+    batch_size: rows of an update of the actor, on all devices.
+    microbatch: of them, those that are worked on at a time; 0 for all.
     augment: whether the actor trains on augmented images.
     beta: temperature of Eq. (11), in standard deviations of the advantage where
       `beta_unit` is 'sigma', in environment steps where it is 'raw'.
@@ -57,6 +59,8 @@ class Settings:
   ema: Annotated[float, 'actor.ema']
   flow_time: Annotated[str, 'actor.flow_time']
   mask_padding: Annotated[bool, 'actor.mask_padding']
+  batch_size: Annotated[int, 'actor.batch_size']
+  microbatch: Annotated[int, 'actor.microbatch']
   augment: Annotated[bool, 'actor.augment']
   beta: Annotated[float, 'actor.beta']
   beta_unit: Annotated[str, 'actor.beta_unit']
@@ -67,6 +71,11 @@ class Settings:
   backup: Annotated[str, 'critic.backup']
   pessimism: Annotated[str, 'critic.pessimism']
   past_end: Annotated[str, 'critic.past_end']
+
+  @property
+  def pieces(self) -> int:
+    """Into how many an update of the actor is cut; each replica cuts its own rows likewise."""
+    return self.batch_size // self.microbatch if self.microbatch else 1
 
   @classmethod
   def of(

@@ -7,6 +7,7 @@ are averaged over the replicas; under a mesh they are global already.
 from collections.abc import Callable
 import dataclasses
 import enum
+import functools
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ import optax
 from aloe_jax import losses
 from aloe_jax import types
 from aloe_jax.agents import agent as agent_lib
+from aloe_jax.learning import microbatches
 from aloe_jax.learning.train_state import TrainState
 from aloe_jax.models import flow
 from aloe_jax.models import prompt_embedding
@@ -204,6 +206,26 @@ class Learner:
     self, state: TrainState, batch: types.ActorBatch, mean: Mean
   ) -> tuple[TrainState, agent_lib.Metrics]:
     """Lines 11-14 of Algorithm 1: weight (Eqs. 9-11), weighted flow matching (Eq. 15)."""
+    batch = batch.replace(weight=self._weight(state, batch, mean))
+    gradient = functools.partial(self._actor_gradient, state)
+    pieces = self.settings.pieces
+    gradients, metrics = (
+      gradient(batch) if pieces == 1 else microbatches.mean(gradient, batch, pieces)
+    )
+    gradients, metrics = mean((gradients, metrics))
+    metrics['gradient_norm'] = optax.tree.norm(jax.tree.map(jnp.float32, gradients))
+    updates, optimizer = self.actor_optimizer.update(gradients, state.actor_optimizer, state.actor)
+    actor = optax.apply_updates(state.actor, updates)
+    ema = optax.incremental_update(actor, state.actor_ema, 1 - self.settings.ema)
+    state = dataclasses.replace(
+      state, step=state.step + 1, actor=actor, actor_ema=ema, actor_optimizer=optimizer
+    )
+    return state, metrics
+
+  def _actor_gradient(
+    self, state: TrainState, batch: types.ActorBatch
+  ) -> tuple[Any, agent_lib.Metrics]:
+    """Of the weighted loss (Eq. 15) over rows, with respect to the actor; and metrics."""
     actor, settings = self.networks.actor, self.settings
     action = _widened(jnp.asarray(batch.action), actor.action_size)
     eta = flow_time(_key(state, Draw.FLOW_TIME), batch.position, settings.flow_time)
@@ -218,8 +240,6 @@ class Learner:
     if settings.mask_padding:
       counted, valid = slice(settings.action_size), jnp.asarray(batch.valid)
 
-    weight = self._weight(state, batch, mean)
-
     def loss(params: Any) -> tuple[jax.Array, agent_lib.Metrics]:
       cache = actor.apply(params, observation, method='prefix')
       velocity: Any = actor.apply(params, cache, noisy, 1 - eta, method='velocity')
@@ -227,19 +247,10 @@ class Learner:
       error = losses.flow_matching_error(
         velocity[..., counted], action[..., counted], noise[..., counted], valid
       )
-      value = losses.weighted_mean(error, weight)
-      return value, {'loss': value, 'error': error.mean(), 'weight': weight.mean()}
+      value = losses.weighted_mean(error, batch.weight)
+      return value, {'loss': value, 'error': error.mean(), 'weight': batch.weight.mean()}
 
-    gradients, metrics = jax.grad(loss, has_aux=True)(state.actor)
-    gradients, metrics = mean((gradients, metrics))
-    metrics['gradient_norm'] = optax.tree.norm(jax.tree.map(jnp.float32, gradients))
-    updates, optimizer = self.actor_optimizer.update(gradients, state.actor_optimizer, state.actor)
-    actor = optax.apply_updates(state.actor, updates)
-    ema = optax.incremental_update(actor, state.actor_ema, 1 - self.settings.ema)
-    state = dataclasses.replace(
-      state, step=state.step + 1, actor=actor, actor_ema=ema, actor_optimizer=optimizer
-    )
-    return state, metrics
+    return jax.grad(loss, has_aux=True)(state.actor)
 
   def _weight(self, state: TrainState, batch: types.ActorBatch, mean: Mean) -> types.Array:
     """[B] weights: those of the phase, those of this very step, or ones for imitation.
@@ -253,8 +264,13 @@ class Learner:
       return batch.weight
     policy_action = None
     if self.agent.samples_policy:
-      samples = self.settings.samples
-      policy_action = self.sample(state, batch.observation, batch.position, samples)
+      samples, pieces = self.settings.samples, self.settings.pieces
+
+      def sample(rows: tuple[types.Observation, types.Array]) -> jax.Array:
+        return self.sample(state, *rows, samples)
+
+      rows = batch.observation, batch.position
+      policy_action = sample(rows) if pieces == 1 else microbatches.each(sample, rows, pieces)
     advantage = self.agent.advantage(
       state.critic, batch, policy_action, critic=self.networks.critic, settings=self.settings
     )

@@ -52,7 +52,10 @@ class _Found:
 
 
 # How and where, which changes no result: another machine, another place of a file.
-_HOW = ('actor.remat', 'actor.tokenizer', 'data.cache', 'data.rates', 'parallel', 'train')
+_HOW = (
+  'actor.microbatch', 'actor.remat', 'actor.tokenizer', 'data.cache', 'data.rates', 'parallel',
+  'train',
+)  # fmt: skip
 # How much and from what, which trained parameters do not tell.
 _TRAINING = (
   'actor.batch_size', 'actor.checkpoint', 'actor.lr', 'actor.updates', 'actor.warm_start_lr',

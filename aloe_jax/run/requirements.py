@@ -92,6 +92,13 @@ def _is_full_size(config: ml_collections.ConfigDict) -> bool:
 
 def _check_devices(config: ml_collections.ConfigDict) -> None:
   count = jax.device_count()
+  piece, batch = config.actor.microbatch, config.actor.batch_size
+  if piece and (batch % piece or piece % count):
+    over = f'{count} devices here' if count > 1 else 'device here'
+    raise ValueError(
+      f'config.actor.microbatch is {piece}; expected 0 (all rows at once), or a number that '
+      f'divides config.actor.batch_size = {batch} and is a multiple of the {over}.'
+    )
   for phase in ('actor', 'critic'):
     size = config[phase].batch_size
     if size % count:
