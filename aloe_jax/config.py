@@ -29,6 +29,7 @@ CHOICES = {
   'actor.kind': ('small', 'pi05'),
   'actor.dtype': ('float32', 'bfloat16'),
   'actor.param_dtype': ('float32', 'bfloat16'),
+  'actor.frozen_dtype': ('float32', 'bfloat16'),
   'actor.remat': ('none', 'full', 'dots'),
   'actor.flow_time': ('uniform', 'beta'),
   'actor.weights': ('per_phase', 'per_step'),

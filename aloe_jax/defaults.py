@@ -112,7 +112,9 @@ def paper() -> ml_collections.ConfigDict:
     best_of=1,  # chunks among which the critic chooses when the policy acts
     tokenizer='',  # paligemma_tokenizer.model, SentencePiece; or 'words', which hashes them
     dtype='bfloat16',  # of the computation
-    param_dtype='float32',
+    param_dtype='float32',  # bfloat16: moments and moving average stay in float32
+    train='all',  # parts of π0.5, joined by +: vision, language, expert; others stay as they are
+    frozen_dtype='bfloat16',  # of what is not trained, as openpi has it
     remat='full',  # kept for the backward pass: none recomputes nothing, full all, dots some
     small=dict(  # sizes of kind='small'
       width=64,  # of the prefix tower

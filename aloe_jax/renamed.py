@@ -8,7 +8,9 @@ FIELDS = {  # of configs, and of the architecture that checkpoints keep
   'data.mapping.language': 'data.mapping.prompt',
 }
 ADDED = {  # fields that configs did not have once, with what was done then
+  'actor.frozen_dtype': 'bfloat16',
   'actor.microbatch': 0,
+  'actor.train': 'all',
   'critic.backup': 'td',
   'critic.pessimism': 'min',
   'data.cache': '',

@@ -268,7 +268,7 @@ class Run:
     """The policy that acts now."""
     state = self._updates.state
     return self._experiment.policy(
-      state.actor_ema,
+      state.acting,
       self._opened.inputs,
       state.critic,
       self._opened.encoder,

@@ -17,7 +17,6 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import rich.table
 
@@ -156,13 +155,7 @@ def _cases(experiment: experiment_lib.Experiment) -> list[Case]:
 def _create(experiment: experiment_lib.Experiment) -> Callable[[], TrainState]:
   """What makes the state, its types those of the config."""
   learner, example = experiment.learner(reward_scale=1.0), experiment.example()
-  dtype = jnp.dtype(experiment.config.actor.param_dtype)
-
-  def create():
-    actor = jax.tree.map(lambda x: x.astype(dtype), learner.init_actor(0, example))
-    return learner.init(0, example, actor)
-
-  return create
+  return lambda: learner.init(0, example)
 
 
 def _batches(

@@ -18,8 +18,10 @@ from aloe_jax import losses
 from aloe_jax import types
 from aloe_jax.agents import agent as agent_lib
 from aloe_jax.learning import microbatches
+from aloe_jax.learning import rounding
 from aloe_jax.learning.train_state import TrainState
 from aloe_jax.models import flow
+from aloe_jax.models import parts
 from aloe_jax.models import prompt_embedding
 from aloe_jax.preprocessing import augment
 from aloe_jax.preprocessing import inputs as inputs_lib
@@ -34,6 +36,7 @@ class Draw(enum.IntEnum):
   FLOW_TIME = 1
   FLOW_NOISE = 2
   AUGMENTATION = 3
+  ROUNDING = 4
 
 
 def advantage_weights(
@@ -80,6 +83,8 @@ class Learner:
     settings: numbers of the losses.
     actor_optimizer: of the actor; phases of other lengths differ in its state alone.
     critic_optimizer: of the critic.
+    trained: which parameters of the actor are.
+    param_dtype: type of the parameters of the actor that are trained.
     inputs: whose limits the policy's chunks are held to, where it is sampled in the step; None for
       no limits.
   """
@@ -89,6 +94,8 @@ class Learner:
   settings: agent_lib.Settings
   actor_optimizer: optax.GradientTransformation
   critic_optimizer: optax.GradientTransformation
+  trained: parts.Trained = parts.EVERYTHING
+  param_dtype: str = 'float32'
   inputs: inputs_lib.Inputs | None = None
 
   def init_actor(self, seed: int, example: types.ActorBatch) -> Any:
@@ -96,7 +103,8 @@ class Learner:
     key, _ = jax.random.split(jax.random.key(seed))
     action = _widened(example.action, self.networks.actor.action_size)
     time = jnp.zeros(action.shape[0])
-    return self.networks.actor.init(key, example.observation, action, time)
+    params = self.networks.actor.init(key, example.observation, action, time)
+    return jax.tree.map(lambda x: x.astype(self.param_dtype), params)
 
   def init(self, seed: int, example: types.ActorBatch, actor: Any = None) -> TrainState:
     """A fresh state.
@@ -108,6 +116,7 @@ class Learner:
     """
     if actor is None:
       actor = self.init_actor(seed, example)
+    actor, frozen = self.trained.split(actor)
     _, key_critic = jax.random.split(jax.random.key(seed))
     observation, action = example.observation, example.action
     critic: Any = {}
@@ -124,11 +133,12 @@ class Learner:
       step=jnp.int32(0),
       seed=jnp.uint32(seed),
       actor=actor,
-      actor_ema=jax.tree.map(jnp.copy, actor),
+      actor_ema=_float32_copy(actor),
       actor_optimizer=self.actor_optimizer.init(actor),
       critic=critic,
       critic_target=jax.tree.map(jnp.copy, critic),
       critic_optimizer=critic_optimizer,
+      actor_frozen=frozen,
     )
 
   def train_step(
@@ -215,8 +225,9 @@ class Learner:
     gradients, metrics = mean((gradients, metrics))
     metrics['gradient_norm'] = optax.tree.norm(jax.tree.map(jnp.float32, gradients))
     updates, optimizer = self.actor_optimizer.update(gradients, state.actor_optimizer, state.actor)
-    actor = optax.apply_updates(state.actor, updates)
-    ema = optax.incremental_update(actor, state.actor_ema, 1 - self.settings.ema)
+    actor = rounding.add(state.actor, updates, _key(state, Draw.ROUNDING))
+    moved = jax.tree.map(lambda x: x.astype(jnp.float32), actor)
+    ema = optax.incremental_update(moved, state.actor_ema, 1 - self.settings.ema)
     state = dataclasses.replace(
       state, step=state.step + 1, actor=actor, actor_ema=ema, actor_optimizer=optimizer
     )
@@ -240,15 +251,18 @@ class Learner:
     if settings.mask_padding:
       counted, valid = slice(settings.action_size), jnp.asarray(batch.valid)
 
-    def loss(params: Any) -> tuple[jax.Array, agent_lib.Metrics]:
+    weight = jnp.asarray(batch.weight)
+
+    def loss(trained: Any) -> tuple[jax.Array, agent_lib.Metrics]:
+      params = parts.join(trained, state.actor_frozen)
       cache = actor.apply(params, observation, method='prefix')
       velocity: Any = actor.apply(params, cache, noisy, 1 - eta, method='velocity')
       velocity = velocity.astype(jnp.float32)  # of parameters in half precision
       error = losses.flow_matching_error(
         velocity[..., counted], action[..., counted], noise[..., counted], valid
       )
-      value = losses.weighted_mean(error, batch.weight)
-      return value, {'loss': value, 'error': error.mean(), 'weight': batch.weight.mean()}
+      value = losses.weighted_mean(error, weight)
+      return value, {'loss': value, 'error': error.mean(), 'weight': weight.mean()}
 
     return jax.grad(loss, has_aux=True)(state.actor)
 
@@ -293,9 +307,7 @@ class Learner:
     actor = self.networks.actor
     chunk = (actor.horizon, actor.action_size)
     noise = flow.chunk_noise(_key(state, Draw.POLICY), position, samples, chunk)
-    actions = flow.sample_actions(
-      actor, state.actor_ema, observation, noise, self.settings.flow_steps
-    )
+    actions = flow.sample_actions(actor, state.acting, observation, noise, self.settings.flow_steps)
     actions = actions[..., : self.settings.action_size]
     if self.inputs is None:
       return actions
@@ -305,6 +317,11 @@ class Learner:
 def _widened(action: types.Array, size: int) -> jax.Array:
   """Actions [B, h, A] padded with zeros to [B, h, size]."""
   return jnp.pad(action, ((0, 0), (0, 0), (0, size - action.shape[-1])))
+
+
+def _float32_copy(tree: Any) -> Any:
+  """A moving average to begin with: in half precision it would stand still."""
+  return jax.tree.map(lambda x: jnp.array(x, jnp.float32, copy=True), tree)
 
 
 def _key(state: TrainState, draw: Draw) -> jax.Array:

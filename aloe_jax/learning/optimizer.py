@@ -40,7 +40,8 @@ def adamw(
   """AdamW with betas (0.9, 0.95) behind a global-norm clip (App. C.2).
 
   Peak, warm-up, total and floor live in the optimiser's state, so that a phase of another
-  length or rate only needs a fresh `init`, never another compilation.
+  length or rate only needs a fresh `init`, never another compilation. Moments and updates are
+  float32, also where parameters are not.
 
   Args:
     peak, warmup, total, floor: of `warmup_cosine`.
@@ -57,4 +58,19 @@ def adamw(
   scheduled = optax.inject_hyperparams(schedule)(
     peak=float(peak), warmup=float(warmup), total=float(total), floor=float(floor)
   )
-  return optax.chain(optax.clip_by_global_norm(clip), scheduled)
+  return _in_float32(optax.chain(optax.clip_by_global_norm(clip), scheduled))
+
+
+def _in_float32(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+  """Moments and updates in float32, whatever the type of parameters and gradients."""
+
+  def wide(tree: Any) -> Any:
+    return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
+
+  def init(params: Any) -> optax.OptState:
+    return inner.init(wide(params))
+
+  def update(gradients: Any, state: Any, params: Any) -> Any:
+    return inner.update(wide(gradients), state, wide(params))
+
+  return optax.GradientTransformation(init, update)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import json
 import numbers
 import pathlib
@@ -170,7 +171,10 @@ def restore(path: pathlib.Path, like: TrainState, architecture: dict[str, Any]) 
     ValueError: it is of another architecture; see `check`.
   """
   check(path, architecture)
-  return _read(path / 'state', like)
+  # By field, as earlier versions had no `actor_frozen`: nothing is kept where there is nothing.
+  fields = {field.name: getattr(like, field.name) for field in dataclasses.fields(like)}
+  wanted = {name: tree for name, tree in fields.items() if jax.tree.leaves(tree)}
+  return dataclasses.replace(like, **restore_parts(path, wanted))
 
 
 def restore_parts(path: pathlib.Path, like: dict[str, Any]) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class Experiment:
         'numbers of an action and of the state.'
       )
     self.actor = networks.make_actor(config)
+    self.trained = networks.make_trained(config)
     self.critic = networks.make_critic(self.agent, config)
 
   @property
@@ -188,6 +189,8 @@ class Experiment:
       settings,
       self.actor_optimizer(config.actor.warm_start_updates, config.actor.warm_start_lr),
       self.critic_optimizer(config.critic.first_updates),
+      self.trained,
+      config.actor.param_dtype,
       inputs,
     )
 

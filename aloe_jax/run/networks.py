@@ -10,6 +10,7 @@ import ml_collections
 from aloe_jax.agents import agent as agent_lib
 from aloe_jax.models import critic as critic_lib
 from aloe_jax.models import encoder as encoder_lib
+from aloe_jax.models import parts
 from aloe_jax.models import pi05
 from aloe_jax.models import siglip
 from aloe_jax.models import small
@@ -38,6 +39,21 @@ def make_actor(config: ml_collections.ConfigDict) -> nn.Module:
     vocab_size=actor.vocab_size,
     **actor.small,
   )
+
+
+def make_trained(config: ml_collections.ConfigDict) -> parts.Trained:
+  """Which parameters of the actor are trained.
+
+  Raises:
+    ValueError: there is no such part, or the actor has no parts.
+  """
+  trained = parts.parse(config.actor.train, config.actor.frozen_dtype)
+  if trained.names and not reads_images(config):
+    raise ValueError(
+      f"config.actor.train is {config.actor.train!r}, but config.actor.kind is 'small', which has "
+      "no such parts; expected 'all'."
+    )
+  return trained
 
 
 def make_tokenizer(config: ml_collections.ConfigDict) -> tokenizer_lib.PromptTokenizer:

@@ -18,6 +18,7 @@ from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning.train_state import TrainState
 from aloe_jax.preprocessing import inputs as inputs_lib
 from aloe_jax.preprocessing import normalize
+from aloe_jax.run import acting
 from aloe_jax.run import checkpoints as checkpoints_lib
 from aloe_jax.run import collected
 from aloe_jax.run import collection
@@ -267,8 +268,12 @@ def _state(
     beginning.actor = None
     return state
   with config_lib.user_errors():
-    like = experiment.layout.shapes(create)
-    state = checkpoints_lib.restore(pathlib.Path(start.path), like, experiment.architecture())
+    path, saved = pathlib.Path(start.path), acting.trained(pathlib.Path(start.path))
+    there = dataclasses.replace(learner, trained=saved)
+    like = experiment.layout.shapes(lambda: there.init(experiment.config.seed, example))
+    state = checkpoints_lib.restore(path, like, experiment.architecture())
+    if saved != learner.trained:
+      state = experiment.layout.create(lambda state: acting.resplit(state, learner), state)
   progress.CONSOLE.print(f'Going on from {start.path}, after {int(state.step)} updates.')
   return state
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from aloe_jax import policy as policy_lib
 from aloe_jax.preprocessing import inputs as inputs_lib
+from aloe_jax.run import acting
 from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import starting_point
@@ -56,13 +57,14 @@ def restore(
   inputs, tagged = experiment.inputs(stats), starting_point.tagged(start)
   critic = critic or experiment.config.actor.best_of > 1
   shapes = experiment.abstract_state()
-  wanted = {'step': shapes.step, 'actor_ema': shapes.actor_ema}
+  wanted: dict[str, Any] = {'step': shapes.step}
   if critic and shapes.critic:
     wanted['critic'] = shapes.critic
   found = checkpoints.restore_parts(path, wanted)
   params = found.get('critic', {}) if critic else None
   encoder = _read_encoder(experiment, path) if critic or not experiment.reads_images else {}
-  policy = experiment.policy(found['actor_ema'], inputs, params, encoder, tagged=tagged)
+  acts = acting.read(path, shapes.acting)
+  policy = experiment.policy(acts, inputs, params, encoder, tagged=tagged)
   return Restored(int(found['step']), params, encoder, inputs, policy, meta)
 
 
@@ -74,8 +76,7 @@ def read_actor(experiment: experiment_lib.Experiment, path: pathlib.Path) -> Any
     ValueError: it is of another architecture.
   """
   checkpoints.check(path, experiment.architecture())
-  shapes = experiment.abstract_state().actor_ema
-  return checkpoints.restore_parts(path, {'actor_ema': shapes})['actor_ema']
+  return acting.read(path, experiment.abstract_state().acting)
 
 
 def read_critic(experiment: experiment_lib.Experiment, path: pathlib.Path) -> tuple[Any, Any]:

@@ -17,6 +17,7 @@ from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import big_vision
 from aloe_jax.pretrained import openpi
 from aloe_jax.pretrained import trees
+from aloe_jax.run import acting
 from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import padded_state
@@ -140,12 +141,12 @@ def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
   """The actor's parameters, where the layout wants them; not of a 'run', which has a state."""
   shapes = _shapes(experiment)
   if start.kind == 'warm_start':
-    return checkpoints.restore_parts(pathlib.Path(start.path), {'actor_ema': shapes})['actor_ema']
+    return acting.read(pathlib.Path(start.path), shapes)
   if start.kind == 'openpi':
     return {'params': openpi.restore(pathlib.Path(start.path), shapes['params'])}
   learner = experiment.learner(reward_scale=1.0)
   seed, example = experiment.config.seed, experiment.example()
-  fresh = experiment.layout.create(lambda: _typed(learner.init_actor(seed, example), experiment))
+  fresh = experiment.layout.create(lambda: learner.init_actor(seed, example))
   if start.kind == 'scratch':
     return fresh
   return _with_paligemma(fresh, start.path)
@@ -248,12 +249,7 @@ def _stats_path(start: Start, wanted: str) -> pathlib.Path | None:
 def _shapes(experiment: experiment_lib.Experiment) -> Any:
   """Of the actor's parameters: shapes, the types wanted, and where they are to lie."""
   learner, example = experiment.learner(reward_scale=1.0), experiment.example()
-  return experiment.layout.shapes(lambda: _typed(learner.init_actor(0, example), experiment))
-
-
-def _typed(params: Any, experiment: experiment_lib.Experiment) -> Any:
-  dtype = jnp.dtype(experiment.config.actor.param_dtype)
-  return jax.tree.map(lambda x: x.astype(dtype), params)
+  return experiment.layout.shapes(lambda: learner.init_actor(0, example))
 
 
 def _shapes_of(params: Any) -> Any:

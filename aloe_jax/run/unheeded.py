@@ -8,6 +8,7 @@ import ml_collections
 
 from aloe_jax import agents
 from aloe_jax import config as config_lib
+from aloe_jax.models import parts
 from aloe_jax.run import checkpoints
 from aloe_jax.run import networks
 
@@ -119,5 +120,10 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
   ),
   (('fail.lengths',), lambda c: c.fail.cost > 0, 'config.fail.cost is given'),
   (('data.rates',), lambda c: not c.data.episodes, 'no episodes are given'),
+  (
+    ('actor.frozen_dtype',),
+    lambda c: parts.parse(c.actor.train, c.actor.frozen_dtype) == parts.EVERYTHING,
+    'all parts of the actor are trained',
+  ),
   (('parallel.fsdp',), lambda c: c.parallel.mode == 'pmap', "config.parallel.mode is 'pmap'"),
 )  # fmt: skip

@@ -64,7 +64,7 @@ class Updates:
   def policy_fingerprint(self) -> str:
     """Of the policy that acts; all its numbers are read once for as long as the actor rests."""
     if self._fingerprint is None:
-      self._fingerprint = policy_lib.fingerprint(self.state.actor_ema)
+      self._fingerprint = policy_lib.fingerprint(self.state.acting)
     return self._fingerprint
 
   def restart_actor(self, updates: int, lr: float) -> None:
