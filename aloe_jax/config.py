@@ -45,7 +45,7 @@ CHOICES = {
 OF_THE_DATA = ('proprio_size', 'action_size', 'cameras', 'control_hz')
 PATHS = (  # `~` in them is the home of who runs this; those but the first are files here
   'data.episodes', 'data.cache', 'data.norm_stats', 'actor.checkpoint', 'actor.tokenizer',
-  'critic.encoder',
+  'critic.encoder', 'train.compile_cache',
 )  # fmt: skip
 GYMNASIUM = (
   'gymnasium:',

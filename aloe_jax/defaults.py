@@ -160,5 +160,10 @@ def paper() -> ml_collections.ConfigDict:
     seed=-1,  # of the scenes; -1: made from config.seed, the same for every method of a seed
   )
   # Updates per compiled call, whose batches are in memory together, and those of the next two.
-  config.train = dict(critic_updates_per_call=10, actor_updates_per_call=1, wandb=False)
+  config.train = dict(
+    critic_updates_per_call=10,
+    actor_updates_per_call=1,
+    wandb=False,
+    compile_cache='',  # compiled programs, kept for the next start; '': beside --workdir; or none
+  )
   return config

@@ -19,6 +19,7 @@ from aloe_jax import progress
 from aloe_jax import ranges
 from aloe_jax.envs import simulation
 from aloe_jax.run import checkpoints
+from aloe_jax.run import compile_cache
 from aloe_jax.run import evaluation
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import kept
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   given = command_line.parse(_parser(), argv)
   options, workdir = given.options, given.workdir
   config = kept.config(given, 'evaluate', options.checkpoint)
+  compile_cache.use(config, given.workdir)
   seed = evaluation.scenes(config) if options.seed is None else options.seed
   with config_lib.user_errors():
     if not config.sim.task:

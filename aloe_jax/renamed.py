@@ -31,6 +31,7 @@ ADDED = {  # fields that configs did not have once, with what was done then
   'recap.drop': 0.3,
   'recap.guidance': 1.0,
   'recap.positive': 0.4,
+  'train.compile_cache': '',
 }  # fmt: skip
 VERSION = 1  # of what the values of configs mean, which kept ones say; those before 1 say none
 VALUES = {  # {field: {value of configs without a version: what it is called now}}

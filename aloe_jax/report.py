@@ -39,6 +39,7 @@ from aloe_jax.reporting import numbers as report_numbers
 from aloe_jax.reporting import page
 from aloe_jax.reporting import traces as report_traces
 from aloe_jax.run import checkpoints
+from aloe_jax.run import compile_cache
 from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import indices as indices_lib
@@ -340,7 +341,9 @@ def _count(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> None:
   """Reports on the run of a command line."""
   given = command_line.parse(parser(), argv)
-  of(given, kept.config(given, 'report')).write()
+  config = kept.config(given, 'report')
+  compile_cache.use(config, given.workdir)
+  of(given, config).write()
   progress.CONSOLE.print(f'Report: {given.workdir / "report.html"}', soft_wrap=True)
 
 

@@ -24,6 +24,7 @@ from aloe_jax.data import tags as tags_lib
 from aloe_jax.learning import action_bank
 from aloe_jax.learning import chunk_weights
 from aloe_jax.preprocessing import normalize
+from aloe_jax.run import compile_cache
 from aloe_jax.run import evaluation
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import fail_cost
@@ -319,6 +320,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Runs or goes on with the experiment of a command line, by default the program's."""
   given = command_line.parse(command_line.parser('aloe_jax.train', __doc__), argv)
   config = kept.config(given, 'train')
+  compile_cache.use(config, given.workdir)
   with contextlib.ExitStack() as stack:
     with config_lib.user_errors():
       stack.enter_context(lock.held(given.workdir))
