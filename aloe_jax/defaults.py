@@ -113,8 +113,10 @@ def paper() -> ml_collections.ConfigDict:
     tokenizer='',  # paligemma_tokenizer.model, SentencePiece; or 'words', which hashes them
     dtype='bfloat16',  # of the computation
     param_dtype='float32',  # bfloat16: moments and moving average stay in float32
-    train='all',  # parts of π0.5, joined by +: vision, language, expert; others stay as they are
+    train='all',  # parts of π0.5, joined by +, see models/parts.py; others stay as they are
     frozen_dtype='bfloat16',  # of what is not trained, as openpi has it
+    # Ranks of the adapters of π0.5, 0 for none: openpi's are 16 and 32. Scale: alpha over rank.
+    lora=dict(language=0, expert=0, scale=1.0),
     remat='full',  # kept for the backward pass: none recomputes nothing, full all, dots some
     small=dict(  # sizes of kind='small'
       width=64,  # of the prefix tower

@@ -13,6 +13,7 @@ import jax
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import progress
+from aloe_jax.models import lora
 from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import openpi
 from aloe_jax.run import checkpoints
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     path = pathlib.Path(options.checkpoint) if options.checkpoint else written.newest()
     meta = checkpoints.read_meta(path)
     params = restored.read_actor(experiment, path)['params']
+    params = lora.merge(params, config.actor.lora.scale)
     stats = {}
     if config.data.normalization != 'none':
       stats = normalize.from_json(meta, str(path))

@@ -9,6 +9,9 @@ FIELDS = {  # of configs, and of the architecture that checkpoints keep
 }
 ADDED = {  # fields that configs did not have once, with what was done then
   'actor.frozen_dtype': 'bfloat16',
+  'actor.lora.expert': 0,
+  'actor.lora.language': 0,
+  'actor.lora.scale': 1.0,
   'actor.microbatch': 0,
   'actor.train': 'all',
   'critic.backup': 'td',

@@ -257,8 +257,6 @@ def test_a_conversion_to_pytorch_is_refused(copy):
   'path, complaint',
   [
     ('state_proj/kernel', 'is a π0 checkpoint, expected π0.5.*state_proj/kernel'),
-    ('PaliGemma/llm/layers/attn/q_einsum/lora_a', 'LoRA.*merge.*q_einsum/lora_a'),
-    ('PaliGemma/llm/layers/mlp_1/linear_lora_b', 'LoRA.*merge.*linear_lora_b'),
     ('PaliGemma/llm/layers/attn/qkv_einsum/w', 'as many key as query heads.*qkv_einsum/w'),
   ],
 )

@@ -170,3 +170,11 @@ def test_an_actor_that_no_published_weights_fit_may_start_at_random(tmp_path):
   config.data.episodes = (str(tmp_path / 'episodes'),)
   with pytest.raises(ValueError, match='config.actor.checkpoint=path/to/pi05_base'):
     requirements.check(config)
+
+
+@pytest.mark.parametrize('rows', [3, 5, 64])
+def test_a_piece_of_a_batch_that_does_not_divide_it_is_refused(rows):
+  wanted = f'config.actor.microbatch is {rows}; expected 0 .* divides config.actor.batch_size = 32'
+  with pytest.raises(ValueError, match=wanted):
+    requirements.check(make_config(actor__microbatch=rows))
+  requirements.check(make_config(actor__microbatch=8))

@@ -18,6 +18,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from aloe_jax.models import lora
 from aloe_jax.models import remat as remat_lib
 
 MASKED = -2.3819763e38  # Gemma's fill for logits that may not be attended to
@@ -36,6 +37,8 @@ class Expert:
     kv_heads: K, fewer than N.
     head_dim: H.
     adaptive: norms are modulated by a condition instead of having a scale (adaRMS).
+    lora_rank: of adapters beside the weights of attention and MLP, see `lora`; 0 for none.
+    lora_scale: what attention's adapters are multiplied by, alpha over rank.
   """
 
   width: int
@@ -45,6 +48,8 @@ class Expert:
   kv_heads: int
   head_dim: int
   adaptive: bool = False
+  lora_rank: int = 0
+  lora_scale: float = 1.0
 
 
 @flax.struct.dataclass
@@ -144,10 +149,11 @@ class Norm(nn.Module):
 
 
 class Einsum(nn.Module):
-  """One weight of some shape, contracted with x in the type of x."""
+  """One weight of some shape, contracted with x in the type of x; and its adapter."""
 
   shape: tuple[int, ...]
   fan_in: tuple[int, ...]  # axes that are summed over
+  expert: Expert
 
   @nn.compact
   def __call__(self, equation: str, x: jax.Array) -> jax.Array:
@@ -155,7 +161,14 @@ class Einsum(nn.Module):
     init = nn.initializers.variance_scaling(
       1.0, 'fan_in', 'normal', in_axis=self.fan_in, out_axis=others
     )
-    return jnp.einsum(equation, x, self.param('w', init, self.shape).astype(x.dtype))
+    out = jnp.einsum(equation, x, self.param('w', init, self.shape).astype(x.dtype))
+    if not self.expert.lora_rank:
+      return out
+    first, second = lora.shapes(self.shape, self.expert.lora_rank)
+    into, from_ = lora.equations(equation)
+    thin = jnp.einsum(into, x, self.param('lora_a', lora.FIRST, first).astype(x.dtype))
+    added = jnp.einsum(from_, thin, self.param('lora_b', lora.SECOND, second).astype(x.dtype))
+    return out + added * self.expert.lora_scale
 
 
 class Attention(nn.Module):
@@ -177,9 +190,9 @@ class Attention(nn.Module):
       if x is None:
         continue
       shape = (expert.heads, expert.width, expert.head_dim)
-      queries.append(Einsum(shape, (1,), name=_name('q_einsum', i))('BTD,NDH->BTNH', x))
+      queries.append(Einsum(shape, (1,), expert, name=_name('q_einsum', i))('BTD,NDH->BTNH', x))
       pair = (2, expert.kv_heads, expert.width, expert.head_dim)
-      key, value = Einsum(pair, (2,), name=_name('kv_einsum', i))('BSD,CKDH->CBSKH', x)
+      key, value = Einsum(pair, (2,), expert, name=_name('kv_einsum', i))('BSD,CKDH->CBSKH', x)
       keys.append(key)
       values.append(value)
     head_dim = self.experts[0].head_dim
@@ -197,24 +210,39 @@ class Attention(nn.Module):
       part = read[:, start : start + x.shape[1]]
       start += x.shape[1]
       shape = (expert.heads, expert.head_dim, expert.width)
-      out = Einsum(shape, (0, 1), name=_name('attn_vec_einsum', i))
+      out = Einsum(shape, (0, 1), expert, name=_name('attn_vec_einsum', i))
       outputs.append(out('BTNH,NHD->BTD', part))
     return outputs, new
 
 
 class FeedForward(nn.Module):
-  """GELU-gated MLP without biases, [B, T, D] -> [B, T, D]."""
+  """GELU-gated MLP without biases, [B, T, D] -> [B, T, D]; and its adapters."""
 
-  mlp_dim: int
+  expert: Expert
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    width = x.shape[-1]
+    width, mlp_dim = x.shape[-1], self.expert.mlp_dim
     init = nn.initializers.lecun_normal(in_axis=-2, out_axis=-1, batch_axis=(0,))
-    gating = self.param('gating_einsum', init, (2, width, self.mlp_dim)).astype(x.dtype)
-    linear = self.param('linear', nn.initializers.lecun_normal(), (self.mlp_dim, width))
-    gate = nn.gelu(x @ gating[0], approximate=True)
-    return (gate * (x @ gating[1])) @ linear.astype(x.dtype)
+    gating = self.param('gating_einsum', init, (2, width, mlp_dim)).astype(x.dtype)
+    linear = self.param('linear', nn.initializers.lecun_normal(), (mlp_dim, width))
+    gate, up = x @ gating[0], x @ gating[1]
+    if self.expert.lora_rank:
+      first, second = self._adapter('gating_einsum', (2, width, mlp_dim), x.dtype)
+      gate, up = (y + (x @ first[i]) @ second[i] for i, y in enumerate((gate, up)))
+    hidden = nn.gelu(gate, approximate=True) * up
+    out = hidden @ linear.astype(x.dtype)
+    if self.expert.lora_rank:
+      first, second = self._adapter('linear', (mlp_dim, width), x.dtype)
+      out = out + (hidden @ first) @ second
+    return out
+
+  def _adapter(self, name: str, shape: tuple[int, ...], dtype: Any) -> tuple[jax.Array, jax.Array]:
+    """The two factors beside a weight of some shape."""
+    first, second = lora.shapes(shape, self.expert.lora_rank)
+    a = self.param(f'{name}_lora_a', lora.FIRST, first)
+    b = self.param(f'{name}_lora_b', lora.SECOND, second)
+    return a.astype(dtype), b.astype(dtype)
 
 
 class Block(nn.Module):
@@ -245,7 +273,7 @@ class Block(nn.Module):
     residual = [_gated(*parts) for parts in zip(inputs, xs, gates, strict=True)]
     xs, gates = normed('pre_ffw_norm', residual)
     xs = [
-      None if x is None else FeedForward(expert.mlp_dim, name=_name('mlp', i))(x)
+      None if x is None else FeedForward(expert, name=_name('mlp', i))(x)
       for i, (expert, x) in enumerate(zip(self.experts, xs, strict=True))
     ]
     return tuple(_gated(*parts) for parts in zip(residual, xs, gates, strict=True)), new

@@ -11,11 +11,15 @@ from typing import Any
 from flax import traverse_util
 import jax
 
-# Regular expressions of whole paths; each leaf belongs to one part.
+# Regular expressions of whole paths. Each leaf belongs to one part, but for the projections of
+# actions and time, which may be trained without the rest of the expert.
+_PROJECTIONS = r'params/(action|time)_.*'
 PATTERNS = {
   'vision': r'params/PaliGemma/img/.*',
-  'language': r'params/PaliGemma/llm/(?!(.*/)?[^/]*_1(/|$)).*',
-  'expert': r'params/PaliGemma/llm/(.*/)?[^/]*_1(/.*)?|params/(action|time)_.*',
+  'language': r'params/PaliGemma/llm/(?!.*lora_[ab]$)(?!(.*/)?[^/]*_1(/|$)).*',
+  'expert': rf'params/PaliGemma/llm/(?!.*lora_[ab]$)(.*/)?[^/]*_1(/.*)?|{_PROJECTIONS}',
+  'projections': _PROJECTIONS,
+  'lora': r'params/PaliGemma/llm/.*lora_[ab]',
 }
 
 
@@ -32,20 +36,24 @@ class Trained:
   names: tuple[str, ...] = ()
   frozen_dtype: str = 'float32'
 
-  def split(self, params: Mapping[str, Any]) -> tuple[Any, Any]:
+  def divide(self, params: Mapping[str, Any]) -> tuple[Any, Any]:
     """Parameters, or their shapes, as those that are trained and those that are not.
 
-    The latter are given their type. Either may be {}.
+    Either may be {}.
     """
     if not self.names:
       return params, {}
-    trained, frozen = {}, {}
+    halves: tuple[dict[str, Any], dict[str, Any]] = {}, {}
     for path, leaf in traverse_util.flatten_dict(params, sep='/').items():
-      if any(re.fullmatch(PATTERNS[name], path) for name in self.names):
-        trained[path] = leaf
-      else:
-        frozen[path] = _typed(leaf, self.frozen_dtype)
-    return tuple(traverse_util.unflatten_dict(half, sep='/') for half in (trained, frozen))
+      is_trained = any(re.fullmatch(PATTERNS[name], path) for name in self.names)
+      halves[0 if is_trained else 1][path] = leaf
+    trained, frozen = (traverse_util.unflatten_dict(half, sep='/') for half in halves)
+    return trained, frozen
+
+  def split(self, params: Mapping[str, Any]) -> tuple[Any, Any]:
+    """`divide`, and what is not trained in the type that it is kept in."""
+    trained, frozen = self.divide(params)
+    return trained, jax.tree.map(lambda x: x.astype(self.frozen_dtype), frozen)
 
 
 EVERYTHING = Trained()
@@ -66,7 +74,7 @@ def parse(text: str, frozen_dtype: str) -> Trained:
       f"config.actor.train is {text!r}; expected 'all', or one or several of "
       f"{', '.join(PATTERNS)}, joined by '+', such as 'language+expert'."
     )
-  return EVERYTHING if set(names) == set(PATTERNS) else Trained(names, frozen_dtype)
+  return Trained(names, frozen_dtype)
 
 
 def join(trained: Mapping[str, Any], frozen: Mapping[str, Any]) -> Any:
@@ -75,9 +83,3 @@ def join(trained: Mapping[str, Any], frozen: Mapping[str, Any]) -> Any:
     return trained
   halves = [traverse_util.flatten_dict(half, sep='/') for half in (trained, frozen)]
   return traverse_util.unflatten_dict(halves[0] | halves[1], sep='/')
-
-
-def _typed(leaf: Any, dtype: str) -> Any:
-  if isinstance(leaf, jax.ShapeDtypeStruct):
-    return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=leaf.sharding)
-  return leaf.astype(dtype)

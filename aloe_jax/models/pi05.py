@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from aloe_jax import types
 from aloe_jax.models import flow
 from aloe_jax.models import gemma
+from aloe_jax.models import lora
 from aloe_jax.models import siglip
 from aloe_jax.preprocessing import images as images_lib
 
@@ -59,12 +60,20 @@ def make(
 
   Args:
     sizes: `vision`, `language` and `expert`, each a mapping, and `vocab_size`, `action_size` and
-      `image_size`, as the presets of experiments/common.py have them.
+      `image_size`, as the presets of experiments/common.py have them; of `lora`, where there is
+      one, the ranks of `language` and `expert` and their `scale`.
     horizon: h.
     dtype, remat, unroll: as in `Pi05`.
   """
-  language = gemma.Expert(**sizes['language'])
-  expert = dataclasses.replace(language, **sizes['expert'], adaptive=True)
+  adapters = sizes.get('lora', {})
+  language = gemma.Expert(
+    **sizes['language'],
+    lora_rank=adapters.get('language', 0),
+    lora_scale=adapters.get('scale', 1.0),
+  )
+  expert = dataclasses.replace(
+    language, **sizes['expert'], adaptive=True, lora_rank=adapters.get('expert', 0)
+  )
   return Pi05(
     horizon=horizon,
     action_size=sizes['action_size'],
@@ -101,6 +110,7 @@ def sizes_of(params: Mapping[str, Any]) -> dict[str, Any]:
     vocab_size=language['embedder']['input_embedding'].shape[0],
     action_size=params['action_in_proj']['kernel'].shape[0],
     image_size=siglip.image_size_of(tower),
+    lora=lora.ranks(language),
   )
 
 

@@ -29,7 +29,6 @@ _TOP = 'params/'
 _NNX = '/value'
 _REFUSED = {
   r'state_proj/.*': 'is a π0 checkpoint, expected π0.5: π0.5 has no',
-  r'.*lora_[ab]': 'holds LoRA weights; merge them into the weights they adapt first:',
   r'.*/qkv_einsum/.*': 'has as many key as query heads and so fuses them, as no π0.5 does:',
 }
 

@@ -28,7 +28,7 @@ def read(path: pathlib.Path, shapes: Any) -> Any:
   """
   split = trained(path)
   wanted: dict[str, Any] = dict(
-    zip(('actor_ema', 'actor_frozen'), split.split(shapes), strict=True)
+    zip(('actor_ema', 'actor_frozen'), split.divide(shapes), strict=True)
   )
   wanted = {name: tree for name, tree in wanted.items() if jax.tree.leaves(tree)}
   found = checkpoints.restore_parts(path, wanted)

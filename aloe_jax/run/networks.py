@@ -53,6 +53,18 @@ def make_trained(config: ml_collections.ConfigDict) -> parts.Trained:
       f"config.actor.train is {config.actor.train!r}, but config.actor.kind is 'small', which has "
       "no such parts; expected 'all'."
     )
+  adapts = config.actor.lora.language > 0 or config.actor.lora.expert > 0
+  if adapts and not reads_images(config):
+    raise ValueError(
+      "config.actor.lora is for config.actor.kind='pi05' alone; expected ranks of 0."
+    )
+  if adapts != ('lora' in trained.names):
+    found = f'config.actor.lora has the ranks {config.actor.lora.language} and '
+    raise ValueError(
+      f'{found}{config.actor.lora.expert}, and config.actor.train is {config.actor.train!r}; '
+      "expected ranks above 0 and 'lora' among the parts, such as 'vision+projections+lora', which "
+      'is what openpi trains, or neither.'
+    )
   return trained
 
 
@@ -104,6 +116,8 @@ def architecture(agent: agent_lib.Agent, config: ml_collections.ConfigDict) -> d
   names, critic = ['kind', 'small', 'vocab_size'], None
   if reads_images(config):
     names = ['kind', 'vision', 'language', 'expert', 'vocab_size', 'action_size', 'image_size']
+    if config.actor.lora.language or config.actor.lora.expert:
+      names.append('lora')
   if agent.critic is not None:
     sizes = ('ensemble', 'size', 'prompt', 'width', 'depth', 'heads', 'mlp_ratio', 'bins')
     critic = {name: config.critic[name] for name in sizes}

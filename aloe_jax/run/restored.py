@@ -4,6 +4,9 @@ import dataclasses
 import pathlib
 from typing import Any
 
+import jax
+import numpy as np
+
 from aloe_jax import policy as policy_lib
 from aloe_jax.preprocessing import inputs as inputs_lib
 from aloe_jax.run import acting
@@ -69,14 +72,18 @@ def restore(
 
 
 def read_actor(experiment: experiment_lib.Experiment, path: pathlib.Path) -> Any:
-  """The parameters that act, and nothing else: neither tokenizer nor statistics are looked for.
+  """The parameters that act, in float32, and nothing else: no tokenizer, no statistics.
 
   Raises:
     FileNotFoundError: there is no checkpoint.
     ValueError: it is of another architecture.
   """
   checkpoints.check(path, experiment.architecture())
-  return acting.read(path, experiment.abstract_state().acting)
+  shapes = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, np.float32, sharding=x.sharding),
+    experiment.abstract_state().acting,
+  )
+  return acting.read(path, shapes)
 
 
 def read_critic(experiment: experiment_lib.Experiment, path: pathlib.Path) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 import dataclasses
 import pathlib
+import re
 from typing import Any
 
 from flax import traverse_util
@@ -12,6 +13,7 @@ import numpy as np
 
 from aloe_jax import config as config_lib
 from aloe_jax import rewards
+from aloe_jax.models import lora
 from aloe_jax.models import pi05
 from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import big_vision
@@ -23,7 +25,7 @@ from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import padded_state
 
 # What a PaliGemma file leaves to be initialised: the action expert and its projections.
-NOT_IN_PALIGEMMA = (r'PaliGemma/llm/.*_1/.*', r'action_.*', r'time_mlp_.*')
+NOT_IN_PALIGEMMA = (r'PaliGemma/llm/.*_1/.*', r'action_.*', r'time_mlp_.*', lora.LEAF)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,10 +105,28 @@ def check(start: Start, experiment: experiment_lib.Experiment) -> None:
   if start.kind == 'openpi':
     found = traverse_util.flatten_dict(openpi.shapes(pathlib.Path(start.path)), sep='/')
     wanted = traverse_util.flatten_dict(_shapes(experiment)['params'], sep='/')
+    _check_adapters(start, experiment)
     try:
-      trees.check(found, wanted, where=start.path)
+      trees.check(found, wanted, where=start.path, may_miss=(lora.LEAF,))
     except ValueError as error:
       raise ValueError(f'{error}{_advice(start, experiment)}') from error
+
+
+def _check_adapters(start: Start, experiment: experiment_lib.Experiment) -> None:
+  """Refuses LoRA weights of other ranks than the config's; a checkpoint without any goes with all.
+
+  Raises:
+    ValueError: names both ranks, and the flags that fit.
+  """
+  found = lora.ranks(openpi.shapes(pathlib.Path(start.path)))
+  wanted = {part: experiment.config.actor.lora[part] for part in found}
+  if any(found.values()) and found != wanted:
+    flags = ' '.join(f'--config.actor.lora.{part}={rank}' for part, rank in found.items())
+    raise ValueError(
+      f'{start.path} holds LoRA weights of ranks {found["language"]} (language) and '
+      f'{found["expert"]} (expert), expected {wanted["language"]} and {wanted["expert"]}. Its own: '
+      f'{flags} --config.actor.train=vision+projections+lora'
+    )
 
 
 def _check_skipped_critic(start: Start, experiment: experiment_lib.Experiment) -> None:
@@ -142,10 +162,20 @@ def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
   shapes = _shapes(experiment)
   if start.kind == 'warm_start':
     return acting.read(pathlib.Path(start.path), shapes)
-  if start.kind == 'openpi':
-    return {'params': openpi.restore(pathlib.Path(start.path), shapes['params'])}
   learner = experiment.learner(reward_scale=1.0)
   seed, example = experiment.config.seed, experiment.example()
+
+  def fresh_adapters() -> Any:
+    leaves = traverse_util.flatten_dict(learner.init_actor(seed, example)['params'], sep='/')
+    return {path: leaf for path, leaf in leaves.items() if re.fullmatch(lora.LEAF, path)}
+
+  if start.kind == 'openpi':
+    path, like = pathlib.Path(start.path), shapes['params']
+    params = openpi.restore(path, like, may_miss=(lora.LEAF,))
+    found = traverse_util.flatten_dict(params, sep='/')
+    if len(found) < len(jax.tree.leaves(like)):
+      found = experiment.layout.create(fresh_adapters) | found
+    return {'params': traverse_util.unflatten_dict(found, sep='/')}
   fresh = experiment.layout.create(lambda: learner.init_actor(seed, example))
   if start.kind == 'scratch':
     return fresh
