@@ -14,7 +14,6 @@ import inspect
 import logging as python_logging
 import pathlib
 import re
-import signal
 import sys
 from typing import Any, NoReturn
 
@@ -29,6 +28,7 @@ from aloe_jax import disk
 from aloe_jax import faults
 from aloe_jax import files
 from aloe_jax import renamed
+from aloe_jax import stopping
 
 EPILOG = (
   'Any field of the config is set by --config.FIELD=VALUE, as in --config.critic.lr=1e-4. What\n'
@@ -80,13 +80,8 @@ def run(main: Callable[[], None]) -> None:
   logging.get_absl_handler().setFormatter(formatter)  # without the place in the code
   try:
     app.run(lambda _: main(), argv=sys.argv[:1])
-  except KeyboardInterrupt:
-    for number in (
-      signal.SIGINT,
-      signal.SIGTERM,
-    ):  # a second one comes too late
-      signal.signal(number, signal.SIG_IGN)
-    sys.exit('Stopped. The same command goes on after what was finished.')
+  except KeyboardInterrupt as stopped:
+    stopping.end(stopped)
   except Exception as error:
     if message := disk.told(error):
       sys.exit(f'error: {message}')

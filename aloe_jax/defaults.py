@@ -161,10 +161,12 @@ def paper() -> ml_collections.ConfigDict:
     episodes=100,
     seed=-1,  # of the scenes; -1: made from config.seed, the same for every method of a seed
   )
-  # Updates per compiled call, whose batches are in memory together, and those of the next two.
   config.train = dict(
+    # Updates per compiled call, whose batches are in memory together, and those of the next two.
     critic_updates_per_call=10,
     actor_updates_per_call=1,
+    save_minutes=15.0,  # between two saves inside a phase; 0: at its end and at a signal alone
+    keep=0,  # newest checkpoints that are kept; 0: all
     wandb=False,
     compile_cache='',  # compiled programs, kept for the next start; '': beside --workdir; or none
   )

@@ -149,7 +149,9 @@ def no_json(path: pathlib.Path, error: ValueError) -> str:
     return 'found an empty file, expected JSON'
   if not isinstance(error, json.JSONDecodeError):
     return f'found no whole JSON: it is no text ({error})'
-  if error.pos >= len(error.doc.rstrip()) or error.msg.startswith('Unterminated'):
+  rest = error.doc.rstrip()[error.pos :]
+  begins_a_word = any(word.startswith(rest) for word in ('true', 'false', 'null', '-'))
+  if begins_a_word or error.msg.startswith('Unterminated'):
     return f'found no whole JSON: it is cut off in line {error.lineno}'
   return f'found no whole JSON: line {error.lineno}, column {error.colno}: {error.msg}'
 

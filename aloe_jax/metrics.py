@@ -31,7 +31,8 @@ class MetricsWriter:
   A run that resumes passes the step it starts from again. Records of that step and later
   ones, written between the last checkpoint and the interruption, are dropped from the file
   and hidden in TensorBoard, so that every step counts once. So is an end of the file that is no
-  record, as a power cut leaves it, and said.
+  record, as a power cut leaves it, and said. What the run does again comes to the same numbers: a
+  record that was kept is not written twice.
   """
 
   def __init__(
@@ -58,8 +59,8 @@ class MetricsWriter:
     with self._full_disk_is_told():
       directory.mkdir(parents=True, exist_ok=True)
       self._wandb = _start_wandb(directory, wandb_name) if wandb_name else None
-      if self._path.exists():
-        _drop_records(self._path, resume_step)
+      kept = _drop_records(self._path, resume_step) if self._path.exists() else []
+      self._kept = {_numbers(record) for record in kept}
       self._lines = self._path.open('ab', buffering=0)
       # In this thread, unlike `SummaryWriter`: an error would not be heard of in another.
       self._events = event_file_writer.EventsWriter(str(directory / 'events'))
@@ -93,6 +94,8 @@ class MetricsWriter:
       record['phase'] = phase
     record |= {name: value if math.isfinite(value) else None for name, value in values.items()}
     tagged = {f'{phase}/{name}' if phase else name: value for name, value in values.items()}
+    if _numbers(record) in self._kept:
+      return
     with self._full_disk_is_told():
       line = memoryview((json.dumps(record) + '\n').encode())
       while line:
@@ -172,8 +175,13 @@ def _record(line: bytes) -> dict[str, Any] | None:
   return record if isinstance(record, dict) and type(record.get('step')) is int else None
 
 
-def _drop_records(path: pathlib.Path, resume_step: int | None) -> None:
-  """Keeps the records before a step, and drops a damaged end."""
+def _numbers(record: Mapping[str, Any]) -> str:
+  """A record but for when it was written."""
+  return json.dumps({name: x for name, x in record.items() if name != 'time'})
+
+
+def _drop_records(path: pathlib.Path, resume_step: int | None) -> list[dict[str, Any]]:
+  """Keeps the records before a step, and drops a damaged end; those that are kept."""
   records = _records(path)
   whole = sum(len(line) for line, _ in records)
   size = path.stat().st_size
@@ -181,14 +189,17 @@ def _drop_records(path: pathlib.Path, resume_step: int | None) -> None:
     progress.CONSOLE.print(
       f'{path}: dropped its last {size - whole} bytes, which a crash left damaged.', soft_wrap=True
     )
-  kept = b''.join(
-    line.rstrip(b'\r\n') + b'\n'  # a crash may have cut off no more than that
+  wanted = [
+    (line, record)
     for line, record in records
     if resume_step is None or record['step'] < resume_step
-  )
+  ]
+  # A crash may have cut off no more than the end of a line.
+  kept = b''.join(line.rstrip(b'\r\n') + b'\n' for line, _ in wanted)
   if len(kept) != size:
     with files.replacing(path) as temporary:
       temporary.write_bytes(kept)
+  return [record for _, record in wanted]
 
 
 def _start_wandb(directory: pathlib.Path, name: str) -> Any:

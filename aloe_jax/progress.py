@@ -17,13 +17,14 @@ Advance = Callable[..., None]  # advance(done, **numbers to show)
 
 
 @contextlib.contextmanager
-def bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
+def bar(what: str, total: int | None, unit: str, first: int = 0) -> Iterator[Advance]:
   """Shows how far something has come, its rate and the time left.
 
   Args:
     what: is going on.
     total: units of all of it; None if that is not known.
     unit: in the plural, such as 'updates'.
+    first: units that were done before.
 
   Yields:
     A function to call with the units done so far and numbers worth seeing; one that is never
@@ -33,7 +34,7 @@ def bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
   done_last: int | None = None
 
   def line(done: int, numbers: dict[str, float]) -> str:
-    rate = done / max(time.monotonic() - start, 1e-6)
+    rate = (done - first) / max(time.monotonic() - start, 1e-6)
     shown = ''.join(f'  {name} {value:.4g}' for name, value in numbers.items())
     of_all = '' if total is None else f'/{total}'
     return f'{what}: {done}{of_all} {unit}, {rate:.1f}/s{shown}'
@@ -50,7 +51,7 @@ def bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
       rich.progress.TextColumn('{task.fields[shown]}'),
     )
     with rich.progress.Progress(*columns, console=CONSOLE) as progress:
-      task = progress.add_task(what, total=total, shown='')
+      task = progress.add_task(what, total=total, completed=first, shown='')
 
       def advance(done: int, **numbers: float) -> None:
         nonlocal done_last

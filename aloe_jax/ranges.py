@@ -43,7 +43,7 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
     'actor.microbatch actor.lora.language actor.lora.expert actor.lora.scale '
     'actor.warm_start_lr actor.lr actor.warmup actor.final_lr actor.weight_decay '
     'critic.lr critic.warmup critic.weight_decay critic.horizon parallel.fsdp '
-    'recap.positive recap.drop recap.guidance',
+    'recap.positive recap.drop recap.guidance train.save_minutes train.keep',
   ),
 )
 

@@ -35,6 +35,8 @@ ADDED = {  # fields that configs did not have once, with what was done then
   'recap.guidance': 1.0,
   'recap.positive': 0.4,
   'train.compile_cache': '',
+  'train.keep': 0,
+  'train.save_minutes': 15.0,  # changes no result
 }  # fmt: skip
 VERSION = 1  # of what the values of configs mean, which kept ones say; those before 1 say none
 VALUES = {  # {field: {value of configs without a version: what it is called now}}

@@ -17,13 +17,13 @@ from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
+from aloe_jax import stopping
 from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.data import rlds
 from aloe_jax.data import tags as tags_lib
 from aloe_jax.learning import action_bank
 from aloe_jax.learning import chunk_weights
-from aloe_jax.preprocessing import normalize
 from aloe_jax.run import compile_cache
 from aloe_jax.run import evaluation
 from aloe_jax.run import experiment as experiment_lib
@@ -35,16 +35,18 @@ from aloe_jax.run import lock
 from aloe_jax.run import networks
 from aloe_jax.run import next_steps
 from aloe_jax.run import opening
-from aloe_jax.run import padded_state
+from aloe_jax.run import phase_checkpoints
 from aloe_jax.run import phases
 from aloe_jax.run import policy_actions
 from aloe_jax.run import rate
+from aloe_jax.run import removal
 from aloe_jax.run import requirements
 from aloe_jax.run import results
 from aloe_jax.run import return_range
 from aloe_jax.run import robot
 from aloe_jax.run import starting_point
 from aloe_jax.run import streams
+from aloe_jax.run import unfinished
 from aloe_jax.run import updates as updates_lib
 from aloe_jax.run.streams import Stream
 
@@ -67,13 +69,12 @@ class Run:
     with config_lib.user_errors():
       self._results = results.Results(opened.workdir / 'evaluations.json')
     self._actions = policy_actions.PolicyActions(opened.experiment, opened.workdir)
-    self._done = opened.done  # number of the newest checkpoint
     self._buffer: tuple[int, replay.Replay] | None = None  # of the iteration that used one last
-    self._tagged = starting_point.tagged(opened.start)  # whether the actor was taught tags
-    self._critic_learnt = starting_point.critic_learnt(opened.start)  # anything at all
+    self._left = phase_checkpoints.PhaseCheckpoints(opened, self._results)
 
   def run(self) -> None:
     """Lines 1-17 of Algorithm 1."""
+    workdir = self._opened.workdir
     with self._opened.metrics:
       self.warm_start()
       for iteration in range(1, phases.iterations(self._config) + 1):
@@ -81,12 +82,12 @@ class Run:
         self.train_critic(iteration)
         self.train_actor(iteration)
         self.evaluate(iteration)
-    workdir = self._opened.workdir
+    removal.remove_empty(workdir / unfinished.DIRECTORY)
     if self._config.sim.task:
       name, prompt = self._experiment.agent.name, self._config.task.prompt
       self._results.report(workdir / 'curves.png', name, prompt)
-    if self._done is not None:
-      next_steps.tell(workdir, self._opened.checkpoints.path(self._done), self._experiment)
+    if self._left.done is not None:
+      next_steps.tell(workdir, self._opened.checkpoints.path(self._left.done), self._experiment)
 
   def warm_start(self) -> None:
     """Line 1: imitates the demonstrations (Eq. 16), and evaluates the result."""
@@ -96,8 +97,8 @@ class Run:
       rows = buffer.starts[buffer.source[buffer.starts] == types.Source.DEMO]
       self._updates.restart_actor(updates, self._config.actor.warm_start_lr)
       ones = np.ones(len(buffer), np.float32)
-      self._train_actor('Warm start', 0, updates, buffer, rows, ones)
-      self._save(0, 'warm_start', 0)
+      phase = phases.Phase('Warm start', 0, 'warm_start', 0)
+      self._train_actor(phase, updates, buffer, rows, ones)
     self.evaluate(0)
 
   def collect(self, iteration: int) -> None:
@@ -105,22 +106,25 @@ class Run:
     if not self._config.sim.task or self._data.directory(iteration).exists():
       return
     key = self._key(Stream.COLLECT, iteration)
-    episodes, shares = self._collector.collect(self._policy(), key, iteration)
-    rlds.write(self._data.directory(iteration), episodes, name=self._experiment.world.name)
-    self._opened.metrics.write(self._updates.count, shares, phase='collect')
+    with stopping.saying(_again(f'Collect {iteration}')):
+      episodes, shares = self._collector.collect(self._policy(), key, iteration)
+      # First, as a run that is stopped in between collects again and comes to the same numbers.
+      self._opened.metrics.write(self._updates.count, shares, phase='collect')
+      rlds.write(self._data.directory(iteration), episodes, name=self._experiment.world.name)
 
   def train_critic(self, iteration: int) -> None:
     """Lines 4-9: N_Q critic updates on everything collected so far."""
     number = phases.critic_number(iteration)
-    if self._learner.networks.critic is None or phases.is_done(self._done, number):
+    if self._learner.networks.critic is None or phases.is_done(self._left.done, number):
       return
     config = self._config.critic
     updates = phases.critic_updates(self._config, iteration)
     buffer = self._replay(iteration)
-    if not updates:
+    phase = phases.Phase(f'Critic {iteration}', number, 'critic', iteration)
+    if not updates and not self._left.is_begun(number):
       field = 'first_updates' if iteration == 1 else 'updates'
-      self._tell_skipped(f'Critic {iteration}', f'critic.{field}')
-      self._save(number, 'critic', iteration)
+      self._tell_skipped(phase.what, f'critic.{field}')
+      self._left.save(phase)
       return
     if self._config.actor.updates:
       self._imitated(iteration, buffer)  # told before the critic learns for nothing
@@ -134,26 +138,28 @@ class Run:
       size = config.batch_size
       return buffer.critic_batches(seed, first, count, size, action, images=images), None
 
-    self._updates.run(f'Critic {iteration}', 'critic', updates, batches)
-    self._critic_learnt = True
-    self._save(number, 'critic', iteration)
+    self._left.critic_learnt = True
+    self._left.update(phase, 'critic', updates, batches)
 
   def train_actor(self, iteration: int) -> None:
     """Lines 10-15: N_pi weighted flow-matching updates."""
     number = phases.actor_number(iteration)
-    if phases.is_done(self._done, number):
+    if phases.is_done(self._left.done, number):
       return
     buffer = self._replay(iteration)
     updates = self._config.actor.updates
-    if updates:
+    phase = phases.Phase(f'Actor {iteration}', number, 'actor', iteration)
+    if updates or self._left.is_begun(number):
       rows = self._imitated(iteration, buffer)
+      # Of the policy and the critic that enter the phase: a run that resumes inside it has both
+      # from the checkpoint before, and comes to the same weights.
       weight, tags = self._weigh(iteration, buffer, rows)
       self._updates.restart_actor(updates, self._config.actor.lr)
-      self._train_actor(f'Actor {iteration}', iteration, updates, buffer, rows, weight, tags)
-      self._tagged = tags is not None
+      self._left.tagged = tags is not None
+      self._train_actor(phase, updates, buffer, rows, weight, tags)
     else:
-      self._tell_skipped(f'Actor {iteration}', 'actor.updates')
-    self._save(number, 'actor', iteration)
+      self._tell_skipped(phase.what, 'actor.updates')
+      self._left.save(phase)
     self._actions.forget()
 
   def evaluate(self, iteration: int) -> None:
@@ -161,7 +167,11 @@ class Run:
     if not self._config.sim.task or iteration in self._results:
       return
     config = self._config.evaluation
-    with progress.bar(f'Evaluate {iteration}', config.episodes, 'episodes') as advance:
+    what = f'Evaluate {iteration}'
+    with (
+      stopping.saying(_again(what)),
+      progress.bar(what, config.episodes, 'episodes') as advance,
+    ):
       result = evaluation.evaluate(
         self._experiment.world.simulation(self._opened.see),
         self._policy(),
@@ -170,7 +180,6 @@ class Run:
         control_hz=self._config.task.control_hz,
         progress=lambda finished, total, steps: advance(finished, steps=steps),
       )
-    self._results.add(iteration, result)
     low, high = result.interval
     numbers = {
       'success_rate': result.success_rate,
@@ -179,6 +188,8 @@ class Run:
       'throughput': result.throughput,
     }
     self._opened.metrics.write(self._updates.count, numbers, phase='evaluate')
+    self._results.add(iteration, result)  # last: what is there is not evaluated again
+    self._left.remove_surplus()
     progress.CONSOLE.print(
       f'Evaluate {iteration}: success {100 * result.success_rate:.1f} % '
       f'({100 * low:.1f}-{100 * high:.1f}) over {result.episodes} episodes'
@@ -186,22 +197,21 @@ class Run:
 
   def _train_actor(
     self,
-    what: str,
-    iteration: int,
+    phase: phases.Phase,
     updates: int,
     buffer: replay.Replay,
     rows: np.ndarray,
     weight: np.ndarray | None,
     tags: tags_lib.Tags | None = None,
   ) -> None:
-    seed, size = self._seed(Stream.ACTOR_ROWS, iteration), self._config.actor.batch_size
+    seed, size = self._seed(Stream.ACTOR_ROWS, phase.iteration), self._config.actor.batch_size
 
     def batches(first: int, count: int) -> updates_lib.Drawn:
       images = self._experiment.reads_images
       drawn = buffer.actor_batches(seed, first, count, size, rows, weight, tags, images=images)
       return None, drawn
 
-    self._updates.run(what, 'actor', updates, batches)
+    self._left.update(phase, 'actor', updates, batches)
 
   def _imitated(self, iteration: int, buffer: replay.Replay) -> np.ndarray:
     """Rows [R] of the chunks that the actor learns from; ends the program where there is none."""
@@ -223,7 +233,8 @@ class Run:
     elif self._learner.agent.samples_policy:
       actions = self._actions.asked(iteration, self._policy(), buffer)
       size = self._config.actor.batch_size  # what the actor takes at a time
-    with progress.bar(f'Weights {iteration}', len(rows), 'chunks') as advance:
+    what = f'Weights {iteration}'
+    with stopping.saying(_again(what)), progress.bar(what, len(rows), 'chunks') as advance:
       weights = chunk_weights.sweep(
         self._learner,
         self._updates.state.critic,
@@ -273,32 +284,19 @@ class Run:
       self._opened.inputs,
       state.critic,
       self._opened.encoder,
-      tagged=self._tagged,
+      tagged=self._left.tagged,
     )
-
-  def _save(self, number: int, phase: str, iteration: int) -> None:
-    opened = self._opened
-    meta = {
-      'phase': phase,
-      'iteration': iteration,
-      'agent': self._experiment.agent.name,
-      'tagged': self._tagged,
-      'critic_learnt': self._critic_learnt,
-      'fail_cost': opened.fail_cost,
-      'return_range': opened.return_range,
-      'architecture': self._experiment.architecture(),
-      **({} if opened.stats is None else normalize.to_json(opened.stats)),
-      'config': config_lib.to_json(self._config),
-      **padded_state.MARK,
-    }
-    opened.checkpoints.save(number, self._updates.state, opened.encoder, meta)
-    self._done = number
 
   def _key(self, stream: Stream, number: int) -> jax.Array:
     return streams.key(self._config.seed, stream, number)
 
   def _seed(self, stream: Stream, iteration: int) -> int:
     return streams.integer(self._config.seed, stream, 2 * iteration)
+
+
+def _again(what: str) -> str:
+  """What a signal says that breaks off something of which nothing is kept."""
+  return f'{what} is repeated from its beginning by the same command; all before is kept.'
 
 
 def run(
@@ -321,7 +319,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   given = command_line.parse(command_line.parser('aloe_jax.train', __doc__), argv)
   config = kept.config(given, 'train')
   compile_cache.use(config, given.workdir)
-  with contextlib.ExitStack() as stack:
+  with stopping.heard(), contextlib.ExitStack() as stack:
     with config_lib.user_errors():
       stack.enter_context(lock.held(given.workdir))
       results.read(given.workdir / 'evaluations.json')  # what is damaged is told before any work

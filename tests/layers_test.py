@@ -28,13 +28,14 @@ FLOORS = (
     'ranges',
     'renamed',
     'rewards',
+    'stopping',
     'types',
   ),
   ('data/*', 'models/*', 'preprocessing/*', 'pretrained/*'),
   ('agents/*', 'best_of', 'policy'),
   ('envs/*', 'learning/*'),
   ('comparison/*', 'reporting/*', 'run/*'),
-  ('__init__', 'data/__main__', 'evaluate', 'export', 'report', 'train'),
+  ('__init__', 'checkpoints', 'data/__main__', 'evaluate', 'export', 'report', 'train'),
 )
 
 

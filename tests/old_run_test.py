@@ -14,6 +14,7 @@ import pytest
 
 from aloe_jax import policy
 from aloe_jax import renamed
+from aloe_jax.run import state_items
 
 # Orbax says so of every tree that is read without its shapes.
 pytestmark = pytest.mark.filterwarnings('ignore:Sharding info not provided')
@@ -23,8 +24,11 @@ OLD = pathlib.Path(__file__).parent / 'golden' / 'old_run'
 
 def parameters(checkpoint):
   """{leaf: its sum and that of its absolute values} of a train state, and a digest of all."""
+  items = [name for name in state_items.names(checkpoint) if name != state_items.ENCODER]
+  state = {}
   with ocp.PyTreeCheckpointer() as checkpointer:
-    state = checkpointer.restore((checkpoint / 'state').absolute())
+    for item in items:
+      state |= checkpointer.restore((checkpoint / item).absolute())
   sums = {
     jax.tree_util.keystr(path): [float(np.sum(x, dtype=float)), float(np.abs(np.float64(x)).sum())]
     for path, x in jax.tree_util.tree_leaves_with_path(state)

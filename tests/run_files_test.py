@@ -90,20 +90,20 @@ def assert_same_bits(found, expected):
 REMOVE = 'or remove RUN/checkpoints/2: its run then goes on from checkpoint 1.'
 DAMAGES = {
   'array cut': (
-    lambda run: cut(largest(run / 'checkpoints/2/state/ocdbt.process_0')),
-    r'RUN/checkpoints/2 is damaged: in state, .* has \d+ bytes, expected \d+ or more; .*' + REMOVE,
+    lambda run: cut(largest(run / 'checkpoints/2/actor/ocdbt.process_0')),
+    r'RUN/checkpoints/2 is damaged: in actor, .* has \d+ bytes, expected \d+ or more; .*' + REMOVE,
   ),
   'array empty': (
-    lambda run: cut(largest(run / 'checkpoints/2/state/d'), 0),
-    f'RUN/checkpoints/2 is damaged: in state, .*{REMOVE}',
+    lambda run: cut(largest(run / 'checkpoints/2/actor/d'), 0),
+    f'RUN/checkpoints/2 is damaged: in actor, .*{REMOVE}',
   ),
   'array gone': (
-    lambda run: largest(run / 'checkpoints/2/state/ocdbt.process_0').unlink(),
-    f'RUN/checkpoints/2 is damaged: in state, .*{REMOVE}',
+    lambda run: largest(run / 'checkpoints/2/actor/ocdbt.process_0').unlink(),
+    f'RUN/checkpoints/2 is damaged: in actor, .*{REMOVE}',
   ),
   'arrays without a list': (
-    lambda run: cut(run / 'checkpoints/2/state/_METADATA'),
-    f'RUN/checkpoints/2 is damaged: in state, _METADATA: .* cut off in line 1; .*{REMOVE}',
+    lambda run: cut(run / 'checkpoints/2/actor/_METADATA'),
+    f'RUN/checkpoints/2 is damaged: in actor, _METADATA: .* cut off in line 1; .*{REMOVE}',
   ),
   'description gone': (
     lambda run: (run / 'checkpoints/2/meta/metadata').unlink(),

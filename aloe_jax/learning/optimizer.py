@@ -74,3 +74,23 @@ def _in_float32(inner: optax.GradientTransformation) -> optax.GradientTransforma
     return inner.update(wide(gradients), state, wide(params))
 
   return optax.GradientTransformation(init, update)
+
+
+def settings(state: Any) -> list[dict[str, Any]]:
+  """The numbers of `adamw`'s schedules in an optimiser's state."""
+  leaves = jax.tree.leaves(state, is_leaf=_is_scheduled)
+  return [leaf.hyperparams for leaf in leaves if _is_scheduled(leaf)]
+
+
+def with_settings(state: Any, numbers: list[dict[str, Any]]) -> Any:
+  """An optimiser's state with the numbers of another one's schedules, and all else as it is."""
+  remaining = iter(numbers)
+  return jax.tree.map(
+    lambda leaf: leaf._replace(hyperparams=next(remaining)) if _is_scheduled(leaf) else leaf,
+    state,
+    is_leaf=_is_scheduled,
+  )
+
+
+def _is_scheduled(leaf: Any) -> bool:
+  return hasattr(leaf, 'hyperparams')

@@ -1,30 +1,28 @@
 """Checkpoints of a run: one directory per finished phase, written by Orbax, atomic."""
 
-from collections.abc import Iterator
-import contextlib
-import dataclasses
+from collections.abc import Iterable, Mapping
 import json
 import numbers
 import pathlib
 import re
 from typing import Any
 
-import jax
-import numpy as np
-import orbax.checkpoint as ocp
-
 from aloe_jax import config as config_lib
 from aloe_jax import disk
 from aloe_jax import files
 from aloe_jax import renamed
 from aloe_jax.learning.train_state import TrainState
+from aloe_jax.parallel import hosts
 from aloe_jax.pretrained import arrays_on_disk
 from aloe_jax.pretrained import one_error
-from aloe_jax.run import file_sizes
 from aloe_jax.run import padded_state
+from aloe_jax.run import removal
+from aloe_jax.run import state_items
+from aloe_jax.run import writing
+from aloe_jax.run import written_files
 
 _META = 'meta/metadata'
-_DAMAGE = re.compile('DATA_LOSS|OUT_OF_RANGE|NOT_FOUND|INVALID_ARGUMENT: Error|TensorStore details')
+_OURS = re.compile(r'\.(\d+\.(writing\b.*|removed)|\.\d+\.writing.*\.removed)')
 _TYPES: dict[str, type | tuple[type, ...]] = {  # of what is read of the JSON about a checkpoint
   'architecture': dict,
   'config': dict,
@@ -35,7 +33,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {  # of what is read of the JSON ab
 
 
 class Checkpoints:
-  """The numbered checkpoints of one run, kept all: an iteration may have to be gone back to.
+  """The numbered checkpoints of one run.
 
   Args:
     directory: holds one directory a checkpoint; created by the first save.
@@ -44,11 +42,21 @@ class Checkpoints:
   def __init__(self, directory: pathlib.Path):
     self._directory = files.absolute(directory)
 
+  @property
+  def directory(self) -> pathlib.Path:
+    """That holds them."""
+    return self._directory
+
+  def numbers(self) -> list[int]:
+    """Of all checkpoints, the newest last."""
+    if not self._directory.exists():
+      return []
+    found = (p.name for p in self._directory.iterdir() if p.name.isdecimal() and p.is_dir())
+    return sorted(int(name) for name in found if name == str(int(name)))
+
   def latest(self) -> int | None:
     """Number of the newest checkpoint, or None."""
-    if not self._directory.exists():
-      return None
-    return max(ocp.utils.checkpoint_steps(self._directory), default=None)
+    return max(self.numbers(), default=None)
 
   def newest(self) -> pathlib.Path:
     """Directory of the newest checkpoint.
@@ -68,7 +76,35 @@ class Checkpoints:
     """Directory of a checkpoint."""
     return self._directory / str(number)
 
-  def save(self, number: int, state: TrainState, encoder: Any, meta: dict[str, Any]) -> None:
+  def others(self) -> list[str]:
+    """Names in the directory that no save here has made; nothing of them is ever removed."""
+    if not self._directory.exists():
+      return []
+    names = {path.name for path in self._directory.iterdir()} - set(map(str, self.numbers()))
+    return sorted(name for name in names if not _OURS.fullmatch(name))
+
+  def remove(self, numbers: Iterable[int]) -> None:
+    """Removes checkpoints, of which those without a description are left: they are not ours."""
+    for number in numbers:
+      if (self.path(number) / _META).exists():
+        removal.remove(self.path(number))
+
+  def sweep(self) -> None:
+    """Removes what a process that was killed left of checkpoints that it wrote or removed."""
+    if self._directory.exists():
+      for left in self._directory.glob('.*.writing*'):
+        if _OURS.fullmatch(left.name):
+          removal.remove(left)
+      removal.sweep(self._directory)
+
+  def save(
+    self,
+    number: int,
+    state: TrainState,
+    encoder: Any,
+    meta: dict[str, Any],
+    unchanged: Mapping[str, pathlib.Path] | None = None,
+  ) -> None:
     """Writes a checkpoint; on return it is whole on disk.
 
     Args:
@@ -76,29 +112,27 @@ class Checkpoints:
       state: one global copy.
       encoder: parameters of the frozen encoder that the critic was trained on; {} for none.
       meta: JSON about it; `architecture` is what `restore` compares.
+      unchanged: {item: checkpoint of this run that holds the same}; its files are not written
+        again but get a second name.
     """
-    with (
-      disk.writing(f'checkpoint {number}', self._directory),
-      one_error.raised(),
-      self._manager() as manager,
-    ):
-      items: dict[str, Any] = {'state': ocp.args.StandardSave(state)}
-      if encoder:
-        items['encoder'] = ocp.args.StandardSave(encoder)
-      manager.save(number, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)))
-      manager.wait_until_finished()
-      if jax.process_index() == 0:
-        file_sizes.write(self.path(number), list(items))
-
-  def _manager(self) -> ocp.CheckpointManager:
-    """Orbax's, of a directory that is there: it waits long where there cannot be one."""
-    self._directory.mkdir(parents=True, exist_ok=True)
-    return ocp.CheckpointManager(self._directory)
+    items = state_items.of_fields({name: getattr(state, name) for name in state_items.FIELDS})
+    if encoder:
+      items[state_items.ENCODER] = encoder
+    shared = {name: path for name, path in (unchanged or {}).items() if name in items}
+    changed = {name: tree for name, tree in items.items() if name not in shared}
+    with disk.writing(f'checkpoint {number}', self._directory), one_error.raised():
+      self._directory.mkdir(parents=True, exist_ok=True)  # Orbax waits long where it cannot be
+      writer = writing.Writer()
+      try:
+        writer.start(self.path(number), changed, meta, shared).result()
+      finally:
+        writer.close()
+    hosts.wait(f'checkpoint {number} is whole')
 
 
 def is_one(path: pathlib.Path) -> bool:
   """Whether there is a checkpoint of a run at `path`."""
-  return any((path / file).exists() for file in (_META, 'state/_METADATA'))
+  return (path / _META).exists() or state_items.is_there(path)
 
 
 def find(path: pathlib.Path) -> pathlib.Path:
@@ -171,10 +205,8 @@ def restore(path: pathlib.Path, like: TrainState, architecture: dict[str, Any]) 
     ValueError: it is of another architecture; see `check`.
   """
   check(path, architecture)
-  # By field, as earlier versions had no `actor_frozen`: nothing is kept where there is nothing.
-  fields = {field.name: getattr(like, field.name) for field in dataclasses.fields(like)}
-  wanted = {name: tree for name, tree in fields.items() if jax.tree.leaves(tree)}
-  return dataclasses.replace(like, **restore_parts(path, wanted))
+  fields = {name: getattr(like, name) for name in state_items.FIELDS}
+  return TrainState(**state_items.read(path, fields, _advice(path)))
 
 
 def restore_parts(path: pathlib.Path, like: dict[str, Any]) -> dict[str, Any]:
@@ -186,38 +218,16 @@ def restore_parts(path: pathlib.Path, like: dict[str, Any]) -> dict[str, Any]:
   Args:
     path: of the checkpoint.
     like: {field of `TrainState`: shapes wanted}; leaves say where they are to lie.
+
+  Raises:
+    ValueError: what is on the disk is not what was written.
   """
-  item = _described(like)
-  arguments = ocp.args.PyTreeRestore(
-    item,
-    restore_args=ocp.checkpoint_utils.construct_restore_args(item),
-    partial_restore=True,
-  )
-  with _damage_is_named(path), ocp.PyTreeCheckpointer() as checkpointer:
-    return checkpointer.restore(files.absolute(path / 'state'), args=arguments)
+  return state_items.read(path, like, _advice(path))
 
 
 def restore_encoder(path: pathlib.Path, like: Any) -> Any:
   """Reads back the frozen encoder of a checkpoint; `like` as for `restore`."""
-  return _read(path / 'encoder', like)
-
-
-def _read(item: pathlib.Path, like: Any) -> Any:
-  with _damage_is_named(item.parent), ocp.StandardCheckpointer() as checkpointer:
-    return checkpointer.restore(files.absolute(item), _described(like))
-
-
-@contextlib.contextmanager
-def _damage_is_named(path: pathlib.Path) -> Iterator[None]:
-  """Raises one ValueError for whatever Orbax and TensorStore say of bytes that they cannot read."""
-  try:
-    yield
-  except Exception as error:
-    said = str(error)
-    if not _DAMAGE.search(said):
-      raise
-    shown = arrays_on_disk.in_short(error).partition('See full TensorStore')[0].strip()
-    raise ValueError(f'{path} is damaged ({shown:.200}); {_advice(path)}') from error
+  return state_items.read_encoder(path, like, _advice(path))
 
 
 def _advice(path: pathlib.Path) -> str:
@@ -232,15 +242,6 @@ def _advice(path: pathlib.Path) -> str:
   return 'use another checkpoint, or put back a copy of this one.'
 
 
-def _described(like: Any) -> Any:
-  """Shapes, types and places of a tree's leaves."""
-
-  def described(x: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=getattr(x, 'sharding', None))
-
-  return jax.tree.map(described, like)
-
-
 def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
   """Compares a checkpoint's architecture with the one wanted; reads no parameters.
 
@@ -251,6 +252,11 @@ def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
       Or it is not whole.
   """
   meta = read_meta(path, 'architecture')
+  if 'done' in meta:
+    raise ValueError(
+      f'{path} is a save inside a phase, which its run goes on from by itself; expected a '
+      'checkpoint that a phase has left, such as runs/laundry/checkpoints/4.'
+    )
   padded_state.check(path, meta)
   found = renamed.fields(meta['architecture'])
   different = config_lib.differences(found, json.loads(json.dumps(architecture)))
@@ -260,12 +266,20 @@ def check(path: pathlib.Path, architecture: dict[str, Any]) -> None:
       + '\n  '.join(different)
       + '\nGive the config it was trained with, or another checkpoint.'
     )
-  for item in ('state', 'encoder'):
-    if item == 'state' or (path / item).exists():
-      try:
-        arrays_on_disk.check(files.absolute(path / item), ('_METADATA', 'array_metadatas/*'))
-      except ValueError as error:
-        raise ValueError(
-          f'{path} is damaged: in {item}, {str(error).rstrip(".")}; {_advice(path)}'
-        ) from error
-  file_sizes.check(path, _advice(path))
+  check_files(path)
+
+
+def check_files(path: pathlib.Path) -> None:
+  """Looks whether all files of a checkpoint are there and as long as they were; reads no arrays.
+
+  Raises:
+    ValueError: naming one that is missing, cut or damaged.
+  """
+  for item in state_items.names(path):
+    try:
+      arrays_on_disk.check(files.absolute(path / item), ('_METADATA', 'array_metadatas/*'))
+    except ValueError as error:
+      raise ValueError(
+        f'{path} is damaged: in {item}, {str(error).rstrip(".")}; {_advice(path)}'
+      ) from error
+  written_files.check_sizes(path, _advice(path))

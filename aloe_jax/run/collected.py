@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shutil
 from typing import Any
 
 import jax
@@ -65,6 +66,13 @@ class RunData:
       return self.given
     first = 0 if self._config.task.demonstrations else 1
     return self.given + [self.directory(i) for i in range(first, iteration + 1)]
+
+  def sweep(self) -> None:
+    """Removes what a process that was killed left of episodes that it was writing here."""
+    for left in (self._workdir / 'episodes').glob('.*'):
+      name = left.name[1:].rpartition('.')[0]
+      if _OWN.fullmatch(f'episodes/{name}') and (left / name).is_dir():
+        shutil.rmtree(left, ignore_errors=True)
 
   def open_given(self) -> None:
     """Indexes, checks and encodes what the run was given; raises what `Datasets.open` does.

@@ -47,7 +47,7 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
   Raises:
     FileExistsError: another process works there; names it.
   """
-  with _terminable(), contextlib.ExitStack() as stack:
+  with contextlib.ExitStack() as stack:
     problem = ''
     if jax.process_index() == 0:
       try:
@@ -228,22 +228,6 @@ def _refusal(path: pathlib.Path, other: dict[str, Any]) -> str:
     f'{path.parent} is being worked in by {_name(other)}; expected one `train` at a time. Give '
     f'another --workdir, {advice}'
   )
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-  """Has SIGTERM, which a cluster sends to a job that has to go, end the run as Ctrl-C does."""
-  ours = (
-    threading.current_thread() is threading.main_thread()
-    and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-  )
-  if ours:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-  try:
-    yield
-  finally:
-    if ours:
-      signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

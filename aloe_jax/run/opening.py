@@ -5,9 +5,12 @@ import functools
 import pathlib
 from typing import Any
 
+import jax
+
 from aloe_jax import config as config_lib
 from aloe_jax import metrics as metrics_lib
 from aloe_jax import progress
+from aloe_jax import stopping
 from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.data import rlds
@@ -32,6 +35,7 @@ from aloe_jax.run import return_range as return_range_lib
 from aloe_jax.run import starting_point
 from aloe_jax.run import statistics_fit
 from aloe_jax.run import streams
+from aloe_jax.run import unfinished
 from aloe_jax.run import updates as updates_lib
 from aloe_jax.run.streams import Stream
 
@@ -60,6 +64,7 @@ class Opened:
     experiment: of the run.
     workdir: of the run.
     done: number of its newest checkpoint, or None.
+    found: save inside the phase after it, or None.
     start: what its parameters come from.
     stats: of 'state' and 'actions', None where nothing is normalised.
     inputs: how states, actions and prompts are put to the networks.
@@ -77,6 +82,7 @@ class Opened:
   experiment: experiment_lib.Experiment
   workdir: pathlib.Path
   done: int | None
+  found: unfinished.Found | None
   start: starting_point.Start
   stats: Stats
   inputs: inputs_lib.Inputs
@@ -171,9 +177,10 @@ def _demonstrate(
     return
   collector = collection.Collector(experiment, beginning.see)
   key = functools.partial(streams.key, experiment.config.seed, Stream.DEMONSTRATIONS)
-  episodes = collector.demonstrate(key)
-  _keep_config(experiment, workdir)
-  rlds.write(directory, episodes, name=experiment.world.name)
+  with stopping.saying('The demonstrations are repeated from their beginning by the same command.'):
+    episodes = collector.demonstrate(key)
+    _keep_config(experiment, workdir)
+    rlds.write(directory, episodes, name=experiment.world.name)
 
 
 def _open(
@@ -212,19 +219,23 @@ def _open(
   learner = experiment.learner(chunking.reward_scale, return_range, inputs)
   example = buffer.actor_batch(buffer.starts[:1], images=experiment.reads_images)
   state = _state(experiment, learner, example, beginning)
+  found = _found(experiment, workdir, beginning)
   _keep_config(experiment, workdir)
   with config_lib.user_errors():
     metrics = metrics_lib.MetricsWriter(
       workdir / 'metrics',
       # Without a checkpoint too: a start that was stopped before its first begins anew.
-      resume_step=int(state.step) + 1,
+      resume_step=(found.step if found else int(state.step)) + 1,
       wandb_name=workdir.resolve().name if config.train.wandb else '',
     )
   updates = updates_lib.Updates(experiment, learner, state, metrics, checkpoints)
+  if beginning.done is not None and acting.trained(pathlib.Path(start.path)) == learner.trained:
+    updates.is_saved(checkpoints.path(beginning.done))
   return Opened(
     experiment=experiment,
     workdir=workdir,
     done=beginning.done,
+    found=found,
     start=start,
     stats=stats,
     inputs=inputs,
@@ -276,6 +287,30 @@ def _state(
       state = experiment.layout.create(lambda state: acting.resplit(state, learner), state)
   progress.CONSOLE.print(f'Going on from {start.path}, after {int(state.step)} updates.')
   return state
+
+
+def _found(
+  experiment: experiment_lib.Experiment, workdir: pathlib.Path, beginning: _Beginning
+) -> unfinished.Found | None:
+  """The save to go on from inside the phase that is next."""
+  if jax.process_index() == 0:
+    checkpoints = checkpoints_lib.Checkpoints(workdir / 'checkpoints')
+    checkpoints.sweep()
+    unfinished.clear(workdir)
+    beginning.data.sweep()
+    if others := checkpoints.others():
+      progress.CONSOLE.print(
+        f'{checkpoints.directory}: {", ".join(others)}: no checkpoint of this run; left as it is.',
+        highlight=False,
+        soft_wrap=True,
+      )
+  found = unfinished.find(workdir, beginning.done)
+  following = phases.following(
+    beginning.done,
+    warms_up=_warms_up(experiment, beginning.start),
+    has_critic=experiment.agent.critic is not None,
+  )
+  return found if found is not None and found.number == following else None
 
 
 def _warms_up(experiment: experiment_lib.Experiment, start: starting_point.Start) -> bool:

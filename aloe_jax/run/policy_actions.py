@@ -8,6 +8,7 @@ import numpy as np
 
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
+from aloe_jax import stopping
 from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.learning import action_bank
@@ -59,7 +60,9 @@ class PolicyActions:
       fingerprint=fingerprint(),
     )
     if self._bank is None:
-      with progress.bar(f'Bank {iteration}', len(buffer), 'states') as advance:
+      what = f'Bank {iteration}'
+      kept = f'{what} goes on after the states that it has by the same command.'
+      with stopping.saying(kept), progress.bar(what, len(buffer), 'states') as advance:
         self._bank = action_bank.draw(
           policy,
           self._observation(buffer),

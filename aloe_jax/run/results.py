@@ -38,6 +38,12 @@ class Results:
   def __contains__(self, iteration: int) -> bool:
     return iteration in self._evaluations
 
+  @property
+  def best(self) -> int | None:
+    """The iteration whose policy succeeds most often, the latest of equals; None without any."""
+    rated = [(e.success_rate, iteration) for iteration, e in self._evaluations.items()]
+    return max(rated)[1] if rated else None
+
   def add(self, iteration: int, result: evaluation.Evaluation) -> None:
     """Keeps an evaluation, on disk when this returns."""
     self._evaluations[iteration] = result

@@ -5,16 +5,23 @@ from collections.abc import Callable
 from concurrent import futures
 import itertools
 import math
+import pathlib
+import signal
 from typing import Any
 
 from aloe_jax import metrics as metrics_lib
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
+from aloe_jax import stopping
 from aloe_jax import types
 from aloe_jax.learning import learner as learner_lib
+from aloe_jax.learning import optimizer as optimizer_lib
 from aloe_jax.learning.train_state import TrainState
+from aloe_jax.parallel import hosts
 from aloe_jax.run import checkpoints as checkpoints_lib
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import state_items
+from aloe_jax.run import unfinished
 
 PREFETCH = 2  # calls whose batches are read ahead
 
@@ -50,6 +57,7 @@ class Updates:
     self._checkpoints = checkpoints
     self._placed = self._layout.place_state(state)
     self._fingerprint: str | None = None  # of the policy, until the actor moves
+    self._unchanged: dict[str, pathlib.Path] = {}
 
   @property
   def state(self) -> TrainState:
@@ -60,6 +68,15 @@ class Updates:
   def count(self) -> int:
     """Updates since the beginning of the run."""
     return int(self.state.step)
+
+  @property
+  def unchanged(self) -> dict[str, pathlib.Path]:
+    """{item: checkpoint of the run that holds the same as the state}."""
+    return dict(self._unchanged)
+
+  def is_saved(self, path: pathlib.Path) -> None:
+    """Tells that a checkpoint of this run holds the state as it is."""
+    self._unchanged = dict.fromkeys(state_items.shareable(path), path)
 
   def policy_fingerprint(self) -> str:
     """Of the policy that acts; all its numbers are read once for as long as the actor rests."""
@@ -72,52 +89,102 @@ class Updates:
     state = self.state
     optimizer_state = self._experiment.actor_optimizer(updates, lr).init(state.actor)
     self._placed = self._layout.place_state(state.replace(actor_optimizer=optimizer_state))
+    self._unchanged.pop('actor_optimizer', None)
 
   def restart_critic(self, updates: int) -> None:
     """Gives the critic a fresh optimiser for a phase of some updates."""
     state = self.state
     optimizer_state = self._experiment.critic_optimizer(updates).init(state.critic)
     self._placed = self._layout.place_state(state.replace(critic_optimizer=optimizer_state))
+    self._unchanged.pop('critic_optimizer', None)
 
-  def run(self, what: str, phase: str, updates: int, batches: Batches) -> None:
+  def run(
+    self, what: str, phase: str, updates: int, batches: Batches, saves: unfinished.Saves
+  ) -> None:
     """Runs a phase, a compiled call at a time; its metrics are read one call late.
+
+    It goes on where a save inside the phase was made, and then ends as it would have.
 
     Args:
       what: it is called on the screen.
       phase: 'critic' or 'actor'.
       updates: N.
       batches: reads what the updates learn from.
+      saves: those of the phase.
 
     Raises:
       SystemExit: the loss is no number.
+      stopping.Stopped: by a signal, after the call in flight and a save.
     """
     size = self._experiment.config.train[f'{phase}_updates_per_call']
     pending = None
-    step = self.count
     if phase == 'actor':
       self._fingerprint = None
+    for name in state_items.CHANGED[phase]:
+      self._unchanged.pop(name, None)
+    begin = saves.done
+    if begin:
+      self._lay_over(phase, saves)
+      progress.CONSOLE.print(f'{what}: goes on after {begin} of {updates} updates.')
+    step = self.count - begin
 
     def load(first: int) -> list[Any]:
       drawn = batches(first, min(size, updates - first))
       return [b if b is None else self._layout.place_batches(b) for b in drawn]
 
+    def fields() -> dict[str, Any]:
+      state = self.state
+      return {name: getattr(state, name) for name in state_items.CHANGED[phase]}
+
     # The next calls' batches are read and decoded while the device works on this one's.
     with (
+      stopping.saying(_repeated(what, begin, updates)),
+      stopping.deferred() as deferral,
       futures.ThreadPoolExecutor(1) as loader,
-      progress.bar(what, updates, 'updates') as advance,
+      progress.bar(what, updates, 'updates', begin) as advance,
     ):
-      calls = iter(range(0, updates, size))
+      calls = iter(range(begin, updates, size))
       loading = collections.deque(
         loader.submit(load, first) for first in itertools.islice(calls, PREFETCH)
       )
-      for first in range(0, updates, size):
+      for first in range(begin, updates, size):
         placed = loading.popleft().result()
         loading.extend(loader.submit(load, later) for later in itertools.islice(calls, 1))
         self._placed, metrics = self._step(self._placed, *placed)
+        deferral.loses = True
         if pending is not None:
           advance(first, loss=self._log(step + first, phase, pending))
-        pending = metrics
-      advance(updates, loss=self._log(step + updates, phase, pending))
+        pending, done = metrics, min(first + size, updates)
+        # Hosts agree: 0, a signal came to one of them; 1, it is time to save; 2, neither.
+        wish = hosts.lowest(0 if stopping.asked() else 1 if saves.due() else 2)
+        if done == updates or wish == 2:
+          continue
+        advance(done, loss=self._log(step + done, phase, pending))  # before the save that is after
+        pending = None
+        if wish == 1:
+          saves.save(done, step + done, fields)
+          continue
+        whole = saves.save_now(done, step + done, fields)
+        for later in loading:
+          later.cancel()
+        raise stopping.Stopped(
+          stopping.asked() or signal.SIGTERM, _stopped(what, done, updates, saves.done, whole)
+        )
+      if pending is not None:
+        advance(updates, loss=self._log(step + updates, phase, pending))
+
+  def _lay_over(self, phase: str, saves: unfinished.Saves) -> None:
+    """Replaces what the phase changes by what was saved; there are never two of it in memory."""
+    state, self._placed = self.state, None
+    fresh = {name: getattr(state, name) for name in state_items.CHANGED[phase]}
+    optimizer = f'{phase}_optimizer'
+    settings = optimizer_lib.settings(fresh[optimizer])
+    like = state_items.described(fresh)
+    state = state.replace(**dict.fromkeys(fresh))
+    del fresh
+    read = saves.read(like)
+    read[optimizer] = optimizer_lib.with_settings(read[optimizer], settings)
+    self._placed = self._layout.place_state(state.replace(**read))
 
   def _log(self, step: int, phase: str, metrics: Any) -> float:
     """Writes one call's metrics; stops the run where the loss is no number."""
@@ -130,3 +197,23 @@ class Updates:
       )
     self._metrics.write(step, scalars, phase=phase)
     return scalars['loss']
+
+
+def _repeated(what: str, begin: int, updates: int) -> str:
+  """What a signal says that comes before the first call of a phase has ended."""
+  if begin:
+    return f'{what} goes on after {begin} of {updates} updates by the same command.'
+  return f'{what} begins anew by the same command.'
+
+
+def _stopped(what: str, done: int, updates: int, saved: int, whole: bool) -> str:
+  if whole:
+    return (
+      f'Stopped in {what} after {done} of {updates} updates; saved. The same command goes on from '
+      'there.'
+    )
+  from_where = f'after {saved} updates' if saved else 'at the beginning of the phase'
+  return (
+    f'Stopped in {what} after {done} of {updates} updates, which could not be saved. The same '
+    f'command goes on {from_where}.'
+  )

@@ -1,0 +1,110 @@
+"""What phases of updates leave: saves inside them, and a checkpoint at the end of each."""
+
+from typing import Any
+
+import jax
+
+from aloe_jax import config as config_lib
+from aloe_jax import stopping
+from aloe_jax.preprocessing import normalize
+from aloe_jax.run import opening
+from aloe_jax.run import padded_state
+from aloe_jax.run import phases
+from aloe_jax.run import results as results_lib
+from aloe_jax.run import starting_point
+from aloe_jax.run import surplus
+from aloe_jax.run import unfinished
+from aloe_jax.run import updates as updates_lib
+
+
+class PhaseCheckpoints:
+  """Brings the updates of each phase to their end, and what they have learnt to the disk.
+
+  Args:
+    opened: the run.
+    results: its evaluations.
+
+  Attributes:
+    done: number of the newest checkpoint, or None.
+    tagged: whether the actor was taught tags.
+    critic_learnt: whether the critic has learnt anything at all.
+  """
+
+  def __init__(self, opened: opening.Opened, results: results_lib.Results):
+    self._opened, self._results = opened, results
+    self._config = opened.experiment.config
+    self.done = opened.done
+    self.tagged = starting_point.tagged(opened.start)
+    self.critic_learnt = starting_point.critic_learnt(opened.start)
+
+  def is_begun(self, number: int) -> bool:
+    """Whether some updates of the phase that leaves this checkpoint were done and saved before."""
+    return self._opened.found is not None and self._opened.found.number == number
+
+  def update(
+    self, phase: phases.Phase, learns: str, updates: int, batches: updates_lib.Batches
+  ) -> None:
+    """Runs the updates of a phase, which go on where they were saved, and leaves its checkpoint.
+
+    Args:
+      phase: to be done.
+      learns: 'critic' or 'actor'.
+      updates: N of the whole phase.
+      batches: reads what the updates learn from.
+
+    Raises:
+      stopping.Stopped: by a signal, when what was learnt is saved.
+    """
+    opened = self._opened
+    saves = unfinished.Saves(
+      opened.workdir,
+      phase.what,
+      phase.number,
+      self._meta(phase) | {'updates': updates},
+      after=self.done,
+      found=opened.found,
+      minutes=self._config.train.save_minutes,
+      metrics=opened.metrics,
+    )
+    with stopping.deferred() as deferral:
+      opened.updates.run(phase.what, learns, updates, batches, saves)
+      deferral.loses = True
+      self.save(phase)
+      saves.finish()
+    self.remove_surplus()
+
+  def save(self, phase: phases.Phase) -> None:
+    """Writes the checkpoint that a phase leaves."""
+    opened, updates = self._opened, self._opened.updates
+    with stopping.deferred() as deferral:
+      deferral.loses = True
+      opened.checkpoints.save(
+        phase.number, updates.state, opened.encoder, self._meta(phase), updates.unchanged
+      )
+      updates.is_saved(opened.checkpoints.path(phase.number))
+      self.done = phase.number
+
+  def remove_surplus(self) -> None:
+    """Removes the checkpoints that are not to be kept."""
+    if jax.process_index() == 0:
+      written, best = self._opened.checkpoints, self._results.best
+      best = None if best is None else phases.actor_number(best)
+      written.remove(surplus.numbers(written.numbers(), self._config.train.keep, best))
+
+  def _meta(self, phase: phases.Phase) -> dict[str, Any]:
+    """What a checkpoint says about itself."""
+    opened = self._opened
+    return {
+      'phase': phase.name,
+      'iteration': phase.iteration,
+      'step': opened.updates.count,
+      'agent': opened.experiment.agent.name,
+      'tagged': self.tagged,
+      'critic_learnt': self.critic_learnt,
+      'fail_cost': opened.fail_cost,
+      'return_range': opened.return_range,
+      'architecture': opened.experiment.architecture(),
+      **({} if opened.stats is None else normalize.to_json(opened.stats)),
+      'config': config_lib.to_json(self._config),
+      **padded_state.MARK,
+    }

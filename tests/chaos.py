@@ -1,0 +1,200 @@
+"""Kills a run at random moments, goes on with it, and compares it with the unbroken one.
+
+  python tests/chaos.py --kills=30 --seed=0
+  python tests/chaos.py --kills=10 --seed=1 --variant=debug
+
+SIGKILL and SIGTERM by turns of a seeded coin, while it starts, compiles, collects, learns, saves
+and evaluates; saves are made at every call, so that many are met. A run that ends before all kills
+are spent is followed by another. Parameters, averages, moments, metrics (but for the time and what
+saves cost), evaluations and episodes must be those of the unbroken run, bit for bit.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from aloe_jax.run import state_items
+from aloe_jax.run import unfinished
+
+ROOT = pathlib.Path(__file__).parents[1]
+SHORT = {  # of both variants; four calls a phase
+  'actor.warm_start_updates': 20,
+  'actor.updates': 20,
+  'critic.first_updates': 20,
+  'train.actor_updates_per_call': 5,
+  'train.critic_updates_per_call': 5,
+  'train.save_minutes': 1e-6,
+}
+VARIANTS = {
+  'sim_debug': SHORT
+  | {
+    'evaluation.episodes': 2,
+    'sim.attempts': 16,
+    'sim.rollouts': 4,
+    'task.demonstrations': 2,
+  },
+  'debug': SHORT
+  | {
+    'actor.warm_start_updates': 4,
+    'actor.updates': 4,
+    'train.actor_updates_per_call': 1,
+    'evaluation.episodes': 2,
+  },
+}
+STOPPED = {  # status of a run that a signal ended, before and after it began to listen
+  signal.SIGTERM: (128 + signal.SIGTERM, -signal.SIGTERM),
+  signal.SIGKILL: (-signal.SIGKILL,),
+}
+
+
+@dataclasses.dataclass
+class Chaos:
+  """Runs of one variant.
+
+  Attributes:
+    variant: one of `VARIANTS`.
+    directory: holds the runs, and what they compile.
+    coin: decides when and how they are killed.
+  """
+
+  variant: str
+  directory: pathlib.Path
+  coin: random.Random
+
+  def start(self, workdir):
+    """The process of a run, and its log."""
+    flags = [f'--config.{field}={value}' for field, value in VARIANTS[self.variant].items()]
+    command = ['-m', 'aloe_jax.train', f'--config=experiments/laundry.py:{self.variant}']
+    log = (self.directory / f'{workdir.name}.log').open('ab')
+    with log:
+      return subprocess.Popen(
+        [sys.executable, *command, f'--workdir={workdir}', *flags],
+        cwd=ROOT,
+        env=os.environ
+        | {
+          'JAX_PLATFORMS': 'cpu',
+          'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
+          'JAX_COMPILATION_CACHE_DIR': str(self.directory / 'compiled'),
+          'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.1',
+        },
+        stdout=log,
+        stderr=subprocess.STDOUT,
+      )
+
+  def unbroken(self):
+    """Runs to the end twice; the seconds that it takes once all is compiled, and its directory."""
+    for name in ('first', 'unbroken'):
+      begin = time.monotonic()
+      assert self.start(self.directory / name).wait() == 0, self.log(name)
+    differ(self.directory / 'first', self.directory / 'unbroken')
+    return time.monotonic() - begin, self.directory / 'unbroken'
+
+  def broken(self, name, kills, seconds):
+    """Kills a run up to so many times and has it end; how often it was killed."""
+    workdir, killed = self.directory / name, 0
+    while True:
+      process = self.start(workdir)
+      if killed == kills:
+        assert process.wait() == 0, self.log(name)
+        return killed
+      number = self.coin.choice([signal.SIGKILL, signal.SIGTERM])
+      self.wait(process, workdir, seconds)
+      if process.poll() is None:
+        process.send_signal(number)
+      status = process.wait(timeout=120)
+      if status == 0:
+        return killed
+      assert status in STOPPED[number], f'{number!r}: status {status}\n{self.log(name)}'
+      killed += 1
+
+  def wait(self, process, workdir, seconds):
+    """Until a random moment of the run, every other time one in or after a save inside a phase."""
+    inside, place = self.coin.random() < 0.5, workdir / unfinished.DIRECTORY
+    end = time.monotonic() + self.coin.uniform(0.2, 0.9) * seconds
+    seen = set(place.iterdir()) if place.exists() else set()
+    while process.poll() is None and time.monotonic() < end + (seconds if inside else 0):
+      if inside and place.exists() and set(place.iterdir()) - seen:
+        time.sleep(self.coin.choice([0, 0.02, 0.1, 0.5]))
+        return
+      time.sleep(0.005)
+
+  def log(self, name):
+    return (self.directory / f'{name}.log').read_text(errors='replace')
+
+
+def contents(workdir):
+  """{name: digest or text} of all that a run leaves and that must be the same."""
+  found = {}
+  for checkpoint in sorted((workdir / 'checkpoints').iterdir()):
+    for item in state_items.names(checkpoint):
+      with ocp.PyTreeCheckpointer() as checkpointer:
+        tree = checkpointer.restore((checkpoint / item).absolute())
+      for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = f'{checkpoint.name}/{item}{jax.tree_util.keystr(path)}'
+        found[name] = hashlib.sha256(np.asarray(leaf).tobytes()).hexdigest()
+  for path in sorted((workdir / 'episodes').rglob('*.tfrecord*')):
+    found[str(path.relative_to(workdir))] = hashlib.sha256(path.read_bytes()).hexdigest()
+  for number, line in enumerate(_lines(workdir)):
+    found[f'metrics, line {number + 1}'] = line
+  for name in ('evaluations.json', 'manifest.json'):
+    found[name] = (workdir / name).read_text()
+  return found
+
+
+def _lines(workdir):
+  lines = map(json.loads, (workdir / 'metrics' / 'metrics.jsonl').read_text().splitlines())
+  return [
+    json.dumps({name: x for name, x in line.items() if name != 'time'})
+    for line in lines
+    if line['phase'] != 'save'
+  ]
+
+
+def differ(found, expected):
+  """Names what two runs differ in, and fails if there is anything."""
+  one, other = contents(found), contents(expected)
+  wrong = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+  assert not wrong, f'{found} differs from {expected} in: {", ".join(wrong[:20])}'
+  left = [path for path in found.rglob('.*') if 'writing' in path.name or 'removed' in path.name]
+  assert not left, left
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--kills', type=int, default=30)
+  parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--variant', choices=VARIANTS, default='sim_debug')
+  options = parser.parse_args()
+  with tempfile.TemporaryDirectory() as directory:
+    chaos = Chaos(options.variant, pathlib.Path(directory), random.Random(options.seed))
+    seconds, expected = chaos.unbroken()
+    print(f'unbroken: {seconds:.1f} s', flush=True)
+    spent, runs = 0, 0
+    while spent < options.kills:
+      runs += 1
+      killed = chaos.broken(f'broken_{runs}', min(options.kills - spent, 10), seconds)
+      differ(chaos.directory / f'broken_{runs}', expected)
+      log = chaos.log(f'broken_{runs}')
+      for word in ('Traceback', 'Segmentation', 'Fatal'):
+        assert word not in log, log
+      inside = log.count('goes on after')
+      spent += killed
+      print(f'run {runs}: killed {killed} times, {inside} times inside a phase, equal', flush=True)
+  print(f'{spent} kills, {runs} runs, all equal to the unbroken one')
+
+
+if __name__ == '__main__':
+  main()
