@@ -94,13 +94,11 @@ class Chaos:
         stderr=subprocess.STDOUT,
       )
 
-  def unbroken(self):
-    """Runs to the end twice; the seconds that it takes once all is compiled, and its directory."""
-    for name in ('first', 'unbroken'):
-      begin = time.monotonic()
-      assert self.start(self.directory / name).wait() == 0, self.log(name)
-    differ(self.directory / 'first', self.directory / 'unbroken')
-    return time.monotonic() - begin, self.directory / 'unbroken'
+  def unbroken(self, name='unbroken'):
+    """Runs to the end; the seconds that it takes, and its directory."""
+    begin = time.monotonic()
+    assert self.start(self.directory / name).wait() == 0, self.log(name)
+    return time.monotonic() - begin, self.directory / name
 
   def broken(self, name, kills, seconds):
     """Kills a run up to so many times and has it end; how often it was killed."""
@@ -130,6 +128,11 @@ class Chaos:
         time.sleep(self.coin.choice([0, 0.02, 0.1, 0.5]))
         return
       time.sleep(0.005)
+
+  def assert_quiet(self, name):
+    """Fails where a run has ended otherwise than with a line."""
+    for word in ('Traceback', 'Segmentation', 'Fatal'):
+      assert word not in self.log(name), self.log(name)
 
   def log(self, name):
     return (self.directory / f'{name}.log').read_text(errors='replace')
@@ -163,8 +166,8 @@ def _lines(workdir):
   ]
 
 
-def differ(found, expected):
-  """Names what two runs differ in, and fails if there is anything."""
+def assert_equal(found, expected):
+  """Fails where two runs differ, naming all that does, and where litter of a kill is left."""
   one, other = contents(found), contents(expected)
   wrong = [name for name in {**one, **other} if one.get(name) != other.get(name)]
   assert not wrong, f'{found} differs from {expected} in: {", ".join(wrong[:20])}'
@@ -180,17 +183,17 @@ def main():
   options = parser.parse_args()
   with tempfile.TemporaryDirectory() as directory:
     chaos = Chaos(options.variant, pathlib.Path(directory), random.Random(options.seed))
-    seconds, expected = chaos.unbroken()
+    _, first = chaos.unbroken('first')
+    seconds, expected = chaos.unbroken()  # now that all is compiled
+    assert_equal(first, expected)
     print(f'unbroken: {seconds:.1f} s', flush=True)
     spent, runs = 0, 0
     while spent < options.kills:
       runs += 1
       killed = chaos.broken(f'broken_{runs}', min(options.kills - spent, 10), seconds)
-      differ(chaos.directory / f'broken_{runs}', expected)
-      log = chaos.log(f'broken_{runs}')
-      for word in ('Traceback', 'Segmentation', 'Fatal'):
-        assert word not in log, log
-      inside = log.count('goes on after')
+      assert_equal(chaos.directory / f'broken_{runs}', expected)
+      chaos.assert_quiet(f'broken_{runs}')
+      inside = chaos.log(f'broken_{runs}').count('goes on after')
       spent += killed
       print(f'run {runs}: killed {killed} times, {inside} times inside a phase, equal', flush=True)
   print(f'{spent} kills, {runs} runs, all equal to the unbroken one')

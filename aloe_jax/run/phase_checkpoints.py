@@ -69,6 +69,7 @@ class PhaseCheckpoints:
     with stopping.deferred() as deferral:
       opened.updates.run(phase.what, learns, updates, batches, saves)
       deferral.loses = True
+      saves.settle()
       self.save(phase)
       saves.finish()
     self.remove_surplus()

@@ -191,9 +191,13 @@ class Saves:
       self._hear(wait=True)
     return done <= self._saved
 
+  def settle(self) -> None:
+    """Waits for the save that is being written."""
+    self._hear(wait=True)
+
   def finish(self) -> None:
     """Removes the saves of this phase and of those before, once it has its checkpoint."""
-    self._hear(wait=True)
+    self.settle()
     if self._writer is not None:
       self._writer.close()
     if jax.process_index() == 0:
