@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import robot
 
+from aloe_jax.learning import train_state
 from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import big_vision
 from aloe_jax.run import checkpoints
@@ -38,7 +39,8 @@ def run(tmp_path_factory):
   kept = checkpoints.Checkpoints(tmp_path_factory.mktemp('run') / 'checkpoints')
   described = experiment.Experiment(robot.make_config())
   meta = {'architecture': described.architecture()} | normalize.to_json(robot.make_stats(scale=3.0))
-  kept.save(2, {'step': np.zeros(1)}, {}, meta)
+  nothing = ((name, {}) for name in train_state.TrainState.__dataclass_fields__)
+  kept.save(2, train_state.TrainState(**dict(nothing) | {'step': np.zeros(1)}), {}, meta)
   return kept.path(2)
 
 
