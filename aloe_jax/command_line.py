@@ -29,6 +29,7 @@ from aloe_jax import faults
 from aloe_jax import files
 from aloe_jax import renamed
 from aloe_jax import stopping
+from aloe_jax.parallel import watch
 
 EPILOG = (
   'Any field of the config is set by --config.FIELD=VALUE, as in --config.critic.lr=1e-4. What\n'
@@ -79,7 +80,7 @@ def run(main: Callable[[], None]) -> None:
   formatter = python_logging.Formatter('%(levelname)s: %(message)s')
   logging.get_absl_handler().setFormatter(formatter)  # without the place in the code
   try:
-    app.run(lambda _: main(), argv=sys.argv[:1])
+    app.run(lambda _: watch.together(main), argv=sys.argv[:1])
   except KeyboardInterrupt as stopped:
     stopping.end(stopped)
   except Exception as error:
@@ -264,8 +265,11 @@ def usage_errors() -> Iterator[None]:
   try:
     yield
   except (ValueError, OSError) as error:
-    sys.stderr.write(f'error: {disk.told(error) or error}\n')
-    sys.exit(2)
+    message = f'error: {disk.told(error) or error}'
+    sys.stderr.write(f'{message}\n')
+    ended = SystemExit(2)
+    ended.add_note(message)  # for the other hosts, where there are any
+    raise ended from error
 
 
 def nearest(field: str, known: Collection[str]) -> str:

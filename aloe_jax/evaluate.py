@@ -18,6 +18,9 @@ from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax import ranges
 from aloe_jax.envs import simulation
+from aloe_jax.parallel import hosts
+from aloe_jax.parallel import joining
+from aloe_jax.run import agreement
 from aloe_jax.run import checkpoints
 from aloe_jax.run import compile_cache
 from aloe_jax.run import evaluation
@@ -30,10 +33,13 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Evaluates the checkpoints of a command line; prints a table and keeps a JSON of it."""
   given = command_line.parse(_parser(), argv)
   options, workdir = given.options, given.workdir
+  with command_line.usage_errors():
+    joining.join(options)
   config = kept.config(given, 'evaluate', options.checkpoint)
   compile_cache.use(config, given.workdir)
   seed = evaluation.scenes(config) if options.seed is None else options.seed
   with config_lib.user_errors():
+    agreement.check_start(config, workdir)
     if not config.sim.task:
       raise ValueError(
         'there is no simulator in this config; expected a variant that has one, such as :sim, or '
@@ -73,12 +79,14 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   written = workdir / 'evaluations' / f'{name}.json'
   entries = [{'checkpoint': str(path)} | conditions | e.summary() for path, e in found.items()]
-  files.write_text(written, json.dumps(entries, indent=2))
+  if hosts.is_first():
+    files.write_text(written, json.dumps(entries, indent=2))
   progress.CONSOLE.print(f'Kept in {written}', soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:
   parser = command_line.parser('aloe_jax.evaluate', __doc__)
+  joining.add_options(parser)
   parser.add_argument(
     '--checkpoint', metavar='DIR', help='to evaluate; by default the newest of --workdir'
   )

@@ -7,7 +7,7 @@ import math
 import os
 import pathlib
 import time
-from typing import Any
+from typing import Any, Protocol
 
 from tensorboardX import event_file_writer
 from tensorboardX import summary
@@ -16,9 +16,21 @@ from tensorboardX.proto import event_pb2
 from aloe_jax import disk
 from aloe_jax import files
 from aloe_jax import progress
+from aloe_jax.parallel import hosts
 
 _FLUSH_SECONDS = 30.0  # between two times that TensorBoard's events are made safe
 _ADVICE = 'remove that line, or move the file away: only drawings of the losses are made of it.'
+
+
+class Writer(Protocol):
+  """Takes the scalars of a run; a context manager."""
+
+  def __enter__(self) -> 'Writer': ...
+
+  def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None: ...
+
+  def write(self, step: int, scalars: Mapping[str, float], *, phase: str = '') -> None:
+    """See `MetricsWriter.write`."""
 
 
 class MetricsWriter:
@@ -120,6 +132,22 @@ class MetricsWriter:
 
   def _full_disk_is_told(self) -> contextlib.AbstractContextManager[None]:
     return disk.writing('what was measured', self._path)
+
+
+class _Nowhere:
+  """The `Writer` of a host whose numbers another one writes."""
+
+  def __enter__(self) -> '_Nowhere':
+    return self
+
+  def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None: ...
+
+  def write(self, step: int, scalars: Mapping[str, float], *, phase: str = '') -> None: ...
+
+
+def open_writer(directory: str | os.PathLike, **settings: Any) -> Writer:
+  """A `MetricsWriter` on the first host, which takes the same; the others write nothing."""
+  return MetricsWriter(directory, **settings) if hosts.is_first() else _Nowhere()
 
 
 def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:

@@ -85,10 +85,12 @@ class Policy:
       image_masks=sight.image_masks,
     )
 
-  def act(self, sight: types.Sight, key: jax.Array) -> types.Array:
-    """One chunk [B, h, A] per sight, in the robot's units; row b's noise depends on (key, b)."""
+  def act(
+    self, sight: types.Sight, key: jax.Array, index: types.Array | None = None
+  ) -> types.Array:
+    """One chunk [B, h, A] per sight, in the robot's units; see `act_on`."""
     untagged = self.observation(sight) if self.is_guided else None
-    return self.act_on(self.observation(sight, self.tag), untagged, sight.state, key)
+    return self.act_on(self.observation(sight, self.tag), untagged, sight.state, key, index)
 
   def act_on(
     self,
@@ -96,6 +98,7 @@ class Policy:
     untagged: types.Observation | None,
     state: types.Array,
     key: jax.Array,
+    index: types.Array | None = None,
   ) -> types.Array:
     """`act` from observations that were made beforehand.
 
@@ -103,13 +106,15 @@ class Policy:
       observation: B of them, whose prompts tell `tag`.
       untagged: the same without a tag; None unless `is_guided`.
       state: [B, n] in the robot's units.
-      key: row b's noise depends on (key, b).
+      key: of the noise.
+      index: [B], which with the key decides the noise of each row; by default its place b.
 
     Returns:
       [B, h, A] in the robot's units.
     """
     samples = 1 if self.chooser is None else self.chooser.samples
-    noise = self.noise(key, jnp.arange(len(observation.proprio)), samples)
+    index = jnp.arange(len(observation.proprio)) if index is None else index
+    noise = self.noise(key, index, samples)
     if untagged is None:
       chunks = self.sample(observation, noise)
     else:

@@ -181,8 +181,13 @@ def deferred() -> Iterator[Deferral]:
 
 def end(error: KeyboardInterrupt) -> NoReturn:
   """Ends the process that a signal has stopped, after all `finally`s, with a line and 128 + n."""
+  end_at_once(*told(error))
+
+
+def told(error: KeyboardInterrupt) -> tuple[int, str]:
+  """Number of the signal that has stopped the program, and the line that is said of it."""
   number = error.number if isinstance(error, Stopped) else signal.SIGINT
-  end_at_once(number, str(error) or f'Stopped. {_GOES_ON}')
+  return number, str(error) or f'Stopped. {_GOES_ON}'
 
 
 def end_at_once(number: int, said: str) -> NoReturn:

@@ -20,10 +20,12 @@ from aloe_jax import progress
 from aloe_jax import stopping
 from aloe_jax import types
 from aloe_jax.data import replay
-from aloe_jax.data import rlds
 from aloe_jax.data import tags as tags_lib
 from aloe_jax.learning import action_bank
 from aloe_jax.learning import chunk_weights
+from aloe_jax.parallel import joining
+from aloe_jax.run import agreement
+from aloe_jax.run import collection
 from aloe_jax.run import compile_cache
 from aloe_jax.run import evaluation
 from aloe_jax.run import experiment as experiment_lib
@@ -103,14 +105,14 @@ class Run:
 
   def collect(self, iteration: int) -> None:
     """Line 3: rolls the policy out under a watching human; writes every fragment."""
-    if not self._config.sim.task or self._data.directory(iteration).exists():
+    if not self._config.sim.task or collection.is_written(self._data.directory(iteration)):
       return
     key = self._key(Stream.COLLECT, iteration)
     with stopping.saying(_again(f'Collect {iteration}')):
       episodes, shares = self._collector.collect(self._policy(), key, iteration)
       # First, as a run that is stopped in between collects again and comes to the same numbers.
       self._opened.metrics.write(self._updates.count, shares, phase='collect')
-      rlds.write(self._data.directory(iteration), episodes, name=self._experiment.world.name)
+      collection.write(self._data.directory(iteration), episodes, self._experiment.world.name)
 
   def train_critic(self, iteration: int) -> None:
     """Lines 4-9: N_Q critic updates on everything collected so far."""
@@ -316,12 +318,18 @@ def run(
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs or goes on with the experiment of a command line, by default the program's."""
-  given = command_line.parse(command_line.parser('aloe_jax.train', __doc__), argv)
+  parser = command_line.parser('aloe_jax.train', __doc__)
+  joining.add_options(parser)
+  given = command_line.parse(parser, argv)
+  with command_line.usage_errors():
+    joining.join(given.options)
   config = kept.config(given, 'train')
   compile_cache.use(config, given.workdir)
   with stopping.heard(), contextlib.ExitStack() as stack:
     with config_lib.user_errors():
+      agreement.check_start(config, given.workdir)
       stack.enter_context(lock.held(given.workdir))
+      agreement.check_workdir(given.workdir)
       results.read(given.workdir / 'evaluations.json')  # what is damaged is told before any work
       starting_point.check_states(given.workdir, config.actor.checkpoint)
       requirements.check(config)

@@ -1,16 +1,23 @@
-"""Run by hosts_test.py, once per host: the same features, bank and updates on all."""
+"""Run by hosts_test.py, once per host: the same features, bank, updates and episodes on all."""
 
 import contextlib
 import pathlib
 import sys
+from typing import Any
 
+import flax.struct
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tiny
 
 from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.data import row_cache
+from aloe_jax.envs import tabletop
+from aloe_jax.envs import tabletop_rollout
+from aloe_jax.envs import tabletop_sight
+from aloe_jax.envs import tasks
 from aloe_jax.learning import action_bank
 from aloe_jax.learning import optimizer
 from aloe_jax.models import encoder
@@ -109,6 +116,36 @@ def check_encoder(mode):
   np.testing.assert_allclose(found, alone, atol=1e-4)
 
 
+@flax.struct.dataclass
+class Restless:
+  """A policy of which all hosts hold parameters, and whose noise is that of an episode's number."""
+
+  scale: Any
+
+  def act(self, sight, key, index=None):
+    index = jnp.arange(len(sight.state)) if index is None else index
+    shape = 2, tabletop.ACTION_SIZE
+    noise = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), shape))(index)
+    return self.scale * noise
+
+
+def play(layout):
+  """Three episodes, which two hosts of two devices do not share evenly."""
+  sim = tabletop.Simulator(tasks.TASKS['fold_laundry'])
+  setup = tabletop_rollout.Setup(sim, tabletop_sight.see, 2, layout=layout)
+  policy = layout.fetch(layout.place_state(Restless(np.float32(0.5))))
+  told = []
+  played = setup.run(
+    policy, key=jax.random.key(3), episodes=3, progress=lambda *numbers: told.append(numbers)
+  )
+  assert told[-1] == (3, 3, played.active.sum())
+  return {
+    'played actions': np.where(played.active[..., None], played.action, 0),
+    'played ends': np.where(played.active, played.end_reason, 0),
+    'played steps': played.lengths,
+  }
+
+
 def main(rank, count, port, directory):
   if count > 1:
     jax.distributed.initialize(f'127.0.0.1:{port}', count, rank)
@@ -125,6 +162,7 @@ def main(rank, count, port, directory):
     results |= {f'{mode} {number:03}': leaf for number, leaf in enumerate(leaves)}
     results[f'{mode} policy'] = np.array(key.policy)
     results[f'{mode} rows'] = np.concatenate([row.reshape(UPDATES, -1) for row in rows], 1)
+  results |= play(sharding.Fsdp())
   np.savez(directory / f'{rank}.npz', **results)
 
 

@@ -66,7 +66,7 @@ def test_importing_touches_no_device_so_that_hosts_can_be_joined_first():
   assert done.returncode == 0, done.stderr
 
 
-def test_updates_and_bank_are_those_of_one_host(results):
+def test_updates_bank_and_episodes_are_those_of_one_host(results):
   one, two = results
   for found in two:
     for name, expected in one.items():

@@ -192,11 +192,12 @@ def test_a_file_that_a_crash_left_empty_or_cut_is_nobodys(text, tmp_path):
 
 
 def test_only_the_first_of_several_hosts_takes_it_and_all_hear_of_it(tmp_path, monkeypatch):
-  monkeypatch.setattr(lock.jax, 'process_index', lambda: 1)
+  monkeypatch.setattr(lock.hosts, 'is_first', lambda: False)
   with lock.held(tmp_path / 'run'):
     assert not (tmp_path / 'run').exists()
-  monkeypatch.setattr(lock.hosts, 'lowest', lambda number: 0)
-  with pytest.raises(FileExistsError, match='the first host found it locked'):
+  first = f'{tmp_path} is being worked in by process 7'
+  monkeypatch.setattr(lock.hosts, 'exchange', lambda what, problem: [first, problem])
+  with pytest.raises(FileExistsError, match='is being worked in by process 7'):
     take(tmp_path / 'run')
 
 

@@ -6,6 +6,7 @@ import json
 import pathlib
 
 from aloe_jax import files
+from aloe_jax.parallel import hosts
 
 _NAMES = ('path', 'content', 'iteration')
 _ADVICE = (
@@ -93,7 +94,7 @@ class Manifest:
         )
       moved[entry['path']] = path
       entry['path'] = path
-    files.write_text(self._path, json.dumps(self._entries, indent=2))
+    self._keep()
     return moved
 
   @property
@@ -116,6 +117,10 @@ class Manifest:
     ]
     if added:
       self._entries += added
+      self._keep()
+
+  def _keep(self) -> None:
+    if hosts.is_first():
       files.write_text(self._path, json.dumps(self._entries, indent=2))
 
 

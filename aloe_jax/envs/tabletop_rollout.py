@@ -19,8 +19,11 @@ import numpy as np
 
 from aloe_jax import types
 from aloe_jax.envs import human as human_lib
+from aloe_jax.envs import shared_out
 from aloe_jax.envs import simulation
 from aloe_jax.envs import tabletop
+from aloe_jax.parallel import hosts
+from aloe_jax.parallel import sharding
 from aloe_jax.policy import Policy
 
 SEGMENT = 24  # steps per compiled call: between calls, progress is shown and the end checked
@@ -36,6 +39,7 @@ class Setup:
     execute: e, steps of a chunk that are played before the policy is asked again.
     human: 'none' (evaluation), 'watching' (collection) or 'demonstrating' (no policy).
     style, mode: of the human, see `human.init`.
+    layout: of the policy's parameters; read where several hosts share the episodes.
   """
 
   sim: tabletop.Simulator
@@ -44,6 +48,7 @@ class Setup:
   human: str = 'none'
   style: str = 'mixture'
   mode: str = 'mixture'
+  layout: sharding.Layout | None = dataclasses.field(default=None, compare=False)
 
   def run(
     self,
@@ -58,6 +63,9 @@ class Setup:
     Returns:
       Trajectories of T <= twice the task's limit steps.
     """
+    if hosts.count() > 1:
+      share = shared_out.share(episodes, None if policy is None else self.layout)
+      return self._run_share(share, policy, key, progress)
     key_reset, key_steps = jax.random.split(key)
     environments = _reset(self, key_reset, episodes)
     segments: list[simulation.Trajectories] = []
@@ -70,6 +78,29 @@ class Setup:
       progress(finished, episodes, sum(int(s.active.sum()) for s in segments))
     return jax.tree.map(lambda *x: np.concatenate(x).swapaxes(0, 1), *segments)
 
+  def _run_share(
+    self,
+    share: shared_out.Share,
+    policy: Policy | None,
+    key: jax.Array,
+    progress: simulation.Progress,
+  ) -> simulation.Trajectories:
+    """`run` of this host's episodes, which are what they are where one host plays them all."""
+    key_reset, key_steps = jax.random.split(key)
+    environments = _reset(self, key_reset, share.episodes, share.number)
+    environments = environments.replace(finished=share.spare)
+    environments = share.place(jax.tree.map(np.asarray, environments))
+    segments: list[simulation.Trajectories] = []
+    finished, steps = 0, 0
+    while finished < share.episodes:
+      segment_key = jax.random.fold_in(key_steps, len(segments))
+      environments, record = _segment(self, environments, policy, segment_key, share.episodes)
+      segments.append(share.fetch(_by_episode(record)))
+      steps += int(segments[-1].active.sum())
+      finished, played = share.finished(share.fetch(environments.finished), steps)
+      progress(finished, share.episodes, played)
+    return share.together(jax.tree.map(lambda *x: np.concatenate(x, axis=1), *segments))
+
 
 @flax.struct.dataclass
 class _Environment:
@@ -77,11 +108,14 @@ class _Environment:
   human: human_lib.HumanState
   source: jax.Array
   finished: jax.Array
+  number: jax.Array | None = None  # of the episode, where there are others elsewhere
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
-def _reset(setup: Setup, key: jax.Array, episodes: int) -> _Environment:
-  """[E] fresh environments, each with the person who watches or demonstrates."""
+def _reset(
+  setup: Setup, key: jax.Array, episodes: int, number: jax.Array | None = None
+) -> _Environment:
+  """[E] fresh environments, each with the person who watches or demonstrates; or some of them."""
 
   def one(key: jax.Array) -> _Environment:
     key_state, key_human = jax.random.split(key)
@@ -93,14 +127,29 @@ def _reset(setup: Setup, key: jax.Array, episodes: int) -> _Environment:
       finished=jnp.bool_(False),
     )
 
-  return jax.vmap(one)(jax.random.split(key, episodes))
+  keys = jax.random.split(key, episodes)
+  if number is None:
+    return jax.vmap(one)(keys)
+  return jax.vmap(one)(keys[number]).replace(number=number)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@jax.jit
+def _by_episode(record: simulation.Trajectories) -> simulation.Trajectories:
+  return jax.tree.map(lambda x: x.swapaxes(0, 1), record)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
 def _segment(
-  setup: Setup, environments: _Environment, policy: Policy | None, key: jax.Array
+  setup: Setup,
+  environments: _Environment,
+  policy: Policy | None,
+  key: jax.Array,
+  episodes: int | None = None,
 ) -> tuple[_Environment, simulation.Trajectories]:
-  """Advances all environments by about `SEGMENT` steps; the record's leaves are [T, E, ...]."""
+  """Advances environments by about `SEGMENT` steps; the record's leaves are [T, E, ...].
+
+  Of E environments among more `episodes` each has the randomness of its number.
+  """
   blocks = max(1, SEGMENT // setup.execute)
 
   def block(environments: _Environment, key: jax.Array) -> tuple[_Environment, Any]:
@@ -109,14 +158,17 @@ def _segment(
     if policy is None:
       planned = jnp.zeros((setup.execute, len(sight.state), tabletop.ACTION_SIZE))
     else:
-      chunk = jnp.asarray(policy.act(sight, key_policy))
+      numbered = () if environments.number is None else (environments.number,)
+      chunk = jnp.asarray(policy.act(sight, key_policy, *numbered))
       planned = chunk[:, : setup.execute].swapaxes(0, 1)
 
     def steps(
       environments: _Environment, inputs: tuple[jax.Array, jax.Array]
     ) -> tuple[_Environment, Any]:
       planned, key = inputs
-      keys = jax.random.split(key, len(planned))
+      keys = jax.random.split(key, episodes or len(planned))
+      if environments.number is not None:
+        keys = keys[environments.number]
       return jax.vmap(functools.partial(_step, setup))(environments, planned, keys)
 
     keys = jax.random.split(key_steps, setup.execute)

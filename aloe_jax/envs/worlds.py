@@ -20,6 +20,7 @@ from aloe_jax.envs import tabletop_sight
 from aloe_jax.envs import tabletop_state
 from aloe_jax.envs import tasks
 from aloe_jax.models import encoder as encoder_lib
+from aloe_jax.parallel import sharding
 from aloe_jax.preprocessing import images as images_lib
 
 _RATE = 30.0  # steps a second that pass for a simulated robot, unless the config says others
@@ -75,6 +76,7 @@ class TableTop:
     config: of the experiment.
     encoder: whose features of the cameras the actor reads, or None.
     reads_images: whether the actor reads the cameras' images themselves.
+    layout: of the policy's parameters, where hosts share the episodes.
 
   Raises:
     ValueError: the config is of another robot than stands at this table.
@@ -85,6 +87,7 @@ class TableTop:
     config: ml_collections.ConfigDict,
     encoder: encoder_lib.Encoder | None,
     reads_images: bool,
+    layout: sharding.Layout | None = None,
   ):
     self.name = config.sim.task
     self.feature_shape: tuple[int, ...] = tabletop_sight.FEATURE_SHAPE
@@ -93,6 +96,7 @@ class TableTop:
     self._config = config
     self._encoder = encoder
     self._reads_images = reads_images
+    self._layout = layout
     # A run of an earlier version keeps its state of 32 numbers: ours, and zeros.
     self._zeros = 0
     if self.name:
@@ -152,7 +156,8 @@ class TableTop:
   ) -> tabletop_rollout.Setup:
     """See `World`."""
     sim = tabletop.Simulator(tasks.TASKS[self.name], unseen=unseen, disturb=disturb)
-    return tabletop_rollout.Setup(sim, see, self._config.task.execute, **human)
+    execute = self._config.task.execute
+    return tabletop_rollout.Setup(sim, see, execute, layout=self._layout, **human)
 
 
 class Gymnasium:
@@ -212,9 +217,12 @@ def _check_robot(config: ml_collections.ConfigDict, there: dict[str, Any]) -> No
 
 
 def make(
-  config: ml_collections.ConfigDict, encoder: encoder_lib.Encoder | None, reads_images: bool
+  config: ml_collections.ConfigDict,
+  encoder: encoder_lib.Encoder | None,
+  reads_images: bool,
+  layout: sharding.Layout | None = None,
 ) -> World:
   """The world of a config; see `TableTop` for the arguments."""
   if ':' in config.sim.task:
     return Gymnasium(config)
-  return TableTop(config, encoder, reads_images)
+  return TableTop(config, encoder, reads_images, layout)

@@ -12,6 +12,7 @@ from aloe_jax.data import manifest as manifest_lib
 from aloe_jax.data import replay as replay_lib
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.preprocessing import inputs as inputs_lib
+from aloe_jax.run import agreement
 from aloe_jax.run import checkpoints
 from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
@@ -88,6 +89,7 @@ class RunData:
         'the run was trained on.'
       )
     self._datasets.open(self.given)
+    agreement.check_data({self._listed(path): self._datasets.content(path) for path in self.given})
     given = list(dict.fromkeys(self._listed(path) for path in self.given))
     for before, now in self._manifest.follow(given, self._content, self._is_own).items():
       progress.CONSOLE.print(
@@ -112,6 +114,7 @@ class RunData:
     found = {
       self._listed(path): self._datasets.content(path) for path in self.directories(iteration)
     }
+    agreement.check_data(found)
     self._manifest.extend(iteration, found)
     ratios = dict(self._config.data.ratios)
     host = jax.process_index(), jax.process_count()

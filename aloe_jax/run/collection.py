@@ -1,6 +1,7 @@
 """Episodes from the simulator: demonstrations of its human, and rollouts that the human watches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+import pathlib
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from aloe_jax.data import fragments
 from aloe_jax.data import rlds
 from aloe_jax.envs import recording
 from aloe_jax.envs import simulation
+from aloe_jax.parallel import hosts
 from aloe_jax.run import experiment as experiment_lib
 
 MAX_ROUNDS = 20  # of demonstrations, before giving up on a task that nobody succeeds at
@@ -75,7 +77,8 @@ class Collector:
       episodes: how many; by default `sim.rollouts`.
 
     Returns:
-      Every episode, and the share of each end reason among the policy's own fragments.
+      Every episode, on the first host, which writes them; and the share of each end reason among
+      the policy's own fragments.
     """
     episodes = episodes or self._experiment.config.sim.rollouts
     watched = self._experiment.world.simulation(self._see, human='watching')
@@ -94,6 +97,8 @@ class Collector:
     self, trajectories: simulation.Trajectories, keep: np.ndarray, iteration: int
   ) -> list[rlds.Episode]:
     """The kept episodes, with what the cameras saw."""
+    if not hosts.is_first():
+      return []  # the first writes them
     steps = int(trajectories.lengths[keep].sum())
     with progress.bar(f'Record {iteration}', steps, 'steps') as advance:
       episodes = recording.to_episodes(
@@ -109,3 +114,15 @@ class Collector:
         progress=advance,
       )
       return list(episodes)
+
+
+def is_written(directory: pathlib.Path) -> bool:
+  """Whether there are episodes; all hosts ask before any of them plays, and hear the same."""
+  return bool(hosts.lowest(directory.exists(), f'{directory.name} are looked for'))
+
+
+def write(directory: pathlib.Path, episodes: Sequence[rlds.Episode], name: str) -> None:
+  """Writes what was played, once for all hosts; see `rlds.write`."""
+  if hosts.is_first():
+    rlds.write(directory, episodes, name=name)
+  hosts.wait(f'{directory.name} are written')

@@ -52,7 +52,7 @@ class Experiment:
     self.agent.validate(config)
     self.layout = sharding.make_layout(config.parallel.mode, config.parallel.fsdp or None)
     self.encoder = networks.make_encoder(config)
-    self.world = worlds.make(config, self.encoder, self.reads_images)
+    self.world = worlds.make(config, self.encoder, self.reads_images, self.layout)
     for field, value in self.world.robot.items():
       config.task[field] = config.task[field] or value
     unknown = not config.task.action_size or not config.task.proprio_size

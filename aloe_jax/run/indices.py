@@ -10,6 +10,7 @@ from aloe_jax import progress
 from aloe_jax.data import bucket
 from aloe_jax.data import index as index_lib
 from aloe_jax.data import mapping
+from aloe_jax.parallel import hosts
 
 Indices = dict[pathlib.Path, index_lib.Index]  # by the directories that were given
 
@@ -39,7 +40,10 @@ def open_one(config: ml_collections.ConfigDict, directory: pathlib.Path) -> inde
   given = map(pathlib.Path, files.expanded(data.episodes))
   if config.sim.task and directory not in given:
     fields['last_action'] = 'keep'  # a run's own episodes hold what was done at every step
-  with progress.bar(f'Index {label(directory)}', None, 'steps') as advance:
+  with (
+    hosts.first_then_others(f'{directory} is indexed'),
+    progress.bar(f'Index {label(directory)}', None, 'steps') as advance,
+  ):
     index = index_lib.load(
       directory,
       mapping.parse(fields),

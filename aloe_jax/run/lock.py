@@ -22,8 +22,6 @@ import threading
 import time
 from typing import Any
 
-import jax
-
 from aloe_jax import disk
 from aloe_jax import progress
 from aloe_jax.parallel import hosts
@@ -49,14 +47,14 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
   """
   with contextlib.ExitStack() as stack:
     problem = ''
-    if jax.process_index() == 0:
+    if hosts.is_first():
       try:
         with _undisturbed():  # between the lock and what is to release it
           stack.callback(_Lock(workdir).release)
       except OSError as error:  # the other hosts wait for the answer
         problem = disk.told(error) or str(error)
-    if not hosts.lowest(0 if problem else 1):
-      raise FileExistsError(problem or f'{workdir}: the first host found it locked; see there.')
+    if problem := hosts.exchange('the working directory is locked', problem)[0]:
+      raise FileExistsError(problem)
     yield
 
 

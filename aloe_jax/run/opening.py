@@ -5,20 +5,18 @@ import functools
 import pathlib
 from typing import Any
 
-import jax
-
 from aloe_jax import config as config_lib
 from aloe_jax import metrics as metrics_lib
 from aloe_jax import progress
 from aloe_jax import stopping
 from aloe_jax import types
 from aloe_jax.data import replay
-from aloe_jax.data import rlds
 from aloe_jax.data import statistics
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.envs import simulation
 from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning.train_state import TrainState
+from aloe_jax.parallel import hosts
 from aloe_jax.preprocessing import inputs as inputs_lib
 from aloe_jax.preprocessing import normalize
 from aloe_jax.run import acting
@@ -93,7 +91,7 @@ class Opened:
   return_range: tuple[float, float]
   learner: learner_lib.Learner
   checkpoints: checkpoints_lib.Checkpoints
-  metrics: metrics_lib.MetricsWriter
+  metrics: metrics_lib.Writer
   updates: updates_lib.Updates
 
   @property
@@ -173,14 +171,14 @@ def _demonstrate(
 ) -> None:
   """Has the human demonstrate until enough episodes succeed; keeps those."""
   directory = beginning.data.directory(0)
-  if directory.exists() or not experiment.config.task.demonstrations:
+  if not experiment.config.task.demonstrations or collection.is_written(directory):
     return
   collector = collection.Collector(experiment, beginning.see)
   key = functools.partial(streams.key, experiment.config.seed, Stream.DEMONSTRATIONS)
   with stopping.saying('The demonstrations are repeated from their beginning by the same command.'):
     episodes = collector.demonstrate(key)
     _keep_config(experiment, workdir)
-    rlds.write(directory, episodes, name=experiment.world.name)
+    collection.write(directory, episodes, experiment.world.name)
 
 
 def _open(
@@ -222,7 +220,7 @@ def _open(
   found = _found(experiment, workdir, beginning)
   _keep_config(experiment, workdir)
   with config_lib.user_errors():
-    metrics = metrics_lib.MetricsWriter(
+    metrics = metrics_lib.open_writer(
       workdir / 'metrics',
       # Without a checkpoint too: a start that was stopped before its first begins anew.
       resume_step=(found.step if found else int(state.step)) + 1,
@@ -293,7 +291,7 @@ def _found(
   experiment: experiment_lib.Experiment, workdir: pathlib.Path, beginning: _Beginning
 ) -> unfinished.Found | None:
   """The save to go on from inside the phase that is next."""
-  if jax.process_index() == 0:
+  if hosts.is_first():
     checkpoints = checkpoints_lib.Checkpoints(workdir / 'checkpoints')
     checkpoints.sweep()
     unfinished.clear(workdir)
@@ -319,4 +317,5 @@ def _warms_up(experiment: experiment_lib.Experiment, start: starting_point.Start
 
 
 def _keep_config(experiment: experiment_lib.Experiment, workdir: pathlib.Path) -> None:
-  config_lib.keep(experiment.config, workdir / 'config.json')
+  if hosts.is_first():
+    config_lib.keep(experiment.config, workdir / 'config.json')

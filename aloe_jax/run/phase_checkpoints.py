@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import jax
-
 from aloe_jax import config as config_lib
 from aloe_jax import stopping
+from aloe_jax.parallel import hosts
 from aloe_jax.preprocessing import normalize
 from aloe_jax.run import opening
 from aloe_jax.run import padded_state
@@ -87,7 +86,7 @@ class PhaseCheckpoints:
 
   def remove_surplus(self) -> None:
     """Removes the checkpoints that are not to be kept."""
-    if jax.process_index() == 0:
+    if hosts.is_first():
       written, best = self._opened.checkpoints, self._results.best
       best = None if best is None else phases.actor_number(best)
       written.remove(surplus.numbers(written.numbers(), self._config.train.keep, best))

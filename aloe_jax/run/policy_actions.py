@@ -12,6 +12,7 @@ from aloe_jax import stopping
 from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.learning import action_bank
+from aloe_jax.parallel import hosts
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import streams
 from aloe_jax.run.streams import Stream
@@ -90,7 +91,8 @@ class PolicyActions:
   def forget(self) -> None:
     """Removes the bank of a policy that is no more."""
     self._bank = None
-    shutil.rmtree(self._directory, ignore_errors=True)
+    if hosts.is_first():
+      shutil.rmtree(self._directory, ignore_errors=True)
 
   def _observation(self, buffer: replay.Replay) -> Callable[[np.ndarray], types.Observation]:
     return lambda rows: buffer.observation(rows, images=self._experiment.reads_images)

@@ -8,6 +8,7 @@ import rich.table
 from aloe_jax import files
 from aloe_jax import plots
 from aloe_jax import progress
+from aloe_jax.parallel import hosts
 from aloe_jax.run import evaluation
 
 _FIELDS = tuple(evaluation.Evaluation.__dataclass_fields__)
@@ -48,10 +49,13 @@ class Results:
     """Keeps an evaluation, on disk when this returns."""
     self._evaluations[iteration] = result
     entries = [{'iteration': i} | e.summary() for i, e in sorted(self._evaluations.items())]
-    files.write_text(self._path, json.dumps(entries, indent=2))
+    if hosts.is_first():
+      files.write_text(self._path, json.dumps(entries, indent=2))
 
   def report(self, path: pathlib.Path, agent: str, task: str) -> None:
-    """Draws the learning curve and prints the table."""
+    """Draws the learning curve and prints the table; the first host does."""
+    if not hosts.is_first():
+      return
     by_iteration = sorted(self._evaluations.items())
     counts = {iteration: (e.successes, e.episodes) for iteration, e in by_iteration}
     plots.learning_curves(path, {agent.upper(): counts}, warm_start=counts[0], title=task)

@@ -92,7 +92,7 @@ def _read_item(path: pathlib.Path, name: str, like: Any, advice: str) -> Any:
     partial_restore=True,
   )
   with _damage_is_named(path, advice), ocp.PyTreeCheckpointer() as checkpointer:
-    return checkpointer.restore(files.absolute(path / name), args=arguments)
+    return hosts.own(checkpointer.restore(files.absolute(path / name), args=arguments))
 
 
 @contextlib.contextmanager
@@ -112,6 +112,9 @@ def described(like: Any) -> Any:
   """Shapes, types and places of a tree's leaves."""
 
   def described(x: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=getattr(x, 'sharding', None))
+    sharding = getattr(x, 'sharding', None)
+    if hosts.count() > 1 and isinstance(sharding, jax.sharding.SingleDeviceSharding):
+      sharding = hosts.everywhere()  # every host reads a copy of its own
+    return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=sharding)
 
   return jax.tree.map(described, like)

@@ -12,8 +12,6 @@ import re
 import time
 from typing import Any
 
-import jax
-
 from aloe_jax import disk
 from aloe_jax import files
 from aloe_jax import metrics as metrics_lib
@@ -200,7 +198,7 @@ class Saves:
     self.settle()
     if self._writer is not None:
       self._writer.close()
-    if jax.process_index() == 0:
+    if hosts.is_first():
       for number, _, path in directories(self._workdir):
         if number <= self._number:
           removal.remove(path)
@@ -218,7 +216,7 @@ class Saves:
       self._tell_failure(done, step, error)
       return
     self._writing, self._saved = None, done
-    if jax.process_index() == 0:
+    if hosts.is_first():
       for number, updates, path in directories(self._workdir):
         if (number, updates) < (self._number, done):
           removal.remove(path)

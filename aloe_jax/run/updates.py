@@ -47,7 +47,7 @@ class Updates:
     experiment: experiment_lib.Experiment,
     learner: learner_lib.Learner,
     state: TrainState,
-    metrics: metrics_lib.MetricsWriter,
+    metrics: metrics_lib.Writer,
     checkpoints: checkpoints_lib.Checkpoints,
   ):
     self._experiment = experiment
@@ -136,6 +136,7 @@ class Updates:
       state = self.state
       return {name: getattr(state, name) for name in state_items.CHANGED[phase]}
 
+    vote = hosts.Vote('what comes after this call')
     # The next calls' batches are read and decoded while the device works on this one's.
     with (
       stopping.saying(_repeated(what, begin, updates)),
@@ -156,7 +157,7 @@ class Updates:
           advance(first, loss=self._log(step + first, phase, pending))
         pending, done = metrics, min(first + size, updates)
         # Hosts agree: 0, a signal came to one of them; 1, it is time to save; 2, neither.
-        wish = hosts.lowest(0 if stopping.asked() else 1 if saves.due() else 2)
+        wish = vote.lowest(0 if stopping.asked() else 1 if saves.due() else 2, otherwise=2)
         if done == updates or wish == 2:
           continue
         advance(done, loss=self._log(step + done, phase, pending))  # before the save that is after

@@ -8,9 +8,9 @@ import pathlib
 import shutil
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 
+from aloe_jax.parallel import hosts
 from aloe_jax.run import written_files
 
 
@@ -45,10 +45,11 @@ class Writer:
     shared = shared or {}
     temporary = path.with_name(f'.{path.name}.writing')
     with self._removed_on_error(path):
-      if jax.process_index() == 0:
+      if hosts.is_first():
         remove_unfinished(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-      arguments = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
+      whole = {name: hosts.as_global(tree) for name, tree in items.items()}
+      arguments = {name: ocp.args.StandardSave(tree) for name, tree in whole.items()}
       self._orbax.save(
         temporary, args=ocp.args.Composite(**arguments, meta=ocp.args.JsonSave(meta))
       )
@@ -68,7 +69,7 @@ class Writer:
   ) -> None:
     with self._removed_on_error(path):
       self._orbax.wait_until_finished()
-      if jax.process_index() == 0:
+      if hosts.is_first():
         known: dict[str, Any] = {}
         for name, source in shared.items():
           _share(source / name, temporary / name)
@@ -88,7 +89,7 @@ class Writer:
     try:
       yield
     except BaseException:
-      if jax.process_index() == 0:
+      if hosts.is_first():
         remove_unfinished(path)
       raise
 
