@@ -6,6 +6,7 @@ Each phase leaves something whole on disk: a directory of episodes, a checkpoint
 The same command goes on after the last of them, wherever it was stopped.
 """
 
+import argparse
 from collections.abc import Callable, Sequence
 import contextlib
 import pathlib
@@ -21,6 +22,8 @@ from aloe_jax import stopping
 from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.data import tags as tags_lib
+from aloe_jax.dry_run import report as dry_run
+from aloe_jax.dry_run import topologies
 from aloe_jax.learning import action_bank
 from aloe_jax.learning import chunk_weights
 from aloe_jax.parallel import joining
@@ -320,10 +323,25 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Runs or goes on with the experiment of a command line, by default the program's."""
   parser = command_line.parser('aloe_jax.train', __doc__)
   joining.add_options(parser)
+  parser.add_argument(
+    '--dry_run', action='store_true', help='compile for --topology, tell what it takes; run nothing'
+  )
+  parser.add_argument(
+    '--topology', metavar='NAME', help='of --dry_run: cpu:8, h100x8, v5e-16, v5p-8 and others'
+  )
+  parser.add_argument(
+    '--verbose', action='store_true', help='of --dry_run: where every leaf of the state lies'
+  )
   given = command_line.parse(parser, argv)
   with command_line.usage_errors():
-    joining.join(given.options)
+    _check_dry_run(given.options)
+    if not given.options.dry_run:
+      joining.join(given.options)
   config = kept.config(given, 'train')
+  if given.options.dry_run:
+    with config_lib.user_errors():
+      dry_run.main(config, given.options.topology, verbose=given.options.verbose)
+    return
   compile_cache.use(config, given.workdir)
   with stopping.heard(), contextlib.ExitStack() as stack:
     with config_lib.user_errors():
@@ -351,6 +369,17 @@ def main(argv: Sequence[str] | None = None) -> None:
       experiment.inputs(None)  # builds the tokenizer
       starting_point.check(starting_point.find(config.actor.checkpoint), experiment)
     run(experiment, given.workdir, indices)
+
+
+def _check_dry_run(options: argparse.Namespace) -> None:
+  """Raises ValueError where options of a dry run are given without it, or it without its own."""
+  if options.dry_run:
+    topologies.find(options.topology)
+  elif options.topology or options.verbose:
+    name = '--topology' if options.topology else '--verbose'
+    raise ValueError(
+      f'{name} is an option of --dry_run, which is missing; a run takes what is there.'
+    )
 
 
 if __name__ == '__main__':

@@ -25,11 +25,11 @@ from aloe_jax import config as config_lib
 from aloe_jax import progress
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
+from aloe_jax.dry_run import robot as paper_robot
 from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning.train_state import TrainState
 from aloe_jax.run import experiment as experiment_lib
 from benchmarks import flops
-from benchmarks import paper_robot
 
 SAMPLES = (1, 8, 16)  # M
 

@@ -24,9 +24,9 @@ import rich.table
 from aloe_jax import command_line
 from aloe_jax import progress
 from aloe_jax import types
+from aloe_jax.dry_run import robot as paper_robot
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import networks
-from benchmarks import paper_robot
 
 
 def main() -> None:

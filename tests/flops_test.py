@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from aloe_jax.agents import AGENTS
+from aloe_jax.dry_run import robot as paper_robot
 from aloe_jax.run import experiment as experiment_lib
 from benchmarks import flops
-from benchmarks import paper_robot
 from experiments import laundry
 
 SHARE = 9  # one layer of so many of tower, language model and expert: 3 of 27, 2 of 18

@@ -34,7 +34,7 @@ FLOORS = (
   ('data/*', 'models/*', 'preprocessing/*', 'pretrained/*'),
   ('agents/*', 'best_of', 'policy'),
   ('envs/*', 'learning/*'),
-  ('comparison/*', 'reporting/*', 'run/*'),
+  ('comparison/*', 'dry_run/*', 'reporting/*', 'run/*'),
   ('__init__', 'checkpoints', 'data/__main__', 'evaluate', 'export', 'report', 'train'),
 )
 

@@ -37,6 +37,8 @@ def test_eight_devices_agree_with_one():
     ((2048, 2048), 8, PartitionSpec('fsdp', None)),  # the first of equals
     ((16, 1000, 1001), 8, PartitionSpec(None, 'fsdp', None)),  # 1001 is odd
     ((1001, 1001, 3), 8, PartitionSpec()),  # nothing divides
+    ((257_152, 2048), 8, PartitionSpec(None, 'fsdp')),  # the columns of a table
+    ((257_152, 2047), 8, PartitionSpec('fsdp', None)),  # which do not divide
     ((1024, 1023), 8, PartitionSpec()),  # below 2^20 numbers
     ((1024, 1024), 8, PartitionSpec('fsdp', None)),  # exactly 2^20
     ((4096, 4096), 1, PartitionSpec()),  # nobody to share with

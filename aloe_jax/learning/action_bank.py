@@ -149,23 +149,28 @@ def sampler(
   # A copy for every device that holds parameters, as they are placed and fetched themselves.
   noise_key = np.asarray(jax.random.key_data(jax.random.key(seed)))
   noise_key = layout.fetch(layout.place_state(noise_key))
-  sampled = sharding.guarded(_sample)
+  sampled = sharding.guarded(sample_rows)
 
   def sample(rows: np.ndarray) -> np.ndarray:
     placed = layout.place_rows((observation(rows), rows.astype(np.int32)))
-    return layout.fetch_rows(sampled(policy, *placed, noise_key, samples))
+    with layout.traced():
+      drawn = sampled(policy, *placed, noise_key, samples)
+    return layout.fetch_rows(drawn)
 
   return sample
 
 
 @functools.partial(jax.jit, static_argnames='samples')
-def _sample(
+def sample_rows(
   policy: policy_lib.Policy,
   observation: types.Observation,
   row: jax.Array,
   noise_key: jax.Array,
   samples: int,
 ) -> jax.Array:
-  """[B, M, h, A]; compiled once, whatever the policy's parameters."""
+  """A bank's actions at rows [B] that lie on their devices, [B, M, h, A].
+
+  Compiled once, whatever the policy's parameters.
+  """
   noise = policy.noise(jax.random.wrap_key_data(noise_key), row, samples)
   return policy.sample(observation, noise)

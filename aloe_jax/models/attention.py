@@ -7,6 +7,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from aloe_jax.parallel import activations
+
 MASKED = -1e9  # fill for logits that may not be attended to; finite, so no row becomes NaN
 
 
@@ -38,7 +40,8 @@ class Mlp(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     width = x.shape[-1]
-    return nn.Dense(width, name='out')(nn.gelu(nn.Dense(self.hidden, name='hidden')(x)))
+    hidden = activations.rows(nn.Dense(self.hidden, name='hidden')(x))
+    return activations.rows(nn.Dense(width, name='out')(nn.gelu(hidden)))
 
 
 class Block(nn.Module):
@@ -68,12 +71,15 @@ class Block(nn.Module):
     batch, size, width = x.shape
     queries = size if queries is None else queries
     shape = (self.heads, width // self.heads)
-    y = nn.LayerNorm(name='attention_norm')(x)
-    query = nn.Dense(width, name='query')(y[:, :queries]).reshape(batch, queries, *shape)
+    x = activations.rows(x)
+    y = activations.rows(nn.LayerNorm(name='attention_norm')(x))
+    query = activations.rows(nn.Dense(width, name='query')(y[:, :queries]))
+    query = query.reshape(batch, queries, *shape)
     key, value = (
-      nn.Dense(width, name=name)(y).reshape(batch, size, *shape) for name in ('key', 'value')
+      activations.rows(nn.Dense(width, name=name)(y)).reshape(batch, size, *shape)
+      for name in ('key', 'value')
     )
-    attended = attend(query, key, value, mask)
-    x = x[:, :queries] + nn.Dense(width, name='out')(attended)
-    y = nn.LayerNorm(name='mlp_norm')(x)
-    return x + Mlp(self.mlp_ratio * width, name='mlp')(y)
+    attended = activations.rows(attend(query, key, value, mask))
+    x = activations.rows(x[:, :queries] + nn.Dense(width, name='out')(attended))
+    y = activations.rows(nn.LayerNorm(name='mlp_norm')(x))
+    return activations.rows(x + Mlp(self.mlp_ratio * width, name='mlp')(y))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from aloe_jax import types
+from aloe_jax.parallel import activations
 
 Velocity = Callable[[jax.Array, jax.Array], jax.Array]  # of x [B, h, A] and t [B]
 
@@ -45,7 +46,11 @@ def chunk_noise(
   Returns:
     [B, M, h, A], standard normal.
   """
-  return jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), (samples, *chunk)))(index)
+
+  def one(i: jax.Array) -> jax.Array:
+    return jax.random.normal(jax.random.fold_in(key, i), (samples, *chunk))
+
+  return activations.rows(jax.vmap(one)(jnp.asarray(index)))
 
 
 def sample_actions(
@@ -131,4 +136,4 @@ def _integrate(velocity: Velocity, noise: jax.Array, flow_steps: int) -> jax.Arr
   def integrate(x: jax.Array) -> jax.Array:
     return jax.lax.fori_loop(0, flow_steps, euler, x)
 
-  return jax.vmap(integrate)(noise.swapaxes(0, 1)).swapaxes(0, 1)
+  return activations.rows(jax.vmap(integrate)(noise.swapaxes(0, 1)).swapaxes(0, 1))

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from aloe_jax.models import lora
 from aloe_jax.models import remat as remat_lib
+from aloe_jax.parallel import activations
 
 MASKED = -2.3819763e38  # Gemma's fill for logits that may not be attended to
 MAX_PERIOD = 10_000  # of the rotary positions
@@ -142,10 +143,11 @@ class Norm(nn.Module):
     normed = numbers * jax.lax.rsqrt(jnp.mean(jnp.square(numbers), axis=-1, keepdims=True) + 1e-6)
     if not self.adaptive:
       scale = self.param('scale', nn.initializers.zeros, x.shape[-1:])
-      return (normed * (1 + scale[None, None, :])).astype(x.dtype), None
+      return activations.rows((normed * (1 + scale[None, None, :])).astype(x.dtype)), None
     dense = nn.Dense(3 * x.shape[-1], dtype=x.dtype, kernel_init=nn.initializers.zeros)
-    scale, shift, gate = jnp.split(dense(condition)[:, None], 3, axis=-1)
-    return (normed * (1 + scale) + shift).astype(x.dtype), gate
+    modulation = activations.rows(dense(condition)[:, None])
+    scale, shift, gate = jnp.split(modulation, 3, axis=-1)
+    return activations.rows((normed * (1 + scale) + shift).astype(x.dtype)), gate
 
 
 class Einsum(nn.Module):
@@ -161,7 +163,8 @@ class Einsum(nn.Module):
     init = nn.initializers.variance_scaling(
       1.0, 'fan_in', 'normal', in_axis=self.fan_in, out_axis=others
     )
-    out = jnp.einsum(equation, x, self.param('w', init, self.shape).astype(x.dtype))
+    weight = activations.weight(self.param('w', init, self.shape), x.dtype)
+    out = jnp.einsum(equation, x, weight)
     if not self.expert.lora_rank:
       return out
     first, second = lora.shapes(self.shape, self.expert.lora_rank)
@@ -172,9 +175,17 @@ class Einsum(nn.Module):
 
 
 class Attention(nn.Module):
-  """Joint attention of the experts present."""
+  """Joint attention of the experts present.
+
+  Attributes:
+    experts: sizes of each.
+    recomputes: whether the backward pass computes logits and softmax again when it comes to them.
+      Where a whole block is computed again, they would lie there while its MLP is gone through,
+      which is when memory is shortest.
+  """
 
   experts: tuple[Expert, ...]
+  recomputes: bool = False
 
   @nn.compact
   def __call__(
@@ -190,16 +201,18 @@ class Attention(nn.Module):
       if x is None:
         continue
       shape = (expert.heads, expert.width, expert.head_dim)
-      queries.append(Einsum(shape, (1,), expert, name=_name('q_einsum', i))('BTD,NDH->BTNH', x))
+      query = Einsum(shape, (1,), expert, name=_name('q_einsum', i))('BTD,NDH->BTNH', x)
+      queries.append(activations.rows(query))
       pair = (2, expert.kv_heads, expert.width, expert.head_dim)
       key, value = Einsum(pair, (2,), expert, name=_name('kv_einsum', i))('BSD,CKDH->CBSKH', x)
-      keys.append(key)
-      values.append(value)
+      keys.append(activations.rows(key))
+      values.append(activations.rows(value))
     head_dim = self.experts[0].head_dim
     query = rotate(jnp.concatenate(queries, axis=1), positions) * head_dim**-0.5
     new = Cache(rotate(jnp.concatenate(keys, axis=1), positions), jnp.concatenate(values, axis=1))
     parts = [(part.key, part.value) for part in (cache, new) if part is not None]
-    read = attend(query, parts, mask)
+    reads = jax.checkpoint(attend) if self.recomputes else attend
+    read = activations.rows(reads(query, parts, mask))
 
     outputs: list[jax.Array | None] = []
     start = 0
@@ -211,7 +224,7 @@ class Attention(nn.Module):
       start += x.shape[1]
       shape = (expert.heads, expert.head_dim, expert.width)
       out = Einsum(shape, (0, 1), expert, name=_name('attn_vec_einsum', i))
-      outputs.append(out('BTNH,NHD->BTD', part))
+      outputs.append(activations.rows(out('BTNH,NHD->BTD', part)))
     return outputs, new
 
 
@@ -224,17 +237,21 @@ class FeedForward(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     width, mlp_dim = x.shape[-1], self.expert.mlp_dim
     init = nn.initializers.lecun_normal(in_axis=-2, out_axis=-1, batch_axis=(0,))
-    gating = self.param('gating_einsum', init, (2, width, mlp_dim)).astype(x.dtype)
+    gating = self.param('gating_einsum', init, (2, width, mlp_dim))
+    gating = activations.weight(gating, x.dtype)
     linear = self.param('linear', nn.initializers.lecun_normal(), (mlp_dim, width))
-    gate, up = x @ gating[0], x @ gating[1]
+    gate, up = (activations.rows(x @ weight) for weight in (gating[0], gating[1]))
     if self.expert.lora_rank:
       first, second = self._adapter('gating_einsum', (2, width, mlp_dim), x.dtype)
-      gate, up = (y + (x @ first[i]) @ second[i] for i, y in enumerate((gate, up)))
+      gate, up = (
+        activations.rows(y + activations.rows(x @ first[i]) @ second[i])
+        for i, y in enumerate((gate, up))
+      )
     hidden = nn.gelu(gate, approximate=True) * up
-    out = hidden @ linear.astype(x.dtype)
+    out = activations.rows(hidden @ activations.weight(linear, x.dtype))
     if self.expert.lora_rank:
       first, second = self._adapter('linear', (mlp_dim, width), x.dtype)
-      out = out + (hidden @ first) @ second
+      out = activations.rows(out + activations.rows(hidden @ first) @ second)
     return out
 
   def _adapter(self, name: str, shape: tuple[int, ...], dtype: Any) -> tuple[jax.Array, jax.Array]:
@@ -246,9 +263,10 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-  """One layer of all experts."""
+  """One layer of all experts; attributes as in `Attention`."""
 
   experts: tuple[Expert, ...]
+  recomputes: bool = False
 
   @nn.compact
   def __call__(
@@ -269,7 +287,7 @@ class Block(nn.Module):
       return [y for y, _ in pairs], [gate for _, gate in pairs]
 
     xs, gates = normed('pre_attention_norm', inputs)
-    xs, new = Attention(self.experts, name='attn')(xs, positions, mask, cache)
+    xs, new = Attention(self.experts, self.recomputes, name='attn')(xs, positions, mask, cache)
     residual = [_gated(*parts) for parts in zip(inputs, xs, gates, strict=True)]
     xs, gates = normed('pre_ffw_norm', residual)
     xs = [
@@ -291,8 +309,13 @@ class Embedder(nn.Module):
     table = self.param(
       'input_embedding', nn.initializers.normal(self.width**-0.5), (self.vocab_size, self.width)
     )
-    rows = jnp.take(table, tokens, axis=0)
-    return rows * jnp.sqrt(self.width).astype(rows.dtype)
+    if activations.splits_columns(self.width):
+      # Every device looks all tokens up in its columns of the table, and then they swap: neither
+      # the table nor the rows of the whole batch are ever together on one.
+      found = activations.columns(jnp.take(activations.columns(table), tokens, axis=0))
+    else:
+      found = jnp.take(table, tokens, axis=0)
+    return activations.rows(found) * jnp.sqrt(self.width).astype(found.dtype)
 
 
 class Gemma(nn.Module):
@@ -327,7 +350,7 @@ class Gemma(nn.Module):
       in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast),
       length=first.depth,
       unroll=first.depth if self.unroll else 1,
-    )(self.experts)
+    )(self.experts, self.remat != 'none')
     for i, expert in enumerate(self.experts):
       setattr(self, _name('final_norm', i), Norm(expert.adaptive))
 
@@ -355,7 +378,7 @@ class Gemma(nn.Module):
     Returns:
       Normed tokens of each expert, and the keys and values of this call's tokens alone.
     """
-    present = tuple(None if x is None else x.astype(self.dtype) for x in inputs)
+    present = tuple(None if x is None else activations.rows(x.astype(self.dtype)) for x in inputs)
     given = tuple(conditions or [None] * len(self.experts))
     present, new = self.layers(present, cache, positions, mask, given)
     outputs = [
@@ -372,4 +395,4 @@ def _name(module: str, expert: int) -> str:
 def _gated(x: jax.Array | None, y: jax.Array | None, gate: jax.Array | None) -> jax.Array | None:
   if x is None or y is None:
     return None
-  return x + y if gate is None else x + y * gate
+  return activations.rows(x + y if gate is None else x + y * gate)

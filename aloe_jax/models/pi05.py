@@ -21,6 +21,7 @@ from aloe_jax.models import flow
 from aloe_jax.models import gemma
 from aloe_jax.models import lora
 from aloe_jax.models import siglip
+from aloe_jax.parallel import activations
 from aloe_jax.preprocessing import images as images_lib
 
 
@@ -189,7 +190,7 @@ class Pi05(nn.Module):
           f'images of camera {camera!r}: found {found}, expected {list(expected)} each; a camera '
           'that is not there is given as zeros, with image_masks False.'
         )
-      encoded, _ = self.PaliGemma.img(images_lib.to_model_range(images))
+      encoded, _ = self.PaliGemma.img(images_lib.to_model_range(activations.rows(images)))
       present = masks.get(camera, jnp.ones(encoded.shape[0], bool))
       tokens.append(encoded)
       valid.append(jnp.broadcast_to(jnp.asarray(present)[:, None], encoded.shape[:2]))
@@ -200,7 +201,7 @@ class Pi05(nn.Module):
     images, present = self.embed_images(observation)
     words = self.PaliGemma.llm.embed(observation.prompt_tokens)
     valid = jnp.concatenate([present, jnp.asarray(observation.prompt_mask)], axis=1)
-    return jnp.concatenate([images, words], axis=1), valid
+    return activations.rows(jnp.concatenate([images, words], axis=1)), valid
 
   def run_prefix(self, observation: types.Observation) -> tuple[jax.Array, Cache]:
     """Normed output tokens [B, S, D] of the language model, and the cache it leaves."""
@@ -216,9 +217,10 @@ class Pi05(nn.Module):
 
   def embed_suffix(self, noisy_action: jax.Array, time: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Action tokens [B, h, D] and the condition [B, D] of the expert's norms, both float32."""
-    embedded = flow.time_embedding(time, self.expert.width)
-    condition = nn.swish(self.time_mlp_out(nn.swish(self.time_mlp_in(embedded))))
-    return self.action_in_proj(noisy_action), condition
+    embedded = activations.rows(flow.time_embedding(time, self.expert.width))
+    hidden = activations.rows(nn.swish(self.time_mlp_in(embedded)))
+    condition = activations.rows(nn.swish(self.time_mlp_out(hidden)))
+    return activations.rows(self.action_in_proj(noisy_action)), condition
 
   def velocity(self, cache: Cache, noisy_action: jax.Array, time: jax.Array) -> jax.Array:
     """The flow's velocity, which points from data to noise (Eq. 15).
@@ -238,7 +240,7 @@ class Pi05(nn.Module):
     positions = jnp.sum(cache.valid, axis=1, keepdims=True) + jnp.arange(size)[None, :]
     conditions = (None, condition)
     (_, out), _ = self.PaliGemma.llm((None, tokens), positions, mask, conditions, cache.layers)
-    return self.action_out_proj(out)
+    return activations.rows(self.action_out_proj(out))
 
   def __call__(
     self, observation: types.Observation, noisy_action: jax.Array, time: jax.Array

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from aloe_jax.models import remat as remat_lib
+from aloe_jax.parallel import activations
 
 
 def sizes_of(params: Mapping[str, Any]) -> dict[str, int]:
@@ -35,6 +36,12 @@ def image_size_of(params: Mapping[str, Any]) -> int:
   return math.isqrt(params['pos_embedding'].shape[1]) * params['embedding']['kernel'].shape[0]
 
 
+def _attend(query: jax.Array, key: jax.Array, value: jax.Array, **how: Any) -> jax.Array:
+  """Flax's attention of [B, T, N, H], each row on its device."""
+  query, key, value = (activations.rows(x) for x in (query, key, value))
+  return activations.rows(nn.dot_product_attention(query, key, value, **how))
+
+
 class MlpBlock(nn.Module):
   """Two dense layers with the tanh GELU between them, [B, T, D] -> [B, T, D]."""
 
@@ -45,8 +52,8 @@ class MlpBlock(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     xavier, small = nn.initializers.xavier_uniform(), nn.initializers.normal(1e-6)
     dense = dict(dtype=self.dtype, kernel_init=xavier, bias_init=small)
-    y = nn.gelu(nn.Dense(self.mlp_dim, **dense)(x), approximate=True)
-    return nn.Dense(x.shape[-1], **dense)(y)
+    hidden = activations.rows(nn.Dense(self.mlp_dim, **dense)(x))
+    return activations.rows(nn.Dense(x.shape[-1], **dense)(nn.gelu(hidden, approximate=True)))
 
 
 class EncoderBlock(nn.Module):
@@ -59,12 +66,17 @@ class EncoderBlock(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, None]:
     """The step of a scan over the depth: nothing besides x goes in or out."""
-    y = nn.LayerNorm(dtype=self.dtype)(x)
-    x = x + nn.MultiHeadDotProductAttention(
-      self.heads, dtype=self.dtype, kernel_init=nn.initializers.xavier_uniform()
-    )(y, y)
-    y = nn.LayerNorm(dtype=self.dtype)(x)
-    x = x + MlpBlock(self.mlp_dim, self.dtype)(y)
+    x = activations.rows(x)
+    y = activations.rows(nn.LayerNorm(dtype=self.dtype)(x))
+    attention = nn.MultiHeadDotProductAttention(
+      self.heads,
+      dtype=self.dtype,
+      kernel_init=nn.initializers.xavier_uniform(),
+      attention_fn=_attend,
+    )
+    x = activations.rows(x + attention(y, y))
+    y = activations.rows(nn.LayerNorm(dtype=self.dtype)(x))
+    x = activations.rows(x + MlpBlock(self.mlp_dim, self.dtype)(y))
     self.sow('intermediates', 'block', x)
     return x, None
 
@@ -147,7 +159,7 @@ class SigLip(nn.Module):
     x = nn.Conv(
       self.width, (self.patch, self.patch), self.patch, padding='VALID', name='embedding'
     )(images.astype(jnp.float32))
-    x = x.reshape(x.shape[0], -1, self.width)
+    x = activations.rows(x.reshape(x.shape[0], -1, self.width))
     normal = nn.initializers.normal(self.width**-0.5)
     x = x + self.param('pos_embedding', normal, (1, *x.shape[1:]))
     out = {'patch_embedding': x}

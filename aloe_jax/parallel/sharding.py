@@ -8,6 +8,7 @@ copy it would hold the devices up at every call.
 """
 
 from collections.abc import Callable, Sequence
+import contextlib
 import functools
 from typing import Any, Protocol
 
@@ -20,8 +21,10 @@ from jax.sharding import SingleDeviceSharding
 import numpy as np
 
 from aloe_jax import types
+from aloe_jax.parallel import activations
 
 AXIS = 'replica'  # the name that a step averages over under pmap
+TABLE_ROWS = 2**16  # an axis as long as this numbers the rows of a table that are looked up
 MIN_SHARDED_SIZE = 2**20  # smaller arrays are replicated: moving them costs more than it saves
 
 Step = Callable[..., Any]
@@ -45,11 +48,26 @@ class Layout(Protocol):
   def shapes(self, function: Callable[..., Any], *arguments: Any) -> Any:
     """What `create` would return, as `jax.ShapeDtypeStruct`s that say where the leaves lie."""
 
+  def traced(self) -> contextlib.AbstractContextManager[None]:
+    """Inside it programs of rows [B, ...] are traced for these devices, and called."""
+
+  def lower(self, step: Step, state: Any, *batches: Any) -> jax.stages.Lowered:
+    """The program that `compile` makes for shapes, without a device that could run it.
+
+    Args:
+      step: as for `compile`.
+      state: `jax.ShapeDtypeStruct`s of one global copy.
+      batches: those of global batches [n, B, ...], or None.
+    """
+
   def place_state(self, state: Any) -> Any:
     """Puts a state where a compiled step wants it."""
 
   def place_rows(self, rows: Any) -> Any:
     """Puts this host's rows [B, ...] on its devices, for use with parameters from `fetch`."""
+
+  def row_shapes(self, rows: Any) -> Any:
+    """Where `place_rows` puts the rows [B, ...] of all hosts, as `jax.ShapeDtypeStruct`s."""
 
   def fetch_rows(self, rows: jax.Array) -> np.ndarray:
     """What was computed of this host's rows, [B, ...]."""
@@ -74,8 +92,28 @@ class Pmap:
     self._replicas = NamedSharding(Mesh(np.array(self._own), (AXIS,)), PartitionSpec(AXIS))
 
   def compile(self, step: Step) -> Step:
+    return guarded(self._program(step))
+
+  def lower(self, step: Step, state: Any, *batches: Any) -> jax.stages.Lowered:
+    count = len(self._own)
+
+    def copied(x: Any) -> jax.ShapeDtypeStruct:
+      return jax.ShapeDtypeStruct((count, *x.shape), x.dtype)
+
+    def split(x: Any) -> jax.ShapeDtypeStruct:
+      _check_divisible(x.shape[1], len(self._devices))
+      size = x.shape[1] // len(self._devices)
+      return jax.ShapeDtypeStruct((count, x.shape[0], size, *x.shape[2:]), x.dtype)
+
+    placed = jax.tree.map(copied, state), *(jax.tree.map(split, b) for b in batches)
+    return self._program(step).lower(*placed)
+
+  def traced(self) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+  def _program(self, step: Step) -> Any:
     step = functools.partial(step, axis_name=AXIS)
-    return guarded(jax.pmap(step, axis_name=AXIS, devices=self._devices, donate_argnums=0))
+    return jax.pmap(step, axis_name=AXIS, devices=self._devices, donate_argnums=0)
 
   def create(self, function: Callable[..., Any], *donated: Any) -> Any:
     return _create(function, donated, self.shapes(function, *donated))
@@ -94,6 +132,10 @@ class Pmap:
 
   def place_rows(self, rows: Any) -> Any:
     return jax.device_put(rows, self._own[0])  # where parameters from `fetch` lie
+
+  def row_shapes(self, rows: Any) -> Any:
+    sharding = SingleDeviceSharding(self._own[0])
+    return _shapes_at(rows, jax.tree.map(lambda _: sharding, rows))
 
   def fetch_rows(self, rows: jax.Array) -> np.ndarray:
     return np.asarray(rows)
@@ -127,34 +169,48 @@ class Fsdp:
     _check_divisible(len(devices), fsdp, 'devices', 'parallel.fsdp')
     self._mesh = jax.make_mesh(
       (len(devices) // fsdp, fsdp),
-      ('data', 'fsdp'),
+      activations.AXES,
       axis_types=(AxisType.Auto, AxisType.Auto),
       devices=devices,
     )
-    self._rows = NamedSharding(self._mesh, PartitionSpec(('data', 'fsdp')))
+    self._rows = NamedSharding(self._mesh, PartitionSpec(activations.AXES))
+    self._batches = NamedSharding(self._mesh, PartitionSpec(None, activations.AXES))
 
   def compile(self, step: Step) -> Step:
-    compiled: dict[Any, Step] = {}
+    programs: dict[Any, Any] = {}
 
     def run(state: Any, *batches: Any) -> Any:
       signature = jax.tree.structure(state)
-      if signature not in compiled:
-        out_shardings = (self._state_sharding(state), NamedSharding(self._mesh, PartitionSpec()))
-        compiled[signature] = jax.jit(step, donate_argnums=0, out_shardings=out_shardings)
-      return compiled[signature](state, *batches)
+      if signature not in programs:
+        programs[signature] = self._program(step, state)
+      with self.traced():
+        return programs[signature](state, *batches)
 
     return guarded(run)
+
+  def lower(self, step: Step, state: Any, *batches: Any) -> jax.stages.Lowered:
+    for leaf in jax.tree.leaves(batches):
+      _check_divisible(leaf.shape[1], self._mesh.size)
+    placed = (
+      _shapes_at(state, self._state_sharding(state)),
+      *(_shapes_at(b, jax.tree.map(lambda _: self._batches, b)) for b in batches),
+    )
+    with self.traced():
+      return self._program(step, state).lower(*placed)
+
+  def traced(self) -> contextlib.AbstractContextManager[None]:
+    return activations.split_over(self._mesh)
+
+  def _program(self, step: Step, state: Any) -> Any:
+    out_shardings = (self._state_sharding(state), NamedSharding(self._mesh, PartitionSpec()))
+    return jax.jit(step, donate_argnums=0, out_shardings=out_shardings)
 
   def create(self, function: Callable[..., Any], *donated: Any) -> Any:
     return _create(function, donated, self.shapes(function, *donated))
 
   def shapes(self, function: Callable[..., Any], *arguments: Any) -> Any:
     shapes = jax.eval_shape(function, *arguments)
-    return jax.tree.map(
-      lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-      shapes,
-      self._state_sharding(shapes),
-    )
+    return _shapes_at(shapes, self._state_sharding(shapes))
 
   def place_state(self, state: Any) -> Any:
     return jax.device_put(state, self._state_sharding(state))
@@ -164,16 +220,20 @@ class Fsdp:
       lambda x: jax.make_array_from_process_local_data(self._rows, np.asarray(x)), rows
     )
 
+  def row_shapes(self, rows: Any) -> Any:
+    for leaf in jax.tree.leaves(rows):
+      _check_divisible(leaf.shape[0], self._mesh.size)
+    return _shapes_at(rows, jax.tree.map(lambda _: self._rows, rows))
+
   def fetch_rows(self, rows: jax.Array) -> np.ndarray:
     shards = jax.device_put(rows, self._rows).addressable_shards
     return np.concatenate([x.data for x in sorted(shards, key=lambda x: x.index[0].start or 0)])
 
   def place_batches(self, batches: Any) -> Any:
-    sharding = NamedSharding(self._mesh, PartitionSpec(None, ('data', 'fsdp')))
     for leaf in jax.tree.leaves(batches):
       _check_divisible(leaf.shape[1] * jax.process_count(), self._mesh.size)
     return jax.tree.map(
-      lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batches
+      lambda x: jax.make_array_from_process_local_data(self._batches, np.asarray(x)), batches
     )
 
   def fetch(self, tree: Any) -> Any:
@@ -195,6 +255,12 @@ def guarded(function: Step) -> Step:
   return run
 
 
+def _shapes_at(tree: Any, shardings: Any) -> Any:
+  return jax.tree.map(
+    lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree, shardings
+  )
+
+
 def _create(function: Callable[..., Any], donated: Sequence[Any], shapes: Any) -> Any:
   shardings = jax.tree.map(lambda x: x.sharding, shapes)
   compiled = jax.jit(function, out_shardings=shardings, donate_argnums=tuple(range(len(donated))))
@@ -203,6 +269,9 @@ def _create(function: Callable[..., Any], donated: Sequence[Any], shapes: Any) -
 
 def shard_rule(shape: Sequence[int], count: int) -> PartitionSpec:
   """Which axis of an array is split over `count` devices: the largest that divides evenly.
+
+  Of a table of tokens that is the other one: each device then looks all tokens up in its columns,
+  where otherwise it would have to be sent the rows that others hold.
 
   Args:
     shape: of the array.
@@ -216,16 +285,18 @@ def shard_rule(shape: Sequence[int], count: int) -> PartitionSpec:
   axes = [axis for axis, size in enumerate(shape) if size % count == 0]
   if not axes:
     return PartitionSpec()
-  largest = max(axes, key=lambda axis: shape[axis])
+  largest = max(axes, key=lambda axis: (shape[axis] < TABLE_ROWS, shape[axis]))
   return PartitionSpec(*('fsdp' if axis == largest else None for axis in range(len(shape))))
 
 
-def make_layout(mode: str, fsdp: int | None = None) -> Layout:
-  """The layout that `parallel.mode` names: 'pmap' or 'fsdp'."""
+def make_layout(
+  mode: str, fsdp: int | None = None, devices: Sequence[jax.Device] | None = None
+) -> Layout:
+  """The layout that `parallel.mode` names, 'pmap' or 'fsdp', over all devices or those given."""
   if mode == 'pmap':
-    return Pmap()
+    return Pmap(devices)
   if mode == 'fsdp':
-    return Fsdp(fsdp)
+    return Fsdp(fsdp, devices)
   raise ValueError(f"parallel.mode is {mode!r}; expected 'pmap' or 'fsdp'.")
 
 

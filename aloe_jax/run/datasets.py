@@ -23,7 +23,7 @@ from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import rate
 from aloe_jax.run import robot
 
-_STEPS = 128  # that a host encodes per compiled call, all cameras
+STEPS = 128  # that a host encodes per compiled call, all cameras
 
 
 class Datasets:
@@ -128,7 +128,7 @@ class Datasets:
           self._shape(index, encoder),
           jnp.bfloat16,
           self._encoding(index, encoder),
-          batch_size=_STEPS,
+          batch_size=STEPS,
         )
 
   def _check(self, directory: pathlib.Path) -> None:
@@ -180,7 +180,7 @@ class Datasets:
         self._shape(index, encoder),
         jnp.bfloat16,
         self._encoding(index, encoder),
-        batch_size=_STEPS,
+        batch_size=STEPS,
         progress=advance,
       )
 

@@ -1,6 +1,6 @@
 """A config made into objects: networks, learner, simulator, inputs. Commands build on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
 from typing import Any
 
@@ -41,16 +41,19 @@ class Experiment:
   Args:
     config: checked by `config.validate`. What it leaves to a simulator, or to the data of a robot,
       is filled in; see `robot`.
+    devices: to compute on; all there are by default.
 
   Raises:
     ValueError: there is no such agent, or it does not go with the rest of the config.
   """
 
-  def __init__(self, config: ml_collections.ConfigDict):
+  def __init__(
+    self, config: ml_collections.ConfigDict, devices: Sequence[jax.Device] | None = None
+  ):
     self.config = config
     self.agent = agents.find(config.agent)
     self.agent.validate(config)
-    self.layout = sharding.make_layout(config.parallel.mode, config.parallel.fsdp or None)
+    self.layout = sharding.make_layout(config.parallel.mode, config.parallel.fsdp or None, devices)
     self.encoder = networks.make_encoder(config)
     self.world = worlds.make(config, self.encoder, self.reads_images, self.layout)
     for field, value in self.world.robot.items():
@@ -285,14 +288,17 @@ class Experiment:
     `masks` {camera: [B] bool} are False where a camera is missing; its features are zeros.
     """
     placed = self.layout.place_rows((images, masks))
-    return self.layout.fetch_rows(_encode(self.encoder, encoder_params, *placed))
+    with self.layout.traced():
+      encoded = encode_rows(self.encoder, encoder_params, *placed)
+    return self.layout.fetch_rows(encoded)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _encode(
+def encode_rows(
   encoder: encoder_lib.Encoder,
   params: Any,
   images: dict[str, jax.Array],
   masks: dict[str, jax.Array],
 ) -> jax.Array:
+  """The compiled program of `Experiment.encode`, on rows that lie on their devices."""
   return encoder_lib.encode_cameras(encoder, params, images, masks)

@@ -1,0 +1,124 @@
+"""`train --dry_run`: what it tells, what it refuses, and that it leaves nothing behind."""
+
+import importlib.util
+import re
+
+import command_line
+from command_line import assert_refused
+import pytest
+
+from aloe_jax.dry_run import advice
+from aloe_jax.dry_run import estimate
+from aloe_jax.dry_run import topologies
+from experiments import laundry
+
+SMALL = '--config=experiments/laundry.py:sim_debug'
+NO_COMPILER = importlib.util.find_spec('libtpu') is None
+
+
+def dry_run(workdir, *arguments, config=SMALL):
+  return command_line.run('train', config, f'--workdir={workdir}', *arguments)
+
+
+def test_every_program_of_a_run_is_told_of_and_nothing_is_written(tmp_path):
+  workdir = tmp_path / 'run'
+  status, printed, errors = dry_run(workdir, '--dry_run', '--topology=cpu:8', '--verbose')
+  assert (status, errors) == (0, ''), errors
+  assert not workdir.exists()
+  assert printed.startswith('Dry run on cpu:8: 8 x CPU device.')
+  for program in ('actor update, 32 rows', 'bank, M = 2, 32 rows', 'critic update, 32 rows'):
+    assert f'\n{program}\n' in printed, printed
+  assert re.search(r'parameters \d.* average .* moments .* critic .* temporaries', printed)
+  assert 'all-reduce' in printed  # of gradients
+  assert re.search(r'actor/params/action_in/kernel: float32\[\d+, \d+\] as', printed)
+  assert 'It fits' in printed
+
+
+def test_a_topology_that_is_not_known_is_refused_with_the_list_and_the_nearest(tmp_path):
+  result = dry_run(tmp_path, '--dry_run', '--topology=v5e16')
+  assert_refused(result, "--topology is 'v5e16', which is not known; expected one of cpu:8, h100x1")
+  assert 'Did you mean v5e-16?' in result[2]
+  assert result[0] == 2
+
+
+def test_a_dry_run_without_a_topology_is_refused_with_the_list(tmp_path):
+  assert_refused(
+    dry_run(tmp_path, '--dry_run'), '--topology is missing; --dry_run needs one of cpu:8'
+  )
+
+
+@pytest.mark.parametrize('option', ['--topology=cpu:8', '--verbose'])
+def test_options_of_a_dry_run_are_refused_without_it(option, tmp_path):
+  name = option.partition('=')[0]
+  assert_refused(dry_run(tmp_path, option), f'{name} is an option of --dry_run, which is missing')
+
+
+def test_a_batch_that_does_not_divide_is_refused_before_anything_is_compiled(tmp_path):
+  result = dry_run(tmp_path, '--dry_run', '--topology=cpu:8', '--config.actor.batch_size=30')
+  assert_refused(
+    result,
+    'config.actor.batch_size is 30, which does not divide by the 8 devices of cpu:8; expected a '
+    'multiple of 8, such as 32.',
+  )
+
+
+def test_devices_that_do_not_divide_by_fsdp_are_refused(tmp_path):
+  result = dry_run(tmp_path, '--dry_run', '--topology=cpu:8', '--config.parallel.fsdp=3')
+  assert_refused(result, '8 devices do not divide by parallel.fsdp (3)')
+
+
+@pytest.mark.skipif(not NO_COMPILER, reason='the TPU compiler is there')
+def test_a_tpu_without_its_compiler_says_what_to_install(tmp_path):
+  result = dry_run(tmp_path, '--dry_run', '--topology=v5e-16')
+  assert_refused(result, '--topology=v5e-16 asks the TPU compiler, which is not installed.')
+  assert "'.[tpu]'" in result[2]
+
+
+@pytest.mark.skipif(NO_COMPILER, reason='needs libtpu')
+def test_the_tpu_compiler_is_asked_and_writes_nothing_past_us(tmp_path):
+  status, printed, errors = dry_run(tmp_path, '--dry_run', '--topology=v5e-16')
+  assert (status, errors) == (0, ''), errors
+  assert 'By the TPU compiler, for v5e:4x4' in printed
+  assert re.search(r'at least .* s: FLOPs .*, memory .*, communication .* \(\d+ %\)', printed)
+
+
+def make(config, capacity, **held):
+  return estimate.Estimate('actor update', config.actor.batch_size, held, capacity=capacity)
+
+
+def test_a_batch_that_would_fit_is_named():
+  config = laundry.get_config()
+  found = make(config, 16e9, parameters=4e9, temporaries=22e9, batches=1e9)
+  assert not found.fits
+  assert advice.find([found], config, 16) == [
+    '--config.actor.batch_size=128, and critic.batch_size in proportion: about 15.5 GB, by '
+    'arithmetic'
+  ]
+
+
+def test_sharing_a_replicated_state_is_named_before_a_smaller_batch():
+  config = laundry.get_config()
+  config.parallel.mode = 'pmap'
+  found = make(config, 80e9, parameters=14e9, average=14e9, moments=28e9, temporaries=40e9)
+  (first, *_) = advice.find([found], config, 8)
+  assert first.startswith('--config.parallel.mode=fsdp --config.parallel.fsdp=8: about 47.0 GB')
+
+
+def test_what_fits_needs_no_advice_and_what_cannot_fit_gets_none():
+  config = laundry.get_config()
+  assert advice.find([make(config, 16e9, parameters=4e9)], config, 16) == []
+  assert advice.find([make(config, 16e9, parameters=20e9)], config, 16) == []
+
+
+def test_time_is_that_of_the_slower_of_chip_and_memory_and_of_all_communication():
+  found = estimate.Estimate('x', 1, {}, compute=3.0, memory=2.0, links=1.0)
+  assert found.seconds == 4.0
+  assert found.share == 0.25
+
+
+def test_every_topology_has_what_its_kind_needs():
+  for name, topology in topologies.TOPOLOGIES.items():
+    assert topology.name == name
+    assert (topology.chip is None) == name.startswith('cpu')
+    assert bool(topology.shape) == name.startswith('v')
+    assert (topology.links > 0) == (topology.chip is not None)
