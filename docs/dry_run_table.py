@@ -24,6 +24,7 @@ from aloe_jax.dry_run import programs
 from aloe_jax.dry_run import report
 from aloe_jax.dry_run import topologies
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import requirements
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / 'docs' / 'results' / 'dry_run.json'
@@ -63,7 +64,7 @@ def fill(topology: topologies.Topology) -> None:
       config[section][name] = value
     report.fill_in(config)
     config_lib.validate(config)
-    report.check(config, topology)
+    requirements.check_batches(config, topology.count, f'of {topology.name}')
     for program in programs.of(experiment_lib.Experiment(config, devices), devices):
       known = read()
       if any((x['topology'], x['name']) == (topology.name, program.name) for x in known):

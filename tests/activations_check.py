@@ -15,9 +15,9 @@ from aloe_jax.parallel import sharding
 from aloe_jax.run import datasets
 from aloe_jax.run import experiment as experiment_lib
 
-BATCH = 8 * 13  # rows; no axis of the networks is as long
+BATCH, PIECE = 16 * 13, 8 * 13  # rows; no axis of the networks is as long
 SAMPLES, CAMERAS = 2, 3
-ROWS = {BATCH, BATCH * SAMPLES, BATCH * CAMERAS}
+ROWS = {PIECE, BATCH, BATCH * SAMPLES, BATCH * CAMERAS}
 FLOATS = {'bf16', 'f16', 'f32'}
 
 
@@ -63,7 +63,13 @@ if __name__ == '__main__':
   sharding.MIN_SHARDED_SIZE = 256  # so that a tiny network has something to shard
   datasets.STEPS = BATCH // len({device.process_index for device in devices})
   check(devices, actor__augment=True)
-  check(devices, actor__augment=False, actor__bank=False, actor__weights='per_step')
+  check(
+    devices,
+    actor__augment=False,
+    actor__bank=False,
+    actor__weights='per_step',
+    actor__microbatch=PIECE,
+  )
   if not shape:
     check(devices, actor__augment=False, parallel__fsdp=4)
     # Where models say nothing, the partitioner gathers rows.

@@ -57,8 +57,8 @@ def test_a_batch_that_does_not_divide_is_refused_before_anything_is_compiled(tmp
   result = dry_run(tmp_path, '--dry_run', '--topology=cpu:8', '--config.actor.batch_size=30')
   assert_refused(
     result,
-    'config.actor.batch_size is 30, which does not divide by the 8 devices of cpu:8; expected a '
-    'multiple of 8, such as 32.',
+    'config.actor.batch_size is 30, which does not divide by the 8 devices of cpu:8; choose a '
+    'multiple of 8.',
   )
 
 
@@ -90,10 +90,18 @@ def test_a_batch_that_would_fit_is_named():
   config = laundry.get_config()
   found = make(config, 16e9, parameters=4e9, temporaries=22e9, batches=1e9)
   assert not found.fits
-  assert advice.find([found], config, 16) == [
+  pieces, smaller = advice.find([found], config, 16)
+  assert pieces == '--config.actor.microbatch=64, the same update: about 14.5 GB, by arithmetic'
+  assert smaller == (
     '--config.actor.batch_size=128, and critic.batch_size in proportion: about 15.5 GB, by '
     'arithmetic'
-  ]
+  )
+
+
+def test_pieces_are_no_help_where_it_is_another_program_that_does_not_fit():
+  config = laundry.get_config()
+  found = estimate.Estimate('critic update', 256, dict(temporaries=20e9), capacity=16e9)
+  assert all('microbatch' not in line for line in advice.find([found], config, 16))
 
 
 def test_sharing_a_replicated_state_is_named_before_a_smaller_batch():

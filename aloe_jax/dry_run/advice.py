@@ -1,6 +1,7 @@
 """Which setting would make what does not fit fit, by arithmetic from what was compiled."""
 
 from collections.abc import Sequence
+import dataclasses
 
 import ml_collections
 
@@ -30,6 +31,11 @@ def find(
   if sharers < devices and (peak := _peak(estimates, 1.0, sharers / devices)) is not None:
     mode = '' if config.parallel.mode == 'fsdp' else '--config.parallel.mode=fsdp '
     found.append(f'{mode}--config.parallel.fsdp={devices}: {_told(peak)}')
+  for size in _smaller(config.actor.microbatch or config.actor.batch_size, devices):
+    peak = _peak([_in_pieces(estimate, size) for estimate in estimates], 1.0, 1.0)
+    if peak is not None:
+      found.append(f'--config.actor.microbatch={size}, the same update: {_told(peak)}')
+      break
   for size in _smaller(config.actor.batch_size, devices):
     peak = _peak(estimates, size / config.actor.batch_size, 1.0)
     if peak is not None:
@@ -47,6 +53,16 @@ def _smaller(size: int, devices: int) -> list[int]:
     size //= 2
     found.append(size)
   return found
+
+
+def _in_pieces(estimate: estimate_lib.Estimate, size: int) -> estimate_lib.Estimate:
+  """An actor update that works on so many rows at a time, beside the sum of their gradients."""
+  if not estimate.name.startswith('actor'):
+    return estimate
+  held = dict(estimate.held)
+  held['temporaries'] = held.get('temporaries', 0.0) * size / estimate.rows
+  held['sum of gradients'] = held.get('parameters', 0.0)
+  return dataclasses.replace(estimate, held=held)
 
 
 def _peak(estimates: Sequence[estimate_lib.Estimate], rows: float, sharing: float) -> float | None:

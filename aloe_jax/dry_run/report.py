@@ -14,6 +14,7 @@ from aloe_jax.dry_run import programs as programs_lib
 from aloe_jax.dry_run import robot
 from aloe_jax.dry_run import topologies
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import requirements
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ def main(config: ml_collections.ConfigDict, name: str, *, verbose: bool) -> None
   topology = topologies.find(name)
   assumed = fill_in(config)
   devices = topologies.devices(topology)
-  check(config, topology)
+  requirements.check_batches(config, topology.count, f'of {topology.name}')
   experiment = experiment_lib.Experiment(config, devices)
   _print(_head(topology, assumed))
   if verbose:
@@ -69,18 +70,6 @@ def fill_in(config: ml_collections.ConfigDict) -> list[str]:
   if config.actor.tokenizer != 'words':
     config.actor.tokenizer = 'words'  # its file changes no shape
   return assumed
-
-
-def check(config: ml_collections.ConfigDict, topology: topologies.Topology) -> None:
-  """Raises ValueError where batches do not divide by the devices; names what would."""
-  for phase in ('actor', 'critic'):
-    size = config[phase].batch_size
-    if size % topology.count:
-      near = max(round(size / topology.count), 1) * topology.count
-      raise ValueError(
-        f'config.{phase}.batch_size is {size}, which does not divide by the {topology.count} '
-        f'devices of {topology.name}; expected a multiple of {topology.count}, such as {near}.'
-      )
 
 
 def _print(lines: Sequence[str]) -> None:

@@ -163,8 +163,7 @@ class Einsum(nn.Module):
     init = nn.initializers.variance_scaling(
       1.0, 'fan_in', 'normal', in_axis=self.fan_in, out_axis=others
     )
-    weight = activations.weight(self.param('w', init, self.shape), x.dtype)
-    out = jnp.einsum(equation, x, weight)
+    out = jnp.einsum(equation, x, self.param('w', init, self.shape).astype(x.dtype))
     if not self.expert.lora_rank:
       return out
     first, second = lora.shapes(self.shape, self.expert.lora_rank)
@@ -237,8 +236,7 @@ class FeedForward(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     width, mlp_dim = x.shape[-1], self.expert.mlp_dim
     init = nn.initializers.lecun_normal(in_axis=-2, out_axis=-1, batch_axis=(0,))
-    gating = self.param('gating_einsum', init, (2, width, mlp_dim))
-    gating = activations.weight(gating, x.dtype)
+    gating = self.param('gating_einsum', init, (2, width, mlp_dim)).astype(x.dtype)
     linear = self.param('linear', nn.initializers.lecun_normal(), (mlp_dim, width))
     gate, up = (activations.rows(x @ weight) for weight in (gating[0], gating[1]))
     if self.expert.lora_rank:
@@ -248,7 +246,7 @@ class FeedForward(nn.Module):
         for i, y in enumerate((gate, up))
       )
     hidden = nn.gelu(gate, approximate=True) * up
-    out = activations.rows(hidden @ activations.weight(linear, x.dtype))
+    out = activations.rows(hidden @ linear.astype(x.dtype))
     if self.expert.lora_rank:
       first, second = self._adapter('linear', (mlp_dim, width), x.dtype)
       out = activations.rows(out + activations.rows(hidden @ first) @ second)

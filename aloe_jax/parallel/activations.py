@@ -11,7 +11,6 @@ nothing is said on one device or on replicas, whose rows are their own.
 
 from collections.abc import Iterator
 import contextlib
-from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -47,23 +46,6 @@ def splits_columns(width: int) -> bool:
   """Whether `columns` has anything to split an axis of some width over."""
   count = _devices()
   return count > 1 and width % count == 0
-
-
-def weight(x: jax.Array, dtype: Any) -> jax.Array:
-  """A weight of one layer in the type that is computed with, converted when the layer comes.
-
-  On a mesh it is converted before it is gathered, which halves what is sent. The compiler would
-  convert the weights of all layers ahead of the loop over them, and keep both.
-  """
-  return (_here(x) if _devices() > 1 else x).astype(dtype)
-
-
-@jax.custom_vjp
-def _here(x: jax.Array) -> jax.Array:
-  return jax.lax.optimization_barrier(x)
-
-
-_here.defvjp(lambda x: (_here(x), None), lambda _, gradient: (gradient,))
 
 
 def _pinned(x: jax.Array, axis: int) -> jax.Array:

@@ -55,7 +55,7 @@ def check(config: ml_collections.ConfigDict) -> None:
       "    pip install -c constraints.txt -e '.[wandb]'\n"
       'or leave the option out: TensorBoard events and metrics.jsonl are always written.'
     )
-  _check_devices(config)
+  check_batches(config, jax.device_count(), 'here')
 
 
 def _check_robot(config: ml_collections.ConfigDict) -> None:
@@ -90,11 +90,11 @@ def _is_full_size(config: ml_collections.ConfigDict) -> bool:
   return config.actor.kind == 'pi05' and config.actor.language.width == published['width']
 
 
-def _check_devices(config: ml_collections.ConfigDict) -> None:
-  count = jax.device_count()
+def check_batches(config: ml_collections.ConfigDict, count: int, where: str) -> None:
+  """Raises ValueError unless batches divide by the number of devices; says `where` these are."""
   piece, batch = config.actor.microbatch, config.actor.batch_size
   if piece and (batch % piece or piece % count):
-    over = f'{count} devices here' if count > 1 else 'device here'
+    over = f'{count} devices {where}' if count > 1 else f'device {where}'
     raise ValueError(
       f'config.actor.microbatch is {piece}; expected 0 (all rows at once), or a number that '
       f'divides config.actor.batch_size = {batch} and is a multiple of the {over}.'
@@ -104,5 +104,5 @@ def _check_devices(config: ml_collections.ConfigDict) -> None:
     if size % count:
       raise ValueError(
         f'config.{phase}.batch_size is {size}, which does not divide by the {count} devices '
-        f'here; choose a multiple of {count}.'
+        f'{where}; choose a multiple of {count}.'
       )
