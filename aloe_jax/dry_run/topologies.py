@@ -122,6 +122,7 @@ def devices(topology: Topology) -> list[jax.Device]:
       "pip install -c constraints.txt -e '.[tpu]'; or try --topology=cpu:8, without it."
     )
   os.environ['TPU_SKIP_MDS_QUERY'] = '1'  # there is no TPU whose machine could be asked about it
+  os.environ['ALLOW_MULTIPLE_LIBTPU_LOAD'] = '1'  # nor one that two dry runs could both want
   from jax.experimental import topologies
 
   with quiet():
