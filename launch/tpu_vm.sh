@@ -3,7 +3,7 @@
 #
 #   launch/tpu_vm.sh create --name=laundry --zone=us-west4-b --type=v5litepod-16 --spot
 #   launch/tpu_vm.sh run    --name=laundry --zone=us-west4-b -- \
-#     --config=experiments/laundry.py --workdir=gs://bucket/runs/laundry
+#     --config=experiments/laundry.py --workdir=/mnt/runs/laundry
 #   launch/tpu_vm.sh logs   --name=laundry --zone=us-west4-b
 #   launch/tpu_vm.sh delete --name=laundry --zone=us-west4-b
 #

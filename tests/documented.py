@@ -38,6 +38,7 @@ PAGES = (  # in this order: what reads a run comes after what makes it
   'docs/simulators.md',
   'docs/speed.md',
   'docs/many_devices.md',
+  'docs/dry_run.md',
   'docs/adding_an_algorithm.md',
   'docs/adding_an_importer.md',
   'docs/adding_a_robot.md',
@@ -51,6 +52,9 @@ NOT_RUN = {  # what a command begins with: why it is not run
   'pip install': 'installs packages: .ci/run does',
   'gcloud storage cp': 'downloads 12 GB',
   'curl': 'downloads a file',
+  'python -m aloe_jax.train --config=experiments/laundry.py --workdir=runs/laundry --dry_run': (
+    'compiles for half an hour: dry_run_test is about it'
+  ),
   'python -m experiments.': 'takes hours: comparison_test and jobs_test are about it',
   'python -m pytest': 'runs the tests: .ci/run does',
   'ruff check': 'checks the code: .ci/run does',

@@ -91,7 +91,7 @@ def test_every_host_of_a_slice_gets_the_program_and_the_same_command(cluster, tm
   options = [
     '--config=experiments/laundry.py',
     '--config.task.prompt=Fold it',
-    '--workdir=gs://b/r',
+    '--workdir=/mnt/r',
   ]
   place = ['--name=laundry', '--zone=z', '--project=p']
   done = cluster.run('tpu_vm.sh', 'run', *place, '--', *options, TMPDIR=str(tmp_path))
@@ -128,7 +128,7 @@ def test_logs_and_deletion_of_a_slice(cluster):
 
 def test_a_dry_run_prints_what_would_be_run_and_runs_nothing(cluster, tmp_path):
   for verb in (['create', '--type=v6e-16'], ['run'], ['logs'], ['delete']):
-    more = ['--', '--workdir=gs://b/r'] if verb == ['run'] else []
+    more = ['--', '--workdir=/mnt/r'] if verb == ['run'] else []
     done = cluster.run('tpu_vm.sh', *verb, '--name=a', '--zone=z', '--dry-run', *more)
     assert done.returncode == 0, done.stderr
     printed = [shlex.split(line) for line in done.stdout.splitlines()]
@@ -224,12 +224,12 @@ def test_skypilot_tells_every_machine_who_it_is(tmp_path, cluster):
   cluster.add('python')
   shutil.copy(tmp_path / 'bin' / 'python', python)
   environment = {
-    'HOME': str(tmp_path), 'CONFIG': task['envs']['CONFIG'], 'WORKDIR': 'gs://b/r',
+    'HOME': str(tmp_path), 'CONFIG': task['envs']['CONFIG'], 'WORKDIR': '/mnt/r',
     'SKYPILOT_NODE_IPS': '10.0.0.5\n10.0.0.6', 'SKYPILOT_NUM_NODES': '2', 'SKYPILOT_NODE_RANK': '1',
   }  # fmt: skip
   subprocess.run(['bash', '-ec', task['run']], env=os.environ | environment, check=True)
   assert cluster.called == [[
-    'python', '-m', 'aloe_jax.train', '--config=experiments/laundry.py:sim', '--workdir=gs://b/r',
+    'python', '-m', 'aloe_jax.train', '--config=experiments/laundry.py:sim', '--workdir=/mnt/r',
     '--coordinator=10.0.0.5:8476', '--processes=2', '--process=1',
   ]]  # fmt: skip
 
@@ -243,7 +243,7 @@ def test_the_container_is_made_of_the_versions_that_are_tested():
   'command',
   [
     'kubectl apply -f launch/gke_jobset.yaml',
-    'sky jobs launch --name laundry --env WORKDIR=gs://bucket/runs/laundry launch/skypilot.yaml',
+    'sky jobs launch --name laundry --env WORKDIR=/mnt/runs/laundry launch/skypilot.yaml',
     'sbatch --nodes=2 launch/slurm.sbatch --config=experiments/laundry.py --workdir=runs/laundry',
   ],
 )
@@ -266,6 +266,6 @@ def test_xpk_is_told_the_same_image_and_command(cluster):
     '--tpu-type=v5litepod-16', '--max-restarts=50',
     '--docker-image=REGION-docker.pkg.dev/PROJECT/REPOSITORY/aloe_jax:latest',
     '--command=python -m aloe_jax.train --config=experiments/laundry.py '
-    '--workdir=gs://BUCKET/runs/laundry',
+    '--workdir=/mnt/runs/laundry',
   ]  # fmt: skip
   assert delete == ['xpk', 'workload', 'delete', '--cluster=CLUSTER', '--workload=laundry']
