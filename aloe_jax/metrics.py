@@ -29,7 +29,9 @@ class Writer(Protocol):
 
   def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None: ...
 
-  def write(self, step: int, scalars: Mapping[str, float], *, phase: str = '') -> None:
+  def write(
+    self, step: int, scalars: Mapping[str, float], *, phase: str = '', measured: bool = False
+  ) -> None:
     """See `MetricsWriter.write`."""
 
 
@@ -74,6 +76,7 @@ class MetricsWriter:
       kept = _drop_records(self._path, resume_step) if self._path.exists() else []
       self._kept = {_numbers(record) for record in kept}
       self._lines = self._path.open('ab', buffering=0)
+      self._times = (directory / 'times.jsonl').open('ab', buffering=0)
       # In this thread, unlike `SummaryWriter`: an error would not be heard of in another.
       self._events = event_file_writer.EventsWriter(str(directory / 'events'))
       self._flushed = time.monotonic()
@@ -92,13 +95,17 @@ class MetricsWriter:
     with contextlib.suppress(OSError):  # the first error counts
       self.close()
 
-  def write(self, step: int, scalars: Mapping[str, float], *, phase: str = '') -> None:
+  def write(
+    self, step: int, scalars: Mapping[str, float], *, phase: str = '', measured: bool = False
+  ) -> None:
     """Writes scalars, anything `float` takes, of one step.
 
     Args:
       step: counted over the whole run.
       scalars: {name: value}; a value that is not finite is null in the JSON line.
       phase: of the algorithm, such as `critic`; prefixes the names in TensorBoard.
+      measured: they are times, which the same run would not come to again: they are not in
+        `metrics.jsonl` but in `times.jsonl` beside it, and no record of that is ever dropped.
     """
     values = {name: float(value) for name, value in scalars.items()}
     record: dict[str, Any] = {'step': int(step), 'time': round(time.time(), 3)}
@@ -106,12 +113,12 @@ class MetricsWriter:
       record['phase'] = phase
     record |= {name: value if math.isfinite(value) else None for name, value in values.items()}
     tagged = {f'{phase}/{name}' if phase else name: value for name, value in values.items()}
-    if _numbers(record) in self._kept:
+    if not measured and _numbers(record) in self._kept:
       return
     with self._full_disk_is_told():
       line = memoryview((json.dumps(record) + '\n').encode())
       while line:
-        line = line[self._lines.write(line) :]
+        line = line[(self._times if measured else self._lines).write(line) :]
       for tag, value in tagged.items():
         event = event_pb2.Event(wall_time=time.time(), summary=summary.scalar(tag, value))
         event.step = int(step)
@@ -125,6 +132,7 @@ class MetricsWriter:
   def close(self) -> None:
     """Flushes and closes everything."""
     self._lines.close()
+    self._times.close()
     with self._full_disk_is_told():
       self._events.close()
     if self._wandb is not None:
@@ -142,7 +150,9 @@ class _Nowhere:
 
   def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None: ...
 
-  def write(self, step: int, scalars: Mapping[str, float], *, phase: str = '') -> None: ...
+  def write(
+    self, step: int, scalars: Mapping[str, float], *, phase: str = '', measured: bool = False
+  ) -> None: ...
 
 
 def open_writer(directory: str | os.PathLike, **settings: Any) -> Writer:

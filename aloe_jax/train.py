@@ -308,6 +308,8 @@ def run(
   experiment: experiment_lib.Experiment,
   workdir: pathlib.Path,
   indices: indices_lib.Indices | None = None,
+  *,
+  profile: bool = False,
 ) -> None:
   """Runs an experiment, or goes on with it.
 
@@ -315,8 +317,9 @@ def run(
     experiment: what to run.
     workdir: of the run; new, or of the same experiment.
     indices: of datasets that are open already.
+    profile: whether a few calls of each phase are traced.
   """
-  Run(opening.open_run(experiment, workdir, indices)).run()
+  Run(opening.open_run(experiment, workdir, indices, profile=profile)).run()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -331,6 +334,9 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   parser.add_argument(
     '--verbose', action='store_true', help='of --dry_run: where every leaf of the state lies'
+  )
+  parser.add_argument(
+    '--profile', action='store_true', help='trace a few calls of each phase to WORKDIR/profile'
   )
   given = command_line.parse(parser, argv)
   with command_line.usage_errors():
@@ -368,7 +374,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       experiment = experiment_lib.Experiment(config)
       experiment.inputs(None)  # builds the tokenizer
       starting_point.check(starting_point.find(config.actor.checkpoint), experiment)
-    run(experiment, given.workdir, indices)
+    run(experiment, given.workdir, indices, profile=given.options.profile)
 
 
 def _check_dry_run(options: argparse.Namespace) -> None:

@@ -113,6 +113,8 @@ def open_run(
   experiment: experiment_lib.Experiment,
   workdir: pathlib.Path,
   indices: indices_lib.Indices | None = None,
+  *,
+  profile: bool = False,
 ) -> Opened:
   """Finds what a run starts from, has the human demonstrate, reads the data and makes the state.
 
@@ -122,13 +124,14 @@ def open_run(
     experiment: what to run.
     workdir: of the run; new, or of the same experiment, to go on with.
     indices: of datasets that are open already.
+    profile: whether a few calls of each phase are traced, to `profile/` of the run.
   """
   checkpoints = checkpoints_lib.Checkpoints(workdir / 'checkpoints')
   with config_lib.user_errors():
     beginning = _begin(experiment, workdir, checkpoints, indices)
     if experiment.config.sim.task:
       _demonstrate(experiment, workdir, beginning)
-  return _open(experiment, workdir, checkpoints, beginning)
+  return _open(experiment, workdir, checkpoints, beginning, profile)
 
 
 def _begin(
@@ -186,6 +189,7 @@ def _open(
   workdir: pathlib.Path,
   checkpoints: checkpoints_lib.Checkpoints,
   beginning: _Beginning,
+  profile: bool,
 ) -> Opened:
   """Reads what there is on disk: data, its statistics, and the state to go on from."""
   config, start, data = experiment.config, beginning.start, beginning.data
@@ -226,7 +230,8 @@ def _open(
       resume_step=(found.step if found else int(state.step)) + 1,
       wandb_name=workdir.resolve().name if config.train.wandb else '',
     )
-  updates = updates_lib.Updates(experiment, learner, state, metrics, checkpoints)
+  trace = workdir / 'profile' if profile else None
+  updates = updates_lib.Updates(experiment, learner, state, metrics, checkpoints, trace)
   if beginning.done is not None and acting.trained(pathlib.Path(start.path)) == learner.trained:
     updates.is_saved(checkpoints.path(beginning.done))
   return Opened(

@@ -21,6 +21,7 @@ from aloe_jax.parallel import hosts
 from aloe_jax.run import checkpoints as checkpoints_lib
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import state_items
+from aloe_jax.run import step_time
 from aloe_jax.run import unfinished
 
 PREFETCH = 2  # calls whose batches are read ahead
@@ -40,6 +41,7 @@ class Updates:
     state: to go on from, one global copy.
     metrics: where losses are written to.
     checkpoints: what a person is pointed to when a loss is no number.
+    trace: directory for traces of a few calls of each phase; None for none.
   """
 
   def __init__(
@@ -49,12 +51,14 @@ class Updates:
     state: TrainState,
     metrics: metrics_lib.Writer,
     checkpoints: checkpoints_lib.Checkpoints,
+    trace: pathlib.Path | None = None,
   ):
     self._experiment = experiment
     self._layout = experiment.layout
     self._step = self._layout.compile(learner.train_step)
     self._metrics = metrics
     self._checkpoints = checkpoints
+    self._trace = trace
     self._placed = self._layout.place_state(state)
     self._fingerprint: str | None = None  # of the policy, until the actor moves
     self._unchanged: dict[str, pathlib.Path] = {}
@@ -86,14 +90,16 @@ class Updates:
 
   def restart_actor(self, updates: int, lr: float) -> None:
     """Gives the actor a fresh optimiser for a phase of some updates."""
-    state = self.state
+    state, self._placed = self.state, None
+    state = state.replace(actor_optimizer=None)  # the old one goes before there is a new one
     optimizer_state = self._experiment.actor_optimizer(updates, lr).init(state.actor)
     self._placed = self._layout.place_state(state.replace(actor_optimizer=optimizer_state))
     self._unchanged.pop('actor_optimizer', None)
 
   def restart_critic(self, updates: int) -> None:
     """Gives the critic a fresh optimiser for a phase of some updates."""
-    state = self.state
+    state, self._placed = self.state, None
+    state = state.replace(critic_optimizer=None)
     optimizer_state = self._experiment.critic_optimizer(updates).init(state.critic)
     self._placed = self._layout.place_state(state.replace(critic_optimizer=optimizer_state))
     self._unchanged.pop('critic_optimizer', None)
@@ -136,6 +142,8 @@ class Updates:
       state = self.state
       return {name: getattr(state, name) for name in state_items.CHANGED[phase]}
 
+    trace = None if self._trace is None else self._trace / what.lower().replace(' ', '_')
+    clock = step_time.StepTime(self._metrics, phase, trace)
     vote = hosts.Vote('what comes after this call')
     # The next calls' batches are read and decoded while the device works on this one's.
     with (
@@ -149,18 +157,23 @@ class Updates:
         loader.submit(load, first) for first in itertools.islice(calls, PREFETCH)
       )
       for first in range(begin, updates, size):
-        placed = loading.popleft().result()
+        clock.begin_call()
+        with clock.waiting('data'):
+          placed = loading.popleft().result()
         loading.extend(loader.submit(load, later) for later in itertools.islice(calls, 1))
         self._placed, metrics = self._step(self._placed, *placed)
         deferral.loses = True
         if pending is not None:
-          advance(first, loss=self._log(step + first, phase, pending))
+          advance(first, loss=self._log(step + first, phase, pending, clock))
         pending, done = metrics, min(first + size, updates)
+        clock.end_call(step + done, done - first, metrics, last=done == updates)
         # Hosts agree: 0, a signal came to one of them; 1, it is time to save; 2, neither.
         wish = vote.lowest(0 if stopping.asked() else 1 if saves.due() else 2, otherwise=2)
         if done == updates or wish == 2:
           continue
-        advance(done, loss=self._log(step + done, phase, pending))  # before the save that is after
+        advance(
+          done, loss=self._log(step + done, phase, pending, clock)
+        )  # before the save that is after
         pending = None
         if wish == 1:
           saves.save(done, step + done, fields)
@@ -172,7 +185,7 @@ class Updates:
           stopping.asked() or signal.SIGTERM, _stopped(what, done, updates, saves.done, whole)
         )
       if pending is not None:
-        advance(updates, loss=self._log(step + updates, phase, pending))
+        advance(updates, loss=self._log(step + updates, phase, pending, clock))
 
   def _lay_over(self, phase: str, saves: unfinished.Saves) -> None:
     """Replaces what the phase changes by what was saved; there are never two of it in memory."""
@@ -187,9 +200,10 @@ class Updates:
     read[optimizer] = optimizer_lib.with_settings(read[optimizer], settings)
     self._placed = self._layout.place_state(state.replace(**read))
 
-  def _log(self, step: int, phase: str, metrics: Any) -> float:
+  def _log(self, step: int, phase: str, metrics: Any, clock: step_time.StepTime) -> float:
     """Writes one call's metrics; stops the run where the loss is no number."""
-    scalars = {name: float(x) for name, x in self._layout.fetch(metrics)[phase].items()}
+    with clock.waiting('device'):
+      scalars = {name: float(x) for name, x in self._layout.fetch(metrics)[phase].items()}
     if not math.isfinite(scalars['loss']):
       raise SystemExit(
         f'error: the {phase} loss is {scalars["loss"]} at update {step}; the last checkpoint is '
