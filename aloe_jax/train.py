@@ -7,301 +7,32 @@ The same command goes on after the last of them, wherever it was stopped.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import contextlib
 import pathlib
 
-import jax
-import numpy as np
-
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
-from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax import stopping
-from aloe_jax import types
-from aloe_jax.data import replay
-from aloe_jax.data import tags as tags_lib
 from aloe_jax.dry_run import report as dry_run
 from aloe_jax.dry_run import topologies
-from aloe_jax.learning import action_bank
-from aloe_jax.learning import chunk_weights
 from aloe_jax.parallel import joining
 from aloe_jax.run import agreement
-from aloe_jax.run import collection
+from aloe_jax.run import algorithm
 from aloe_jax.run import compile_cache
-from aloe_jax.run import evaluation
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import fail_cost
-from aloe_jax.run import imitated
 from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import kept
 from aloe_jax.run import lock
 from aloe_jax.run import networks
-from aloe_jax.run import next_steps
 from aloe_jax.run import opening
-from aloe_jax.run import phase_checkpoints
-from aloe_jax.run import phases
-from aloe_jax.run import policy_actions
 from aloe_jax.run import rate
-from aloe_jax.run import removal
 from aloe_jax.run import requirements
 from aloe_jax.run import results
-from aloe_jax.run import return_range
 from aloe_jax.run import robot
 from aloe_jax.run import starting_point
-from aloe_jax.run import streams
-from aloe_jax.run import unfinished
-from aloe_jax.run import updates as updates_lib
-from aloe_jax.run.streams import Stream
-
-SWEEP_BATCH = 1024  # chunks per call of the sweep that weighs them
-
-
-class Run:
-  """One run of Algorithm 1 in one working directory.
-
-  Args:
-    opened: what its phases work on.
-  """
-
-  def __init__(self, opened: opening.Opened):
-    self._opened = opened
-    self._experiment = opened.experiment
-    self._config = opened.experiment.config
-    self._data, self._learner, self._updates = opened.data, opened.learner, opened.updates
-    self._collector = opened.collector()
-    with config_lib.user_errors():
-      self._results = results.Results(opened.workdir / 'evaluations.json')
-    self._actions = policy_actions.PolicyActions(opened.experiment, opened.workdir)
-    self._buffer: tuple[int, replay.Replay] | None = None  # of the iteration that used one last
-    self._left = phase_checkpoints.PhaseCheckpoints(opened, self._results)
-
-  def run(self) -> None:
-    """Lines 1-17 of Algorithm 1."""
-    workdir = self._opened.workdir
-    with self._opened.metrics:
-      self.warm_start()
-      for iteration in range(1, phases.iterations(self._config) + 1):
-        self.collect(iteration)
-        self.train_critic(iteration)
-        self.train_actor(iteration)
-        self.evaluate(iteration)
-    removal.remove_empty(workdir / unfinished.DIRECTORY)
-    if self._config.sim.task:
-      name, prompt = self._experiment.agent.name, self._config.task.prompt
-      self._results.report(workdir / 'curves.png', name, prompt)
-    if self._left.done is not None:
-      next_steps.tell(workdir, self._opened.checkpoints.path(self._left.done), self._experiment)
-
-  def warm_start(self) -> None:
-    """Line 1: imitates the demonstrations (Eq. 16), and evaluates the result."""
-    if self._opened.warms_up:
-      updates = self._config.actor.warm_start_updates
-      buffer = self._replay(0)
-      rows = buffer.starts[buffer.source[buffer.starts] == types.Source.DEMO]
-      self._updates.restart_actor(updates, self._config.actor.warm_start_lr)
-      ones = np.ones(len(buffer), np.float32)
-      phase = phases.Phase('Warm start', 0, 'warm_start', 0)
-      self._train_actor(phase, updates, buffer, rows, ones)
-    self.evaluate(0)
-
-  def collect(self, iteration: int) -> None:
-    """Line 3: rolls the policy out under a watching human; writes every fragment."""
-    if not self._config.sim.task or collection.is_written(self._data.directory(iteration)):
-      return
-    key = self._key(Stream.COLLECT, iteration)
-    with stopping.saying(_again(f'Collect {iteration}')):
-      episodes, shares = self._collector.collect(self._policy(), key, iteration)
-      # First, as a run that is stopped in between collects again and comes to the same numbers.
-      self._opened.metrics.write(self._updates.count, shares, phase='collect')
-      collection.write(self._data.directory(iteration), episodes, self._experiment.world.name)
-
-  def train_critic(self, iteration: int) -> None:
-    """Lines 4-9: N_Q critic updates on everything collected so far."""
-    number = phases.critic_number(iteration)
-    if self._learner.networks.critic is None or phases.is_done(self._left.done, number):
-      return
-    config = self._config.critic
-    updates = phases.critic_updates(self._config, iteration)
-    buffer = self._replay(iteration)
-    phase = phases.Phase(f'Critic {iteration}', number, 'critic', iteration)
-    if not updates and not self._left.is_begun(number):
-      field = 'first_updates' if iteration == 1 else 'updates'
-      self._tell_skipped(phase.what, f'critic.{field}')
-      self._left.save(phase)
-      return
-    if self._config.actor.updates:
-      self._imitated(iteration, buffer)  # told before the critic learns for nothing
-    bank = self._draw_bank(iteration, buffer)
-    self._updates.restart_critic(updates)
-    seed = self._seed(Stream.CRITIC_ROWS, iteration)
-
-    def batches(first: int, count: int) -> updates_lib.Drawn:
-      action = None if bank is None else bank.action
-      images = bank is None and self._experiment.reads_images
-      size = config.batch_size
-      return buffer.critic_batches(seed, first, count, size, action, images=images), None
-
-    self._left.critic_learnt = True
-    self._left.update(phase, 'critic', updates, batches)
-
-  def train_actor(self, iteration: int) -> None:
-    """Lines 10-15: N_pi weighted flow-matching updates."""
-    number = phases.actor_number(iteration)
-    if phases.is_done(self._left.done, number):
-      return
-    buffer = self._replay(iteration)
-    updates = self._config.actor.updates
-    phase = phases.Phase(f'Actor {iteration}', number, 'actor', iteration)
-    if updates or self._left.is_begun(number):
-      rows = self._imitated(iteration, buffer)
-      # Of the policy and the critic that enter the phase: a run that resumes inside it has both
-      # from the checkpoint before, and comes to the same weights.
-      weight, tags = self._weigh(iteration, buffer, rows)
-      self._updates.restart_actor(updates, self._config.actor.lr)
-      self._left.tagged = tags is not None
-      self._train_actor(phase, updates, buffer, rows, weight, tags)
-    else:
-      self._tell_skipped(phase.what, 'actor.updates')
-      self._left.save(phase)
-    self._actions.forget()
-
-  def evaluate(self, iteration: int) -> None:
-    """Success rate and throughput of the policy as it is now, on the scenes of the run's seed."""
-    if not self._config.sim.task or iteration in self._results:
-      return
-    config = self._config.evaluation
-    what = f'Evaluate {iteration}'
-    with (
-      stopping.saying(_again(what)),
-      progress.bar(what, config.episodes, 'episodes') as advance,
-    ):
-      result = evaluation.evaluate(
-        self._experiment.world.simulation(self._opened.see),
-        self._policy(),
-        episodes=config.episodes,
-        seed=evaluation.scenes(self._config),
-        control_hz=self._config.task.control_hz,
-        progress=lambda finished, total, steps: advance(finished, steps=steps),
-      )
-    low, high = result.interval
-    numbers = {
-      'success_rate': result.success_rate,
-      'low': low,
-      'high': high,
-      'throughput': result.throughput,
-    }
-    self._opened.metrics.write(self._updates.count, numbers, phase='evaluate')
-    self._results.add(iteration, result)  # last: what is there is not evaluated again
-    self._left.remove_surplus()
-    progress.CONSOLE.print(
-      f'Evaluate {iteration}: success {100 * result.success_rate:.1f} % '
-      f'({100 * low:.1f}-{100 * high:.1f}) over {result.episodes} episodes'
-    )
-
-  def _train_actor(
-    self,
-    phase: phases.Phase,
-    updates: int,
-    buffer: replay.Replay,
-    rows: np.ndarray,
-    weight: np.ndarray | None,
-    tags: tags_lib.Tags | None = None,
-  ) -> None:
-    seed, size = self._seed(Stream.ACTOR_ROWS, phase.iteration), self._config.actor.batch_size
-
-    def batches(first: int, count: int) -> updates_lib.Drawn:
-      images = self._experiment.reads_images
-      drawn = buffer.actor_batches(seed, first, count, size, rows, weight, tags, images=images)
-      return None, drawn
-
-    self._left.update(phase, 'actor', updates, batches)
-
-  def _imitated(self, iteration: int, buffer: replay.Replay) -> np.ndarray:
-    """Rows [R] of the chunks that the actor learns from; ends the program where there is none."""
-    with config_lib.user_errors():
-      return imitated.rows(self._learner.agent, buffer, iteration)
-
-  def _weigh(
-    self, iteration: int, buffer: replay.Replay, rows: np.ndarray
-  ) -> tuple[np.ndarray | None, tags_lib.Tags | None]:
-    """Weights [N] of the chunks at `rows`, or None for those of every step; and their tags."""
-    if self._learner.agent.advantage is None:
-      return np.ones(len(buffer), np.float32), None
-    if self._config.actor.weights == 'per_step':
-      return None, None
-    bank, size = self._draw_bank(iteration, buffer), SWEEP_BATCH
-    actions: Callable[[np.ndarray], np.ndarray] | None = None
-    if bank is not None:
-      actions = bank.at
-    elif self._learner.agent.samples_policy:
-      actions = self._actions.asked(iteration, self._policy(), buffer)
-      size = self._config.actor.batch_size  # what the actor takes at a time
-    what = f'Weights {iteration}'
-    with stopping.saying(_again(what)), progress.bar(what, len(rows), 'chunks') as advance:
-      weights = chunk_weights.sweep(
-        self._learner,
-        self._updates.state.critic,
-        buffer,
-        rows,
-        actions,
-        batch_size=size,
-        progress=advance,
-      )
-    numbers = chunk_weights.diagnostics(weights, buffer, self._learner.settings)
-    # Of the first update that they weigh: a run that resumes before it writes them again.
-    self._opened.metrics.write(self._updates.count + 1, numbers, phase='weights')
-    tags = None if weights.tag is None else tags_lib.Tags(weights.tag, self._config.recap.drop)
-    return weights.weight, tags
-
-  def _tell_skipped(self, what: str, field: str) -> None:
-    progress.CONSOLE.print(f'{what}: skipped, as config.{field} is 0; nothing of it has changed.')
-
-  def _draw_bank(self, iteration: int, buffer: replay.Replay) -> action_bank.Bank | None:
-    return self._actions.bank(
-      iteration,
-      self._policy(),
-      buffer,
-      self._data.digest,
-      fingerprint=self._updates.policy_fingerprint,
-    )
-
-  def _replay(self, iteration: int) -> replay.Replay:
-    """The buffer of an iteration, which its phases share."""
-    if self._buffer is not None and self._buffer[0] == iteration:
-      return self._buffer[1]
-    opened = self._opened
-    buffer = self._data.replay(iteration, opened.inputs, opened.chunking)
-    with config_lib.user_errors():
-      wanted = 'episodes to begin with, config.data.episodes, that hold the highest and lowest'
-      return_range.check(buffer, self._experiment.agent, opened.return_range, wanted)
-      if iteration and self._experiment.continues_ended:
-        buffer.continue_ended()
-    self._buffer = iteration, buffer
-    return buffer
-
-  def _policy(self) -> policy_lib.Policy:
-    """The policy that acts now."""
-    state = self._updates.state
-    return self._experiment.policy(
-      state.acting,
-      self._opened.inputs,
-      state.critic,
-      self._opened.encoder,
-      tagged=self._left.tagged,
-    )
-
-  def _key(self, stream: Stream, number: int) -> jax.Array:
-    return streams.key(self._config.seed, stream, number)
-
-  def _seed(self, stream: Stream, iteration: int) -> int:
-    return streams.integer(self._config.seed, stream, 2 * iteration)
-
-
-def _again(what: str) -> str:
-  """What a signal says that breaks off something of which nothing is kept."""
-  return f'{what} is repeated from its beginning by the same command; all before is kept.'
 
 
 def run(
@@ -319,7 +50,7 @@ def run(
     indices: of datasets that are open already.
     profile: whether a few calls of each phase are traced.
   """
-  Run(opening.open_run(experiment, workdir, indices, profile=profile)).run()
+  algorithm.Run(opening.open_run(experiment, workdir, indices, profile=profile)).run()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -378,9 +109,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _check_dry_run(options: argparse.Namespace) -> None:
-  """Raises ValueError where options of a dry run are given without it, or it without its own."""
+  """Raises ValueError where options of a dry run and of a run are mixed."""
   if options.dry_run:
     topologies.find(options.topology)
+    if options.profile:
+      raise ValueError('--profile is of a run, and --dry_run runs nothing; leave one out.')
   elif options.topology or options.verbose:
     name = '--topology' if options.topology else '--verbose'
     raise ValueError(

@@ -25,6 +25,7 @@ from aloe_jax.parallel import sharding
 from aloe_jax.preprocessing import images
 from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import openpi
+from aloe_jax.run import algorithm
 from aloe_jax.run import checkpoints
 from aloe_jax.run import datasets
 from aloe_jax.run import experiment
@@ -152,7 +153,7 @@ def test_training_begins_with_the_published_bits(given, tmp_path, monkeypatch):
     raise KeyboardInterrupt
 
   monkeypatch.setattr(sharding.Fsdp, 'place_state', record)
-  monkeypatch.setattr(train.Run, 'warm_start', stop)
+  monkeypatch.setattr(algorithm.Run, 'warm_start', stop)
   with pytest.raises(KeyboardInterrupt):
     run(tmp_path, **given)
   (state,) = placed

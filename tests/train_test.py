@@ -17,6 +17,7 @@ from aloe_jax import metrics
 from aloe_jax import policy
 from aloe_jax import train
 from aloe_jax.data import rlds
+from aloe_jax.run import algorithm
 from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment
 from experiments import laundry
@@ -360,7 +361,7 @@ def test_a_run_stopped_after_a_skipped_critic_weighs_by_the_critic_that_it_has(
   shutil.copytree(finished[0], workdir)
   changes = dict(iterations=2, critic__updates=0, actor__updates=10)
   with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-    patch.setattr(train.Run, 'train_actor', stop)
+    patch.setattr(algorithm.Run, 'train_actor', stop)
     start(workdir, **changes)
   assert numbers_of_checkpoints(workdir) == [0, 1, 2, 3]
   start(workdir, **changes)
