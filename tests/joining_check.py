@@ -76,5 +76,5 @@ def main():
 
 if __name__ == '__main__':
   with contextlib.suppress(KeyboardInterrupt):
-    watch.together(main, 'Stopped.')
+    watch.together(main)
   sys.exit()

@@ -167,8 +167,9 @@ def test_the_first_host_is_missed_too():
 
 def test_a_host_that_is_stopped_stops_the_other():
   (first, second), _ = both('--does=is stopped')
-  assert second[2] == 'Stopped.\n'
-  assert first[2] == f'error: process 1 ({socket.gethostname()}): Stopped.\n'
+  said = 'Stopped. The same command goes on after what was finished.\n'
+  assert second[2] == said
+  assert first[2] == f'error: process 1 ({socket.gethostname()}): {said}'
 
 
 # Where a process stands

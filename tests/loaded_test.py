@@ -379,10 +379,10 @@ def test_only_what_acts_is_read_until_a_value_is_asked_for(workdir, monkeypatch)
   monkeypatch.setattr(checkpoints, 'restore', None)
   policy = aloe_jax.load(workdir)
   policy.act(IMAGES, STATE)
-  assert read == [['actor_ema', 'step']]
+  assert read == [['step'], ['actor_ema']]
   policy.v(IMAGES, STATE)
   policy.v(IMAGES, STATE)
-  assert read[1:] == [['critic']]
+  assert read[2:] == [['critic']]
 
 
 def test_the_package_imports_no_jax_and_defines_no_flags():
