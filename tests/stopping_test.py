@@ -98,7 +98,7 @@ stopping._UNHEARD_SECONDS = 0.3
 
 def native():
   ready()
-  hashlib.pbkdf2_hmac('sha256', b'', b'', 6_000_000)  # seconds in which Python hears nothing
+  hashlib.pbkdf2_hmac('sha256', b'', b'', 12_000_000)  # seconds in which Python hears nothing
 """
 
 
