@@ -200,8 +200,8 @@ def test_a_run_stopped_twice_ends_bit_for_bit_as_the_unbroken_one(finished, afte
   workdir = after(0)
   write = metrics.MetricsWriter.write
 
-  def stop_in_the_actor_phase(self, step, scalars, *, phase):
-    write(self, step, scalars, phase=phase)
+  def stop_in_the_actor_phase(self, step, scalars, *, phase, measured=False):
+    write(self, step, scalars, phase=phase, measured=measured)
     if (phase, step) == ('actor', 50):
       raise KeyboardInterrupt
 
