@@ -3,7 +3,7 @@
   python -m aloe_jax.train --config=experiments/laundry.py:sim --workdir=runs/laundry
 
 Each phase leaves something whole on disk: a directory of episodes, a checkpoint, an evaluation.
-The same command goes on after the last of them, wherever it was stopped.
+Inside the longest, it saves from time to time. The same command goes on from there.
 """
 
 import argparse

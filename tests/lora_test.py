@@ -212,3 +212,13 @@ def test_a_run_goes_from_openpi_to_openpi(tmp_path):
   exported = flat(lora.merge(after, 1.0))
   assert {leaf.dtype for leaf in exported.values()} == {np.dtype('float32')}
   assert any('/llm/layers/attn/' in name for name in moved(exported, flat(before)))
+
+
+def test_a_checkpoint_that_lacks_some_of_its_adapters_is_refused(tmp_path):
+  leaves = flat(random(shapes_of(**ADAPTED)))
+  gone = 'PaliGemma/llm/layers/attn/q_einsum/lora_b'
+  del leaves[gone]
+  params = traverse_util.unflatten_dict(leaves, sep='/')
+  openpi.export(tmp_path / 'pi05', params, stats=robot.make_stats(), asset='table')
+  with pytest.raises(ValueError, match=f'{gone}: missing'):
+    starting_point.check(starting_point.find(str(tmp_path / 'pi05')), make(**ADAPTED))

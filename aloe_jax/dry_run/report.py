@@ -135,7 +135,10 @@ def _verdict(report: Report) -> list[str]:
   lines = [f'It does not fit: {", ".join(found.name for found in wrong)}.']
   lines += [f'  would fit with {line}' for line in report.advice]
   if not report.advice:
-    lines.append('  No smaller batch and no wider sharing would make it fit; take more devices.')
+    lines.append(
+      '  No smaller batch and no wider sharing would make it fit; take more devices, or train '
+      'parts of it (actor.train, actor.lora).'
+    )
   return lines
 
 

@@ -94,10 +94,10 @@ def check_batches(config: ml_collections.ConfigDict, count: int, where: str) -> 
   """Raises ValueError unless batches divide by the number of devices; says `where` these are."""
   piece, batch = config.actor.microbatch, config.actor.batch_size
   if piece and (batch % piece or piece % count):
-    over = f'{count} devices {where}' if count > 1 else f'device {where}'
+    over = f' and is a multiple of the {count} devices {where}' if count > 1 else ''
     raise ValueError(
       f'config.actor.microbatch is {piece}; expected 0 (all rows at once), or a number that '
-      f'divides config.actor.batch_size = {batch} and is a multiple of the {over}.'
+      f'divides config.actor.batch_size = {batch}{over}.'
     )
   for phase in ('actor', 'critic'):
     size = config[phase].batch_size

@@ -107,7 +107,7 @@ def check(start: Start, experiment: experiment_lib.Experiment) -> None:
     wanted = traverse_util.flatten_dict(_shapes(experiment)['params'], sep='/')
     _check_adapters(start, experiment)
     try:
-      trees.check(found, wanted, where=start.path, may_miss=(lora.LEAF,))
+      trees.check(found, wanted, where=start.path, may_miss=_may_miss(start))
     except ValueError as error:
       raise ValueError(f'{error}{_advice(start, experiment)}') from error
 
@@ -127,6 +127,12 @@ def _check_adapters(start: Start, experiment: experiment_lib.Experiment) -> None
       f'{found["expert"]} (expert), expected {wanted["language"]} and {wanted["expert"]}. Its own: '
       f'{flags} --config.actor.train=vision+projections+lora'
     )
+
+
+def _may_miss(start: Start) -> tuple[str, ...]:
+  """Paths that a checkpoint of openpi may lack: all adapters, and not some of them."""
+  adapted = any(lora.ranks(openpi.shapes(pathlib.Path(start.path))).values())
+  return () if adapted else (lora.LEAF,)
 
 
 def _check_skipped_critic(start: Start, experiment: experiment_lib.Experiment) -> None:
@@ -171,7 +177,7 @@ def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
 
   if start.kind == 'openpi':
     path, like = pathlib.Path(start.path), shapes['params']
-    params = openpi.restore(path, like, may_miss=(lora.LEAF,))
+    params = openpi.restore(path, like, may_miss=_may_miss(start))
     found = traverse_util.flatten_dict(params, sep='/')
     if len(found) < len(jax.tree.leaves(like)):
       found = experiment.layout.create(fresh_adapters) | found
