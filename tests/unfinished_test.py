@@ -310,3 +310,22 @@ def test_a_learning_rate_may_change_inside_a_phase_from_there_on(before, monkeyp
 
 def read_saved(workdir):
   return interrupted.state(workdir, 2)
+
+
+def test_a_host_says_that_it_saved_once_all_have_and_the_save_is_whole(tmp_path, monkeypatch):
+  """The first host alone gives a save its name, and must not be ended by another one before."""
+  asked = []
+
+  def lowest(number, what):
+    asked.append(((tmp_path / 'unfinished' / '1-5').is_dir(), bool(number), what))
+    return 0  # another host could not
+
+  class Nowhere:
+    def write(self, step, scalars, *, phase): ...
+
+  monkeypatch.setattr(unfinished.hosts, 'lowest', lowest)
+  saves = unfinished.Saves(
+    tmp_path, 'Critic 1', 1, {}, after=0, found=None, minutes=0, metrics=Nowhere()
+  )
+  assert not saves.save_now(5, 25, lambda: {'critic': {'w': jax.numpy.ones(3)}})
+  assert asked == [(True, True, 'Critic 1 is saved')]

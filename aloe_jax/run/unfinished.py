@@ -182,12 +182,15 @@ class Saves:
     self._metrics.write(step, numbers, phase='save')
 
   def save_now(self, done: int, step: int, fields: Callable[[], Mapping[str, Any]]) -> bool:
-    """Saves and waits for it; whether the save is whole."""
+    """Saves and waits for it; whether the save is whole, the same on all hosts.
+
+    The first host finishes it, and has to have done so before another one ends the run.
+    """
     self._hear(wait=True)
     if done > self._saved:
       self.save(done, step, fields)
       self._hear(wait=True)
-    return done <= self._saved
+    return bool(hosts.lowest(done <= self._saved, f'{self._what} is saved'))
 
   def settle(self) -> None:
     """Waits for the save that is being written."""
