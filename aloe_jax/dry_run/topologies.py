@@ -41,7 +41,7 @@ class Chip:
 V5E = Chip('TPU v5e', 197e12, 16e9, 819e9, 50e9)
 V5P = Chip('TPU v5p', 459e12, 95e9, 2765e9, 100e9)
 V6E = Chip('TPU v6e', 918e12, 32e9, 1640e9, 112e9)
-V4_CORE = Chip('TPU v4, one core of two', 137.5e12, 16e9, 614e9, 25e9)
+V4 = Chip('TPU v4', 275e12, 32e9, 1228e9, 50e9)
 H100 = Chip('NVIDIA H100 SXM', 989e12, 80e9, 3350e9, 450e9)
 
 
@@ -55,6 +55,8 @@ class Topology:
     chip: what each is; None where nothing is said of its speed.
     links: to neighbours, of the device that has fewest: slices this small are no rings.
     shape: that the TPU compiler knows it by; '' where it is estimated on CPU devices.
+    cores: how it is told that both cores of a chip are one device, as they are to JAX; '' where
+      that goes without saying.
   """
 
   name: str
@@ -62,6 +64,7 @@ class Topology:
   chip: Chip | None = None
   links: int = 0
   shape: str = ''
+  cores: str = ''
 
   @property
   def is_estimate(self) -> bool:
@@ -83,7 +86,7 @@ TOPOLOGIES = {
     Topology('v5e-16', 16, V5E, 2, 'v5e:4x4'),
     Topology('v5p-8', 4, V5P, 2, 'v5p:2x2x1'),
     Topology('v5p-16', 8, V5P, 3, 'v5p:2x2x2'),
-    Topology('v4-32', 32, V4_CORE, 3, 'v4:2x2x4'),
+    Topology('v4-32', 16, V4, 3, 'v4:2x2x4', 'megacore'),
     Topology('v6e-16', 16, V6E, 2, 'v6e:4x4'),
   )
 }
@@ -125,8 +128,9 @@ def devices(topology: Topology) -> list[jax.Device]:
   os.environ['ALLOW_MULTIPLE_LIBTPU_LOAD'] = '1'  # nor one that two dry runs could both want
   from jax.experimental import topologies
 
+  cores = {'chip_config_name': topology.cores} if topology.cores else {}
   with quiet():
-    described = topologies.get_topology_desc(platform='tpu', topology_name=topology.shape)
+    described = topologies.get_topology_desc(topology.shape, 'tpu', **cores)
   return list(described.devices)
 
 
