@@ -125,10 +125,17 @@ def main() -> None:
   with config_lib.user_errors():
     if experiment.agent.name != 'aloe' or not experiment.reads_images:
       raise ValueError("this benchmark is of config.agent='aloe' and config.actor.kind='pi05'.")
-  cases, create = _cases(experiment), _create(experiment)
-  counted = _count(cases, jax.eval_shape(create), experiment.config.actor.remat)
-  measured = [] if options.flops_only else _measure(cases, jax.jit(create)(), options.rounds)
+  cases, init = _cases(experiment), create(experiment)
+  counted = _count(cases, jax.eval_shape(init), experiment.config.actor.remat)
+  measured = [] if options.flops_only else _measure(cases, jax.jit(init)(), options.rounds)
   _print(cases, counted, measured)
+
+
+def update_case(experiment: experiment_lib.Experiment) -> Case:
+  """ALOE's update of the actor, with weights of the phase."""
+  batches = _batches(np.random.default_rng(0), experiment, experiment.config.actor.batch_size)
+  learner = experiment.learner(reward_scale=1.0)
+  return Case('ALOE update, w per phase', flops.update, learner, batches)
 
 
 def _cases(experiment: experiment_lib.Experiment) -> list[Case]:
@@ -152,7 +159,7 @@ def _cases(experiment: experiment_lib.Experiment) -> list[Case]:
   return cases
 
 
-def _create(experiment: experiment_lib.Experiment) -> Callable[[], TrainState]:
+def create(experiment: experiment_lib.Experiment) -> Callable[[], TrainState]:
   """What makes the state, its types those of the config."""
   learner, example = experiment.learner(reward_scale=1.0), experiment.example()
   return lambda: learner.init(0, example)
@@ -210,10 +217,11 @@ def _measure(cases: list[Case], state: TrainState, rounds: int) -> list[Measured
           state = out[0]
       advance(round_)
   medians = map(statistics.median, seconds)
-  return list(map(Measured, medians, compilation, map(_memory, programs)))
+  return list(map(Measured, medians, compilation, map(memory, programs)))
 
 
-def _memory(program: Any) -> int:
+def memory(program: Any) -> int:
+  """Bytes that a compiled program takes of a device, arguments and results too."""
   used = program.memory_analysis()
   return (
     used.temp_size_in_bytes
