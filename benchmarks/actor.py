@@ -116,6 +116,7 @@ def main() -> None:
   """Prints the table."""
   parser = command_line.parser('benchmarks.actor', __doc__)
   parser.add_argument('--rounds', type=int, default=7, help='measurements of each, interleaved')
+  parser.add_argument('--only', default='', metavar='WORD', help='cases whose name has it')
   parser.add_argument('--flops_only', action='store_true', help='count FLOPs, run nothing')
   given = command_line.parse(parser)
   options = given.options
@@ -125,7 +126,11 @@ def main() -> None:
   with config_lib.user_errors():
     if experiment.agent.name != 'aloe' or not experiment.reads_images:
       raise ValueError("this benchmark is of config.agent='aloe' and config.actor.kind='pi05'.")
-  cases, init = _cases(experiment), create(experiment)
+  cases = [case for case in _cases(experiment) if options.only in case.name]
+  with command_line.usage_errors():
+    if not cases:
+      raise ValueError(f'--only={options.only}: no case has it in its name.')
+  init = create(experiment)
   counted = _count(cases, jax.eval_shape(init), experiment.config.actor.remat)
   measured = [] if options.flops_only else _measure(cases, jax.jit(init)(), options.rounds)
   _print(cases, counted, measured)
@@ -153,7 +158,7 @@ def _cases(experiment: experiment_lib.Experiment) -> list[Case]:
     Case(f'ALOE update, w per step, M={m}', flops.update, aloe, unweighted, m),
     Case('gradient, images as they are', flops.gradient, plain, _batches(rng, experiment, 2)),
   ]
-  for batches, samples in ((single, 1), *((weighted, samples) for samples in SAMPLES)):
+  for batches, samples in ((single, 1), (single, 8), *((weighted, m) for m in SAMPLES)):
     work = functools.partial(flops.sample, samples=samples)
     cases.append(Case(f'sampling, M={samples}', work, aloe, batches, samples))
   return cases

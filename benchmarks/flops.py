@@ -65,7 +65,7 @@ def count(
   learner = dataclasses.replace(learner, networks=dataclasses.replace(networks, actor=actor))
   flops = _lowered(lambda *arguments: work(learner, *arguments), state, batches)
   if samples:
-    step = _euler_step(actor, state.actor, batches.observation, samples)
+    step = _euler_step(actor, state.acting, batches.observation, samples)
     flops += (learner.settings.flow_steps - 1) * step
   return flops
 

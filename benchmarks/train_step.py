@@ -41,8 +41,9 @@ def main() -> None:
   experiment = experiment_lib.Experiment(config)
   learner = experiment.learner(reward_scale=1.0)
   state = jax.jit(learner.init, static_argnums=0)(0, experiment.example())
-  banked = _batches(experiment, options.updates)
-  sampled = dataclasses.replace(banked, next_action=None, policy_action=None)
+  banked = _batches(experiment, options.updates, images=False)
+  sampled = _batches(experiment, options.updates, images=experiment.reads_images)
+  sampled = dataclasses.replace(sampled, next_action=None, policy_action=None)
   step = jax.jit(learner.train_step)
   single = [jax.tree.map(lambda x, i=i: x[i : i + 1], banked) for i in range(options.updates)]
 
@@ -93,8 +94,10 @@ def _flops(step, *arguments) -> float:
   return step.lower(*arguments, None).compile().cost_analysis()['flops']
 
 
-def _batches(experiment: experiment_lib.Experiment, count: int) -> types.CriticBatch:
-  """Random batches [n, B, ...] of the config's shapes."""
+def _batches(
+  experiment: experiment_lib.Experiment, count: int, *, images: bool
+) -> types.CriticBatch:
+  """Random batches [n, B, ...] of the config's shapes; images are for who samples the policy."""
   rng = np.random.default_rng(0)
   size = experiment.config.critic.batch_size
   example = experiment.example()
@@ -106,6 +109,8 @@ def _batches(experiment: experiment_lib.Experiment, count: int) -> types.CriticB
     return np.broadcast_to(x[0], shape)
 
   observation = jax.tree.map(random, example.observation)
+  if not images:
+    observation = observation.replace(images=None, image_masks=None)
   chunk = random(example.action)
   horizon = networks.critic_horizon(experiment.config)
   return types.CriticBatch(
