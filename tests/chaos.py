@@ -2,11 +2,13 @@
 
   python tests/chaos.py --kills=30 --seed=0
   python tests/chaos.py --kills=10 --seed=1 --variant=debug
+  python tests/chaos.py --kills=10 --seed=2 --processes=2
 
 SIGKILL and SIGTERM by turns of a seeded coin, while it starts, compiles, collects, learns, saves
 and evaluates; saves are made at every call, so that many are met. A run that ends before all kills
-are spent is followed by another. Parameters, averages, moments, metrics (but for the time and what
-saves cost), evaluations and episodes must be those of the unbroken run, bit for bit.
+are spent is followed by another. Of several processes one is killed, and all have to end.
+Parameters, averages, moments, metrics (but for the time and what saves cost), evaluations and
+episodes must be those of the unbroken run, bit for bit.
 """
 
 import argparse
@@ -17,11 +19,13 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 
+from absl import logging
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -67,25 +71,37 @@ class Chaos:
   Attributes:
     variant: one of `VARIANTS`.
     directory: holds the runs, and what they compile.
-    coin: decides when and how they are killed.
+    coin: decides when, how and which of them are killed.
+    processes: that share each run, of two devices each; 1 for a run on its own.
   """
 
   variant: str
   directory: pathlib.Path
   coin: random.Random
+  processes: int
 
   def start(self, workdir):
-    """The process of a run, and its log."""
+    """The processes of a run."""
+    if self.processes == 1:
+      return [self._start(workdir)]
+    with socket.socket() as free:
+      free.bind(('127.0.0.1', 0))
+      port = free.getsockname()[1]
+    joining = [f'--coordinator=127.0.0.1:{port}', f'--processes={self.processes}']
+    return [self._start(workdir, *joining, f'--process={i}') for i in range(self.processes)]
+
+  def _start(self, workdir, *joining):
     flags = [f'--config.{field}={value}' for field, value in VARIANTS[self.variant].items()]
     command = ['-m', 'aloe_jax.train', f'--config=experiments/laundry.py:{self.variant}']
     log = (self.directory / f'{workdir.name}.log').open('ab')
     with log:
       return subprocess.Popen(
-        [sys.executable, *command, f'--workdir={workdir}', *flags],
+        [sys.executable, *command, f'--workdir={workdir}', *flags, *joining],
         cwd=ROOT,
         env=os.environ
         | {
           'JAX_PLATFORMS': 'cpu',
+          'JAX_NUM_CPU_DEVICES': '2' if joining else '1',
           'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
           'JAX_COMPILATION_CACHE_DIR': str(self.directory / 'compiled'),
           'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.1',
@@ -97,23 +113,27 @@ class Chaos:
   def unbroken(self, name='unbroken'):
     """Runs to the end; the seconds that it takes, and its directory."""
     begin = time.monotonic()
-    assert self.start(self.directory / name).wait() == 0, self.log(name)
+    processes = self.start(self.directory / name)
+    assert all(process.wait() == 0 for process in processes), self.log(name)
     return time.monotonic() - begin, self.directory / name
 
   def broken(self, name, kills, seconds):
     """Kills a run up to so many times and has it end; how often it was killed."""
     workdir, killed = self.directory / name, 0
     while True:
-      process = self.start(workdir)
+      processes = self.start(workdir)
       if killed == kills:
-        assert process.wait() == 0, self.log(name)
+        assert all(process.wait() == 0 for process in processes), self.log(name)
         return killed
       number = self.coin.choice([signal.SIGKILL, signal.SIGTERM])
+      process = self.coin.choice(processes)
       self.wait(process, workdir, seconds)
       if process.poll() is None:
         process.send_signal(number)
       status = process.wait(timeout=120)
+      others = [other.wait(timeout=120) for other in processes]
       if status == 0:
+        assert not any(others), self.log(name)
         return killed
       assert status in STOPPED[number], f'{number!r}: status {status}\n{self.log(name)}'
       killed += 1
@@ -144,7 +164,9 @@ def contents(workdir):
   for checkpoint in sorted((workdir / 'checkpoints').iterdir()):
     for item in state_items.names(checkpoint):
       with ocp.PyTreeCheckpointer() as checkpointer:
-        tree = checkpointer.restore((checkpoint / item).absolute())
+        there = checkpointer.metadata((checkpoint / item).absolute()).item_metadata.tree
+        kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), there)
+        tree = checkpointer.restore((checkpoint / item).absolute(), restore_args=kinds)
       for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         name = f'{checkpoint.name}/{item}{jax.tree_util.keystr(path)}'
         found[name] = hashlib.sha256(np.asarray(leaf).tobytes()).hexdigest()
@@ -180,9 +202,13 @@ def main():
   parser.add_argument('--kills', type=int, default=30)
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--variant', choices=VARIANTS, default='sim_debug')
+  parser.add_argument('--processes', type=int, default=1, help='that share each run')
   options = parser.parse_args()
+  logging.set_verbosity(logging.ERROR)  # of Orbax, at every item
   with tempfile.TemporaryDirectory() as directory:
-    chaos = Chaos(options.variant, pathlib.Path(directory), random.Random(options.seed))
+    chaos = Chaos(
+      options.variant, pathlib.Path(directory), random.Random(options.seed), options.processes
+    )
     _, first = chaos.unbroken('first')
     seconds, expected = chaos.unbroken()  # now that all is compiled
     assert_equal(first, expected)

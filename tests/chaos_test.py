@@ -11,7 +11,7 @@ pytestmark = pytest.mark.filterwarnings('ignore:Sharding info not provided')
 
 def test_a_run_that_was_killed_twice_is_the_unbroken_one(tmp_path):
   """`python tests/chaos.py` does more of it."""
-  runs = chaos.Chaos('sim_debug', tmp_path, random.Random(5))
+  runs = chaos.Chaos('sim_debug', tmp_path, random.Random(5), processes=1)
   seconds, expected = runs.unbroken()
   runs.broken('broken', 2, seconds)
   chaos.assert_equal(tmp_path / 'broken', expected)
