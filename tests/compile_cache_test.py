@@ -1,7 +1,11 @@
 """What is compiled once is found again by the next start, of the same run or of another."""
 
 import command_line
+import jax
 import pytest
+
+from aloe_jax import defaults
+from aloe_jax.run import compile_cache
 
 FLAGS = (
   '--config=experiments/laundry.py:sim_debug',
@@ -33,17 +37,38 @@ def test_another_run_beside_it_compiles_nothing_anew(directory):
   assert {path.name for path in (directory / 'compiled').glob('*-cache')} == kept
 
 
-def test_what_jax_is_told_itself_comes_first(directory, tmp_path):
-  train(directory / 'three', JAX_COMPILATION_CACHE_DIR=str(tmp_path / 'own'))
-  assert list((tmp_path / 'own').iterdir())
+@pytest.fixture
+def used():
+  """Where JAX keeps compiled programs once a run with some `train.compile_cache` begins."""
+
+  def use(workdir, wanted='', told=None):
+    config = defaults.paper()
+    config.train.compile_cache = wanted
+    jax.config.update('jax_compilation_cache_dir', told)
+    compile_cache.use(config, workdir)
+    return jax.config.jax_compilation_cache_dir
+
+  before = jax.config.jax_compilation_cache_dir
+  yield use
+  jax.config.update('jax_compilation_cache_dir', before)
 
 
-def test_nothing_is_kept_where_nothing_is_wanted(tmp_path):
-  train(tmp_path / 'run', '--config.train.compile_cache=none')
-  assert [path.name for path in tmp_path.iterdir()] == ['run']
+def test_it_lies_beside_the_working_directory_or_where_it_is_wanted(used, tmp_path):
+  assert used(tmp_path / 'run') == str(tmp_path / 'compiled')
+  assert used(tmp_path / 'run', str(tmp_path / 'own')) == str(tmp_path / 'own')
 
 
-def test_a_place_that_cannot_be_written_is_said_and_does_not_end_the_run(tmp_path):
+def test_what_jax_is_told_itself_comes_first(used, tmp_path):
+  assert used(tmp_path / 'run', told='of_jax') == 'of_jax'
+  assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_kept_where_nothing_is_wanted(used, tmp_path):
+  assert used(tmp_path / 'run', 'none') is None
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_said_and_does_not_end_the_run(used, tmp_path, capsys):
   (tmp_path / 'file').touch()
-  out = train(tmp_path / 'run', f'--config.train.compile_cache={tmp_path / "file"}')
-  assert 'Compiled programs are not kept:' in out
+  assert used(tmp_path / 'run', str(tmp_path / 'file')) is None
+  assert 'Compiled programs are not kept:' in capsys.readouterr().out
