@@ -72,7 +72,8 @@ def _told(path: pathlib.Path) -> tuple[str, str, str]:
   updates = str(meta.get('step', ''))
   if 'done' in meta:
     updates = f'{updates}: {meta["done"]} of {meta.get("updates", "?")}'
-  return str(meta.get('phase', '?')), str(meta.get('iteration', '?')), updates
+  phase = ', '.join(str(meta[name]) for name in ('phase', 'note') if name in meta)
+  return phase or '?', str(meta.get('iteration', '?')), updates
 
 
 def _size(path: pathlib.Path, counted: set[tuple[int, int]]) -> str:

@@ -20,6 +20,7 @@ from aloe_jax.dry_run import topologies
 from aloe_jax.parallel import joining
 from aloe_jax.run import agreement
 from aloe_jax.run import algorithm
+from aloe_jax.run import appended
 from aloe_jax.run import compile_cache
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import fail_cost
@@ -41,6 +42,7 @@ def run(
   indices: indices_lib.Indices | None = None,
   *,
   profile: bool = False,
+  asked: str = '',
 ) -> None:
   """Runs an experiment, or goes on with it.
 
@@ -49,14 +51,17 @@ def run(
     workdir: of the run; new, or of the same experiment.
     indices: of datasets that are open already.
     profile: whether a few calls of each phase are traced.
+    asked: the iteration that is appended to it, see `appended.asked`; '' for none.
   """
-  algorithm.Run(opening.open_run(experiment, workdir, indices, profile=profile)).run()
+  opened = opening.open_run(experiment, workdir, indices, profile=profile, asked=asked)
+  algorithm.Run(opened).run()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs or goes on with the experiment of a command line, by default the program's."""
   parser = command_line.parser('aloe_jax.train', __doc__)
   joining.add_options(parser)
+  appended.add_options(parser)
   parser.add_argument(
     '--dry_run', action='store_true', help='compile for --topology, tell what it takes; run nothing'
   )
@@ -71,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   given = command_line.parse(parser, argv)
   with command_line.usage_errors():
+    asked = appended.asked(given.options)
     _check_dry_run(given.options)
     if not given.options.dry_run:
       joining.join(given.options)
@@ -82,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   compile_cache.use(config, given.workdir)
   with stopping.heard(), contextlib.ExitStack() as stack:
     with config_lib.user_errors():
-      agreement.check_start(config, given.workdir)
+      agreement.check_start(config, given.workdir, asked)
       stack.enter_context(lock.held(given.workdir))
       agreement.check_workdir(given.workdir)
       results.read(given.workdir / 'evaluations.json')  # what is damaged is told before any work
@@ -105,15 +111,16 @@ def main(argv: Sequence[str] | None = None) -> None:
       experiment = experiment_lib.Experiment(config)
       experiment.inputs(None)  # builds the tokenizer
       starting_point.check(starting_point.find(config.actor.checkpoint), experiment)
-    run(experiment, given.workdir, indices, profile=given.options.profile)
+    run(experiment, given.workdir, indices, profile=given.options.profile, asked=asked)
 
 
 def _check_dry_run(options: argparse.Namespace) -> None:
   """Raises ValueError where options of a dry run and of a run are mixed."""
   if options.dry_run:
     topologies.find(options.topology)
-    if options.profile:
-      raise ValueError('--profile is of a run, and --dry_run runs nothing; leave one out.')
+    for name in ('profile', 'redo', 'more'):
+      if getattr(options, name):
+        raise ValueError(f'--{name} is of a run, and --dry_run runs nothing; leave one out.')
   elif options.topology or options.verbose:
     name = '--topology' if options.topology else '--verbose'
     raise ValueError(

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 import dataclasses
 import json
 import pathlib
+import shutil
 from typing import Any
 
 import jax
@@ -39,6 +40,7 @@ from aloe_jax.reporting import numbers as report_numbers
 from aloe_jax.run import collected
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import kept
+from aloe_jax.run import plan as plan_lib
 from aloe_jax.run import policy_actions
 from aloe_jax.run import streams
 from aloe_jax.run.streams import Stream
@@ -125,7 +127,8 @@ def compare(
   chunk = buffer.transitions(rows)
   whole = chunk.valid[:, -1] & (chunk.discount > 0)
   numbers = {AS_IT_IS: measure(material.judge(learner, found.critic), whole, episode)}
-  data = collected.RunData(experiment, found.encoder, workdir)
+  data = collected.RunData(experiment, workdir, plan_lib.read(experiment.config, workdir))
+  data.encode(found.encoder)
   chunking = experiment.chunking(found.meta['fail_cost'])
   trained = replay.Replay(
     data.read(iteration), found.inputs, chunking, experiment.config.data.ratios
@@ -136,8 +139,9 @@ def compare(
     iteration,
     found.policy,
     trained,
-    data.digest,
+    data.digest(iteration),
     fingerprint=lambda: policy_lib.fingerprint(found.policy.params),
+    drawn_by=iteration,
   )
   seed = streams.integer(experiment.config.seed, Stream.CRITIC_ROWS, 2 * iteration + 1)
 
@@ -153,7 +157,8 @@ def compare(
     critic = train_on(experiment, other, material, batches, f'Critic, {continuation}')
     judged = material.judge(other, critic, f'Judge, {continuation}')
     numbers[continuation] = told | measure(judged, whole, episode)
-  actions.forget()
+  actions.release()
+  shutil.rmtree(workdir / 'report' / 'bank', ignore_errors=True)
   return numbers
 
 

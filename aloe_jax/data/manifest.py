@@ -56,51 +56,70 @@ class Manifest:
     """Whether nothing has been added yet."""
     return not self._entries
 
+  @property
+  def entries(self) -> list[dict]:
+    """What is listed: path, content and iteration of each dataset, in the order they came."""
+    return [dict(entry) for entry in self._entries]
+
   def follow(
     self, given: Sequence[str], content: Callable[[str], str], is_own: Callable[[str], bool]
-  ) -> dict[str, str]:
+  ) -> tuple[dict[str, str], list[str]]:
     """Finds the datasets that the run was given where they lie now: what they hold counts.
 
     Args:
-      given: their paths now, in the order in which the run was given them.
+      given: their paths now: those that are listed in the order in which the run was given them,
+        then those that are new.
       content: the digest of what a dataset holds, by its path.
       is_own: whether the run itself made the dataset at a path.
 
     Returns:
-      {path before: path now} of those that have moved.
+      {path before: path now} of those that have moved; and the new ones, none in a run that has
+      listed nothing yet.
 
     Raises:
-      ValueError: in the place of one there is another; names both.
+      ValueError: in the place of one there is another, or a new one holds what is listed; names
+        both.
     """
     former = [entry for entry in self._entries if not is_own(entry['path'])]
-    if not self._entries or [place(entry['path']) for entry in former] == [*map(place, given)]:
-      return {}
-    if len(former) != len(given):
-      listed = ', '.join(entry['path'] for entry in former) or 'none'
+    if not self._entries:
+      return {}, []
+    if len(former) > len(given):
+      listed = ', '.join(entry['path'] for entry in former)
       raise ValueError(
         f'config.data.episodes names {", ".join(given) or "none"}; expected the datasets that the '
-        f'run was trained on, in their order: {listed} ({self._path}). They may lie elsewhere now.'
+        f'run was trained on, in their order: {listed} ({self._path}). They may lie elsewhere now, '
+        'and new ones may follow.'
       )
-    moved = {}
-    for entry, path in zip(former, given, strict=True):
+    moved, new = {}, list(given[len(former) :])
+    for entry, path in zip(former, given, strict=False):
       if place(entry['path']) == place(path):
         continue
       if content(path) != entry['content']:
         raise ValueError(
           f'{path} holds other episodes than {entry["path"]}, in whose place config.data.episodes '
           f'names it; iteration {entry["iteration"]} added that one ({self._path}), and a run goes '
-          'on only with the data it was trained on, in their order: name where it lies now, or '
-          'start another --workdir.'
+          'on only with the data it was trained on, in their order: name where it lies now, and '
+          'new ones after all of them, or start another --workdir.'
         )
       moved[entry['path']] = path
-      entry['path'] = path
-    self._keep()
-    return moved
+    for path in new:
+      for entry in self._entries:
+        if content(path) == entry['content']:
+          raise ValueError(
+            f'{path} adds nothing: it holds the same episodes as {entry["path"]}, which iteration '
+            f'{entry["iteration"]} added ({self._path}), and they would count double; leave it out '
+            'of config.data.episodes.'
+          )
+    for entry in former:
+      entry['path'] = moved.get(entry['path'], entry['path'])
+    if moved:
+      self._keep()
+    return moved, new
 
-  @property
-  def digest(self) -> str:
-    """Another one whenever a dataset joins."""
-    return hashlib.sha256(json.dumps(self._entries).encode()).hexdigest()[:16]
+  def digest(self, iteration: int) -> str:
+    """Of the datasets that have joined up to an iteration: another one whenever one joins."""
+    joined = [entry for entry in self._entries if entry['iteration'] <= iteration]
+    return hashlib.sha256(json.dumps(joined).encode()).hexdigest()[:16]
 
   def extend(self, iteration: int, found: Mapping[str, str]) -> None:
     """Appends the datasets that are not listed yet.
@@ -135,4 +154,12 @@ def read(path: pathlib.Path) -> list[dict]:
   Raises:
     ValueError: the file is damaged; names it.
   """
-  return files.read_entries(path, _NAMES, _ADVICE)
+  entries = files.read_entries(path, _NAMES, _ADVICE)
+  for index, entry in enumerate(entries):
+    kinds = [type(entry[name]) for name in _NAMES]
+    if kinds != [str, str, int] or entry['iteration'] < 0:
+      raise ValueError(
+        f'{path}: entry {index}: found {json.dumps(entry):.200}, expected two texts and the number '
+        f'of an iteration; {_ADVICE}'
+      )
+  return entries

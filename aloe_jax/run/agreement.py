@@ -25,12 +25,13 @@ _SAME = 'Start the same command, of the same version, on every host.'
 _SHARED = 'Put it on a disk that all hosts share, or a copy of it on each of them.'
 
 
-def check_start(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def check_start(config: ml_collections.ConfigDict, workdir: pathlib.Path, asked: str = '') -> None:
   """Compares versions, config, paths and devices of all hosts.
 
   Args:
     config: of the command, as this host reads it.
     workdir: of the run.
+    asked: the iteration that the command appends, see `appended.asked`.
 
   Raises:
     ValueError: on every host, the first that differs.
@@ -42,7 +43,7 @@ def check_start(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Non
     versions[f'the version of {package}'] = importlib.metadata.version(package)
   versions['the version of Python'] = platform.python_version()
   fields = {f'config.{name}': _plain(value) for name, value in config_lib.flat(config).items()}
-  places = {'--workdir': str(files.absolute(workdir))}
+  places = {'--workdir': str(files.absolute(workdir)), '--redo or --more': asked}
   hosts.agree('versions and config are compared', versions | fields | places, _SAME)
   paths = [*config.data.episodes, *(config_lib.lookup(config, field) for field in _PATHS)]
   found = {

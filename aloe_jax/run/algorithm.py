@@ -48,6 +48,7 @@ class Run:
     self._experiment = opened.experiment
     self._config = opened.experiment.config
     self._data, self._learner, self._updates = opened.data, opened.learner, opened.updates
+    self._plan = opened.data.plan
     self._collector = opened.collector()
     with config_lib.user_errors():
       self._results = results.Results(opened.workdir / 'evaluations.json')
@@ -60,7 +61,8 @@ class Run:
     workdir = self._opened.workdir
     with self._opened.metrics:
       self.warm_start()
-      for iteration in range(1, phases.iterations(self._config) + 1):
+      for iteration in range(1, self._plan.last + 1):
+        self.begin(iteration)
         self.collect(iteration)
         self.train_critic(iteration)
         self.train_actor(iteration)
@@ -84,9 +86,23 @@ class Run:
       self._train_actor(phase, updates, buffer, rows, ones)
     self.evaluate(0)
 
+  def begin(self, iteration: int) -> None:
+    """Says what an iteration does that a user has appended, unless it has done it."""
+    one, done = self._plan.at(iteration), self._left.done
+    if one is None or phases.is_done(done, phases.actor_number(iteration)):
+      return
+    has_critic = self._learner.networks.critic is not None
+    origin = self._plan.origin(done, warms_up=self._opened.warms_up, has_critic=has_critic)
+    if origin != done != self._opened.done:  # the weights here are those of the phase before
+      raise SystemExit(
+        f'{self._opened.workdir} is where it was before iteration {iteration}, which begins from '
+        f'checkpoint {origin}: the same command goes on with it.'
+      )
+    progress.CONSOLE.print(self._plan.told(iteration), highlight=False, soft_wrap=True)
+
   def collect(self, iteration: int) -> None:
     """Line 3: rolls the policy out under a watching human; writes every fragment."""
-    if not self._config.sim.task or collection.is_written(self._data.directory(iteration)):
+    if not self._plan.collects(iteration) or collection.is_written(self._data.directory(iteration)):
       return
     key = self._key(Stream.COLLECT, iteration)
     with stopping.saying(_again(f'Collect {iteration}')):
@@ -101,15 +117,13 @@ class Run:
     if self._learner.networks.critic is None or phases.is_done(self._left.done, number):
       return
     config = self._config.critic
-    updates = phases.critic_updates(self._config, iteration)
+    updates = self._plan.updates(iteration, 'critic')
     buffer = self._replay(iteration)
     phase = phases.Phase(f'Critic {iteration}', number, 'critic', iteration)
     if not updates and not self._left.is_begun(number):
-      field = 'first_updates' if iteration == 1 else 'updates'
-      self._tell_skipped(phase.what, f'critic.{field}')
-      self._left.save(phase)
+      self._skip(phase)
       return
-    if self._config.actor.updates:
+    if self._plan.updates(iteration, 'actor'):
       self._imitated(iteration, buffer)  # told before the critic learns for nothing
     bank = self._draw_bank(iteration, buffer)
     self._updates.restart_critic(updates)
@@ -130,7 +144,7 @@ class Run:
     if phases.is_done(self._left.done, number):
       return
     buffer = self._replay(iteration)
-    updates = self._config.actor.updates
+    updates = self._plan.updates(iteration, 'actor')
     phase = phases.Phase(f'Actor {iteration}', number, 'actor', iteration)
     if updates or self._left.is_begun(number):
       rows = self._imitated(iteration, buffer)
@@ -141,9 +155,8 @@ class Run:
       self._left.tagged = tags is not None
       self._train_actor(phase, updates, buffer, rows, weight, tags)
     else:
-      self._tell_skipped(phase.what, 'actor.updates')
-      self._left.save(phase)
-    self._actions.forget()
+      self._skip(phase)
+    self._actions.release()
 
   def evaluate(self, iteration: int) -> None:
     """Success rate and throughput of the policy as it is now, on the scenes of the run's seed."""
@@ -214,7 +227,7 @@ class Run:
     if bank is not None:
       actions = bank.at
     elif self._learner.agent.samples_policy:
-      actions = self._actions.asked(iteration, self._policy(), buffer)
+      actions = self._actions.asked(self._plan.bank(iteration), self._policy(), buffer)
       size = self._config.actor.batch_size  # what the actor takes at a time
     what = f'Weights {iteration}'
     with stopping.saying(_again(what)), progress.bar(what, len(rows), 'chunks') as advance:
@@ -233,16 +246,24 @@ class Run:
     tags = None if weights.tag is None else tags_lib.Tags(weights.tag, self._config.recap.drop)
     return weights.weight, tags
 
-  def _tell_skipped(self, what: str, field: str) -> None:
-    progress.CONSOLE.print(f'{what}: skipped, as config.{field} is 0; nothing of it has changed.')
+  def _skip(self, phase: phases.Phase) -> None:
+    """Leaves the checkpoint of a phase that learns nothing."""
+    one = self._plan.at(phase.iteration)
+    if one is None or phase.name in one.learns:
+      field = self._plan.field(phase.iteration, phase.name)
+      progress.CONSOLE.print(
+        f'{phase.what}: skipped, as config.{field} is 0; nothing of it has changed.'
+      )
+    self._left.save(phase)
 
   def _draw_bank(self, iteration: int, buffer: replay.Replay) -> action_bank.Bank | None:
     return self._actions.bank(
       iteration,
       self._policy(),
       buffer,
-      self._data.digest,
+      self._data.digest(iteration),
       fingerprint=self._updates.policy_fingerprint,
+      drawn_by=self._plan.bank(iteration),
     )
 
   def _replay(self, iteration: int) -> replay.Replay:
@@ -252,8 +273,8 @@ class Run:
     opened = self._opened
     buffer = self._data.replay(iteration, opened.inputs, opened.chunking)
     with config_lib.user_errors():
-      wanted = 'episodes to begin with, config.data.episodes, that hold the highest and lowest'
-      return_range.check(buffer, self._experiment.agent, opened.return_range, wanted)
+      agent, reached = self._experiment.agent, opened.return_range
+      return_range.check(buffer, agent, reached, return_range.WANTED)
       if iteration and self._experiment.continues_ended:
         buffer.continue_ended()
     self._buffer = iteration, buffer

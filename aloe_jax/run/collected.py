@@ -1,5 +1,7 @@
 """D_i of Algorithm 1: the episodes that a run was given and those that it collected so far."""
 
+from collections.abc import Sequence
+import dataclasses
 import pathlib
 import re
 import shutil
@@ -14,9 +16,11 @@ from aloe_jax.data import steps as steps_lib
 from aloe_jax.preprocessing import inputs as inputs_lib
 from aloe_jax.run import agreement
 from aloe_jax.run import checkpoints
+from aloe_jax.run import collection
 from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import indices as indices_lib
+from aloe_jax.run import plan as plan_lib
 
 _OWN = re.compile(r'episodes/(demonstrations|iteration_\d+)')
 
@@ -26,22 +30,24 @@ class RunData:
 
   Args:
     experiment: of the run.
-    encoder_params: of its frozen encoder.
     workdir: of the run.
+    plan: which of its iterations collect.
     indices: of datasets that are open already.
   """
 
   def __init__(
     self,
     experiment: experiment_lib.Experiment,
-    encoder_params: Any,
     workdir: pathlib.Path,
+    plan: plan_lib.Plan,
     indices: indices_lib.Indices | None = None,
   ):
     self._config = experiment.config
     self._workdir = workdir
+    self._plan = plan
     self._given: list[pathlib.Path] | None = None
-    self._datasets = datasets_lib.Datasets(experiment, encoder_params, indices)
+    self._new: dict[str, int] = {}  # {name in the manifest: iteration that it joins in}
+    self._datasets = datasets_lib.Datasets(experiment, None, indices)
     self._manifest = manifest_lib.Manifest(workdir / 'manifest.json')
 
   @property
@@ -52,9 +58,19 @@ class RunData:
     return self._given
 
   @property
-  def digest(self) -> str:
-    """Another one whenever a dataset joins."""
-    return self._manifest.digest
+  def plan(self) -> plan_lib.Plan:
+    """With the round that what is new makes of itself."""
+    rounds = plan_lib.rounds(self._manifest.entries) + tuple(self._new.values())
+    return dataclasses.replace(self._plan, rounds=rounds)
+
+  @property
+  def new(self) -> bool:
+    """Whether the command gives datasets that the run did not know."""
+    return bool(self._new)
+
+  def digest(self, iteration: int) -> str:
+    """Of D_i: another one whenever a dataset joins."""
+    return self._manifest.digest(iteration)
 
   def directory(self, iteration: int) -> pathlib.Path:
     """Where the run keeps an iteration's episodes; 0: the demonstrations."""
@@ -62,11 +78,16 @@ class RunData:
     return self._workdir / 'episodes' / name
 
   def directories(self, iteration: int) -> list[pathlib.Path]:
-    """Where D_i lies: what was given, then the demonstrations and every iteration's rollouts."""
+    """Where D_i lies: what was given by then, the demonstrations and every iteration's rollouts."""
+    joined = {entry['path']: entry['iteration'] for entry in self._manifest.entries}
+    upto = max(iteration, min(joined.values(), default=0))  # D_0 is what the run began with
+    joined |= self._new
+    given = [path for path in self.given if joined.get(self._listed(path), 0) <= upto]
     if not self._config.sim.task:
-      return self.given
-    first = 0 if self._config.task.demonstrations else 1
-    return self.given + [self.directory(i) for i in range(first, iteration + 1)]
+      return given
+    first = [0] if self._config.task.demonstrations else []
+    played = [i for i in range(1, iteration + 1) if self._plan.collects(i)]
+    return given + [self.directory(i) for i in first + played]
 
   def sweep(self) -> None:
     """Removes what a process that was killed left of episodes that it was writing here."""
@@ -76,10 +97,11 @@ class RunData:
         shutil.rmtree(left, ignore_errors=True)
 
   def open_given(self) -> None:
-    """Indexes, checks and encodes what the run was given; raises what `Datasets.open` does.
+    """Indexes and checks what the run was given; raises what `Datasets.open` does.
 
     A dataset that lies elsewhere than when it joined is known by what it holds; see
-    `Manifest.follow`.
+    `Manifest.follow`. What is new after all that are known makes a round: it joins in an iteration
+    of its own, or in the simulator in the next one that has collected nothing yet.
     """
     latest = checkpoints.Checkpoints(self._workdir / 'checkpoints').latest()
     if self._manifest.is_empty and latest is not None:
@@ -91,34 +113,95 @@ class RunData:
     self._datasets.open(self.given)
     agreement.check_data({self._listed(path): self._datasets.content(path) for path in self.given})
     given = list(dict.fromkeys(self._listed(path) for path in self.given))
-    for before, now in self._manifest.follow(given, self._content, self._is_own).items():
+    moved, new = self._manifest.follow(given, self._content, self._is_own)
+    for before, now in moved.items():
       progress.CONSOLE.print(
         f'{now} holds what {before} held, which the run was trained on; it goes on with it.',
         soft_wrap=True,
       )
+    if new:
+      self._new = dict.fromkeys(new, self._next_round(new))
+
+  def encode(self, encoder_params: Any) -> None:
+    """Encodes what the run was given by its frozen encoder."""
+    self._datasets.encoder_params = encoder_params
     self._datasets.encode(self.given)
+
+  def keep_given(self, first: int) -> None:
+    """Has what was given join the manifest, and says which round new datasets make.
+
+    Args:
+      first: the iteration that a new run begins with.
+    """
+    if self._manifest.is_empty and self.given:
+      self._extend(first, self.given)
+    if not self._new:
+      return
+    joins = next(iter(self._new.values()))
+    new = [path for path in self.given if self._listed(path) in self._new]
+    before = self._datasets.episodes(self.directories(joins - 1))
+    self._extend(joins, new)
+    field = self.plan.field(joins, 'critic')
+    progress.CONSOLE.print(
+      f'Iteration {joins}: {self._datasets.episodes(new)} new episodes of '
+      f'{", ".join(map(indices_lib.label, new))} join {before}; {field} = '
+      f'{self.plan.updates(joins, "critic")}, actor.updates = {self._config.actor.updates}.',
+      highlight=False,
+      soft_wrap=True,
+    )
+    self._new = {}
 
   def check(self) -> None:
     """Compares all datasets with what they held when they joined; see `Manifest.check`."""
     self._manifest.check(self._content)
 
   def read(self, iteration: int) -> steps_lib.Steps:
-    """All steps of D_i."""
+    """All steps of D_i, of which in the simulator some may be collected later."""
     return self._datasets.read(self.directories(iteration))
+
+  def read_all(self) -> steps_lib.Steps:
+    """All steps that there are by now of what was given and collected."""
+    iteration = max(self.plan.last, 0)
+    return self._datasets.read([path for path in self.directories(iteration) if path.exists()])
 
   def replay(
     self, iteration: int, inputs: inputs_lib.Inputs, chunking: replay_lib.Chunking
   ) -> replay_lib.Replay:
     """The buffer over D_i, whose datasets join the manifest."""
     steps = self.read(iteration)
-    found = {
-      self._listed(path): self._datasets.content(path) for path in self.directories(iteration)
-    }
-    agreement.check_data(found)
-    self._manifest.extend(iteration, found)
+    self._extend(iteration, self.directories(iteration))
     ratios = dict(self._config.data.ratios)
     host = jax.process_index(), jax.process_count()
     return replay_lib.Replay(steps, inputs, chunking, ratios, host)
+
+  def _extend(self, iteration: int, directories: Sequence[pathlib.Path]) -> None:
+    found = {self._listed(path): self._datasets.content(path) for path in directories}
+    agreement.check_data(found)
+    self._manifest.extend(iteration, found)
+
+  def _next_round(self, new: Sequence[str]) -> int:
+    """The iteration that new datasets join in.
+
+    Raises:
+      ValueError: there is none.
+    """
+    last, named = self._plan.last, ', '.join(new)
+    if not self._config.iterations:
+      raise ValueError(
+        f'config.data.episodes names {named}, which the run was not trained on, and '
+        'config.iterations is 0: nothing would learn from it. Give --config.iterations=1 first, or '
+        'start another --workdir.'
+      )
+    if not self._config.sim.task:
+      return last + 1
+    for iteration in range(1, last + 1):
+      if self._plan.collects(iteration) and not collection.is_written(self.directory(iteration)):
+        return iteration
+    raise ValueError(
+      f'config.data.episodes names {named}, which the run was not trained on, and all its '
+      f'{self._config.iterations} iterations have collected their episodes: nothing would learn '
+      f'from it. Give --config.iterations={self._config.iterations + 1} too.'
+    )
 
   def _listed(self, directory: pathlib.Path) -> str:
     """How the manifest names a directory: the run's own move with the working directory."""

@@ -32,7 +32,7 @@ class Datasets:
   Args:
     experiment: whose encoder, if it has one, turns images into features. Those are kept on
       disk beside the episodes, under a name made of the encoder and of what is in the episodes.
-    encoder_params: of that encoder.
+    encoder_params: of that encoder; may be set later, before anything is encoded.
     indices: that are open already.
   """
 
@@ -43,7 +43,7 @@ class Datasets:
     indices: indices_lib.Indices | None = None,
   ):
     self._experiment = experiment
-    self._encoder_params = encoder_params
+    self.encoder_params = encoder_params
     self._cameras = tuple(experiment.config.task.cameras) or types.CAMERAS
     self._opened = indices or {}
     self._indices: indices_lib.Indices = {}  # those that have been checked
@@ -111,6 +111,11 @@ class Datasets:
     """A digest of the episodes of a directory; raises what `open` does."""
     self.open([directory])
     return self._indices[directory].content
+
+  def episodes(self, directories: Sequence[pathlib.Path]) -> int:
+    """How many episodes some directories hold together; raises what `open` does."""
+    self.open(directories)
+    return sum(len(self._indices[directory].boundaries) - 1 for directory in directories)
 
   def _steps(self, directories: Sequence[pathlib.Path], features: Sequence[Any]) -> steps_lib.Steps:
     indices = [self._indices[directory] for directory in directories]
@@ -189,7 +194,7 @@ class Datasets:
   ) -> pathlib.Path:
     """Where all features of a directory are kept: under what they are a function of."""
     if self._encoder_fingerprint is None:
-      self._encoder_fingerprint = policy.fingerprint(self._encoder_params)
+      self._encoder_fingerprint = policy.fingerprint(self.encoder_params)
     unseen = set(index.cameras) - set(self._cameras)
     without = f' without {sorted(unseen)}' if unseen else ''
     key = f'{encoder!r} {self._encoder_fingerprint} {index.content}{without}'
@@ -210,6 +215,6 @@ class Datasets:
 
     def encode(rows: np.ndarray) -> np.ndarray:
       seen, present = reader.read(rows)
-      return self._experiment.encode(self._encoder_params, seen, present)
+      return self._experiment.encode(self.encoder_params, seen, present)
 
     return encode

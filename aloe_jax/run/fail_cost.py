@@ -12,7 +12,6 @@ from aloe_jax.data import outcomes
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.run import checkpoints
 from aloe_jax.run import indices as indices_lib
-from aloe_jax.run import phases
 
 
 def check(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> None:
@@ -26,7 +25,7 @@ def check(config: ml_collections.ConfigDict, indices: indices_lib.Indices) -> No
     ValueError: the run needs C_fail, and it cannot be told.
   """
   if not outcomes.are_known(index.end_reason for index in indices.values()):
-    if config.fail.cost <= 0 and phases.iterations(config):
+    if config.fail.cost <= 0 and config.iterations:
       raise ValueError(f'{", ".join(map(str, indices))}: {outcomes.NONE_KNOWN} {outcomes.ADVICE}')
     told = outcomes.NONE_KNOWN + ('' if config.fail.cost > 0 else f' {outcomes.ADVICE}')
     progress.CONSOLE.print(told, highlight=False, soft_wrap=True)
@@ -58,7 +57,7 @@ def find(config: ml_collections.ConfigDict, steps: steps_lib.Steps) -> float | N
   ends, firsts = steps.end_reason[demonstrated], steps.is_first[demonstrated]
   if (ends[np.append(firsts[1:], True)[: len(ends)]] == types.EndReason.SUCCESS).any():
     return config.fail.lengths * rewards.mean_success_length(ends, firsts)
-  if not phases.iterations(config):
+  if not config.iterations:
     return None
   count = int(firsts.sum())
   found = f'of {count} demonstrations none succeeds' if count else 'there is no demonstration'

@@ -19,6 +19,8 @@ from aloe_jax import files
 from aloe_jax import progress
 from aloe_jax import renamed
 from aloe_jax.data import manifest
+from aloe_jax.run import appended
+from aloe_jax.run import appending
 from aloe_jax.run import checkpoints
 from aloe_jax.run import unheeded
 
@@ -68,6 +70,23 @@ _STILL_TO_DO = (
   'critic.batch_size', 'critic.lr', 'critic.updates', 'critic.warmup', 'data.check_statistics',
   'evaluation.episodes', 'iterations', 'recap.guidance', 'sim.rollouts',
 )  # fmt: skip
+# Likewise, while the phase has no checkpoint that they are of: {field: its number}.
+_NOT_BEGUN = {'actor.warm_start_lr': 0, 'actor.warm_start_updates': 0, 'critic.first_updates': 1}
+# How a phase learns that an option has learnt once more: what it learnt before stays beside it.
+# Not what the networks are, or what their numbers mean, as the horizon and the discount tell.
+_AGAIN = {
+  'actor': (
+    'actor.augment', 'actor.beta', 'actor.beta_unit', 'actor.clip', 'actor.ema', 'actor.final_lr',
+    'actor.flow_time', 'actor.mask_padding', 'actor.samples', 'actor.weight_decay',
+    'actor.weights', 'critic.pessimism', 'data.failures', 'data.ratios', 'recap.drop',
+    'recap.positive',
+  ),
+  'critic': (
+    'actor.samples', 'critic.backup', 'critic.first_updates', 'critic.past_end',
+    'critic.pessimism', 'critic.polyak', 'critic.target', 'critic.weight_decay', 'data.failures',
+    'data.ratios',
+  ),
+}  # fmt: skip
 
 # Whatever is not here is as the run has it.
 COMMANDS = {
@@ -94,14 +113,21 @@ def config(
     command: one of `COMMANDS`.
     checkpoint: that is asked for by its path; its run counts, and not that of the workdir.
   """
+  asked = appended.asked(given.options)
   with config_lib.user_errors():
     _check_directory(given.workdir, writes=command != 'export')
     found = _find(given.workdir, checkpoint)
     if found is None:
+      if asked:
+        raise ValueError(
+          f'--{asked} is of a run that has learnt something, and {given.workdir} holds none; leave '
+          'it out to begin one.'
+        )
       made, changed = command_line.config(given)
-      _check_given_once(made.data.episodes)
     else:
-      made, changed = _of_run(given, COMMANDS[command], found, command)
+      made, changed = _of_run(given, COMMANDS[command], found, command, asked)
+    if found is None or 'data.episodes' in changed:
+      _check_given_once(made.data.episodes)
     config_lib.validate(made)
     told = unheeded.settings(made, changed)
   for line in told:
@@ -185,10 +211,12 @@ def _of_run(
   fields: Fields,
   found: _Found,
   command: str,
+  asked: str,
 ) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
   """The config of the run, and {field: value} of what the command line changes about it.
 
   Where the run is of a time without versions, the command line may use the words of that time.
+  What is learnt once more, see `appended.asked`, may be learnt otherwise.
   """
   had, made = config_lib.flat(found.config), found.config.copy_and_resolve_references()
   with command_line.usage_errors():
@@ -205,11 +233,16 @@ def _of_run(
   for field in changed:
     if _is_in(field, fields.idle):
       raise ValueError(f'config.{field} does nothing in `{command}`; leave it out.')
-  free = ('fail.cost',) if command == 'train' and _has_no_cost(given.workdir) else ()
-  wrong = [
-    _difference(field, had[field], 'the command line says', x)
+  is_played = bool(had['sim.task'])
+  again = asked if asked and appending.check(asked, given.workdir, is_played=is_played) else ''
+  free = _free(given.workdir, changed, again) if command == 'train' else ()
+  refused = [
+    field
     for field, x in changed.items()
-    if field not in free and not _may_change(field, had[field], x, fields)
+    if not _is_in(field, free) and not _may_change(field, had[field], x, fields)
+  ]
+  wrong = [
+    _difference(field, had[field], 'the command line says', changed[field]) for field in refused
   ]
   tolerated = (*fields.used, *fields.idle, *_TRAINING)
   for field, x in said.items():
@@ -232,10 +265,38 @@ def _of_run(
     raise ValueError(
       f'{found.where} is of another config:\n  '
       + '\n  '.join(wrong)
-      + f'\nWhat was learnt stays as it was; {advice}give another --workdir to train anew.'
+      + f'\nWhat was learnt stays as it was; {advice}give another --workdir to train anew'
+      + (
+        _remedy(refused, asked, again) if command == 'train' and len(refused) == len(wrong) else ''
+      )
+      + '.'
     )
   made.update_from_flattened_dict({field: had[field] for field in overrides} | changed)
   return made, changed
+
+
+def _free(workdir: pathlib.Path, changed: dict[str, Any], again: str) -> tuple[str, ...]:
+  """Fields that `train` may set anew as things stand."""
+  latest = checkpoints.Checkpoints(workdir / 'checkpoints').latest()
+  free = ['fail.cost'] if _has_no_cost(workdir) else []
+  done = -1 if latest is None else latest
+  free += [field for field, number in _NOT_BEGUN.items() if done < number]
+  if not changed.get('actor.warm_start_updates', 1):  # the run would have none, not end sooner
+    free = [field for field in free if field != 'actor.warm_start_updates']
+  option, _, value = again.partition('=')
+  learns = appended.LEARNS[option][value] if again else ()
+  return (*free, *(field for phase in learns for field in _AGAIN[phase]))
+
+
+def _remedy(refused: Sequence[str], asked: str, again: str) -> str:
+  """What else can be done about settings that only what learns once more may change; '' if none."""
+  for phase, names in _AGAIN.items():
+    if not refused or again or not all(_is_in(field, names) for field in refused):
+      continue
+    if asked:
+      return ', or have the iteration that has begun with these settings finish first'
+    return f', or give --redo={phase} to have the {phase} learn again with these settings'
+  return ''
 
 
 def _is_same(field: str, one: Any, other: Any) -> bool:
@@ -256,8 +317,8 @@ def _has_no_cost(workdir: pathlib.Path) -> bool:
 def _may_change(field: str, before: Any, after: Any, fields: Fields) -> bool:
   if field == 'actor.tokenizer':  # a file may lie elsewhere; another vocabulary is another prompt
     return 'words' not in (before, after)
-  if field == 'data.episodes':  # moved; what they hold is compared when they are opened
-    return fields is COMMANDS['train'] and len(before) == len(after)
+  if field == 'data.episodes':  # moved, or more; what they hold is compared later
+    return fields is COMMANDS['train'] and len(before) <= len(after)
   if field == 'sim.task':  # to look at a robot's policy in the simulator
     return _is_in(field, fields.used) and not before
   return _is_in(field, fields.used)

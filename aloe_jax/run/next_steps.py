@@ -3,7 +3,6 @@
 import pathlib
 import shlex
 
-from aloe_jax import defaults
 from aloe_jax import progress
 from aloe_jax.run import experiment as experiment_lib
 
@@ -35,21 +34,9 @@ def tell(
       f'    python -m aloe_jax.export {where} {to}',
     ]
   if not experiment.config.sim.task:
-    again = f'--workdir={workdir.with_name(f"{workdir.name}_next")}'
+    episodes = (*map(str, experiment.config.data.episodes), 'DIRECTORY')
     lines += [
-      '  another iteration, once there are more episodes (give those of all rounds; FILE is the',
-      '  experiment that this run began with):',
-      f'    python -m aloe_jax.train --config=FILE {shlex.quote(again)} --config.sim.task= '
-      f'{shlex.quote(f"--config.actor.checkpoint={checkpoint}")} {_delta(experiment)}'
-      "--config.data.episodes=\"('DIRECTORY', 'DIRECTORY')\"",
+      '  another round, with more episodes after those of before:',
+      f'    python -m aloe_jax.train {where} {shlex.quote(f"--config.data.episodes={episodes}")}',
     ]
   progress.CONSOLE.print('\n'.join(lines), soft_wrap=True, highlight=False, markup=False)
-
-
-def _delta(experiment: experiment_lib.Experiment) -> str:
-  """The option that says it, where it is not the one that experiments have."""
-  delta = tuple(experiment.config.task.delta)
-  if delta == tuple(defaults.paper().task.delta):
-    return ''
-  said = ','.join(map(str, delta))
-  return shlex.quote(f'--config.task.delta=({said}{"," * (len(delta) == 1)})') + ' '

@@ -5,6 +5,8 @@ import functools
 import pathlib
 from typing import Any
 
+import numpy as np
+
 from aloe_jax import config as config_lib
 from aloe_jax import metrics as metrics_lib
 from aloe_jax import progress
@@ -20,6 +22,8 @@ from aloe_jax.parallel import hosts
 from aloe_jax.preprocessing import inputs as inputs_lib
 from aloe_jax.preprocessing import normalize
 from aloe_jax.run import acting
+from aloe_jax.run import appended
+from aloe_jax.run import appending
 from aloe_jax.run import checkpoints as checkpoints_lib
 from aloe_jax.run import collected
 from aloe_jax.run import collection
@@ -29,6 +33,7 @@ from aloe_jax.run import imitated
 from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import learnt
 from aloe_jax.run import phases
+from aloe_jax.run import plan as plan_lib
 from aloe_jax.run import return_range as return_range_lib
 from aloe_jax.run import starting_point
 from aloe_jax.run import statistics_fit
@@ -45,6 +50,7 @@ class _Beginning:
   """What is known before there are demonstrations; `actor` goes as soon as a state holds it."""
 
   done: int | None
+  origin: int | None
   start: starting_point.Start
   stats: Stats
   inputs: inputs_lib.Inputs
@@ -62,6 +68,8 @@ class Opened:
     experiment: of the run.
     workdir: of the run.
     done: number of its newest checkpoint, or None.
+    origin: number of the checkpoint that its parameters are of: that one, unless something is
+      learnt again.
     found: save inside the phase after it, or None.
     start: what its parameters come from.
     stats: of 'state' and 'actions', None where nothing is normalised.
@@ -80,6 +88,7 @@ class Opened:
   experiment: experiment_lib.Experiment
   workdir: pathlib.Path
   done: int | None
+  origin: int | None
   found: unfinished.Found | None
   start: starting_point.Start
   stats: Stats
@@ -115,6 +124,7 @@ def open_run(
   indices: indices_lib.Indices | None = None,
   *,
   profile: bool = False,
+  asked: str = '',
 ) -> Opened:
   """Finds what a run starts from, has the human demonstrate, reads the data and makes the state.
 
@@ -125,10 +135,11 @@ def open_run(
     workdir: of the run; new, or of the same experiment, to go on with.
     indices: of datasets that are open already.
     profile: whether a few calls of each phase are traced, to `profile/` of the run.
+    asked: the iteration that a user wants appended, see `appended.asked`.
   """
   checkpoints = checkpoints_lib.Checkpoints(workdir / 'checkpoints')
   with config_lib.user_errors():
-    beginning = _begin(experiment, workdir, checkpoints, indices)
+    beginning = _begin(experiment, workdir, checkpoints, indices, asked)
     if experiment.config.sim.task:
       _demonstrate(experiment, workdir, beginning)
   return _open(experiment, workdir, checkpoints, beginning, profile)
@@ -139,12 +150,19 @@ def _begin(
   workdir: pathlib.Path,
   checkpoints: checkpoints_lib.Checkpoints,
   indices: indices_lib.Indices | None,
+  asked: str,
 ) -> _Beginning:
   """What the run starts from, the actor and the frozen encoder; indexes the data given."""
-  done = checkpoints.latest()
+  done = begins = checkpoints.latest()
+  has_critic = experiment.agent.critic is not None
+  plan = plan_lib.read(experiment.config, workdir)
+  if asked:
+    plan = appending.append(asked, plan, workdir, '' if has_critic else experiment.agent.name)
   start = starting_point.find(experiment.config.actor.checkpoint)
   if done is not None:
-    start = starting_point.Start('run', str(checkpoints.path(done)))
+    begins = plan.origin(done, warms_up=False, has_critic=has_critic)
+    assert begins is not None
+    start = starting_point.Start('run', str(checkpoints.path(begins)))
   elif start.is_own:
     learnt.check(pathlib.Path(start.path), experiment.config)
   starting_point.check(start, experiment)
@@ -152,21 +170,29 @@ def _begin(
   if experiment.config.data.normalization != 'none':
     stats = starting_point.stats(start, experiment)
   inputs = experiment.inputs(stats)
+  if not experiment.config.sim.task and indices is None:
+    indices = indices_lib.open_given(experiment.config)
+  data = collected.RunData(experiment, workdir, plan, indices)
+  data.open_given()
+  if asked and data.new:
+    raise ValueError(
+      f'--{asked} collects nothing, and config.data.episodes names datasets that the run was not '
+      'trained on; give one of them, and then the other.'
+    )
   if not experiment.config.sim.task:
-    if indices is None:
-      indices = indices_lib.open_given(experiment.config)
+    assert indices is not None
     if stats is None and experiment.config.data.normalization != 'none':
-      stats = _statistics(experiment, steps_lib.Steps([*indices.values()]), inputs)
+      first = [indices[directory] for directory in data.directories(0)]
+      stats = _statistics(experiment, steps_lib.Steps(first), inputs)
       inputs = experiment.inputs(stats)
     if stats is not None:
       origin = starting_point.stats_origin(start, experiment)
       statistics_fit.check(experiment.config, indices, stats, inputs, origin, own=start.is_own)
   actor = None if start.kind == 'run' else starting_point.actor_params(start, experiment)
   encoder = starting_point.encoder_params(start, experiment, actor)
-  data = collected.RunData(experiment, encoder, workdir, indices)
-  data.open_given()
+  data.encode(encoder)
   see = experiment.world.see(encoder)
-  return _Beginning(done, start, stats, inputs, actor, encoder, see, data)
+  return _Beginning(done, begins, start, stats, inputs, actor, encoder, see, data)
 
 
 def _demonstrate(
@@ -210,19 +236,24 @@ def _open(
         'there is no demonstration in the episodes, which the actor imitates first; give some, '
         'or --config.actor.warm_start_updates=0 for a checkpoint that has done so.'
       )
-    if not config.sim.task and phases.iterations(config) and config.actor.updates:
+    if not config.sim.task and config.iterations and config.actor.updates:
       imitated.rows(experiment.agent, buffer, iteration=1)  # nothing is collected any more
     return_range = return_range_lib.find(
       buffer,
       experiment.agent,
       starting_point.return_range(start),
-      learns=phases.critic_learns(config, beginning.done),
+      learns=data.plan.critic_learns(beginning.done),
     )
+    if data.new:
+      _check_round(experiment, data, inputs, chunking, return_range)
   learner = experiment.learner(chunking.reward_scale, return_range, inputs)
   example = buffer.actor_batch(buffer.starts[:1], images=experiment.reads_images)
   state = _state(experiment, learner, example, beginning)
   found = _found(experiment, workdir, beginning)
+  with config_lib.user_errors():
+    data.keep_given(0 if _warms_up(experiment, start) or not config.iterations else 1)
   _keep_config(experiment, workdir)
+  appended.keep(workdir, data.plan.appended)  # after the config, which may say how it learns
   with config_lib.user_errors():
     metrics = metrics_lib.open_writer(
       workdir / 'metrics',
@@ -233,11 +264,14 @@ def _open(
   trace = workdir / 'profile' if profile else None
   updates = updates_lib.Updates(experiment, learner, state, metrics, checkpoints, trace)
   if beginning.done is not None and acting.trained(pathlib.Path(start.path)) == learner.trained:
-    updates.is_saved(checkpoints.path(beginning.done))
+    updates.is_saved(pathlib.Path(start.path))
+    if beginning.origin != beginning.done:
+      updates.is_counted_anew()
   return Opened(
     experiment=experiment,
     workdir=workdir,
     done=beginning.done,
+    origin=beginning.origin,
     found=found,
     start=start,
     stats=stats,
@@ -252,6 +286,18 @@ def _open(
     metrics=metrics,
     updates=updates,
   )
+
+
+def _check_round(
+  experiment: experiment_lib.Experiment,
+  data: collected.RunData,
+  inputs: inputs_lib.Inputs,
+  chunking: replay.Chunking,
+  return_range: return_range_lib.Range,
+) -> None:
+  """Raises what the iteration of new datasets would, before they are part of the run."""
+  buffer = replay.Replay(data.read_all(), inputs, chunking)
+  return_range_lib.check(buffer, experiment.agent, return_range, return_range_lib.WANTED)
 
 
 def _statistics(
@@ -288,6 +334,10 @@ def _state(
     state = checkpoints_lib.restore(path, like, experiment.architecture())
     if saved != learner.trained:
       state = experiment.layout.create(lambda state: acting.resplit(state, learner), state)
+    if beginning.origin != beginning.done:  # updates are counted on, whatever is learnt again
+      newest = checkpoints_lib.Checkpoints(path.parent).path(beginning.done or 0)
+      counted = checkpoints_lib.read_meta(newest, 'step')['step']
+      state = state.replace(step=state.step + np.int32(counted - int(state.step)))
   progress.CONSOLE.print(f'Going on from {start.path}, after {int(state.step)} updates.')
   return state
 

@@ -94,8 +94,10 @@ class PhaseCheckpoints:
   def _meta(self, phase: phases.Phase) -> dict[str, Any]:
     """What a checkpoint says about itself."""
     opened = self._opened
+    note = opened.data.plan.note(phase.iteration, phase.name)
     return {
       'phase': phase.name,
+      **({'note': note} if note else {}),
       'iteration': phase.iteration,
       'step': opened.updates.count,
       'agent': opened.experiment.agent.name,

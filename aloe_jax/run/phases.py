@@ -1,11 +1,9 @@
-"""Phases of a run: which there are, the numbers of their checkpoints, and their updates.
+"""Phases of a run: which there are, and the numbers of their checkpoints.
 
 The warm start leaves checkpoint 0, the critic of iteration i checkpoint 2i - 1 and its actor 2i.
 """
 
 import dataclasses
-
-import ml_collections
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +21,6 @@ class Phase:
   number: int
   name: str
   iteration: int
-
-
-def iterations(config: ml_collections.ConfigDict) -> int:
-  """T of Algorithm 1; without a simulator nothing new is collected, and one is all."""
-  return config.iterations if config.sim.task else min(config.iterations, 1)
 
 
 def critic_number(iteration: int) -> int:
@@ -51,15 +44,3 @@ def following(done: int | None, *, warms_up: bool, has_critic: bool) -> int:
 def is_done(done: int | None, number: int) -> bool:
   """Whether a checkpoint is there, `done` being the newest one's number."""
   return done is not None and number <= done
-
-
-def critic_updates(config: ml_collections.ConfigDict, iteration: int) -> int:
-  """N_Q of an iteration."""
-  return config.critic.first_updates if iteration == 1 else config.critic.updates
-
-
-def critic_learns(config: ml_collections.ConfigDict, done: int | None) -> bool:
-  """Whether critic updates come before the critic is asked again, if it ever is."""
-  iteration = (done or 0) // 2 + 1
-  over, learnt = iteration > iterations(config), is_done(done, critic_number(iteration))
-  return over or not (learnt or critic_updates(config, iteration) == 0)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import pathlib
-import shutil
 
 import numpy as np
 
@@ -40,6 +39,7 @@ class PolicyActions:
     data: str,
     *,
     fingerprint: Callable[[], str],
+    drawn_by: int,
   ) -> action_bank.Bank | None:
     """Actions at every state of the buffer, drawn by the first call; None where there is no bank.
 
@@ -49,18 +49,28 @@ class PolicyActions:
       buffer: of the iteration.
       data: digest of its datasets.
       fingerprint: tells `policy.fingerprint` of the policy's parameters.
+      drawn_by: the iteration whose random numbers it is drawn by: another one where that one had
+        the same policy, whose bank then serves again.
     """
     if not (self._experiment.agent.samples_policy and self._config.bank):
       return None
     key = action_bank.make_key(
       policy,
-      seed=self._seed(iteration),
+      seed=self._seed(drawn_by),
       samples=self._config.samples,
       rows=len(buffer),
       data=data,
       fingerprint=fingerprint(),
     )
     if self._bank is None:
+      if drawn_by != iteration:
+        found = (self._directory / key.name).exists()
+        progress.CONSOLE.print(
+          f'Bank {iteration}: that of iteration {drawn_by} is used again.'
+          if found
+          else f'Bank {iteration}: drawn, as there is none of this policy and these episodes.'
+        )
+      self._remove_others(key.name)
       what = f'Bank {iteration}'
       kept = f'{what} goes on after the states that it has by the same command.'
       with stopping.saying(kept), progress.bar(what, len(buffer), 'states') as advance:
@@ -88,11 +98,16 @@ class PolicyActions:
       layout=self._experiment.layout,
     )
 
-  def forget(self) -> None:
-    """Removes the bank of a policy that is no more."""
+  def release(self) -> None:
+    """Tells that the policy moves on; its bank stays on disk, for a phase that is learnt again."""
     self._bank = None
+
+  def _remove_others(self, name: str) -> None:
+    """Removes the banks of other policies, to make room."""
     if hosts.is_first():
-      shutil.rmtree(self._directory, ignore_errors=True)
+      for path in self._directory.glob('*'):
+        if not path.name.startswith((name, f'.{name}')):
+          path.unlink(missing_ok=True)
 
   def _observation(self, buffer: replay.Replay) -> Callable[[np.ndarray], types.Observation]:
     return lambda rows: buffer.observation(rows, images=self._experiment.reads_images)

@@ -9,6 +9,7 @@ from aloe_jax.agents import agent as agent_lib
 from aloe_jax.data import replay
 
 Range = tuple[float, float]  # lowest and highest, in scaled rewards
+WANTED = 'episodes to begin with, config.data.episodes, that hold the highest and lowest'
 
 
 def find(buffer: replay.Replay, agent: agent_lib.Agent, kept: Range, *, learns: bool) -> Range:

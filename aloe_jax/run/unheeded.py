@@ -61,7 +61,7 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
   (
     ('iterations',),
     lambda c: not _is_played(c) and c.iterations > 1,
-    'without a simulator there is one iteration, on the episodes given',
+    'without a simulator there is one iteration for every round of episodes given',
   ),
   (
     ('sim.rollouts', 'sim.attempts', 'task.demonstrations', 'task.max_steps', 'evaluation.'),

@@ -82,6 +82,10 @@ class Updates:
     """Tells that a checkpoint of this run holds the state as it is."""
     self._unchanged = dict.fromkeys(state_items.shareable(path), path)
 
+  def is_counted_anew(self) -> None:
+    """Tells that no checkpoint has the count of updates that the state has."""
+    self._unchanged.pop('step', None)
+
   def policy_fingerprint(self) -> str:
     """Of the policy that acts; all its numbers are read once for as long as the actor rests."""
     if self._fingerprint is None:
@@ -131,7 +135,12 @@ class Updates:
     begin = saves.done
     if begin:
       self._lay_over(phase, saves)
-      progress.CONSOLE.print(f'{what}: goes on after {begin} of {updates} updates.')
+      goes_on = begin < updates
+      progress.CONSOLE.print(
+        f'{what}: goes on after {begin} of {updates} updates.'
+        if goes_on
+        else f'{what}: ends after {begin} updates, as no more than {updates} are wanted now.'
+      )
     step = self.count - begin
 
     def load(first: int) -> list[Any]:

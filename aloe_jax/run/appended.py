@@ -1,0 +1,140 @@
+"""Iterations that a user has appended to a run, to learn something again or further.
+
+`train --redo=actor` teaches the actor anew by the critic that is there, `--redo=critic` both anew,
+and `--more` goes on with the newest. Nothing is collected for them, and nothing is overwritten:
+each is an iteration with checkpoints, metrics and an evaluation of its own. Which they are is kept
+in `appended.json` of the working directory, which only grows.
+"""
+
+import argparse
+from collections.abc import Sequence
+import dataclasses
+import json
+import pathlib
+
+from aloe_jax import files
+from aloe_jax.parallel import hosts
+
+FILE = 'appended.json'
+_ACTOR, _CRITIC, _BOTH = ('actor',), ('critic',), ('critic', 'actor')
+LEARNS = {  # {option: {its value: what learns}}
+  'redo': {'actor': _ACTOR, 'critic': _BOTH},
+  'more': {'actor': _ACTOR, 'critic': _CRITIC, 'critic,actor': _BOTH},
+}
+_ADVICE = (
+  'put back the file as the run wrote it, or start another --workdir: without it nothing tells '
+  'which checkpoints were learnt from which.'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Appended:
+  """An iteration that collects nothing.
+
+  Attributes:
+    iteration: its number.
+    asked: the option that asked for it, such as 'redo=actor'.
+    of: the iteration that it redoes or follows.
+    begins: number of the checkpoint whose parameters it begins with.
+    bank: number of the iteration whose random numbers its bank is drawn by.
+  """
+
+  iteration: int
+  asked: str
+  of: int
+  begins: int
+  bank: int
+
+  @property
+  def redoes(self) -> bool:
+    """Whether it begins where another iteration, or a part of it, began."""
+    return self.asked.startswith('redo=')
+
+  @property
+  def learns(self) -> tuple[str, ...]:
+    """What it teaches: 'critic', 'actor' or both, in their order."""
+    option, _, value = self.asked.partition('=')
+    return LEARNS[option][value]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+  """The options of `train` that append an iteration."""
+  parser.add_argument(
+    '--redo',
+    metavar='PHASE',
+    help='of a run that has iterations: learn the newest actor again, by the critic that it '
+    'learnt by, or critic: the critic and then the actor again; settings of their learning may '
+    'be others. Nothing is collected, nothing overwritten',
+  )
+  parser.add_argument(
+    '--more',
+    metavar='PHASE',
+    help='likewise: teach the newest actor, critic or critic,actor further',
+  )
+
+
+def asked(options: argparse.Namespace) -> str:
+  """What the options of `add_options` ask for, such as 'redo=actor'; '' for nothing.
+
+  Raises:
+    ValueError: there are two of them, or one names no phase.
+  """
+  given = {name: getattr(options, name, None) for name in LEARNS}
+  given = {name: value for name, value in given.items() if value is not None}
+  if len(given) > 1:
+    raise ValueError('--redo and --more are two iterations; give one, and then the other.')
+  for name, value in given.items():
+    if value not in LEARNS[name]:
+      raise ValueError(
+        f'--{name} names {value!r}; expected {" or ".join(LEARNS[name])}'
+        f'{", which is followed by the actor" if name == "redo" else ""}.'
+      )
+    return f'{name}={value}'
+  return ''
+
+
+def read(workdir: pathlib.Path) -> tuple[Appended, ...]:
+  """The iterations that were appended to a run, in their order.
+
+  Raises:
+    ValueError: the file is damaged; names it.
+  """
+  path = workdir / FILE
+  fields = {field.name: field.type for field in dataclasses.fields(Appended)}
+  found: list[Appended] = []
+  for index, entry in enumerate(files.read_entries(path, fields, _ADVICE)):
+    one = Appended(**{name: entry[name] for name in fields})
+    option, _, value = str(one.asked).partition('=')
+    whole = all(type(getattr(one, name)) is kind for name, kind in fields.items())
+    before = found[-1].iteration if found else 1
+    if not whole or value not in LEARNS.get(option, ()) or one.iteration <= before:
+      raise ValueError(
+        f'{path}: entry {index}: found {json.dumps(entry):.80}, expected an iteration after '
+        f'{before} and what learns in it; {_ADVICE}'
+      )
+    found.append(one)
+  return tuple(found)
+
+
+def keep(workdir: pathlib.Path, entries: Sequence[Appended]) -> None:
+  """Writes them, on the first host, where there are more than before."""
+  if hosts.is_first() and len(entries) > len(read(workdir)):
+    listed = [dataclasses.asdict(entry) for entry in entries]
+    files.write_text(workdir / FILE, json.dumps(listed, indent=2))
+
+
+def unfinished(
+  entries: Sequence[Appended], done: int | None, evaluated: Sequence[int] | None
+) -> Appended | None:
+  """The newest of them, unless its last checkpoint is there and its evaluation.
+
+  Args:
+    entries: all of a run.
+    done: number of the newest checkpoint, None for none.
+    evaluated: iterations that were evaluated; None where there is no simulator.
+  """
+  if not entries:
+    return None
+  newest = entries[-1]
+  learnt = done is not None and done >= 2 * newest.iteration
+  return None if learnt and (evaluated is None or newest.iteration in evaluated) else newest
