@@ -94,7 +94,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
   ranges.check(flat(config))
   if config.sim.task and config.iterations and config.sim.rollouts == 0:
     raise ValueError(
-      'config.sim.rollouts is 0; expected the episodes that the policy plays in every iteration.'
+      'config.sim.rollouts is 0; expected the episodes that the policy plays in every iteration. '
+      'A run that has iterations learns on without playing by `train --more=critic,actor`.'
     )
   if config.sim.task and config.task.demonstrations and config.sim.attempts == 0:
     raise ValueError(

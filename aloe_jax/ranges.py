@@ -30,7 +30,11 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
     'actor.small.width actor.small.expert_width actor.small.depth actor.small.steps_per_token '
     'critic.size critic.width critic.depth critic.heads critic.mlp_ratio critic.batch_size '
     'critic.bins '
-    'evaluation.episodes train.actor_updates_per_call train.critic_updates_per_call',
+    'train.actor_updates_per_call train.critic_updates_per_call',
+  ),
+  (
+    ('more than 0, as nothing else tells which policy is good: 1 costs least', lambda x: x > 0),
+    'evaluation.episodes',
   ),
   (
     _SKIPPED_OR_MORE,

@@ -9,7 +9,8 @@ Writes `report.html`, which needs nothing else, and `report.json`, one flat obje
 episodes that `reporting.traces.Trace.load` reads and `reporting.figures.trajectory` draws.
 
 The critic of an iteration is judged on episodes that it was not trained on: in a simulator on
-fresh ones of the policy that it judged, a human watching; on a robot on `--episodes`.
+fresh ones of the policy that it judged, a human watching; on a robot on `--episodes`, or on those
+of later rounds.
 """
 
 import argparse
@@ -119,7 +120,7 @@ class Report:
     return examination.examine(self.gather())
 
   def gather(self) -> examination.Material:
-    """What was given; else fresh episodes; else, of a robot, those of the training.
+    """What was given; else fresh episodes; else a robot's later rounds, or those of the training.
 
     Raises:
       ValueError: there is no critic to judge.
@@ -132,7 +133,7 @@ class Report:
         'iteration.'
       )
     with config_lib.user_errors():
-      directories = self._episodes or indices_lib.directories(self._config)
+      directories = self._episodes or self._rounds()
     if self._config.sim.task and not self._episodes:
       fresh = self._workdir / 'held_out' / f'iteration_{self._iteration}-{self._count}'
       examination.play(
@@ -151,6 +152,15 @@ class Report:
       count=self._count,
       cache=self._workdir / 'report' / 'bank',
     )
+
+  def _rounds(self) -> list[pathlib.Path]:
+    """Given episodes that joined after the iteration; where none did, those that had by then."""
+    given = indices_lib.directories(self._config)
+    joined = {
+      str(files.absolute(self._workdir / e['path'])): e['iteration'] for e in self._manifest
+    }
+    after = [path for path in given if joined.get(manifest.place(str(path)), 0) > self._iteration]
+    return after or given
 
   def _json(self, examined: Examined | None) -> dict:
     found: dict = {'agent': self._experiment.agent.name, 'task': self._experiment.prompt}

@@ -18,6 +18,7 @@ from aloe_jax import types
 from aloe_jax.agents import AGENTS
 from aloe_jax.agents import agent
 from aloe_jax.data import replay
+from aloe_jax.run import changeable
 from aloe_jax.run import experiment
 from aloe_jax.run import kept
 from experiments import laundry
@@ -76,7 +77,7 @@ def read(workdir, command, *arguments):
 SAME = ('--config=experiments/laundry.py:sim_debug', '--config.agent=filtered_bc')
 
 
-@pytest.mark.parametrize('command', kept.COMMANDS)
+@pytest.mark.parametrize('command', changeable.COMMANDS)
 def test_a_run_of_old_goes_on_as_what_it_was_and_says_so(command, tmp_path, capsys):
   config = of_old(tmp_path, 'filtered_bc')
   config.agent = 'filtered_policy_bc'

@@ -9,6 +9,7 @@ from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import defaults
 from aloe_jax import renamed
+from aloe_jax.run import changeable
 from aloe_jax.run import checkpoints
 from aloe_jax.run import kept
 from experiments import common
@@ -89,12 +90,12 @@ def test_the_numbers_of_an_agent_of_ones_own_come_back_too(tmp_path):
     config_lib.check_fields(made, 'here')
 
 
-@pytest.mark.parametrize('command', kept.COMMANDS)
+@pytest.mark.parametrize('command', changeable.COMMANDS)
 def test_a_run_knows_its_config(command, workdir):
   assert read(workdir, command) == OWN
 
 
-@pytest.mark.parametrize('command', kept.COMMANDS)
+@pytest.mark.parametrize('command', changeable.COMMANDS)
 @pytest.mark.parametrize(
   'field, value, told',
   [
@@ -130,7 +131,7 @@ def test_what_is_still_to_be_done_may_be_changed(command, field, value, workdir)
   assert read(workdir, command, f'--config.{field}={value}') == OWN | {field: value}
 
 
-@pytest.mark.parametrize('command', kept.COMMANDS)
+@pytest.mark.parametrize('command', changeable.COMMANDS)
 def test_a_run_of_when_all_seeds_had_the_same_scenes_goes_on_with_those(command, tmp_path, caplog):
   had = keep(tmp_path, evaluation__seed=1_000_000)
   assert read(tmp_path, command) == read(tmp_path, command, FILE) == had
@@ -270,7 +271,7 @@ def test_settings_that_do_something_or_are_as_they_were_are_no_matter(tmp_path, 
 
 def test_every_field_of_the_tables_is_one():
   known = config_lib.flat(defaults.paper())
-  for fields in kept.COMMANDS.values():
+  for fields in changeable.COMMANDS.values():
     for name in (*fields.used, *fields.idle):
       assert any(field == name or field.startswith(f'{name}.') for field in known), name
   assert set(renamed.ADDED) <= set(known)

@@ -62,14 +62,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--redo',
     metavar='PHASE',
-    help='of a run that has iterations: learn the newest actor again, by the critic that it '
-    'learnt by, or critic: the critic and then the actor again; settings of their learning may '
-    'be others. Nothing is collected, nothing overwritten',
+    help='on a run with an iteration: actor learns the newest actor again by the critic that it '
+    'learnt by, critic both again; settings of that may be others, and nothing is overwritten',
   )
   parser.add_argument(
     '--more',
     metavar='PHASE',
-    help='likewise: teach the newest actor, critic or critic,actor further',
+    help='likewise teaches the newest actor, critic or critic,actor further; collects nothing',
   )
 
 

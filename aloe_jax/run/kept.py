@@ -21,21 +21,9 @@ from aloe_jax import renamed
 from aloe_jax.data import manifest
 from aloe_jax.run import appended
 from aloe_jax.run import appending
+from aloe_jax.run import changeable
 from aloe_jax.run import checkpoints
 from aloe_jax.run import unheeded
-
-
-@dataclasses.dataclass(frozen=True)
-class Fields:
-  """Fields or sections of a config, as a command takes them.
-
-  Attributes:
-    used: may be set anew.
-    idle: do nothing here; a config file may differ in them, to set one is refused.
-  """
-
-  used: tuple[str, ...]
-  idle: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,54 +41,6 @@ class _Found:
   is_old: bool
 
 
-# How and where, which changes no result: another machine, another place of a file.
-_HOW = (
-  'actor.microbatch', 'actor.remat', 'actor.tokenizer', 'data.cache', 'data.rates', 'parallel',
-  'train',
-)  # fmt: skip
-# How much and from what, which trained parameters do not tell.
-_TRAINING = (
-  'actor.batch_size', 'actor.checkpoint', 'actor.lr', 'actor.updates', 'actor.warm_start_lr',
-  'actor.warm_start_updates', 'actor.warmup', 'critic.batch_size', 'critic.first_updates',
-  'critic.lr', 'critic.updates', 'critic.warmup', 'data.check_statistics', 'data.episodes',
-  'data.norm_stats', 'iterations', 'sim.attempts', 'sim.rollouts', 'task.demonstrations',
-)  # fmt: skip
-_STILL_TO_DO = (
-  'actor.batch_size', 'actor.best_of', 'actor.lr', 'actor.updates', 'actor.warmup',
-  'critic.batch_size', 'critic.lr', 'critic.updates', 'critic.warmup', 'data.check_statistics',
-  'evaluation.episodes', 'iterations', 'recap.guidance', 'sim.rollouts',
-)  # fmt: skip
-# Likewise, while the phase has no checkpoint that they are of: {field: its number}.
-_NOT_BEGUN = {'actor.warm_start_lr': 0, 'actor.warm_start_updates': 0, 'critic.first_updates': 1}
-# How a phase learns that an option has learnt once more: what it learnt before stays beside it.
-# Not what the networks are, or what their numbers mean, as the horizon and the discount tell.
-_AGAIN = {
-  'actor': (
-    'actor.augment', 'actor.beta', 'actor.beta_unit', 'actor.clip', 'actor.ema', 'actor.final_lr',
-    'actor.flow_time', 'actor.mask_padding', 'actor.samples', 'actor.weight_decay',
-    'actor.weights', 'critic.pessimism', 'data.failures', 'data.ratios', 'recap.drop',
-    'recap.positive',
-  ),
-  'critic': (
-    'actor.samples', 'critic.backup', 'critic.first_updates', 'critic.past_end',
-    'critic.pessimism', 'critic.polyak', 'critic.target', 'critic.weight_decay', 'data.failures',
-    'data.ratios',
-  ),
-}  # fmt: skip
-
-# Whatever is not here is as the run has it.
-COMMANDS = {
-  'train': Fields(used=(*_HOW, *_STILL_TO_DO), idle=()),
-  'evaluate': Fields(
-    used=(*_HOW, 'actor.best_of', 'evaluation', 'recap.guidance', 'sim.task'), idle=_TRAINING
-  ),
-  'report': Fields(used=(*_HOW, 'sim.task'), idle=(*_TRAINING, 'evaluation')),
-  'export': Fields(
-    used=_HOW, idle=(*_TRAINING, 'actor.best_of', 'evaluation', 'recap.guidance', 'sim.task')
-  ),
-}
-
-
 def config(
   given: command_line.Given, command: str, checkpoint: str | None = None
 ) -> ml_collections.ConfigDict:
@@ -110,7 +50,7 @@ def config(
 
   Args:
     given: the command line.
-    command: one of `COMMANDS`.
+    command: one of `changeable.COMMANDS`.
     checkpoint: that is asked for by its path; its run counts, and not that of the workdir.
   """
   asked = appended.asked(given.options)
@@ -125,7 +65,7 @@ def config(
         )
       made, changed = command_line.config(given)
     else:
-      made, changed = _of_run(given, COMMANDS[command], found, command, asked)
+      made, changed = _of_run(given, changeable.COMMANDS[command], found, command, asked)
     if found is None or 'data.episodes' in changed:
       _check_given_once(made.data.episodes)
     config_lib.validate(made)
@@ -134,9 +74,10 @@ def config(
     logging.warning('%s', line)
   if found is not None and command == 'train':
     for field, value in changed.items():
-      progress.CONSOLE.print(
-        f'From here on {field} = {value!r}; it was {config_lib.lookup(found.config, field)!r}.'
-      )
+      if field != 'data.episodes':  # which of them are new, and which moved, is told later
+        progress.CONSOLE.print(
+          f'From here on {field} = {value!r}; it was {config_lib.lookup(found.config, field)!r}.'
+        )
   if found is not None and found.is_old:
     _tell_renamed(made)
   return made
@@ -208,7 +149,7 @@ def _find(workdir: pathlib.Path, checkpoint: str | None) -> _Found | None:
 
 def _of_run(
   given: command_line.Given,
-  fields: Fields,
+  fields: changeable.Fields,
   found: _Found,
   command: str,
   asked: str,
@@ -231,44 +172,47 @@ def _of_run(
 
   changed = {field: x for field, x in overrides.items() if not is_as_before(field, x)}
   for field in changed:
-    if _is_in(field, fields.idle):
+    if changeable.is_in(field, fields.idle):
       raise ValueError(f'config.{field} does nothing in `{command}`; leave it out.')
-  is_played = bool(had['sim.task'])
-  again = asked if asked and appending.check(asked, given.workdir, is_played=is_played) else ''
+  again, pending, is_played = '', None, bool(had['sim.task'])
+  if command == 'train':
+    again = asked if appending.check(asked, given.workdir, is_played=is_played) else ''
+    pending = appending.pending(given.workdir, is_played=is_played)
   free = _free(given.workdir, changed, again) if command == 'train' else ()
   refused = [
     field
     for field, x in changed.items()
-    if not _is_in(field, free) and not _may_change(field, had[field], x, fields)
+    if not changeable.is_in(field, free) and not _may_change(field, had[field], x, fields)
   ]
   wrong = [
     _difference(field, had[field], 'the command line says', changed[field]) for field in refused
   ]
-  tolerated = (*fields.used, *fields.idle, *_TRAINING)
+  tolerated = [*fields.used, *fields.idle, *changeable.TRAINING]
+  if appended.read(given.workdir):  # for which they may have been changed
+    tolerated += [name for names in changeable.AGAIN.values() for name in names]
   for field, x in said.items():
     # The scenes that go with the seed are those that the run has; before, all runs had the same.
     left_to_the_run = field == 'evaluation.seed' and x == -1
     if field in overrides or left_to_the_run or is_as_before(field, x):
       continue
-    if not _is_in(field, tolerated):
+    if not changeable.is_in(field, tolerated):
       wrong.append(_difference(field, had[field], f'{given.file} says', x))
-    elif _is_in(field, fields.used) and had[field] in ('', ()):
+    elif changeable.is_in(field, fields.used) and had[field] in ('', ()):
       changed[field] = x  # the run has nothing to set against it
-    elif not _is_in(field, fields.idle) and x not in ('', ()):
+    elif not changeable.is_in(field, fields.idle) and x not in ('', ()):
       logging.warning(
         '%s, which is not used; give --config.%s to change it, or leave --config out.',
         _difference(field, had[field], f'{given.file} says', x),
         field,
       )
   if wrong:
+    by_hand = len(refused) == len(wrong)  # and by no file
     advice = 'leave --config out to use the run as it is, or ' if given.file else ''
     raise ValueError(
       f'{found.where} is of another config:\n  '
       + '\n  '.join(wrong)
       + f'\nWhat was learnt stays as it was; {advice}give another --workdir to train anew'
-      + (
-        _remedy(refused, asked, again) if command == 'train' and len(refused) == len(wrong) else ''
-      )
+      + (_remedy(refused, pending) if command == 'train' and by_hand and not again else '')
       + '.'
     )
   made.update_from_flattened_dict({field: had[field] for field in overrides} | changed)
@@ -280,22 +224,22 @@ def _free(workdir: pathlib.Path, changed: dict[str, Any], again: str) -> tuple[s
   latest = checkpoints.Checkpoints(workdir / 'checkpoints').latest()
   free = ['fail.cost'] if _has_no_cost(workdir) else []
   done = -1 if latest is None else latest
-  free += [field for field, number in _NOT_BEGUN.items() if done < number]
+  free += [field for field, number in changeable.NOT_BEGUN.items() if done < number]
   if not changed.get('actor.warm_start_updates', 1):  # the run would have none, not end sooner
     free = [field for field in free if field != 'actor.warm_start_updates']
   option, _, value = again.partition('=')
   learns = appended.LEARNS[option][value] if again else ()
-  return (*free, *(field for phase in learns for field in _AGAIN[phase]))
+  return (*free, *(field for phase in learns for field in changeable.AGAIN[phase]))
 
 
-def _remedy(refused: Sequence[str], asked: str, again: str) -> str:
+def _remedy(refused: Sequence[str], pending: appended.Appended | None) -> str:
   """What else can be done about settings that only what learns once more may change; '' if none."""
-  for phase, names in _AGAIN.items():
-    if not refused or again or not all(_is_in(field, names) for field in refused):
+  for phase, names in changeable.AGAIN.items():
+    if not all(changeable.is_in(field, names) for field in refused):
       continue
-    if asked:
-      return ', or have the iteration that has begun with these settings finish first'
-    return f', or give --redo={phase} to have the {phase} learn again with these settings'
+    if pending is not None:
+      return f', or have iteration {pending.iteration}, which has begun with that, finish first'
+    return f', or give --redo={phase} to have the {phase} learn again with that'
   return ''
 
 
@@ -314,20 +258,15 @@ def _has_no_cost(workdir: pathlib.Path) -> bool:
   return checkpoints.read_meta(written.newest()).get('fail_cost', 0.0) is None
 
 
-def _may_change(field: str, before: Any, after: Any, fields: Fields) -> bool:
+def _may_change(field: str, before: Any, after: Any, fields: changeable.Fields) -> bool:
   if field == 'actor.tokenizer':  # a file may lie elsewhere; another vocabulary is another prompt
     return 'words' not in (before, after)
   if field == 'data.episodes':  # moved, or more; what they hold is compared later
-    return fields is COMMANDS['train'] and len(before) <= len(after)
+    return fields is changeable.COMMANDS['train'] and len(before) <= len(after)
   if field == 'sim.task':  # to look at a robot's policy in the simulator
-    return _is_in(field, fields.used) and not before
-  return _is_in(field, fields.used)
+    return changeable.is_in(field, fields.used) and not before
+  return changeable.is_in(field, fields.used)
 
 
 def _difference(field: str, run: Any, who: str, value: Any) -> str:
   return f'the run has {field} = {run!r}, {who} {value!r}'
-
-
-def _is_in(field: str, names: Sequence[str]) -> bool:
-  """Whether a field, or a section that it lies in, is among some names."""
-  return any(field == name or field.startswith(f'{name}.') for name in names)

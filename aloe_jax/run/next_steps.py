@@ -1,6 +1,7 @@
 """What can be done with a run, told when it ends."""
 
 import pathlib
+import re
 import shlex
 
 from aloe_jax import progress
@@ -36,7 +37,12 @@ def tell(
   if not experiment.config.sim.task:
     episodes = (*map(str, experiment.config.data.episodes), 'DIRECTORY')
     lines += [
-      '  another round, with more episodes after those of before:',
-      f'    python -m aloe_jax.train {where} {shlex.quote(f"--config.data.episodes={episodes}")}',
+      '  another round, with new episodes named after those of before:',
+      f'    python -m aloe_jax.train {where} {_quoted(f"--config.data.episodes={episodes}")}',
     ]
   progress.CONSOLE.print('\n'.join(lines), soft_wrap=True, highlight=False, markup=False)
+
+
+def _quoted(argument: str) -> str:
+  """For a shell, in double quotes where nothing in it would be read otherwise there."""
+  return shlex.quote(argument) if re.search(r'["$`\\!]', argument) else f'"{argument}"'

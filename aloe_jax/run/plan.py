@@ -93,7 +93,7 @@ class Plan:
       return f'as in {one.begins}' if learns == 'critic' else 'as it was'
     if not one.redoes:
       return 'more'
-    return f'again, from {one.begins}'
+    return f'again, from {one.begins}' if learns == one.learns[0] else 'again'
 
   def told(self, iteration: int) -> str:
     """A sentence on an appended iteration: what it learns, and what it uses again; else ''."""
