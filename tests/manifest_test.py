@@ -52,7 +52,17 @@ def test_a_dataset_that_changed_or_vanished_is_named(found, message, tmp_path):
     manifest.Manifest(path).check(holding(**found))
 
 
-@pytest.mark.parametrize('text', ['{}', '', '[{"path": "demos"', '[{"path": "demos"}]', '\xff'])
+@pytest.mark.parametrize(
+  'text',
+  [
+    '{}',
+    '',
+    '[{"path": "demos"',
+    '[{"path": "demos"}]',
+    '[{"path": "demos", "content": "d1", "iteration": "0"}]',
+    '\xff',
+  ],
+)
 def test_a_damaged_list_is_refused_and_not_begun_anew(text, tmp_path):
   path = tmp_path / 'manifest.json'
   path.write_text(text, encoding='latin-1')
@@ -60,3 +70,51 @@ def test_a_damaged_list_is_refused_and_not_begun_anew(text, tmp_path):
     ValueError, match=f'{path}: .*found .*; put back the file as the run wrote it'
   ):
     manifest.Manifest(path)
+
+
+CONTENT = holding(one='d1', moved='d1', two='d2', copy='d1', demos='d0', three='d3')
+
+
+def follow(path, *given):
+  """What a run that was given `one` and then `two`, and played itself, makes of paths now."""
+  kept = manifest.Manifest(path)
+  if kept.is_empty:
+    kept.extend(0, {'one': 'd1', 'own': 'd0'})
+    kept.extend(2, {'two': 'd2'})
+  return kept.follow(given, CONTENT, lambda listed: listed == 'own')
+
+
+def test_datasets_are_known_where_they_lie_now_and_new_ones_follow_them(tmp_path):
+  path = tmp_path / 'manifest.json'
+  assert manifest.Manifest(path).follow(['one'], CONTENT, bool) == ({}, [])
+  assert follow(path, 'one', 'two') == ({}, [])
+  assert follow(path, 'one', 'two', 'three') == ({}, ['three'])
+  assert follow(path, 'moved', 'two', 'three') == ({'one': 'moved'}, ['three'])
+  assert [entry['path'] for entry in json.loads(path.read_text())] == ['moved', 'own', 'two']
+
+
+@pytest.mark.parametrize(
+  'given, told',
+  [
+    (('one',), 'names one; expected the datasets that the run was trained on, in their order: one'),
+    (('two', 'one'), 'two holds other episodes than one, in whose place'),
+    (('one', 'three', 'two'), 'three holds other episodes than two, in whose place'),
+    (('one', 'two', 'copy'), 'copy adds nothing: it holds the same episodes as one, which'),
+    (('one', 'two', 'demos'), 'demos adds nothing: it holds the same episodes as own, which'),
+  ],
+)
+def test_datasets_that_are_missing_in_another_order_or_double_are_refused(given, told, tmp_path):
+  path = tmp_path / 'manifest.json'
+  follow(path, 'one', 'two')
+  before = path.read_text()
+  with pytest.raises(ValueError, match=told):
+    follow(path, *given)
+  assert path.read_text() == before
+
+
+def test_the_digest_of_an_iteration_does_not_know_what_joins_later(tmp_path):
+  kept = manifest.Manifest(tmp_path / 'manifest.json')
+  kept.extend(0, {'one': 'd1'})
+  before = kept.digest(1)
+  kept.extend(2, {'two': 'd2'})
+  assert kept.digest(1) == before != kept.digest(2)
