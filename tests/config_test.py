@@ -142,7 +142,7 @@ def test_an_option_that_there_is_not_is_told_the_nearest(capsys):
 @pytest.mark.parametrize(
   'command, options',
   [
-    (train, []),
+    (train, ['--redo', '--more']),
     (evaluate, ['--checkpoint', '--against', '--unseen', '--disturb', '--seed']),
     (report, ['--iteration', '--episodes', '--count']),
     (export, ['--checkpoint', '--to', '--asset']),

@@ -14,6 +14,7 @@ import foreign
 import golden_rlds
 import jax
 import pytest
+import rounds
 
 # Ctrl-C reaches the programs that tests start, also where the suite itself runs in the background
 # of a shell, which has its jobs ignore it and would have theirs do so too.
@@ -55,3 +56,18 @@ def shown(tmp_path_factory):
 def small(shown, tmp_path):
   """A copy of the dataset above, to be damaged."""
   return pathlib.Path(shutil.copytree(shown, tmp_path / 'small'))
+
+
+@pytest.fixture(scope='session')
+def robots_rounds(tmp_path_factory):
+  """A directory of datasets; see `rounds.write`."""
+  return rounds.write(tmp_path_factory.mktemp('rounds'))
+
+
+@pytest.fixture(scope='session')
+def after_one_round(robots_rounds, tmp_path_factory):
+  """A finished run on the first of them, to be copied."""
+  workdir = tmp_path_factory.mktemp('runs') / 'one'
+  with rounds.quick(tmp_path_factory):
+    rounds.begin(workdir, rounds.given(robots_rounds, 'one'))
+  return workdir

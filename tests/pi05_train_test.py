@@ -124,6 +124,7 @@ def assert_same_bits(found, expected):
 
 def test_one_command_leaves_a_checkpoint_of_every_phase(finished):
   assert sorted(path.name for path in finished.iterdir()) == [
+    'bank',
     'checkpoints',
     'config.json',
     'manifest.json',
@@ -351,11 +352,9 @@ def test_the_end_of_a_robots_run_names_the_checkpoint_and_the_commands(finished,
     f'    python -m aloe_jax.report --workdir={finished}',
     '  weights as openpi publishes them, for the robot:',
     f'    python -m aloe_jax.export --workdir={finished} --to={finished}_exported',
-    '  another iteration, once there are more episodes (give those of all rounds; FILE is the',
-    '  experiment that this run began with):',
-    f'    python -m aloe_jax.train --config=FILE --workdir={finished}_next --config.sim.task= '
-    f'--config.actor.checkpoint={finished}/checkpoints/2 '
-    "--config.data.episodes=\"('DIRECTORY', 'DIRECTORY')\"",
+    '  another round, with new episodes named after those of before:',
+    f'    python -m aloe_jax.train --workdir={finished} '
+    f'"--config.data.episodes={(*given["data__episodes"], "DIRECTORY")}"',
   ]
 
 

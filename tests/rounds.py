@@ -36,17 +36,27 @@ QUICK = {
   'train.actor_updates_per_call': 5,
   'train.critic_updates_per_call': 5,
   'train.save_minutes': 0.0,
+  # Statistics are taken from what a run begins with, whatever comes later.
+  'data.normalization': 'zscore',
+  'data.check_statistics': 'warn',
 }
 ROUNDS = {'one': 4, 'two': 3, 'three': 2}  # episodes
 
 
-def compile_once(tmp_path_factory):
-  """Has all runs of the suite share what they compile; a generator for a fixture."""
-  place = tmp_path_factory.getbasetemp() / 'compiled'
-  jax.config.update('jax_compilation_cache_dir', str(place))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+@contextlib.contextmanager
+def quick(tmp_path_factory):
+  """Compiles for a short time, and what another run of the suite has compiled not again."""
+  settings = {
+    'jax_disable_most_optimizations': True,
+    'jax_compilation_cache_dir': str(tmp_path_factory.getbasetemp() / 'compiled'),
+    'jax_persistent_cache_min_compile_time_secs': 0.1,
+  }
+  before = {name: jax.config.values[name] for name in settings}
+  for name, value in settings.items():
+    jax.config.update(name, value)
   yield
-  jax.config.update('jax_compilation_cache_dir', None)
+  for name, value in before.items():
+    jax.config.update(name, value)
 
 
 def write(directory):

@@ -11,33 +11,17 @@ from aloe_jax import report
 
 
 @pytest.fixture(scope='module', autouse=True)
-def compiled_once(quick_compilation, tmp_path_factory):
-  yield from rounds.compile_once(tmp_path_factory)
+def quick(tmp_path_factory):
+  with rounds.quick(tmp_path_factory):
+    yield
 
 
 @pytest.fixture(scope='module')
-def data(tmp_path_factory):
-  return rounds.write(tmp_path_factory.mktemp('rounds'))
-
-
-# Statistics are taken from what a run begins with, whatever comes later.
-NORMALIZED = {'data__normalization': 'zscore', 'data__check_statistics': 'warn'}
-
-
-@pytest.fixture(scope='module')
-def first(data, tmp_path_factory):
-  """A run on the first round."""
-  workdir = tmp_path_factory.mktemp('runs') / 'one'
-  rounds.begin(workdir, rounds.given(data, 'one'), **NORMALIZED)
-  return workdir
-
-
-@pytest.fixture(scope='module')
-def second(first, data):
+def second(after_one_round, robots_rounds):
   """The same run after the second."""
-  workdir = first.parent / 'two'
-  shutil.copytree(first, workdir)
-  rounds.go_on(workdir, rounds.given(data, 'one', 'two'), '--config.critic.updates=10')
+  workdir = after_one_round.parent / 'two'
+  shutil.copytree(after_one_round, workdir)
+  rounds.go_on(workdir, rounds.given(robots_rounds, 'one', 'two'), '--config.critic.updates=10')
   return workdir
 
 
@@ -48,7 +32,10 @@ def listed(workdir):
   ]
 
 
-def test_a_second_round_is_iteration_2_of_the_same_run(first, second, data, tmp_path, capsys):
+def test_a_second_round_is_iteration_2_of_the_same_run(
+  after_one_round, second, robots_rounds, tmp_path, capsys
+):
+  first, data = after_one_round, robots_rounds
   assert rounds.numbers(second) == [0, 1, 2, 3, 4]
   assert listed(first) == [('one', 0)]
   assert listed(second) == [('one', 0), ('two', 2)]
@@ -78,12 +65,13 @@ def test_a_second_round_is_iteration_2_of_the_same_run(first, second, data, tmp_
 
 
 def test_a_round_that_was_not_finished_ends_on_its_own_episodes_before_the_next(
-  first, second, data, tmp_path
+  second, robots_rounds, tmp_path
 ):
   """Bit for bit where one after the other ends, the statistics of before too."""
+  data = robots_rounds
   workdir = tmp_path / 'run'
   with rounds.killed_in('Warm start'):
-    rounds.begin(workdir, rounds.given(data, 'one'), **NORMALIZED)
+    rounds.begin(workdir, rounds.given(data, 'one'))
   assert rounds.numbers(workdir) == []
   with rounds.killed_in('Critic 2'):
     rounds.go_on(workdir, rounds.given(data, 'one', 'two'), '--config.critic.updates=10')
@@ -91,7 +79,7 @@ def test_a_round_that_was_not_finished_ends_on_its_own_episodes_before_the_next(
   rounds.assert_same_run(workdir, second)
 
 
-def test_report_and_list_know_the_rounds(second, data, capsys):
+def test_report_and_list_know_the_rounds(second, capsys):
   report.main([f'--workdir={second}', '--iteration=1'])
   found = json.loads((second / 'report.json').read_text())
   # On what came after it was trained.
@@ -121,8 +109,9 @@ def test_report_and_list_know_the_rounds(second, data, capsys):
   ],
 )
 def test_what_is_no_further_round_is_refused_by_name_and_nothing_is_changed(
-  names, arguments, told, first, data
+  names, arguments, told, after_one_round, robots_rounds
 ):
+  first, data = after_one_round, robots_rounds
   kept = {name: (first / name).read_text() for name in ('manifest.json', 'config.json')}
   found = rounds.refusal(first, rounds.given(data, *names), *arguments)
   assert told.format(data=data) in found, found

@@ -267,6 +267,7 @@ def test_a_full_disk_stops_a_run_that_ends_where_it_would_have_once_there_is_roo
   room, message, copy, finished
 ):
   shutil.rmtree(copy / 'checkpoints' / '2')
+  shutil.rmtree(copy / 'bank')
   (copy / 'metrics' / 'metrics.jsonl').write_text('')
   with full_disk.of(room):
     told = go_on(copy)

@@ -14,21 +14,15 @@ from aloe_jax.run import unfinished
 
 
 @pytest.fixture(scope='module', autouse=True)
-def compiled_once(quick_compilation, tmp_path_factory):
-  yield from rounds.compile_once(tmp_path_factory)
+def quick(tmp_path_factory):
+  with rounds.quick(tmp_path_factory):
+    yield
 
 
 @pytest.fixture(scope='module')
-def data(tmp_path_factory):
-  return rounds.write(tmp_path_factory.mktemp('rounds'))
-
-
-@pytest.fixture(scope='module')
-def finished(data, tmp_path_factory):
+def finished(after_one_round):
   """A run of one iteration."""
-  workdir = tmp_path_factory.mktemp('runs') / 'one'
-  rounds.begin(workdir, rounds.given(data, 'one'))
-  return workdir
+  return after_one_round
 
 
 @pytest.fixture

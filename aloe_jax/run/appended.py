@@ -62,13 +62,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--redo',
     metavar='PHASE',
-    help='on a run with an iteration: actor learns the newest actor again by the critic that it '
-    'learnt by, critic both again; settings of that may be others, and nothing is overwritten',
+    help='have a run learn actor, or critic and then actor, again with other settings',
   )
   parser.add_argument(
     '--more',
     metavar='PHASE',
-    help='likewise teaches the newest actor, critic or critic,actor further; collects nothing',
+    help='likewise actor, critic or critic,actor further; both collect nothing',
   )
 
 
