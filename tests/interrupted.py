@@ -31,9 +31,9 @@ def make_experiment(**changes):
   return experiment.Experiment(config)
 
 
-def start(workdir, **changes):
+def start(workdir, asked='', **changes):
   """What the command does, but for a new process."""
-  train.run(make_experiment(**changes), workdir)
+  train.run(make_experiment(**changes), workdir, asked=asked)
 
 
 def state(workdir, number, **changes):

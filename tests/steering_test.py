@@ -115,8 +115,6 @@ def test_a_critic_that_learns_again_goes_on_bit_for_bit_wherever_it_is_stopped(r
     ((*asked[:1], '--config.critic.polyak=0.2'), 'the run has critic.polyak = 0.1'),
   ):
     assert told.format(run=workdir) in rounds.refusal(workdir, *others)
-  with rounds.killed_in('Actor 2'):
-    rounds.go_on(workdir)
   capsys.readouterr()
   rounds.go_on(workdir, *asked)
   assert 'critic and actor of iteration 1 learn again, from checkpoint 0 on' in printed(capsys)
@@ -130,20 +128,16 @@ def test_a_critic_that_learns_again_goes_on_bit_for_bit_wherever_it_is_stopped(r
   ]
 
 
-def test_critic_and_actor_learn_on_from_the_newest_and_the_command_again_is_once_more(run, capsys):
+def test_critic_and_actor_learn_on_from_the_newest(run, capsys):
   workdir = run()
   quick = '--config.critic.updates=5', '--config.actor.updates=5'
   rounds.go_on(workdir, '--more=critic,actor', *quick)
-  rounds.go_on(workdir, '--more=critic')
   said = printed(capsys)
   assert 'Iteration 2: critic and actor learn on from checkpoint 2; config.critic.updates' in said
-  assert 'Iteration 3: critic learns on from checkpoint 4; config.critic.updates = 5.' in said
-  assert rounds.numbers(workdir) == [*range(7)]
-  states = {number: read(workdir, number) for number in (2, 3, 4, 6)}
+  states = {number: read(workdir, number) for number in (2, 3, 4)}
   assert_same(states[3], states[2], 'actor', 'actor_ema')
-  assert_same(states[6], states[4], 'actor', 'actor_ema')
   assert differ(states[3].critic, states[2].critic) and differ(states[4].actor, states[2].actor)
-  assert [int(states[number].step) for number in (2, 3, 4, 6)] == [60, 65, 70, 75]
+  assert [int(states[number].step) for number in (2, 3, 4)] == [60, 65, 70]
 
 
 def test_a_learning_rate_counts_from_where_the_phase_is(run, finished):

@@ -296,20 +296,32 @@ def test_a_save_that_was_damaged_is_passed_over_and_said(before, finished, monke
   interrupted.assert_same_run(workdir, finished)
 
 
-def test_a_learning_rate_may_change_inside_a_phase_from_there_on(before, monkeypatch):
-  workdir = before(1)
-  with monkeypatch.context() as patch, pytest.raises(stopping.Stopped):
-    stop_after(patch, 2)
-    interrupted.start(workdir)
-  interrupted.start(workdir, actor__lr=0.0, actor__updates=15)
-  expected = read_saved(workdir)
-  assert int(expected.step) == 55
-  settings = [leaf for leaf in jax.tree.leaves(expected.actor_optimizer) if leaf.shape == ()]
-  assert 15.0 in settings and 20.0 not in settings
+def test_what_is_learnt_again_in_the_simulator_is_evaluated_under_its_own_number(
+  before, finished, monkeypatch
+):
+  workdir, bar = before(2), progress.bar
+  kept = json.loads((finished / 'evaluations.json').read_text())
+  (workdir / 'evaluations.json').write_text(json.dumps(kept, indent=2))
 
+  def killed(what, *arguments):
+    if what == 'Evaluate 2':
+      os.kill(os.getpid(), signal.SIGTERM)
+    return bar(what, *arguments)
 
-def read_saved(workdir):
-  return interrupted.state(workdir, 2)
+  changes = dict(actor__beta=2.0)
+  with monkeypatch.context() as patch, pytest.raises(stopping.Stopped), stopping.heard():
+    patch.setattr(progress, 'bar', killed)
+    interrupted.start(workdir, 'redo=actor', **changes)
+  interrupted.start(workdir, 'redo=actor', **changes)  # the rest of the same
+  assert interrupted.numbers(workdir) == [0, 1, 2, 3, 4]
+  listed = json.loads((workdir / 'evaluations.json').read_text())
+  assert [entry['iteration'] for entry in listed] == [0, 1, 2]
+  assert listed[:2] == kept
+  evaluated = [x for x in interrupted.read_metrics(workdir) if x['phase'] == 'evaluate']
+  assert [line['step'] for line in evaluated] == [20, 60, 80]
+  assert sorted(path.name for path in (workdir / 'episodes').iterdir() if path.name[0] != '.') == [
+    'demonstrations', 'iteration_1',
+  ]  # fmt: skip
 
 
 def test_a_host_says_that_it_saved_once_all_have_and_the_save_is_whole(tmp_path, monkeypatch):
