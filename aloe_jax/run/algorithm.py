@@ -98,7 +98,9 @@ class Run:
         f'{self._opened.workdir} is where it was before iteration {iteration}, which begins from '
         f'checkpoint {origin}: the same command goes on with it.'
       )
-    progress.CONSOLE.print(self._plan.told(iteration), highlight=False, soft_wrap=True)
+    progress.CONSOLE.print(
+      self._plan.told(iteration, has_critic=has_critic), highlight=False, soft_wrap=True
+    )
 
   def collect(self, iteration: int) -> None:
     """Line 3: rolls the policy out under a watching human; writes every fragment."""

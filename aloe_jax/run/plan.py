@@ -95,7 +95,7 @@ class Plan:
       return 'more'
     return f'again, from {one.begins}' if learns == one.learns[0] else 'again'
 
-  def told(self, iteration: int) -> str:
+  def told(self, iteration: int, *, has_critic: bool) -> str:
     """A sentence on an appended iteration: what it learns, and what it uses again; else ''."""
     one = self.at(iteration)
     if one is None:
@@ -105,7 +105,8 @@ class Plan:
     learns, said = ' and '.join(one.learns), ', '.join(numbers)
     if one.asked == 'redo=actor':
       what = f'the actor of iteration {one.of} learns again, from checkpoint {one.begins} on'
-      reused = 'its critic and the policy that it judged, episodes and features'
+      policy = 'its critic and the policy that it judged' if has_critic else 'the policy before'
+      reused = f'{policy}, episodes and features'
     elif one.redoes:
       what = f'critic and actor of iteration {one.of} learn again, from checkpoint {one.begins} on'
       reused = 'the policy and the critic before, episodes and features'
