@@ -107,6 +107,7 @@ def numbers_of_checkpoints(workdir):
 def test_a_run_leaves_all_that_it_promises(finished):
   workdir, _ = finished
   assert sorted(path.name for path in workdir.iterdir()) == [
+    'bank',
     'checkpoints',
     'config.json',
     'curves.png',
@@ -320,6 +321,7 @@ def test_algorithm_1_to_the_letter_and_the_other_critic_run(finished, tmp_path):
 
 def test_chunks_weigh_the_same_where_the_sweep_draws_what_the_bank_would_hold(finished, after):
   workdir = after(1)
+  shutil.rmtree(workdir / 'bank')
   start(workdir, actor__bank=False)
   assert not (workdir / 'bank').exists()
   found, expected = (
