@@ -9,6 +9,7 @@ from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import defaults
 from aloe_jax import renamed
+from aloe_jax.run import appended
 from aloe_jax.run import changeable
 from aloe_jax.run import checkpoints
 from aloe_jax.run import kept
@@ -285,3 +286,54 @@ def test_what_is_left_to_the_data_is_as_the_run_has_it(tmp_path):
     assert (found['task.proprio_size'], found['task.cameras']) == (14, ('head',))
   lines = refusal(tmp_path, 'train', '--config.task.proprio_size=7')
   assert lines[1] == '  the run has task.proprio_size = 14, the command line says 7'
+
+
+@pytest.mark.parametrize('checkpoint', [None, 0, 1])
+def test_what_a_phase_that_is_not_done_learns_by_may_be_changed_until_it_is(checkpoint, tmp_path):
+  had = keep(tmp_path)
+  if checkpoint is not None:
+    saved = checkpoints.Checkpoints(tmp_path / 'checkpoints')
+    saved.save(checkpoint, tiny.make_state(tiny.make_learner()), {}, {'architecture': {}})
+  for field, value, last in (
+    ('actor.warm_start_lr', 1e-5, None),
+    ('actor.warm_start_updates', 7, None),
+    ('critic.first_updates', 7, 0),
+  ):
+    given = f'--config.{field}={value}'
+    if checkpoint is None or (last is not None and checkpoint <= last):
+      assert read(tmp_path, 'train', given) == had | {field: value}
+    else:
+      assert f'the run has {field} = ' in refusal(tmp_path, 'train', given)[1]
+  assert (
+    'warm_start_updates' in refusal(tmp_path, 'train', '--config.actor.warm_start_updates=0')[1]
+  )
+
+
+def test_what_an_option_has_learnt_again_may_be_learnt_otherwise(tmp_path):
+  had = keep(tmp_path)
+  saved = checkpoints.Checkpoints(tmp_path / 'checkpoints')
+  for number in range(3):
+    saved.save(number, tiny.make_state(tiny.make_learner()), {}, {'architecture': {}})
+
+  def asking(*arguments):
+    parser = command_line.parser('aloe_jax.train', '')
+    appended.add_options(parser)
+    given = command_line.parse(parser, [f'--workdir={tmp_path}', *arguments])
+    return config_lib.flat(kept.config(given, 'train'))
+
+  for option, field, value in (
+    ('--redo=actor', 'actor.beta', 2.0),
+    ('--more=actor', 'data.ratios.demo', 0.5),
+    ('--more=critic', 'critic.polyak', 0.5),
+    ('--redo=critic', 'actor.clip', 9.0),
+  ):
+    assert asking(option, f'--config.{field}={value}') == had | {field: value}
+  for option, field, remedy in (
+    ('--more=critic', 'actor.beta', 'to train anew.'),
+    ('--redo=critic', 'critic.width', 'to train anew.'),
+    ('', 'actor.beta', 'or give --redo=actor to have the actor learn again with that.'),
+    ('', 'critic.polyak', 'or give --redo=critic to have the critic learn again with that.'),
+  ):
+    with pytest.raises(SystemExit) as stopped:
+      asking(*([option] if option else []), f'--config.{field}=8')
+    assert stopped.value.code.endswith(remedy)

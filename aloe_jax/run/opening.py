@@ -5,8 +5,6 @@ import functools
 import pathlib
 from typing import Any
 
-import numpy as np
-
 from aloe_jax import config as config_lib
 from aloe_jax import metrics as metrics_lib
 from aloe_jax import progress
@@ -34,6 +32,7 @@ from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import learnt
 from aloe_jax.run import phases
 from aloe_jax.run import plan as plan_lib
+from aloe_jax.run import read_back
 from aloe_jax.run import return_range as return_range_lib
 from aloe_jax.run import starting_point
 from aloe_jax.run import statistics_fit
@@ -244,8 +243,9 @@ def _open(
       starting_point.return_range(start),
       learns=data.plan.critic_learns(beginning.done),
     )
-    if data.new:
-      _check_round(experiment, data, inputs, chunking, return_range)
+    if data.new:  # what its iteration would refuse is refused before it is part of the run
+      joined = replay.Replay(data.read_all(), inputs, chunking)
+      return_range_lib.check(joined, experiment.agent, return_range, return_range_lib.WANTED)
   learner = experiment.learner(chunking.reward_scale, return_range, inputs)
   example = buffer.actor_batch(buffer.starts[:1], images=experiment.reads_images)
   state = _state(experiment, learner, example, beginning)
@@ -288,18 +288,6 @@ def _open(
   )
 
 
-def _check_round(
-  experiment: experiment_lib.Experiment,
-  data: collected.RunData,
-  inputs: inputs_lib.Inputs,
-  chunking: replay.Chunking,
-  return_range: return_range_lib.Range,
-) -> None:
-  """Raises what the iteration of new datasets would, before they are part of the run."""
-  buffer = replay.Replay(data.read_all(), inputs, chunking)
-  return_range_lib.check(buffer, experiment.agent, return_range, return_range_lib.WANTED)
-
-
 def _statistics(
   experiment: experiment_lib.Experiment, steps: steps_lib.Steps, inputs: inputs_lib.Inputs
 ) -> dict[str, normalize.Stats]:
@@ -327,17 +315,11 @@ def _state(
     state = experiment.layout.create(create, beginning.actor)
     beginning.actor = None
     return state
+  path, newest = pathlib.Path(start.path), None
+  if beginning.done is not None:  # updates are counted on, also where something is learnt again
+    newest = checkpoints_lib.Checkpoints(path.parent).path(beginning.done)
   with config_lib.user_errors():
-    path, saved = pathlib.Path(start.path), acting.trained(pathlib.Path(start.path))
-    there = dataclasses.replace(learner, trained=saved)
-    like = experiment.layout.shapes(lambda: there.init(experiment.config.seed, example))
-    state = checkpoints_lib.restore(path, like, experiment.architecture())
-    if saved != learner.trained:
-      state = experiment.layout.create(lambda state: acting.resplit(state, learner), state)
-    if beginning.origin != beginning.done:  # updates are counted on, whatever is learnt again
-      newest = checkpoints_lib.Checkpoints(path.parent).path(beginning.done or 0)
-      counted = checkpoints_lib.read_meta(newest, 'step')['step']
-      state = state.replace(step=state.step + np.int32(counted - int(state.step)))
+    state = read_back.state(experiment, learner, example, path, newest)
   progress.CONSOLE.print(f'Going on from {start.path}, after {int(state.step)} updates.')
   return state
 
