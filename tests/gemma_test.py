@@ -61,7 +61,7 @@ def test_blocks_see_themselves_and_earlier_ones_but_no_padding():
 
 def test_rotation_turns_the_two_halves_by_the_position_over_the_period():
   x = jnp.arange(1.0, 5.0).reshape(1, 1, 1, 4)
-  turned = gemma.rotate(x, jnp.array([[3]]))[0, 0, 0]
+  turned = gemma.rotate(x, gemma.turns(jnp.array([[3]]), 4))[0, 0, 0]
   angle = np.array([3.0, 3.0 / 100.0])  # periods 1 and 10000 ** (1 / 2)
   first = np.array([1, 2]) * np.cos(angle) - np.array([3, 4]) * np.sin(angle)
   second = np.array([3, 4]) * np.cos(angle) + np.array([1, 2]) * np.sin(angle)

@@ -11,6 +11,7 @@ heads that share one, H head width, D width of an expert, M hidden width of its 
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 from typing import Any
 
 from flax import linen as nn
@@ -77,20 +78,33 @@ def attention_mask(valid: jax.Array, autoregressive: jax.Array) -> jax.Array:
   return sees & valid[:, None, :] & valid[:, :, None]
 
 
-def rotate(x: jax.Array, positions: jax.Array) -> jax.Array:
+def turns(positions: jax.Array, width: int) -> jax.Array:
+  """Sines and cosines of rotary positions: made once a call, as all layers have the same.
+
+  Args:
+    positions: [B, T] int.
+    width: H.
+
+  Returns:
+    [2, B, T, 1, H / 2] float32.
+  """
+  half = width // 2
+  period = MAX_PERIOD ** (jnp.arange(half, dtype=jnp.float32) / half)
+  angle = positions[:, :, None, None] / period[None, None, None, :]
+  return jnp.stack([jnp.sin(angle), jnp.cos(angle)])
+
+
+def rotate(x: jax.Array, by: jax.Array) -> jax.Array:
   """Rotary positions in float32, the two halves of a head rotated against each other.
 
   Args:
     x: [B, T, N, H].
-    positions: [B, T] int.
+    by: [2, B, T, 1, H / 2], of `turns`.
 
   Returns:
     [B, T, N, H] of the type of x.
   """
-  half = x.shape[-1] // 2
-  period = MAX_PERIOD ** (jnp.arange(half, dtype=jnp.float32) / half)
-  angle = positions[:, :, None, None] / period[None, None, None, :]
-  sin, cos = jnp.sin(angle), jnp.cos(angle)
+  sin, cos = by
   first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
   turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
   return turned.astype(x.dtype)
@@ -101,8 +115,10 @@ def attend(
 ) -> jax.Array:
   """Grouped-query attention with a float32 softmax.
 
-  Keys come in parts that are never laid side by side in memory, only their logits are: under
-  `jax.vmap` over samples, a cached prefix is read by all of them and copied for none.
+  Keys come in parts that are never laid side by side in memory: under `jax.vmap` over samples, a
+  cached prefix is read by all of them and copied for none. Heads that share keys are queries like
+  other tokens, and what they read is divided by the softmax's sum afterwards, so that the
+  logits, the largest arrays of all, are neither reordered nor gone through more than need be.
 
   Args:
     query: [B, T, N, H], scaled.
@@ -114,18 +130,29 @@ def attend(
   """
   batch, size, heads, width = query.shape
   kv_heads = keys_and_values[0][0].shape[2]
-  query = query.reshape(batch, size, kv_heads, heads // kv_heads, width)
-  logits = [
-    jnp.einsum('BTKGH,BSKH->BKGTS', query, key, preferred_element_type=jnp.float32)
-    for key, _ in keys_and_values
+  group = heads // kv_heads
+  query = query.reshape(batch, size, kv_heads, group, width).swapaxes(1, 2)
+  query = query.reshape(batch, kv_heads, size * group, width)
+  logits, start = [], 0
+  for key, _ in keys_and_values:
+    found = jnp.einsum('BKQH,BSKH->BKQS', query, key, preferred_element_type=jnp.float32)
+    seen = mask[:, :, None, start : start + key.shape[1]]
+    seen = jnp.broadcast_to(seen, (batch, size, group, key.shape[1]))
+    seen = seen.reshape(batch, 1, size * group, key.shape[1])
+    logits.append(jnp.where(seen, found, MASKED))
+    start += key.shape[1]
+  top = functools.reduce(jnp.maximum, [jnp.max(x, axis=-1, keepdims=True) for x in logits])
+  weights = [jnp.exp(x - jax.lax.stop_gradient(top)) for x in logits]
+  reads = [
+    jnp.einsum(
+      'BKQS,BSKH->BKQH', weight.astype(value.dtype), value, preferred_element_type=jnp.float32
+    )
+    for weight, (_, value) in zip(weights, keys_and_values, strict=True)
   ]
-  joined = jnp.where(mask[:, None, None], jnp.concatenate(logits, axis=-1), MASKED)
-  probabilities = jax.nn.softmax(joined, axis=-1).astype(query.dtype)
-  out, start = jnp.zeros_like(query), 0
-  for _, value in keys_and_values:
-    part = probabilities[..., start : start + value.shape[1]]
-    out = out + jnp.einsum('BKGTS,BSKH->BTKGH', part, value)
-    start += value.shape[1]
+  totals = [jnp.sum(weight, axis=-1, keepdims=True) for weight in weights]
+  read, total = functools.reduce(jnp.add, reads), functools.reduce(jnp.add, totals)
+  out = (read / total).astype(query.dtype)
+  out = out.reshape(batch, kv_heads, size, group, width).swapaxes(1, 2)
   return out.reshape(batch, size, heads, width)
 
 
@@ -190,7 +217,7 @@ class Attention(nn.Module):
   def __call__(
     self,
     inputs: Sequence[jax.Array | None],
-    positions: jax.Array,
+    turned: jax.Array,
     mask: jax.Array,
     cache: Cache | None,
   ) -> tuple[list[jax.Array | None], Cache]:
@@ -207,8 +234,8 @@ class Attention(nn.Module):
       keys.append(activations.rows(key))
       values.append(activations.rows(value))
     head_dim = self.experts[0].head_dim
-    query = rotate(jnp.concatenate(queries, axis=1), positions) * head_dim**-0.5
-    new = Cache(rotate(jnp.concatenate(keys, axis=1), positions), jnp.concatenate(values, axis=1))
+    query = rotate(jnp.concatenate(queries, axis=1), turned) * head_dim**-0.5
+    new = Cache(rotate(jnp.concatenate(keys, axis=1), turned), jnp.concatenate(values, axis=1))
     parts = [(part.key, part.value) for part in (cache, new) if part is not None]
     reads = jax.checkpoint(attend) if self.recomputes else attend
     read = activations.rows(reads(query, parts, mask))
@@ -271,7 +298,7 @@ class Block(nn.Module):
     self,
     inputs: tuple[jax.Array | None, ...],
     cache: Cache | None,
-    positions: jax.Array,
+    turned: jax.Array,
     mask: jax.Array,
     conditions: tuple[jax.Array | None, ...],
   ) -> tuple[tuple[jax.Array | None, ...], Cache]:
@@ -285,7 +312,7 @@ class Block(nn.Module):
       return [y for y, _ in pairs], [gate for _, gate in pairs]
 
     xs, gates = normed('pre_attention_norm', inputs)
-    xs, new = Attention(self.experts, self.recomputes, name='attn')(xs, positions, mask, cache)
+    xs, new = Attention(self.experts, self.recomputes, name='attn')(xs, turned, mask, cache)
     residual = [_gated(*parts) for parts in zip(inputs, xs, gates, strict=True)]
     xs, gates = normed('pre_ffw_norm', residual)
     xs = [
@@ -378,7 +405,8 @@ class Gemma(nn.Module):
     """
     present = tuple(None if x is None else activations.rows(x.astype(self.dtype)) for x in inputs)
     given = tuple(conditions or [None] * len(self.experts))
-    present, new = self.layers(present, cache, positions, mask, given)
+    turned = turns(positions, self.experts[0].head_dim)
+    present, new = self.layers(present, cache, turned, mask, given)
     outputs = [
       None if x is None else getattr(self, _name('final_norm', i))(x, given[i])[0]
       for i, x in enumerate(present)
