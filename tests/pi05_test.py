@@ -100,6 +100,11 @@ def test_the_prefix_pass_leaves_the_recorded_tokens_and_cache(case, prefix):
   np.testing.assert_allclose(cache.layers.value, case['outputs/kv_cache/v'], **TOLERANCE)
 
 
+def test_a_prefix_for_sampling_leaves_the_cache_of_the_whole_pass_bit_for_bit(case, prefix):
+  short = apply(case, make_actor(case), 'prefix', make_observation(case))
+  jax.tree.map(np.testing.assert_array_equal, short, prefix[1])
+
+
 def test_action_tokens_and_condition_are_the_recorded_ones(case):
   actor = make_actor(case)
   tokens, condition = apply(case, actor, 'embed_suffix', case['outputs/x_t'], case['inputs/time'])

@@ -255,8 +255,7 @@ class Learner:
 
     def loss(trained: Any) -> tuple[jax.Array, agent_lib.Metrics]:
       params = parts.join(trained, state.actor_frozen)
-      cache = actor.apply(params, observation, method='prefix')
-      velocity: Any = actor.apply(params, cache, noisy, 1 - eta, method='velocity')
+      velocity: Any = actor.apply(params, observation, noisy, 1 - eta)
       velocity = velocity.astype(jnp.float32)  # of parameters in half precision
       error = losses.flow_matching_error(
         velocity[..., counted], action[..., counted], noise[..., counted], valid

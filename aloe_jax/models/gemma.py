@@ -220,25 +220,32 @@ class Attention(nn.Module):
     turned: jax.Array,
     mask: jax.Array,
     cache: Cache | None,
+    reads: bool = True,
   ) -> tuple[list[jax.Array | None], Cache]:
-    """Maps the experts' tokens [B, T_i, D_i] to what they read, and the call's keys and values."""
+    """Maps the experts' tokens [B, T_i, D_i] to what they read, and the call's keys and values.
+
+    Without `reads` there are keys and values alone.
+    """
     queries, keys, values = [], [], []
     for i, (expert, x) in enumerate(zip(self.experts, inputs, strict=True)):
       if x is None:
         continue
-      shape = (expert.heads, expert.width, expert.head_dim)
-      query = Einsum(shape, (1,), expert, name=_name('q_einsum', i))('BTD,NDH->BTNH', x)
-      queries.append(activations.rows(query))
+      if reads:
+        shape = (expert.heads, expert.width, expert.head_dim)
+        query = Einsum(shape, (1,), expert, name=_name('q_einsum', i))('BTD,NDH->BTNH', x)
+        queries.append(activations.rows(query))
       pair = (2, expert.kv_heads, expert.width, expert.head_dim)
       key, value = Einsum(pair, (2,), expert, name=_name('kv_einsum', i))('BSD,CKDH->CBSKH', x)
       keys.append(activations.rows(key))
       values.append(activations.rows(value))
+    new = Cache(rotate(jnp.concatenate(keys, axis=1), turned), jnp.concatenate(values, axis=1))
+    if not reads:
+      return [None] * len(self.experts), new
     head_dim = self.experts[0].head_dim
     query = rotate(jnp.concatenate(queries, axis=1), turned) * head_dim**-0.5
-    new = Cache(rotate(jnp.concatenate(keys, axis=1), turned), jnp.concatenate(values, axis=1))
     parts = [(part.key, part.value) for part in (cache, new) if part is not None]
-    reads = jax.checkpoint(attend) if self.recomputes else attend
-    read = activations.rows(reads(query, parts, mask))
+    reading = jax.checkpoint(attend) if self.recomputes else attend
+    read = activations.rows(reading(query, parts, mask))
 
     outputs: list[jax.Array | None] = []
     start = 0
@@ -301,8 +308,12 @@ class Block(nn.Module):
     turned: jax.Array,
     mask: jax.Array,
     conditions: tuple[jax.Array | None, ...],
+    reads: bool = True,
   ) -> tuple[tuple[jax.Array | None, ...], Cache]:
-    """The step of a scan over the depth: tokens are carried, the layer's cache goes in and out."""
+    """The step of a scan over the depth: tokens are carried, the layer's cache goes in and out.
+
+    Without `reads` the tokens stay as they are, and keys and values alone are made of them.
+    """
 
     def normed(name: str, xs: Sequence[jax.Array | None]) -> tuple[list[Any], list[Any]]:
       pairs = [
@@ -312,7 +323,10 @@ class Block(nn.Module):
       return [y for y, _ in pairs], [gate for _, gate in pairs]
 
     xs, gates = normed('pre_attention_norm', inputs)
-    xs, new = Attention(self.experts, self.recomputes, name='attn')(xs, turned, mask, cache)
+    attention = Attention(self.experts, self.recomputes, name='attn')
+    xs, new = attention(xs, turned, mask, cache, reads)
+    if not reads:
+      return inputs, new
     residual = [_gated(*parts) for parts in zip(inputs, xs, gates, strict=True)]
     xs, gates = normed('pre_ffw_norm', residual)
     xs = [
@@ -412,6 +426,40 @@ class Gemma(nn.Module):
       for i, x in enumerate(present)
     ]
     return outputs, new
+
+  def fill(self, tokens: jax.Array, positions: jax.Array, mask: jax.Array) -> Cache:
+    """The cache that a call of expert 0 alone leaves, and nothing else of it.
+
+    The last layer's keys and values are all of it that is made: its attention and its MLP, and the
+    norm at the end, have no reader. Numbers are those of the call, bit for bit. Not for gradients:
+    each layer would have one of the size of all layers' weights.
+
+    Args:
+      tokens: embedded, [B, T, D].
+      positions: [B, T].
+      mask: [B, T, T] bool.
+    """
+    weights, depth = self.layers.variables['params'], self.experts[0].depth
+    block, others = Block(self.experts, parent=None), (None,) * (len(self.experts) - 1)
+    turned, conditions = turns(positions, self.experts[0].head_dim), (None,) * len(self.experts)
+
+    def layer(i: Any, x: jax.Array, *, reads: bool = True) -> tuple[jax.Array, Cache]:
+      own = jax.tree.map(lambda w: jax.lax.dynamic_index_in_dim(w, i, keepdims=False), weights)
+      out: Any = block.apply({'params': own}, (x, *others), None, turned, mask, conditions, reads)
+      return out[0][0], out[1]
+
+    def step(i: Any, carried: tuple[jax.Array, Cache]) -> tuple[jax.Array, Cache]:
+      x, new = layer(i, carried[0])
+      return x, put(carried[1], i, new)
+
+    def put(cache: Cache, i: Any, new: Cache) -> Cache:
+      return jax.tree.map(lambda all_, one: all_.at[i].set(one), cache, new)
+
+    x = activations.rows(tokens.astype(self.dtype))
+    shape = jax.eval_shape(functools.partial(layer, 0, reads=False), x)[1]
+    cache = jax.tree.map(lambda one: jnp.zeros((depth, *one.shape), one.dtype), shape)
+    x, cache = jax.lax.fori_loop(0, depth - 1, step, (x, cache), unroll=self.unroll)
+    return put(cache, depth - 1, layer(depth - 1, x, reads=False)[1])
 
 
 def _name(module: str, expert: int) -> str:

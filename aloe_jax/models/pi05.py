@@ -206,14 +206,16 @@ class Pi05(nn.Module):
   def run_prefix(self, observation: types.Observation) -> tuple[jax.Array, Cache]:
     """Normed output tokens [B, S, D] of the language model, and the cache it leaves."""
     tokens, valid = self.embed_prefix(observation)
-    mask = gemma.attention_mask(valid, jnp.zeros(valid.shape[1], bool))
-    positions = jnp.cumsum(valid, axis=1) - 1
-    outputs, layers = self.PaliGemma.llm((tokens, None), positions, mask)
+    outputs, layers = self.PaliGemma.llm((tokens, None), *_positions_and_mask(valid))
     return jnp.asarray(outputs[0]), Cache(layers, valid)
 
   def prefix(self, observation: types.Observation) -> Cache:
-    """Runs tower and language model once; `observation.images` set, B any batch."""
-    return self.run_prefix(observation)[1]
+    """Runs tower and language model once; `observation.images` set, B any batch.
+
+    For sampling: what the cache alone does not need is left out, see `gemma.Gemma.fill`.
+    """
+    tokens, valid = self.embed_prefix(observation)
+    return Cache(self.PaliGemma.llm.fill(tokens, *_positions_and_mask(valid)), valid)
 
   def embed_suffix(self, noisy_action: jax.Array, time: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Action tokens [B, h, D] and the condition [B, D] of the expert's norms, both float32."""
@@ -245,5 +247,11 @@ class Pi05(nn.Module):
   def __call__(
     self, observation: types.Observation, noisy_action: jax.Array, time: jax.Array
   ) -> jax.Array:
-    """`velocity` of `prefix`: what one training step evaluates, [B, h, A]."""
-    return self.velocity(self.prefix(observation), noisy_action, time)
+    """`velocity` of the prefix: what one training step evaluates, [B, h, A]."""
+    return self.velocity(self.run_prefix(observation)[1], noisy_action, time)
+
+
+def _positions_and_mask(valid: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Of a prefix [B, S], whose tokens all see each other: [B, S] and [B, S, S]."""
+  mask = gemma.attention_mask(valid, jnp.zeros(valid.shape[1], bool))
+  return jnp.cumsum(valid, axis=1) - 1, mask
