@@ -40,7 +40,7 @@ def apply_variant(config: ml_collections.ConfigDict, variant: str, *, sim_task: 
     raise ValueError(f'unknown variant {variant!r} of the experiment; expected one of {known}.')
   delta = config.task.delta
   if variant == 'pi05_small':
-    config.actor.update(PI05_SMALL, dtype='float32', remat='none', batch_size=8)
+    config.actor.update(PI05_SMALL, dtype='float32', remat='dots', batch_size=8)
   elif variant:
     _laptop(config, sim_task, 'pixels' if variant == 'pixels' else 'objects')
   if variant in ('debug', 'sim_debug'):
