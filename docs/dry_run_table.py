@@ -65,7 +65,8 @@ def fill(topology: topologies.Topology) -> None:
     report.fill_in(config)
     config_lib.validate(config)
     requirements.check_batches(config, topology.count, f'of {topology.name}')
-    for program in programs.of(experiment_lib.Experiment(config, devices), devices):
+    experiment = experiment_lib.Experiment(config, devices)
+    for program in programs.of(experiment, devices, apart=topology.chip is not None):
       known = read()
       if any((x['topology'], x['name']) == (topology.name, program.name) for x in known):
         continue

@@ -49,14 +49,17 @@ class Program:
   given: float
 
 
-def of(experiment: experiment_lib.Experiment, devices: Sequence[jax.Device]) -> list[Program]:
+def of(
+  experiment: experiment_lib.Experiment, devices: Sequence[jax.Device], *, apart: bool = False
+) -> list[Program]:
   """The programs of all phases, in the order of a run.
 
   Args:
     experiment: on these devices.
     devices: that the programs are for.
+    apart: whether those that they stand for have memory of their own, see `Updates.aside`.
   """
-  run = _Run(experiment, len(devices), len({device.process_index for device in devices}))
+  run = _Run(experiment, len(devices), len({device.process_index for device in devices}), apart)
   found = [run.features()] if experiment.encoder is not None else []
   found.append(run.actor('actor update', weighted=True))
   if experiment.agent.critic is None:
@@ -71,7 +74,7 @@ def of(experiment: experiment_lib.Experiment, devices: Sequence[jax.Device]) -> 
 
 def shards(experiment: experiment_lib.Experiment) -> list[tuple[str, jax.ShapeDtypeStruct]]:
   """Every leaf of the train state by its path, with where it lies."""
-  state = _Run(experiment, 1, 1).state
+  state = _Run(experiment, 1, 1, False).state
   return [
     (jax.tree_util.keystr(path, simple=True, separator='/'), leaf)
     for path, leaf in jax.tree_util.tree_leaves_with_path(state)
@@ -86,10 +89,10 @@ def held(tree: Any) -> float:
 class _Run:
   """What the programs of one run share."""
 
-  def __init__(self, experiment: experiment_lib.Experiment, devices: int, hosts: int):
+  def __init__(self, experiment: experiment_lib.Experiment, devices: int, hosts: int, apart: bool):
     self._experiment, self._config = experiment, experiment.config
     self._layout: sharding.Layout = experiment.layout
-    self._devices, self._hosts = devices, hosts
+    self._devices, self._hosts, self._apart = devices, hosts, apart
     # Statistics change numbers and no shapes.
     self._inputs = experiment.inputs(None)
     self._learner: learner_lib.Learner = experiment.learner(1.0, inputs=self._inputs)
@@ -109,11 +112,11 @@ class _Run:
       return self._layout.shapes(self._experiment.encoder.init)
     return self.state.acting['params']['PaliGemma']['img']
 
-  @functools.cached_property
-  def _kept(self) -> dict[str, float]:
-    """{kind: bytes} that lie on each device from the beginning of a run to its end."""
+  def _kept(self, without: Sequence[str] = ()) -> dict[str, float]:
+    """{kind: bytes} that lie on each device whatever runs, but for some fields of the state."""
     kinds = {
-      kind: held([getattr(self.state, field) for field in fields]) for kind, fields in KINDS.items()
+      kind: held([getattr(self.state, field) for field in fields if field not in without])
+      for kind, fields in KINDS.items()
     }
     return kinds | {'encoder': held(self._encoder)}
 
@@ -165,7 +168,8 @@ class _Run:
         return action_bank.sample_rows.lower(policy, rows, numbers, key, samples=samples)
 
     given = held((params, rows, numbers, key))
-    return self._sweep(f'bank, M = {samples}', size, lower, rows, given)
+    kept = self._kept(without=updates.IDLE if self._apart else ())
+    return self._sweep(f'bank, M = {samples}', size, lower, rows, given, kept)
 
   def features(self) -> Program:
     """The sweep that makes features of every image."""
@@ -180,7 +184,8 @@ class _Run:
       with self._layout.traced():
         return experiment_lib.encode_rows.lower(encoder, self._encoder, images, masks)
 
-    return self._sweep('features', size, lower, images, held((self._encoder, images, masks)))
+    given = held((self._encoder, images, masks))
+    return self._sweep('features', size, lower, images, given, self._kept())
 
   def _example(self, *, images: bool) -> types.ActorBatch:
     example = self._experiment.example()
@@ -194,13 +199,19 @@ class _Run:
 
     batch = sum(_bytes(x, x.shape) for x in jax.tree.leaves(batches)) / self._devices
     # This call's batches, and those that are read ahead.
-    kept = self._kept | {'batches': (1 + updates.PREFETCH) * batch}
+    kept = self._kept() | {'batches': (1 + updates.PREFETCH) * batch}
     return Program(name, size, count, lower, kept, held(self.state) + batch)
 
   def _sweep(
-    self, name: str, size: int, lower: Callable[[], Any], rows: Any, given: float
+    self,
+    name: str,
+    size: int,
+    lower: Callable[[], Any],
+    rows: Any,
+    given: float,
+    kept: dict[str, float],
   ) -> Program:
-    return Program(name, size, 1, lower, self._kept | {'batches': held(rows)}, given)
+    return Program(name, size, 1, lower, kept | {'batches': held(rows)}, given)
 
   def _rows(self, example: Any, size: int) -> Any:
     shapes = jax.tree.map(

@@ -55,7 +55,7 @@ def main(config: ml_collections.ConfigDict, name: str, *, verbose: bool) -> None
   if verbose:
     _print(_shards(experiment))
   estimates = []
-  for program in programs_lib.of(experiment, devices):
+  for program in programs_lib.of(experiment, devices, apart=topology.chip is not None):
     begun = time.monotonic()
     estimates.append(estimate_lib.of(program, topology))
     _print(_lines(estimates[-1], topology))

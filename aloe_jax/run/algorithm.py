@@ -266,6 +266,7 @@ class Run:
       self._data.digest(iteration),
       fingerprint=self._updates.policy_fingerprint,
       drawn_by=self._plan.bank(iteration),
+      aside=self._updates.aside,
     )
 
   def _replay(self, iteration: int) -> replay.Replay:

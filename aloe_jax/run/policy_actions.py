@@ -1,6 +1,7 @@
 """What the policy that enters an iteration does at states of the buffer: banked, or asked anew."""
 
 from collections.abc import Callable
+import contextlib
 import pathlib
 
 import numpy as np
@@ -40,6 +41,7 @@ class PolicyActions:
     *,
     fingerprint: Callable[[], str],
     drawn_by: int,
+    aside: Callable[[], contextlib.AbstractContextManager[None]],
   ) -> action_bank.Bank | None:
     """Actions at every state of the buffer, drawn by the first call; None where there is no bank.
 
@@ -51,6 +53,7 @@ class PolicyActions:
       fingerprint: tells `policy.fingerprint` of the policy's parameters.
       drawn_by: the iteration whose random numbers it is drawn by: another one where that one had
         the same policy, whose bank then serves again.
+      aside: inside it the devices hold little but the policy.
     """
     if not (self._experiment.agent.samples_policy and self._config.bank):
       return None
@@ -73,7 +76,7 @@ class PolicyActions:
       self._remove_others(key.name)
       what = f'Bank {iteration}'
       kept = f'{what} goes on after the states that it has by the same command.'
-      with stopping.saying(kept), progress.bar(what, len(buffer), 'states') as advance:
+      with aside(), stopping.saying(kept), progress.bar(what, len(buffer), 'states') as advance:
         self._bank = action_bank.draw(
           policy,
           self._observation(buffer),

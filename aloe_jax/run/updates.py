@@ -1,13 +1,16 @@
 """A train state on its devices, and the compiled updates that move it on, phase by phase."""
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent import futures
+import contextlib
 import itertools
 import math
 import pathlib
 import signal
 from typing import Any
+
+import jax
 
 from aloe_jax import metrics as metrics_lib
 from aloe_jax import policy as policy_lib
@@ -17,6 +20,7 @@ from aloe_jax import types
 from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning import optimizer as optimizer_lib
 from aloe_jax.learning.train_state import TrainState
+from aloe_jax.parallel import host_memory
 from aloe_jax.parallel import hosts
 from aloe_jax.run import checkpoints as checkpoints_lib
 from aloe_jax.run import experiment as experiment_lib
@@ -24,6 +28,8 @@ from aloe_jax.run import state_items
 from aloe_jax.run import step_time
 from aloe_jax.run import unfinished
 
+# Of the state, what the policy that acts is not made of.
+IDLE = ('actor', 'actor_optimizer', 'critic_target', 'critic_optimizer')
 PREFETCH = 2  # calls whose batches are read ahead
 
 # (first, count) -> batches of the critic and of the actor for as many updates, None for neither.
@@ -91,6 +97,31 @@ class Updates:
     if self._fingerprint is None:
       self._fingerprint = policy_lib.fingerprint(self.state.acting)
     return self._fingerprint
+
+  @contextlib.contextmanager
+  def aside(self) -> Iterator[None]:
+    """Inside it `IDLE` waits in the host's memory, where devices have memory of their own."""
+    lent = self._lent() if host_memory.is_apart() else None
+    if lent is not None:
+      self._placed = self._placed.replace(**lent.arrays)
+    try:
+      yield
+    finally:
+      if lent is not None:
+        self._placed = self._placed.replace(**lent.returned())
+
+  def _lent(self) -> host_memory.Lent | None:
+    """`IDLE` at the host; None where that has no room, which is said."""
+    try:
+      return host_memory.Lent({name: getattr(self._placed, name) for name in IDLE})
+    except jax.errors.JaxRuntimeError as error:
+      progress.CONSOLE.print(
+        'What updates alone need stays on the devices, as the host has no room for it: '
+        f'{next(iter(str(error).splitlines()), "")}',
+        highlight=False,
+        soft_wrap=True,
+      )
+      return None
 
   def restart_actor(self, updates: int, lr: float) -> None:
     """Gives the actor a fresh optimiser for a phase of some updates."""
