@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from aloe_jax.models import gemma
+from aloe_jax.models import grouped_attention
 from aloe_jax.pretrained import big_vision
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
@@ -36,7 +37,7 @@ def test_a_paligemma_file_gives_its_hidden_states_and_logits():
 
   tokens = jnp.concatenate([case['outputs/image_tokens'], words], axis=1)
   blocks = np.pad(case['inputs/mask_ar'], ((0, 0), (tokens.shape[1] - words.shape[1], 0)))
-  mask = gemma.attention_mask(jnp.ones(blocks.shape, bool), blocks)
+  mask = grouped_attention.attention_mask(jnp.ones(blocks.shape, bool), blocks)
   np.testing.assert_array_equal(mask, case['outputs/attn_mask'])
   positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape[:2])
   (out,), _ = jax.jit(model.apply)(params, (tokens,), positions, mask)
@@ -56,12 +57,12 @@ def test_blocks_see_themselves_and_earlier_ones_but_no_padding():
     [1, 1, 0, 1, 1],
     [1, 1, 0, 1, 1],
   ]
-  np.testing.assert_array_equal(gemma.attention_mask(valid, starts)[0], expected)
+  np.testing.assert_array_equal(grouped_attention.attention_mask(valid, starts)[0], expected)
 
 
 def test_rotation_turns_the_two_halves_by_the_position_over_the_period():
   x = jnp.arange(1.0, 5.0).reshape(1, 1, 1, 4)
-  turned = gemma.rotate(x, gemma.turns(jnp.array([[3]]), 4))[0, 0, 0]
+  turned = grouped_attention.rotate(x, grouped_attention.turns(jnp.array([[3]]), 4))[0, 0, 0]
   angle = np.array([3.0, 3.0 / 100.0])  # periods 1 and 10000 ** (1 / 2)
   first = np.array([1, 2]) * np.cos(angle) - np.array([3, 4]) * np.sin(angle)
   second = np.array([3, 4]) * np.cos(angle) + np.array([1, 2]) * np.sin(angle)
@@ -73,7 +74,9 @@ def test_grouped_queries_read_their_own_key_value_head():
   query = rng.standard_normal((2, 3, 4, 5), np.float32)
   key, value = rng.standard_normal((2, 2, 6, 2, 5), np.float32)
   mask = rng.random((2, 3, 6)) < 0.7
-  found = gemma.attend(query, [(key[:, :2], value[:, :2]), (key[:, 2:], value[:, 2:])], mask)
+  found = grouped_attention.attend(
+    query, [(key[:, :2], value[:, :2]), (key[:, 2:], value[:, 2:])], mask
+  )
   for batch in range(2):
     for head in range(4):
       logits = query[batch, :, head] @ key[batch, :, head // 2].T
@@ -86,7 +89,7 @@ def test_grouped_queries_read_their_own_key_value_head():
 
 def test_a_row_that_may_see_nothing_is_finite():
   query = jnp.ones((1, 1, 1, 2))
-  found = gemma.attend(query, [(query, 3 * query)], jnp.zeros((1, 1, 1), bool))
+  found = grouped_attention.attend(query, [(query, 3 * query)], jnp.zeros((1, 1, 1), bool))
   np.testing.assert_array_equal(found, 3 * query)
 
 

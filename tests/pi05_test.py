@@ -14,7 +14,7 @@ from aloe_jax import defaults
 from aloe_jax import losses
 from aloe_jax import types
 from aloe_jax.models import flow
-from aloe_jax.models import gemma
+from aloe_jax.models import grouped_attention
 from aloe_jax.models import pi05
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
@@ -117,7 +117,7 @@ def test_action_tokens_and_condition_are_the_recorded_ones(case):
 def test_the_joint_mask_is_the_recorded_one(case):
   valid = np.concatenate([case['outputs/prefix_mask'], case['outputs/suffix_mask']], axis=1)
   blocks = np.concatenate([case['outputs/prefix_ar_mask'], case['outputs/suffix_ar_mask']])
-  mask = gemma.attention_mask(jnp.asarray(valid), jnp.asarray(blocks))
+  mask = grouped_attention.attention_mask(jnp.asarray(valid), jnp.asarray(blocks))
   packed = case['outputs/attn_mask_packed']
   expected = np.unpackbits(packed, axis=-1)[..., : valid.shape[1]].astype(bool)
   np.testing.assert_array_equal(mask, expected)
@@ -134,7 +134,7 @@ def test_one_joint_pass_of_both_experts_gives_what_prefix_and_suffix_give_apart(
     actions, condition = bound.embed_suffix(x, time)
     valid = jnp.concatenate([valid, jnp.ones(actions.shape[:2], bool)], axis=1)
     starts = jnp.arange(valid.shape[1]) == tokens.shape[1]
-    mask, positions = gemma.attention_mask(valid, starts), jnp.cumsum(valid, axis=1) - 1
+    mask, positions = grouped_attention.attention_mask(valid, starts), jnp.cumsum(valid, axis=1) - 1
     outputs, _ = bound.PaliGemma.llm((tokens, actions), positions, mask, (None, condition))
     return outputs
 

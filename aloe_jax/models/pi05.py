@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from aloe_jax import types
 from aloe_jax.models import flow
 from aloe_jax.models import gemma
+from aloe_jax.models import grouped_attention
 from aloe_jax.models import lora
 from aloe_jax.models import siglip
 from aloe_jax.parallel import activations
@@ -253,5 +254,5 @@ class Pi05(nn.Module):
 
 def _positions_and_mask(valid: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Of a prefix [B, S], whose tokens all see each other: [B, S] and [B, S, S]."""
-  mask = gemma.attention_mask(valid, jnp.zeros(valid.shape[1], bool))
+  mask = grouped_attention.attention_mask(valid, jnp.zeros(valid.shape[1], bool))
   return jnp.cumsum(valid, axis=1) - 1, mask
