@@ -128,15 +128,18 @@ def test_a_critic_that_learns_again_goes_on_bit_for_bit_wherever_it_is_stopped(r
   ]
 
 
-def test_critic_and_actor_learn_on_from_the_newest(run, capsys):
+def test_critic_and_actor_learn_on_and_a_phase_ends_where_no_more_is_wanted(run, capsys):
   workdir = run()
-  quick = '--config.critic.updates=5', '--config.actor.updates=5'
-  rounds.go_on(workdir, '--more=critic,actor', *quick)
+  with rounds.killed_in('Critic 2'):
+    rounds.go_on(workdir, '--more=critic,actor', '--config.actor.updates=5')
+  critic = saved(workdir, '3-5', 'critic')
+  rounds.go_on(workdir, '--config.critic.updates=3')
   said = printed(capsys)
   assert 'Iteration 2: critic and actor learn on from checkpoint 2; config.critic.updates' in said
+  assert 'Critic 2: ends after 5 updates, as no more than 3 are wanted now.' in said
   states = {number: read(workdir, number) for number in (2, 3, 4)}
-  assert_same(states[3], states[2], 'actor', 'actor_ema')
-  assert differ(states[3].critic, states[2].critic) and differ(states[4].actor, states[2].actor)
+  assert_same(states[3], states[2].replace(critic=critic), 'actor', 'actor_ema', 'critic')
+  assert differ(critic, states[2].critic) and differ(states[4].actor, states[2].actor)
   assert [int(states[number].step) for number in (2, 3, 4)] == [60, 65, 70]
 
 
@@ -155,17 +158,3 @@ def test_a_learning_rate_counts_from_where_the_phase_is(run, finished):
   critics = [[line for line in one if line['phase'] == 'critic'] for one in (lines, before)]
   assert critics[0][0] == critics[1][0] and critics[0][1]['step'] == 30
   assert critics[0][3] != critics[1][3]
-
-
-def test_a_phase_ends_with_what_it_has_where_no_more_is_wanted(run, finished, capsys):
-  workdir = run(0)
-  with rounds.killed_in('Critic 1'):
-    rounds.go_on(workdir)
-  critic = saved(workdir, '1-5', 'critic')
-  rounds.go_on(workdir, '--config.critic.first_updates=3', '--config.actor.updates=0')
-  said = printed(capsys)
-  assert 'Critic 1: ends after 5 updates, as no more than 3 are wanted now.' in said
-  assert 'Actor 1: skipped, as config.actor.updates is 0; nothing of it has changed.' in said
-  state = read(workdir, 2)
-  assert int(state.step) == 25
-  assert_same(state, state.replace(critic=critic, actor=read(finished, 0).actor), 'critic', 'actor')
