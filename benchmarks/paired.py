@@ -37,6 +37,8 @@ def main() -> None:
   parser.add_argument('--there', action='append', default=[], help='argument for the commit alone')
   given = command_line.parse(parser)
   options = given.options
+  if options.rounds < 2:
+    raise SystemExit(f'error: --rounds={options.rounds}; expected 2 or more, to tell a spread.')
   common = [f'--config={given.file}', f'--workdir={options.workdir}', *given.overrides]
   with contextlib.ExitStack() as stack:
     scratch = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))

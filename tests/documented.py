@@ -75,6 +75,7 @@ _LATER = ('round_2', 'held_out')  # recordings that pages only train on or judge
 _SMALL = {  # what a command begins with: options that make it small
   'python -m aloe_jax.data stats': ('--chunk=8',),
   'python -m aloe_jax.report': ('--count=4',),
+  'python -m benchmarks.paired': ('--rounds=2',),
   'python -m benchmarks.train_step': ('--updates=2', '--rounds=1'),
   'python -m benchmarks.data': ('--episodes=4', '--steps=60', '--rounds=1', '--seconds=0.1'),
 }
