@@ -6,6 +6,7 @@ INSTALL = [
   'array-record>=0.6; sys_platform == "linux"',
   'augmax>=0.4',
   'chex>=0.1.90',
+  'etils>=1.15',
   'flax>=0.10.7',
   'fsspec>=2024.6',
   'google-crc32c>=1.6',
@@ -26,6 +27,7 @@ INSTALL = [
   'tensorstore>=0.1.74',
 ]
 
+GCS = ['gcsfs>=2026.10.1']  # buckets of Google Cloud Storage
 IMPORT = ['av>=15.0']  # videos of LeRobot datasets
 SIM = [  # other simulators
   'gymnasium>=1.0',
@@ -43,15 +45,18 @@ TFDS = [
 EXTRAS = {
   'cuda': ['jax[cuda12]'],
   'tpu': ['jax[tpu]'],
+  'gcs': GCS,
   'wandb': ['wandb>=0.21'],
   'import': IMPORT,
   'sim': SIM,
   'tfds': TFDS,
   'docs': ['mkdocs>=1.6', 'mkdocs-material>=9.5.20'],
   'test': [
+    *GCS,
     *IMPORT,
     *SIM,
     *TFDS,
+    'gcp-storage-emulator>=2026.7.19',
     'hypothesis>=6.170',
     'kubernetes-validate>=1.37',
     'mypy>=2.4',

@@ -5,6 +5,7 @@ python -m aloe_jax.checkpoints --workdir=runs/laundry
 
 import argparse
 from collections.abc import Sequence
+import contextlib
 import pathlib
 from typing import Any
 
@@ -12,7 +13,10 @@ import rich.table
 
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
+from aloe_jax import files
 from aloe_jax import progress
+from aloe_jax.buckets import storage
+from aloe_jax.run import bucket_run
 from aloe_jax.run import checkpoints as checkpoints_lib
 from aloe_jax.run import phases
 from aloe_jax.run import results
@@ -29,6 +33,13 @@ def main(argv: Sequence[str] | None = None) -> None:
   with command_line.usage_errors():
     if given.file or given.overrides:
       raise ValueError('--config does nothing in `checkpoints`; leave it out.')
+  with contextlib.ExitStack() as stack:
+    with config_lib.user_errors():
+      given = stack.enter_context(bucket_run.opened(given))
+    _list(given)
+
+
+def _list(given: command_line.Given) -> None:
   with config_lib.user_errors():
     written = checkpoints_lib.Checkpoints(given.workdir / 'checkpoints')
     saves = unfinished.directories(given.workdir)
@@ -38,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       phases.actor_number(entry['iteration']): entry['success_rate']
       for entry in results.read(given.workdir / 'evaluations.json')
     }
-  table = rich.table.Table(title=str(given.workdir))
+  table = rich.table.Table(title=given.where)
   for column in COLUMNS:
     table.add_column(column, justify='left' if column in ('phase', 'files') else 'right')
   counted: set[tuple[int, int]] = set()
@@ -78,6 +89,8 @@ def _told(path: pathlib.Path) -> tuple[str, str, str]:
 
 def _size(path: pathlib.Path, counted: set[tuple[int, int]]) -> str:
   """Megabytes of the files that no checkpoint listed before has too."""
+  if files.is_url(path):  # what two of them share lies there twice
+    return f'{sum(there.size for there in storage.find(path).values()) / 1e6:.1f}'
   size = 0
   for file in path.rglob('*'):
     about: Any = file.stat()

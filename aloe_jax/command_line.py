@@ -29,6 +29,7 @@ from aloe_jax import faults
 from aloe_jax import files
 from aloe_jax import renamed
 from aloe_jax import stopping
+from aloe_jax.buckets import storage
 from aloe_jax.parallel import watch
 
 EPILOG = (
@@ -62,16 +63,23 @@ class Given:
     options: of the command, under their names.
     file: what --config names, or ''.
     overrides: the arguments about single fields, as they were given.
+    here: the directory that stands for a --workdir in a bucket; None where there is none.
   """
 
   options: argparse.Namespace
   file: str
   overrides: tuple[str, ...]
+  here: pathlib.Path | None = None
 
   @property
   def workdir(self) -> pathlib.Path:
-    """Directory of the run."""
-    return pathlib.Path(self.options.workdir)
+    """Directory of the run, here."""
+    return self.here or pathlib.Path(self.options.workdir)
+
+  @property
+  def where(self) -> str:
+    """Where the run lies: `workdir`, or a place in a bucket."""
+    return self.options.workdir
 
 
 def run(main: Callable[[], None]) -> None:
@@ -146,7 +154,8 @@ def parse(options: argparse.ArgumentParser, argv: Sequence[str] | None = None) -
     for name, value in vars(read).items():
       setattr(read, name, files.expanded(value))
     for name in ('workdir', 'checkpoint', 'against', 'to'):
-      files.check_is_here(getattr(read, name, None) or '', f'--{name}')
+      if files.is_url(value := getattr(read, name, None) or ''):
+        storage.check_url(value, f'--{name}')
     return Given(read, read.config or '', tuple(a for a in about if not _is_file(a)))
 
 
@@ -155,7 +164,7 @@ def config(given: Given) -> tuple[ml_collections.ConfigDict, dict[str, Any]]:
   with usage_errors():
     if not given.file:
       raise ValueError(
-        f'--config is missing, and {given.workdir} holds no run, which would know its own; see '
+        f'--config is missing, and {given.where} holds no run, which would know its own; see '
         '--help.'
       )
     made = load(given.file)

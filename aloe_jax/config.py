@@ -15,6 +15,7 @@ from aloe_jax import files
 from aloe_jax import ranges
 from aloe_jax import renamed
 from aloe_jax import types
+from aloe_jax.buckets import storage
 
 CHOICES = {
   'sim.task': ('', 'pack_phone', 'sort_products', 'fold_laundry'),
@@ -90,7 +91,11 @@ def validate(config: ml_collections.ConfigDict) -> None:
         f'config.data.episodes holds {path!r}; expected paths, as in "(\'path/to/dataset\',)".'
       )
   for field in PATHS[1:]:
-    files.check_is_here(lookup(config, field), f'config.{field}')
+    path = lookup(config, field)
+    if field == 'actor.checkpoint' and files.is_url(path) and '.npz' not in path:
+      storage.check_url(path, f'config.{field}')
+    else:
+      files.check_is_here(path, f'config.{field}')
   ranges.check(flat(config))
   if config.sim.task and config.iterations and config.sim.rollouts == 0:
     raise ValueError(

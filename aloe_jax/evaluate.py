@@ -5,6 +5,7 @@ python -m aloe_jax.evaluate --workdir=runs/laundry
 
 import argparse
 from collections.abc import Sequence
+import contextlib
 import json
 import pathlib
 
@@ -17,10 +18,12 @@ from aloe_jax import files
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax import ranges
+from aloe_jax.buckets import twin
 from aloe_jax.envs import simulation
 from aloe_jax.parallel import hosts
 from aloe_jax.parallel import joining
 from aloe_jax.run import agreement
+from aloe_jax.run import bucket_run
 from aloe_jax.run import checkpoints
 from aloe_jax.run import compile_cache
 from aloe_jax.run import evaluation
@@ -32,14 +35,21 @@ from aloe_jax.run import restored
 def main(argv: Sequence[str] | None = None) -> None:
   """Evaluates the checkpoints of a command line; prints a table and keeps a JSON of it."""
   given = command_line.parse(_parser(), argv)
-  options, workdir = given.options, given.workdir
   with command_line.usage_errors():
-    joining.join(options)
+    joining.join(given.options)
+  with contextlib.ExitStack() as stack:
+    with config_lib.user_errors():
+      given = stack.enter_context(bucket_run.opened(given))
+    _evaluate(given)
+
+
+def _evaluate(given: command_line.Given) -> None:
+  options, workdir = given.options, given.workdir
   config = kept.config(given, 'evaluate', options.checkpoint)
   compile_cache.use(config, given.workdir)
   seed = evaluation.scenes(config) if options.seed is None else options.seed
   with config_lib.user_errors():
-    agreement.check_start(config, workdir)
+    agreement.check_start(config, given.where)
     if not config.sim.task:
       raise ValueError(
         'there is no simulator in this config; expected a variant that has one, such as :sim, or '
@@ -71,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     conditions['best_of'] = config.actor.best_of
   progress.CONSOLE.print(_table(found, conditions))
   # All that the numbers depend on is in the name, so that nothing else is ever replaced.
-  runs = [_label(path, workdir) for path in paths]
+  runs = [_label(path, files.absolute(given.where)) for path in paths]
   name = ','.join(
     ['+'.join(runs)]
     + [f'{condition}={float(value):.10g}' for condition, value in conditions.items()]
@@ -81,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   entries = [{'checkpoint': str(path)} | conditions | e.summary() for path, e in found.items()]
   if hosts.is_first():
     files.write_text(written, json.dumps(entries, indent=2))
-  progress.CONSOLE.print(f'Kept in {written}', soft_wrap=True)
+  progress.CONSOLE.print(f'Kept in {twin.shown(written)}', soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,14 +121,14 @@ def _seed(text: str) -> int:
 def _checkpoints(options: argparse.Namespace, workdir: pathlib.Path) -> list[pathlib.Path]:
   """The checkpoints to evaluate, one or two."""
   written = checkpoints.Checkpoints(workdir / 'checkpoints')
-  first = pathlib.Path(options.checkpoint) if options.checkpoint else written.newest()
-  return [first] + ([pathlib.Path(options.against)] if options.against else [])
+  first = files.place(options.checkpoint) if options.checkpoint else written.newest()
+  return [first] + ([files.place(options.against)] if options.against else [])
 
 
 def _label(path: pathlib.Path, workdir: pathlib.Path) -> str:
   """A checkpoint in a file's name: short for one of the run, else with all that leads to it."""
-  run = path.absolute().parents[1]
-  if run == workdir.absolute():
+  run = files.absolute(path).parents[1]
+  if run == files.absolute(workdir):
     return f'{run.name}-{path.name}'
   return f'{"_".join(run.parts[1:])}-{path.name}'
 

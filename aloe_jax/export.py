@@ -5,17 +5,19 @@ python -m aloe_jax.export --workdir=runs/laundry_1 --to=pi05_laundry
 
 import argparse
 from collections.abc import Sequence
-import pathlib
+import contextlib
 
 from absl import logging
 import jax
 
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
+from aloe_jax import files
 from aloe_jax import progress
 from aloe_jax.models import lora
 from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import openpi
+from aloe_jax.run import bucket_run
 from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import kept
@@ -26,6 +28,13 @@ from aloe_jax.run import starting_point
 def main(argv: Sequence[str] | None = None) -> None:
   """Exports the checkpoint of a command line: the moving average and its statistics."""
   given = command_line.parse(_parser(), argv)
+  with contextlib.ExitStack() as stack:
+    with config_lib.user_errors():
+      given = stack.enter_context(bucket_run.opened(given))
+    _export(given)
+
+
+def _export(given: command_line.Given) -> None:
   options = given.options
   config = kept.config(given, 'export', options.checkpoint)
   with config_lib.user_errors():
@@ -42,14 +51,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         f'config.actor.kind is {config.actor.kind!r}; only a π0.5 can be exported to openpi.'
       )
     written = checkpoints.Checkpoints(given.workdir / 'checkpoints')
-    path = pathlib.Path(options.checkpoint) if options.checkpoint else written.newest()
+    path = files.place(options.checkpoint) if options.checkpoint else written.newest()
     meta = checkpoints.read_meta(path)
     params = restored.read_actor(experiment, path)['params']
     params = lora.merge(params, config.actor.lora.scale)
     stats = {}
     if config.data.normalization != 'none':
       stats = normalize.from_json(meta, str(path))
-    target = pathlib.Path(options.to)
+    target = files.place(options.to)
     openpi.export(target, params, stats=stats, asset=options.asset)
   if starting_point.tagged(starting_point.find(str(path))):
     logging.warning(

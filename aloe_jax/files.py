@@ -6,9 +6,11 @@ import json
 import os
 import pathlib
 import re
-from typing import Any
+from typing import Any, cast
 import urllib.parse
 
+from etils import epath
+import fsspec
 import numpy as np
 
 from aloe_jax import disk
@@ -57,8 +59,35 @@ def expanded(value: Any) -> Any:
 
 
 def absolute(path: str | os.PathLike) -> pathlib.Path:
-  """A path as `expanded` has it, from the root on."""
+  """A path as `expanded` has it, from the root on; an address in a bucket as it is."""
+  if is_url(path):
+    return place(path)
   return pathlib.Path(os.path.abspath(expanded(os.fspath(path))))
+
+
+def place(path: str | os.PathLike) -> pathlib.Path:
+  """A path here, or one in a bucket, which is asked and read in the same words.
+
+  Only `stat` has other fields there; see `size`.
+  """
+  if not is_url(path):
+    return pathlib.Path(path)
+  reach_buckets()
+  scheme, _, rest = os.fspath(path).partition(':')
+  return cast(pathlib.Path, epath.Path(f'{scheme}://{rest.strip("/")}'))
+
+
+def reach_buckets() -> None:
+  """Has Orbax and `place` reach buckets as this package does, and always see what is there now."""
+  os.environ['EPATH_USE_TF'] = 'false'  # else another library is used wherever TensorFlow is
+  for scheme in ('gcs', 'gs'):
+    fsspec.config.conf.setdefault(scheme, {}).setdefault('use_listings_cache', False)
+
+
+def size(path: pathlib.Path) -> int:
+  """Bytes of a file, here or in a bucket."""
+  about: Any = path.stat()
+  return about.length if is_url(path) else about.st_size
 
 
 def _without_parents(path: str) -> str:
@@ -84,12 +113,16 @@ def check_is_here(path: str | os.PathLike, what: str) -> None:
   if is_url(path):
     raise ValueError(
       f'{what} is {os.fspath(path)!r}, which is in a bucket; expected a file or a directory here. '
-      'Only datasets are read from buckets: config.data.episodes, and DIR of `data`.'
+      'In buckets may lie: --workdir, --checkpoint, --against, --to of `export`, '
+      'config.actor.checkpoint, config.data.episodes, and DIR of `data`.'
     )
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes or replaces a text file; see `replacing`."""
+  """Writes or replaces a text file; see `replacing`. In a bucket that is so of every object."""
+  if is_url(path):
+    path.write_text(text, encoding='utf-8')
+    return
   with replacing(path) as temporary:
     temporary.write_text(text, encoding='utf-8')
 
@@ -145,7 +178,7 @@ def read_json_lines(path: pathlib.Path, advice: str) -> list[dict[str, Any]]:
 
 def no_json(path: pathlib.Path, error: ValueError) -> str:
   """What is wrong with a file that was to hold JSON: that it is empty, cut off or damaged."""
-  if not path.stat().st_size:
+  if not size(path):
     return 'found an empty file, expected JSON'
   if not isinstance(error, json.JSONDecodeError):
     return f'found no whole JSON: it is no text ({error})'

@@ -15,6 +15,7 @@ of later rounds.
 
 import argparse
 from collections.abc import Sequence
+import contextlib
 import json
 import pathlib
 import shutil
@@ -30,6 +31,7 @@ from aloe_jax import plots
 from aloe_jax import progress
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
+from aloe_jax.buckets import twin
 from aloe_jax.data import bucket
 from aloe_jax.data import manifest
 from aloe_jax.data import steps as steps_lib
@@ -39,6 +41,7 @@ from aloe_jax.reporting import figures
 from aloe_jax.reporting import numbers as report_numbers
 from aloe_jax.reporting import page
 from aloe_jax.reporting import traces as report_traces
+from aloe_jax.run import bucket_run
 from aloe_jax.run import checkpoints
 from aloe_jax.run import compile_cache
 from aloe_jax.run import datasets as datasets_lib
@@ -351,10 +354,14 @@ def _count(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> None:
   """Reports on the run of a command line."""
   given = command_line.parse(parser(), argv)
-  config = kept.config(given, 'report')
-  compile_cache.use(config, given.workdir)
-  of(given, config).write()
-  progress.CONSOLE.print(f'Report: {given.workdir / "report.html"}', soft_wrap=True)
+  with contextlib.ExitStack() as stack:
+    with config_lib.user_errors():
+      given = stack.enter_context(bucket_run.opened(given, episodes=True))
+    config = kept.config(given, 'report')
+    compile_cache.use(config, given.workdir)
+    of(given, config).write()
+    written = twin.shown(given.workdir / 'report.html')
+  progress.CONSOLE.print(f'Report: {written}', soft_wrap=True)
 
 
 if __name__ == '__main__':

@@ -21,6 +21,7 @@ from aloe_jax.parallel import joining
 from aloe_jax.run import agreement
 from aloe_jax.run import algorithm
 from aloe_jax.run import appended
+from aloe_jax.run import bucket_run
 from aloe_jax.run import compile_cache
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import fail_cost
@@ -80,17 +81,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     _check_dry_run(given.options)
     if not given.options.dry_run:
       joining.join(given.options)
-  config = kept.config(given, 'train')
   if given.options.dry_run:
+    config = kept.config(given, 'train')
     with config_lib.user_errors():
       dry_run.main(config, given.options.topology, verbose=given.options.verbose)
     return
-  compile_cache.use(config, given.workdir)
   with stopping.heard(), contextlib.ExitStack() as stack:
     with config_lib.user_errors():
-      agreement.check_start(config, given.workdir, asked)
-      stack.enter_context(lock.held(given.workdir))
-      agreement.check_workdir(given.workdir)
+      given = stack.enter_context(bucket_run.opened(given, writes=True))
+    config = kept.config(given, 'train')
+    compile_cache.use(config, given.workdir)
+    with config_lib.user_errors():
+      agreement.check_start(config, given.where, asked)
+      if given.here is None:  # else locked before anything was fetched
+        stack.enter_context(lock.held(given.workdir))
+      agreement.check_workdir(given.where)
       results.read(given.workdir / 'evaluations.json')  # what is damaged is told before any work
       starting_point.check_states(given.workdir, config.actor.checkpoint)
       requirements.check(config)

@@ -83,7 +83,7 @@ case $verb in
     do_ tar -czf "$archive" -C "$directory" --exclude=.git --exclude=runs .
     do_ gcloud compute tpus tpu-vm scp "$archive" "$name:aloe_jax.tgz" "${where[@]}" --worker=all
     # The image has an older Python than we need; uv brings one along.
-    on_all 'mkdir -p aloe_jax && tar -xzf aloe_jax.tgz -C aloe_jax && cd aloe_jax && python3 -m pip install -q --user uv && ([ -d ~/aloe ] || ~/.local/bin/uv venv -q --python 3.12 ~/aloe) && ~/.local/bin/uv pip install -q --python ~/aloe/bin/python -c constraints.txt -e ".[tpu]"'
+    on_all 'mkdir -p aloe_jax && tar -xzf aloe_jax.tgz -C aloe_jax && cd aloe_jax && python3 -m pip install -q --user uv && ([ -d ~/aloe ] || ~/.local/bin/uv venv -q --python 3.12 ~/aloe) && ~/.local/bin/uv pip install -q --python ~/aloe/bin/python -c constraints.txt -e ".[tpu,gcs]"'
     options=$(printf '%q ' "$@")
     # In the background: the run outlives the connection. One that is there already is left alone.
     on_all "cd aloe_jax && (nohup flock -n ~/train.lock ~/aloe/bin/python -m aloe_jax.train ${options% } >> ~/train.log 2>&1 < /dev/null &)"

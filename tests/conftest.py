@@ -71,3 +71,17 @@ def after_one_round(robots_rounds, tmp_path_factory):
   with rounds.quick(tmp_path_factory):
     rounds.begin(workdir, rounds.given(robots_rounds, 'one'))
   return workdir
+
+
+@pytest.fixture(scope='session')
+def emulator():
+  """A bucket service on this machine, which all libraries use from here on."""
+  pytest.importorskip('gcp_storage_emulator')
+  import emulator as emulator_lib
+
+  with emulator_lib.Emulator() as service:
+    before = {name: os.environ.get(name) for name in service.environment}
+    os.environ.update(service.environment)
+    yield service
+    for name, value in before.items():
+      os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -38,6 +38,7 @@ PAGES = (  # in this order: what reads a run comes after what makes it
   'docs/simulators.md',
   'docs/speed.md',
   'docs/many_devices.md',
+  'docs/buckets.md',
   'docs/dry_run.md',
   'docs/adding_an_algorithm.md',
   'docs/adding_an_importer.md',

@@ -43,8 +43,8 @@ def make_buffer():
   return buffer
 
 
-def check_rows(directory, count):
-  """Every host computes its share; a stop leaves what all had done."""
+def check_rows(directory, count, *, shared=True):
+  """Every host computes its share; a stop leaves what all had done. All have all, on any disks."""
   asked = []
 
   def compute(rows, fails_at=None):
@@ -60,6 +60,8 @@ def check_rows(directory, count):
 
   np.testing.assert_array_equal(build('features.npy', compute), FEATURES)
   assert len(asked) == -(-50 // (4 * count))
+  if not shared:
+    return
   asked.clear()
   stop = 2 + jax.process_index()  # one host is a batch ahead of the other
   with contextlib.suppress(KeyboardInterrupt):
@@ -154,6 +156,7 @@ def main(rank, count, port, directory):
   sharding.MIN_SHARDED_SIZE = 32  # so that a tiny network has something to shard
   assert hosts.lowest(7 - rank) == 7 - (count - 1)
   check_rows(directory / 'rows', count)
+  check_rows(directory / f'rows_of_{rank}', count, shared=False)
   for mode in ('fsdp', 'pmap'):
     check_encoder(mode)
   results = {}

@@ -108,7 +108,7 @@ def test_every_host_of_a_slice_gets_the_program_and_the_same_command(cluster, tm
       'gcloud', 'compute', 'tpus', 'tpu-vm', 'ssh', 'laundry', '--zone=z', '--project=p',
       '--worker=all',
     ]  # fmt: skip
-  assert '-c constraints.txt -e ".[tpu]"' in install[-1]
+  assert '-c constraints.txt -e ".[tpu,gcs]"' in install[-1]
   # What a shell on the host makes of it: the options word for word, the prompt with its space.
   words = shlex.split(start[-1].removeprefix('--command='))
   begin = words.index('aloe_jax.train') + 1
@@ -236,7 +236,7 @@ def test_skypilot_tells_every_machine_who_it_is(tmp_path, cluster):
 
 def test_the_container_is_made_of_the_versions_that_are_tested():
   lines = (LAUNCH / 'Dockerfile').read_text().splitlines()
-  assert 'RUN pip install --no-cache-dir -c constraints.txt -e ".[${EXTRA}]"' in lines
+  assert 'RUN pip install --no-cache-dir -c constraints.txt -e ".[${EXTRA},gcs]"' in lines
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / 'aloe_jax'
 # means nothing; a later pattern overrules an earlier one.
 FLOORS = (
   (
+    'buckets/*',
     'command_line',
     'config',
     'defaults',

@@ -9,10 +9,12 @@ from typing import IO
 
 from absl import logging
 import jax
+from jax.experimental import multihost_utils
 import numpy as np
 
 from aloe_jax import disk
 from aloe_jax.parallel import hosts
+from aloe_jax.parallel import shared_disk
 
 _SYNC_SECONDS = 5.0  # between two times that what was computed is made safe
 
@@ -29,13 +31,13 @@ def build(
   """Opens an array, after computing the rows that are not there yet.
 
   Every host computes its share and writes it to its place in one file, which gets its name when it
-  is whole. All of them call `compute` equally often, so that it may run on the devices of all. A
-  run that was stopped goes on after the last batch that was safe on disk; with another number of
-  hosts it begins anew.
+  is whole; where hosts share no disk, each writes the shares of all to a file of its own. All of
+  them call `compute` equally often, so that it may run on the devices of all. A run that was
+  stopped goes on after the last batch that was safe on disk; with another number of hosts it
+  begins anew.
 
   Args:
-    path: of the finished `.npy` file, on a disk that all hosts share. Its name tells all that the
-      rows depend on.
+    path: of the finished `.npy` file. Its name tells all that the rows depend on.
     shape: (N, ...) of all rows.
     dtype: of the numbers; bfloat16, which NumPy has no name for, is kept as its bits.
     compute: rows [batch_size] to their numbers [batch_size, ...]; past the end it is asked for
@@ -47,7 +49,7 @@ def build(
     [N, ...] mapped from the disk.
 
   Raises:
-    FileNotFoundError: the hosts do not share the disk.
+    FileNotFoundError: a host has lost it.
     disk.FullError: there is no room; the same call goes on later.
   """
   dtype = np.dtype(dtype)
@@ -55,11 +57,11 @@ def build(
   if not hosts.lowest(_is_whole(path, shape, stored)):
     with disk.writing('rows that are computed once', path):
       path.parent.mkdir(parents=True, exist_ok=True)
-      _compute(path, shape, dtype, stored, compute, batch_size, progress)
+      shared = shared_disk.is_shared(path.parent)
+      _compute(path, shape, dtype, stored, compute, batch_size, progress, shared=shared)
   if not hosts.lowest(path.exists()):
     raise FileNotFoundError(
-      f'{path}: another host has written it, but not every host finds it; give a --workdir and '
-      'a config.data.cache on a disk that all hosts share.'
+      f'{path}: it was written, but not every host finds it; look at its disk.'
     )
   return np.load(path, mmap_mode='r').view(np.ndarray).view(dtype)
 
@@ -86,6 +88,8 @@ def _compute(
   compute: Callable[[np.ndarray], np.ndarray],
   batch_size: int,
   progress: Callable[[int], None],
+  *,
+  shared: bool,
 ) -> None:
   host, count = jax.process_index(), jax.process_count()
   header = io.BytesIO()
@@ -104,9 +108,13 @@ def _compute(
     try:
       for first in range(done * count * batch_size, shape[0], count * batch_size):
         own = np.arange(batch_size) + first + host * batch_size
-        numbers = compute(np.minimum(own, shape[0] - 1))[: max(shape[0] - own[0], 0)]
-        offset = header.tell() + int(own[0]) * row_bytes
-        disk.write_all(file.fileno(), numbers.astype(dtype).tobytes(), offset)
+        numbers = compute(np.minimum(own, shape[0] - 1)).astype(dtype)
+        begin = int(own[0])
+        if not shared:
+          numbers, begin = _of_all(numbers), first
+        numbers = numbers[: max(shape[0] - begin, 0)]
+        offset = header.tell() + begin * row_bytes
+        disk.write_all(file.fileno(), numbers.tobytes(), offset)
         unsafe += 1
         if time.monotonic() > synced + _SYNC_SECONDS:
           _make_safe(file, safe, unsafe)
@@ -115,11 +123,18 @@ def _compute(
     finally:
       _make_safe(file, safe, unsafe)
   hosts.wait(f'{path.name} is written')
-  if host == 0:
+  if host == 0 or not shared:
     partial.rename(path)
     for marks in path.parent.glob(f'{partial.name}.*-of-*'):
       marks.unlink()
   hosts.wait(f'{path.name} has its name')
+
+
+def _of_all(numbers: np.ndarray) -> np.ndarray:
+  """What all hosts have computed, [hosts * B, ...] in the order of their numbers."""
+  with jax.transfer_guard('allow'):  # from every host to every other, through the devices
+    found = np.asarray(multihost_utils.process_allgather(numbers))
+  return found.reshape(-1, *numbers.shape[1:])
 
 
 def _opened(path: pathlib.Path) -> IO[bytes]:

@@ -49,7 +49,7 @@ def read(path: pathlib.Path | str) -> dict[str, Stats]:
     FileNotFoundError: if there is none.
     ValueError: naming the file, the key and what is wrong with it.
   """
-  path = pathlib.Path(path)
+  path = files.place(path)
   try:
     content = files.read_json(path, 'copy it again, or compute it anew with `data stats`.')
   except FileNotFoundError:
@@ -86,7 +86,7 @@ def own_size(stats: Stats) -> int:
 
 def write(path: pathlib.Path | str, stats: dict[str, Stats]) -> None:
   """Writes or replaces a `norm_stats.json` that openpi reads too."""
-  files.write_text(pathlib.Path(path), json.dumps(to_json(stats), indent=2))
+  files.write_text(files.place(path), json.dumps(to_json(stats), indent=2))
 
 
 def to_json(stats: dict[str, Stats]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def check(item: pathlib.Path, described: Sequence[str] = ('_METADATA',)) -> None
     except ValueError as error:
       raise ValueError(f'{path.relative_to(item)}: {files.no_json(path, error)}.') from error
   try:
-    base = tensorstore.KvStore.open({'driver': 'file', 'path': f'{item}/'}).result()
+    base = tensorstore.KvStore.open(_described(item)).result()
     root = tensorstore.ocdbt.dump(base).result()['versions'][-1]['root']
     extents = list(_extents(base, root['location']))
   except ValueError as error:
@@ -42,9 +42,17 @@ def check(item: pathlib.Path, described: Sequence[str] = ('_METADATA',)) -> None
   for name, end in extents:
     ends[name] = max(end, ends.get(name, 0))
   for name, end in ends.items():
-    size = (item / name).stat().st_size if (item / name).exists() else 0
+    size = files.size(item / name) if (item / name).exists() else 0
     if size < end:
       raise ValueError(f'{name} has {size} bytes, expected {end} or more.')
+
+
+def _described(item: pathlib.Path) -> dict[str, str]:
+  """Where an item lies, in TensorStore's words."""
+  if not files.is_url(item):
+    return {'driver': 'file', 'path': f'{item}/'}
+  bucket, _, path = str(item).partition('://')[2].partition('/')
+  return {'driver': 'gcs', 'bucket': bucket, 'path': f'{path}/'}
 
 
 def in_short(error: BaseException) -> str:

@@ -7,6 +7,7 @@ below the item's one top key 'params' and have no such ending.
 """
 
 from collections.abc import Mapping, Sequence
+import contextlib
 import pathlib
 import re
 import tempfile
@@ -19,6 +20,7 @@ import orbax.checkpoint as ocp
 
 from aloe_jax import disk
 from aloe_jax import files
+from aloe_jax.buckets import storage
 from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import arrays_on_disk
 from aloe_jax.pretrained import one_error
@@ -97,7 +99,11 @@ def restore(
 def assets(directory: pathlib.Path) -> dict[str, pathlib.Path]:
   """The statistics file of each asset id, such as 'trossen' or 'physical-intelligence/libero'."""
   root = directory / 'assets'
-  return {file.parent.relative_to(root).as_posix(): file for file in sorted(root.rglob(_STATS))}
+  if files.is_url(root):
+    found = [root / name for name in sorted(storage.find(root)) if name.endswith(f'/{_STATS}')]
+  else:
+    found = sorted(root.rglob(_STATS))
+  return {file.parent.relative_to(root).as_posix(): file for file in found}
 
 
 def export(
@@ -118,8 +124,13 @@ def export(
   Raises:
     FileExistsError: the directory exists.
   """
+  if files.is_url(directory):
+    _remove_begun(directory)
   if directory.exists():
     raise FileExistsError(f'{directory} exists; give a directory that does not.')
+  if files.is_url(directory):
+    _export_to_bucket(directory, params, stats, asset)
+    return
   directory.parent.mkdir(parents=True, exist_ok=True)
   with (
     tempfile.TemporaryDirectory(prefix=f'.{directory.name}.', dir=directory.parent) as temporary,
@@ -131,6 +142,38 @@ def export(
       checkpointer.save(unfinished / 'params', {'params': params})
     normalize.write(unfinished / 'assets' / asset / _STATS, stats)
     unfinished.rename(directory)
+
+
+def _export_to_bucket(
+  directory: pathlib.Path,
+  params: Mapping[str, Any],
+  stats: dict[str, normalize.Stats],
+  asset: str,
+) -> None:
+  """Writes it where it is to lie; until it is whole a mark beside it says that it is not."""
+  with one_error.raised(), storage.told(directory, 'written'):
+    storage.write(_mark(directory), b'')
+    try:
+      normalize.write(directory / 'assets' / asset / _STATS, stats)
+      with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(directory / 'params', {'params': params})
+      storage.remove(_mark(directory))
+    except BaseException:
+      with contextlib.suppress(storage.Told):  # the first error counts
+        _remove_begun(directory)
+      raise
+
+
+def _mark(directory: pathlib.Path) -> pathlib.Path:
+  """What says in a bucket that an export was begun and not ended."""
+  return directory.with_name(f'.{directory.name}.writing')
+
+
+def _remove_begun(directory: pathlib.Path) -> None:
+  """Removes from a bucket what an export left that did not come to its end."""
+  if _mark(directory).exists():
+    storage.remove(directory, storage.find(directory))
+    storage.remove(_mark(directory))
 
 
 def _describe(directory: pathlib.Path) -> tuple[dict[str, jax.ShapeDtypeStruct], str]:
@@ -161,9 +204,11 @@ def _describe(directory: pathlib.Path) -> tuple[dict[str, jax.ShapeDtypeStruct],
 def _check_layout(directory: pathlib.Path) -> None:
   if not directory.is_dir():
     raise FileNotFoundError(
-      f'{directory}: there is no such directory. A released checkpoint has to be copied first: '
-      'gcloud storage cp -r gs://openpi-assets/checkpoints/pi05_base .'
+      f'{directory}: there is no such directory. A released checkpoint is copied by `gcloud '
+      'storage cp -r gs://openpi-assets/checkpoints/pi05_base .`, or read where it is.'
     )
+  if files.is_url(directory) and _mark(directory).exists():
+    raise ValueError(f'{directory} is not whole: its export did not come to its end; repeat it.')
   if (directory / 'model.safetensors').exists():
     raise ValueError(
       f'{directory} is a conversion to PyTorch (it holds model.safetensors); give the JAX '

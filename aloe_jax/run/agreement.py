@@ -25,12 +25,12 @@ _SAME = 'Start the same command, of the same version, on every host.'
 _SHARED = 'Put it on a disk that all hosts share, or a copy of it on each of them.'
 
 
-def check_start(config: ml_collections.ConfigDict, workdir: pathlib.Path, asked: str = '') -> None:
+def check_start(config: ml_collections.ConfigDict, workdir: str, asked: str = '') -> None:
   """Compares versions, config, paths and devices of all hosts.
 
   Args:
     config: of the command, as this host reads it.
-    workdir: of the run.
+    workdir: of the run, here or in a bucket.
     asked: the iteration that the command appends, see `appended.asked`.
 
   Raises:
@@ -62,13 +62,13 @@ def check_start(config: ml_collections.ConfigDict, workdir: pathlib.Path, asked:
   )
 
 
-def check_workdir(workdir: pathlib.Path) -> None:
+def check_workdir(workdir: str) -> None:
   """Raises, on every host, where not all of them see the locked working directory of the first."""
-  here = (workdir / lock.NAME).exists()
+  place = files.place(f'{workdir}/{lock.NAME}')
   hosts.agree(
     'the working directory is compared',
-    {f'whether there is {workdir / lock.NAME}': here},
-    'Give a --workdir on a disk that all hosts share.',
+    {f'whether there is {place}': place.exists()},
+    'Give a --workdir on a disk that all hosts share, or in a bucket.',
   )
 
 

@@ -13,6 +13,7 @@ from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax import stopping
 from aloe_jax import types
+from aloe_jax.buckets import twin
 from aloe_jax.data import replay
 from aloe_jax.data import tags as tags_lib
 from aloe_jax.learning import action_bank
@@ -67,7 +68,7 @@ class Run:
         self.train_critic(iteration)
         self.train_actor(iteration)
         self.evaluate(iteration)
-    removal.remove_empty(workdir / unfinished.DIRECTORY)
+    removal.remove_empty(twin.there(workdir / unfinished.DIRECTORY))
     if self._config.sim.task:
       name, prompt = self._experiment.agent.name, self._config.task.prompt
       self._results.report(workdir / 'curves.png', name, prompt)
@@ -187,6 +188,7 @@ class Run:
     }
     self._opened.metrics.write(self._updates.count, numbers, phase='evaluate')
     self._results.add(iteration, result)  # last: what is there is not evaluated again
+    twin.push()
     self._left.remove_surplus()
     progress.CONSOLE.print(
       f'Evaluate {iteration}: success {100 * result.success_rate:.1f} % '

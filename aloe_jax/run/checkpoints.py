@@ -11,6 +11,7 @@ from aloe_jax import config as config_lib
 from aloe_jax import disk
 from aloe_jax import files
 from aloe_jax import renamed
+from aloe_jax.buckets import twin
 from aloe_jax.learning.train_state import TrainState
 from aloe_jax.parallel import hosts
 from aloe_jax.pretrained import arrays_on_disk
@@ -36,11 +37,12 @@ class Checkpoints:
   """The numbered checkpoints of one run.
 
   Args:
-    directory: holds one directory a checkpoint; created by the first save.
+    directory: holds one directory a checkpoint; created by the first save. Of a working directory
+      in a bucket they lie there.
   """
 
   def __init__(self, directory: pathlib.Path):
-    self._directory = files.absolute(directory)
+    self._directory = twin.there(directory)
 
   @property
   def directory(self) -> pathlib.Path:
@@ -49,9 +51,12 @@ class Checkpoints:
 
   def numbers(self) -> list[int]:
     """Of all checkpoints, the newest last."""
-    if not self._directory.exists():
+    if files.is_url(self._directory):
+      found = [name for name in removal.whole_there(self._directory) if name.isdecimal()]
+    elif self._directory.exists():
+      found = [p.name for p in self._directory.iterdir() if p.name.isdecimal() and p.is_dir()]
+    else:
       return []
-    found = (p.name for p in self._directory.iterdir() if p.name.isdecimal() and p.is_dir())
     return sorted(int(name) for name in found if name == str(int(name)))
 
   def latest(self) -> int | None:
@@ -81,6 +86,8 @@ class Checkpoints:
     if not self._directory.exists():
       return []
     names = {path.name for path in self._directory.iterdir()} - set(map(str, self.numbers()))
+    if files.is_url(self._directory):
+      names -= set(removal.unfinished_there(self._directory))
     return sorted(name for name in names if not _OURS.fullmatch(name))
 
   def remove(self, numbers: Iterable[int]) -> None:
@@ -92,7 +99,8 @@ class Checkpoints:
   def sweep(self) -> None:
     """Removes what a process that was killed left of checkpoints that it wrote or removed."""
     if self._directory.exists():
-      for left in self._directory.glob('.*.writing*'):
+      here = not files.is_url(self._directory)
+      for left in self._directory.glob('.*.writing*') if here else ():
         if _OURS.fullmatch(left.name):
           removal.remove(left)
       removal.sweep(self._directory)
@@ -121,7 +129,8 @@ class Checkpoints:
     shared = {name: path for name, path in (unchanged or {}).items() if name in items}
     changed = {name: tree for name, tree in items.items() if name not in shared}
     with disk.writing(f'checkpoint {number}', self._directory), one_error.raised():
-      self._directory.mkdir(parents=True, exist_ok=True)  # Orbax waits long where it cannot be
+      if not files.is_url(self._directory):  # Orbax waits long where it cannot be
+        self._directory.mkdir(parents=True, exist_ok=True)
       writer = writing.Writer()
       try:
         writer.start(self.path(number), changed, meta, shared).result()
@@ -166,6 +175,10 @@ def read_meta(path: pathlib.Path, *needed: str) -> dict[str, Any]:
     ValueError: it is damaged, or lacks one of the names.
   """
   file, advice = path / _META, _advice(path)
+  if files.is_url(path) and writing.mark(path).exists():
+    raise ValueError(
+      f'{path} is not whole: it was begun and not ended, or is being removed; {advice}'
+    )
   if is_one(path) and not file.exists():
     raise ValueError(f'{file} is missing; {advice}')
   if not is_one(path):
@@ -232,7 +245,7 @@ def restore_encoder(path: pathlib.Path, like: Any) -> Any:
 
 def _advice(path: pathlib.Path) -> str:
   """What is to be done about a damaged checkpoint: that of a run can be done without."""
-  others = [int(p.name) for p in path.absolute().parent.glob('*') if p.name.isdecimal()]
+  others = Checkpoints(path.absolute().parent).numbers() if path.name.isdecimal() else []
   number = int(path.name) if path.name.isdecimal() else 0
   earlier = max((other for other in others if other < number), default=None)
   if earlier is not None:

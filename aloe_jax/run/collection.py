@@ -9,6 +9,7 @@ import numpy as np
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax import types
+from aloe_jax.buckets import twin
 from aloe_jax.data import fragments
 from aloe_jax.data import rlds
 from aloe_jax.envs import recording
@@ -122,7 +123,10 @@ def is_written(directory: pathlib.Path) -> bool:
 
 
 def write(directory: pathlib.Path, episodes: Sequence[rlds.Episode], name: str) -> None:
-  """Writes what was played, once for all hosts; see `rlds.write`."""
+  """Writes what was played, once for all hosts, which all have it then; see `rlds.write`."""
   if hosts.is_first():
     rlds.write(directory, episodes, name=name)
+    twin.push()
   hosts.wait(f'{directory.name} are written')
+  twin.pull()
+  hosts.wait(f'{directory.name} are everywhere')

@@ -41,7 +41,7 @@ def open_one(config: ml_collections.ConfigDict, directory: pathlib.Path) -> inde
   if config.sim.task and directory not in given:
     fields['last_action'] = 'keep'  # a run's own episodes hold what was done at every step
   with (
-    hosts.first_then_others(f'{directory} is indexed'),
+    hosts.first_then_others(f'{label(directory)} is indexed'),
     progress.bar(f'Index {label(directory)}', None, 'steps') as advance,
   ):
     index = index_lib.load(

@@ -18,6 +18,7 @@ from aloe_jax import config as config_lib
 from aloe_jax import files
 from aloe_jax import progress
 from aloe_jax import renamed
+from aloe_jax.buckets import twin
 from aloe_jax.data import manifest
 from aloe_jax.run import appended
 from aloe_jax.run import appending
@@ -130,12 +131,12 @@ def _find(workdir: pathlib.Path, checkpoint: str | None) -> _Found | None:
     FileNotFoundError: there is no such checkpoint.
     ValueError: the config cannot be read.
   """
-  path = pathlib.Path(checkpoint) if checkpoint else None
+  path = files.place(checkpoint) if checkpoint else None
   if path is None:
     if (workdir / 'config.json').exists():
       tree = config_lib.read_tree(workdir / 'config.json')
-      made = config_lib.from_json(tree, str(workdir / 'config.json'))
-      return _Found(made, str(workdir), config_lib.is_of_old(tree))
+      made = config_lib.from_json(tree, twin.shown(workdir / 'config.json'))
+      return _Found(made, twin.shown(workdir), config_lib.is_of_old(tree))
     written = checkpoints.Checkpoints(workdir / 'checkpoints')
     if written.latest() is None:
       return None

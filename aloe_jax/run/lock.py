@@ -77,7 +77,7 @@ class _Lock:
 
 def _take(path: pathlib.Path) -> int:
   """Makes the file ours; its descriptor, on which the system's lock lies where there is one."""
-  me = _me()
+  own = me()
   while True:
     descriptor, is_new = _open(path)
     try:
@@ -88,15 +88,15 @@ def _take(path: pathlib.Path) -> int:
         os.close(descriptor)  # whoever held it has ended just now, and removed it
         continue
       other = {} if is_new else _told(descriptor, waits=locks is None)
-      if other and not _is_dead(other, me, locks=bool(locks)):
+      if other and not is_dead(other, own, locks=bool(locks)):
         raise FileExistsError(_refusal(path, other))
       os.ftruncate(descriptor, 0)
-      os.pwrite(descriptor, json.dumps(me, indent=1).encode(), 0)
+      os.pwrite(descriptor, json.dumps(own, indent=1).encode(), 0)
     except BaseException:
       os.close(descriptor)
       raise
     if other:
-      text = f'Taking over from {_name(other)}, which no longer works here.'
+      text = f'Taking over from {named(other)}, which no longer works here.'
       progress.CONSOLE.print(text, soft_wrap=True)
     return descriptor
 
@@ -137,7 +137,7 @@ def _is_there(path: pathlib.Path, descriptor: int) -> bool:
     return False
 
 
-def _me() -> dict[str, Any]:
+def me() -> dict[str, Any]:
   """What tells this process from any other."""
   return {
     'host': socket.gethostname(),
@@ -163,7 +163,7 @@ def _told(descriptor: int, *, waits: bool = True) -> dict[str, Any]:
       time.sleep(0.05)
 
 
-def _is_dead(other: dict[str, Any], me: dict[str, Any], *, locks: bool) -> bool:
+def is_dead(other: dict[str, Any], me: dict[str, Any], *, locks: bool) -> bool:
   """Whether the process that a file names has ended for certain.
 
   Args:
@@ -206,7 +206,8 @@ def _read(path: str) -> str:
     return ''
 
 
-def _name(other: dict[str, Any]) -> str:
+def named(other: dict[str, Any]) -> str:
+  """What a person reads of who a lock names."""
   if not other:
     return 'a process that did not say which'
   return (
@@ -223,7 +224,7 @@ def _refusal(path: pathlib.Path, other: dict[str, Any]) -> str:
     else f'wait for it, or stop it there. If it has surely ended, remove {path}.'
   )
   return (
-    f'{path.parent} is being worked in by {_name(other)}; expected one `train` at a time. Give '
+    f'{path.parent} is being worked in by {named(other)}; expected one `train` at a time. Give '
     f'another --workdir, {advice}'
   )
 

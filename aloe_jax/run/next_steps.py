@@ -5,6 +5,7 @@ import re
 import shlex
 
 from aloe_jax import progress
+from aloe_jax.buckets import twin
 from aloe_jax.run import experiment as experiment_lib
 
 
@@ -18,7 +19,8 @@ def tell(
     checkpoint: the newest.
     experiment: of the run.
   """
-  where = shlex.quote(f'--workdir={workdir}')
+  run = twin.shown(workdir)
+  where = shlex.quote(f'--workdir={run}')
   lines = [f'The newest checkpoint is {checkpoint}. What can be done with it:']
   if experiment.config.sim.task:
     lines += ['  the policy in other scenes:', f'    python -m aloe_jax.evaluate {where} --unseen']
@@ -29,7 +31,7 @@ def tell(
       f'    python -m aloe_jax.report {where}',
     ]
   if experiment.reads_images:
-    to = shlex.quote(f'--to={workdir.with_name(f"{workdir.name}_exported")}')
+    to = shlex.quote(f'--to={run}_exported')
     lines += [
       '  weights as openpi publishes them, for the robot:',
       f'    python -m aloe_jax.export {where} {to}',

@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 from aloe_jax import config as config_lib
+from aloe_jax import files
 from aloe_jax import metrics as metrics_lib
 from aloe_jax import progress
 from aloe_jax import stopping
@@ -163,7 +164,7 @@ def _begin(
     assert begins is not None
     start = starting_point.Start('run', str(checkpoints.path(begins)))
   elif start.is_own:
-    learnt.check(pathlib.Path(start.path), experiment.config)
+    learnt.check(files.place(start.path), experiment.config)
   starting_point.check(start, experiment)
   stats = None
   if experiment.config.data.normalization != 'none':
@@ -263,8 +264,8 @@ def _open(
     )
   trace = workdir / 'profile' if profile else None
   updates = updates_lib.Updates(experiment, learner, state, metrics, checkpoints, trace)
-  if beginning.done is not None and acting.trained(pathlib.Path(start.path)) == learner.trained:
-    updates.is_saved(pathlib.Path(start.path))
+  if beginning.done is not None and acting.trained(files.place(start.path)) == learner.trained:
+    updates.is_saved(files.place(start.path))
     if beginning.origin != beginning.done:
       updates.is_counted_anew()
   return Opened(
@@ -315,7 +316,7 @@ def _state(
     state = experiment.layout.create(create, beginning.actor)
     beginning.actor = None
     return state
-  path, newest = pathlib.Path(start.path), None
+  path, newest = files.place(start.path), None
   if beginning.done is not None:  # updates are counted on, also where something is learnt again
     newest = checkpoints_lib.Checkpoints(path.parent).path(beginning.done)
   with config_lib.user_errors():

@@ -13,6 +13,7 @@ from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.learning import action_bank
 from aloe_jax.parallel import hosts
+from aloe_jax.parallel import shared_disk
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import streams
 from aloe_jax.run.streams import Stream
@@ -107,7 +108,8 @@ class PolicyActions:
 
   def _remove_others(self, name: str) -> None:
     """Removes the banks of other policies, to make room."""
-    if hosts.is_first():
+    shared = shared_disk.is_shared(self._directory)  # all hosts ask
+    if hosts.is_first() or not shared:
       for path in self._directory.glob('*'):
         if not path.name.startswith((name, f'.{name}')):
           path.unlink(missing_ok=True)

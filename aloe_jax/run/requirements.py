@@ -44,7 +44,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     except ValueError as error:
       raise ValueError(f'config.data.episodes: {error}') from error
   checkpoint = config.actor.checkpoint
-  if checkpoint and '.npz' not in checkpoint and not pathlib.Path(checkpoint).is_dir():
+  if checkpoint and '.npz' not in checkpoint and not files.place(checkpoint).is_dir():
     raise FileNotFoundError(
       f'config.actor.checkpoint names {checkpoint}, which does not exist; expected the '
       "directory of a checkpoint, of openpi's or of a run, or a PaliGemma .npz."

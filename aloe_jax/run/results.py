@@ -8,6 +8,7 @@ import rich.table
 from aloe_jax import files
 from aloe_jax import plots
 from aloe_jax import progress
+from aloe_jax.buckets import twin
 from aloe_jax.parallel import hosts
 from aloe_jax.run import evaluation
 
@@ -73,7 +74,7 @@ class Results:
         f'{agent.upper()} ends {gain:+.1f} points from its BC warm start over '
         f'{last.episodes} episodes; the 95 % intervals {"do not overlap" if apart else "overlap"}.'
       )
-    progress.CONSOLE.print(f'Learning curve: {path}', soft_wrap=True)
+    progress.CONSOLE.print(f'Learning curve: {twin.shown(path)}', soft_wrap=True)
 
 
 def read(path: pathlib.Path) -> list[dict]:

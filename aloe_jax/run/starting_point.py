@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aloe_jax import config as config_lib
+from aloe_jax import files
 from aloe_jax import rewards
 from aloe_jax.models import lora
 from aloe_jax.models import pi05
@@ -53,15 +54,15 @@ def find(path: str) -> Start:
     return Start('scratch')
   if '.npz' in path:
     return Start('paligemma', path)
-  newest = checkpoints.Checkpoints(pathlib.Path(path) / 'checkpoints').latest()
+  newest = checkpoints.Checkpoints(files.place(path) / 'checkpoints').latest()
   if newest is not None:
     raise ValueError(
       f'config.actor.checkpoint names {path}, the directory of a run; expected one of its '
       f'checkpoints, the newest of which is {path}/checkpoints/{newest}.'
     )
-  if not checkpoints.is_one(pathlib.Path(path)):
+  if not checkpoints.is_one(files.place(path)):
     return Start('openpi', path)
-  phase = checkpoints.read_meta(pathlib.Path(path)).get('phase')
+  phase = checkpoints.read_meta(files.place(path)).get('phase')
   return Start('warm_start' if phase == 'warm_start' else 'run', path)
 
 
@@ -76,7 +77,7 @@ def check_states(workdir: pathlib.Path, checkpoint: str) -> None:
     ValueError: its policy was told numbers that its robot does not have, see `padded_state`.
   """
   written = checkpoints.Checkpoints(workdir / 'checkpoints')
-  paths = [pathlib.Path(checkpoint)] if checkpoint else []
+  paths = [files.place(checkpoint)] if checkpoint else []
   for path in [written.newest()] if written.latest() is not None else paths:
     if checkpoints.is_one(path):
       padded_state.check(path, checkpoints.read_meta(path))
@@ -94,16 +95,16 @@ def check(start: Start, experiment: experiment_lib.Experiment) -> None:
   if start.is_own:
     architecture = experiment.architecture()
     if start.kind == 'warm_start':  # its critic has not learnt anything
-      kept = checkpoints.read_meta(pathlib.Path(start.path), 'architecture')['architecture']
+      kept = checkpoints.read_meta(files.place(start.path), 'architecture')['architecture']
       architecture['critic'] = kept.get('critic')
-    checkpoints.check(pathlib.Path(start.path), architecture)
+    checkpoints.check(files.place(start.path), architecture)
   elif start.kind != 'scratch' and not experiment.reads_images:
     raise ValueError(
       f"config.actor.checkpoint names {start.path}, which holds π0.5's weights, but "
       "config.actor.kind is 'small'; use a config of π0.5."
     )
   if start.kind == 'openpi':
-    found = traverse_util.flatten_dict(openpi.shapes(pathlib.Path(start.path)), sep='/')
+    found = traverse_util.flatten_dict(openpi.shapes(files.place(start.path)), sep='/')
     wanted = traverse_util.flatten_dict(_shapes(experiment)['params'], sep='/')
     _check_adapters(start, experiment)
     try:
@@ -118,7 +119,7 @@ def _check_adapters(start: Start, experiment: experiment_lib.Experiment) -> None
   Raises:
     ValueError: names both ranks, and the flags that fit.
   """
-  found = lora.ranks(openpi.shapes(pathlib.Path(start.path)))
+  found = lora.ranks(openpi.shapes(files.place(start.path)))
   wanted = {part: experiment.config.actor.lora[part] for part in found}
   if any(found.values()) and found != wanted:
     flags = ' '.join(f'--config.actor.lora.{part}={rank}' for part, rank in found.items())
@@ -131,7 +132,7 @@ def _check_adapters(start: Start, experiment: experiment_lib.Experiment) -> None
 
 def _may_miss(start: Start) -> tuple[str, ...]:
   """Paths that a checkpoint of openpi may lack: all adapters, and not some of them."""
-  adapted = any(lora.ranks(openpi.shapes(pathlib.Path(start.path))).values())
+  adapted = any(lora.ranks(openpi.shapes(files.place(start.path))).values())
   return () if adapted else (lora.LEAF,)
 
 
@@ -151,7 +152,7 @@ def _check_skipped_critic(start: Start, experiment: experiment_lib.Experiment) -
 def _advice(start: Start, experiment: experiment_lib.Experiment) -> str:
   """Which fields of the config build the network that an openpi checkpoint belongs to."""
   try:
-    sizes = pi05.sizes_of(openpi.shapes(pathlib.Path(start.path)))
+    sizes = pi05.sizes_of(openpi.shapes(files.place(start.path)))
   except KeyError:  # leaves are missing; the list above tells which
     return ''
   found = traverse_util.flatten_dict(sizes, sep='.')
@@ -167,7 +168,7 @@ def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
   """The actor's parameters, where the layout wants them; not of a 'run', which has a state."""
   shapes = _shapes(experiment)
   if start.kind == 'warm_start':
-    return acting.read(pathlib.Path(start.path), shapes)
+    return acting.read(files.place(start.path), shapes)
   learner = experiment.learner(reward_scale=1.0)
   seed, example = experiment.config.seed, experiment.example()
 
@@ -176,7 +177,7 @@ def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
     return {path: leaf for path, leaf in leaves.items() if re.fullmatch(lora.LEAF, path)}
 
   if start.kind == 'openpi':
-    path, like = pathlib.Path(start.path), shapes['params']
+    path, like = files.place(start.path), shapes['params']
     params = openpi.restore(path, like, may_miss=_may_miss(start))
     found = traverse_util.flatten_dict(params, sep='/')
     if len(found) < len(jax.tree.leaves(like)):
@@ -192,14 +193,14 @@ def tagged(start: Start) -> bool:
   """Whether the actor was last trained on prompts that tell the advantage, as RECAP's are."""
   if start.kind != 'run':
     return False
-  return checkpoints.read_meta(pathlib.Path(start.path)).get('tagged', False)
+  return checkpoints.read_meta(files.place(start.path)).get('tagged', False)
 
 
 def critic_learnt(start: Start) -> bool:
   """Whether a critic comes along that has learnt something."""
   if start.kind != 'run':
     return False
-  meta = checkpoints.read_meta(pathlib.Path(start.path))
+  meta = checkpoints.read_meta(files.place(start.path))
   return meta.get('critic_learnt', meta.get('phase') != 'warm_start')
 
 
@@ -207,7 +208,7 @@ def return_range(start: Start) -> tuple[float, float]:
   """Between which scaled returns the values of the critic that comes along reach."""
   if start.kind != 'run':
     return rewards.RETURN_RANGE
-  meta = checkpoints.read_meta(pathlib.Path(start.path))
+  meta = checkpoints.read_meta(files.place(start.path))
   low, high = meta.get('return_range', rewards.RETURN_RANGE)
   return low, high
 
@@ -228,7 +229,7 @@ def encoder_params(start: Start, experiment: experiment_lib.Experiment, actor: A
     own = _shapes(experiment)['params']['PaliGemma']['img']
     if experiment.config.critic.encoder:
       own = _shapes_of(big_vision.load(experiment.config.critic.encoder))
-    return checkpoints.restore_encoder(pathlib.Path(start.path), own)
+    return checkpoints.restore_encoder(files.place(start.path), own)
   if experiment.config.critic.encoder:
     return jax.tree.map(jnp.asarray, big_vision.load(experiment.config.critic.encoder))
   return jax.tree.map(jnp.copy, actor['params']['PaliGemma']['img'])
@@ -245,7 +246,7 @@ def stats(start: Start, experiment: experiment_lib.Experiment) -> dict[str, norm
     ValueError: the checkpoint has several; names them.
   """
   if start.is_own:
-    path = pathlib.Path(start.path)
+    path = files.place(start.path)
     return normalize.from_json(checkpoints.read_meta(path), str(path))
   wanted = experiment.config.data.norm_stats
   if wanted == 'compute':
@@ -265,7 +266,7 @@ def stats_origin(start: Start, experiment: experiment_lib.Experiment) -> str:
 
 def _stats_path(start: Start, wanted: str) -> pathlib.Path | None:
   """The file that `data.norm_stats` names; None where the checkpoint has none of its own."""
-  assets = openpi.assets(pathlib.Path(start.path)) if start.kind == 'openpi' else {}
+  assets = openpi.assets(files.place(start.path)) if start.kind == 'openpi' else {}
   if wanted:
     path = assets.get(wanted, pathlib.Path(wanted))
     if not path.is_file():

@@ -16,6 +16,7 @@ from aloe_jax import disk
 from aloe_jax import files
 from aloe_jax import metrics as metrics_lib
 from aloe_jax import progress
+from aloe_jax.buckets import twin
 from aloe_jax.parallel import hosts
 from aloe_jax.run import removal
 from aloe_jax.run import state_items
@@ -47,10 +48,12 @@ class Found:
 
 def directories(workdir: pathlib.Path) -> list[tuple[int, int, pathlib.Path]]:
   """(number, updates done, path) of all saves of a run, the newest last; see `_NAME`."""
-  place = files.absolute(workdir) / DIRECTORY
-  if not place.is_dir():
-    return []
-  named = [(path, _NAME.fullmatch(path.name)) for path in place.iterdir()]
+  place = twin.there(workdir / DIRECTORY)
+  if files.is_url(place):
+    paths = [place / name for name in removal.whole_there(place)]
+  else:
+    paths = list(place.iterdir()) if place.is_dir() else []
+  named = [(path, _NAME.fullmatch(path.name)) for path in paths]
   return sorted((int(match[1]), int(match[2]), path) for path, match in named if match)
 
 
@@ -120,7 +123,7 @@ class Saves:
     minutes: float,
     metrics: metrics_lib.MetricsWriter,
   ):
-    self._directory = files.absolute(workdir) / DIRECTORY
+    self._directory = twin.there(workdir / DIRECTORY)
     self._workdir = workdir
     self._what, self._number = what, number
     self._meta = {**meta, 'after': after}
@@ -169,7 +172,8 @@ class Saves:
     meta = {**self._meta, 'step': step, 'done': done}
     try:
       with disk.writing(f'what {self._what} has learnt', self._directory):
-        self._directory.mkdir(parents=True, exist_ok=True)
+        if not files.is_url(self._directory):
+          self._directory.mkdir(parents=True, exist_ok=True)
         self._writer = self._writer or writing.Writer()
         items = state_items.of_fields(fields())
         self._writing = done, step, self._writer.start(path, items, meta)
@@ -245,10 +249,10 @@ class Saves:
 
 def clear(workdir: pathlib.Path) -> None:
   """Removes what killed saves and removals left; nothing of other names."""
-  place = files.absolute(workdir) / DIRECTORY
-  if not place.is_dir():
+  place = twin.there(workdir / DIRECTORY)
+  if not files.is_url(place) and not place.is_dir():
     return
-  for left in place.glob('.*.writing*'):
+  for left in () if files.is_url(place) else place.glob('.*.writing*'):
     if _NAME.fullmatch(left.name[1:].partition('.writing')[0]):
       removal.remove(left)
   removal.sweep(place)

@@ -1,7 +1,8 @@
 """Sizes and checksums of the arrays of a checkpoint, kept beside them: what changed is named.
 
 TensorStore checks its index and none of the numbers: of a flipped bit, as of a copy that was cut
-short, nothing else tells.
+short, nothing else tells. In a bucket the service keeps the same checksum of every object, and
+looks after it: there it is asked, and nothing is read for it.
 """
 
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from typing import Any
 import google_crc32c
 
 from aloe_jax import files
+from aloe_jax.buckets import storage
 
 NAME = 'files.json'
 OLD_NAME = 'sizes.json'  # of earlier versions, which noted no checksums
@@ -26,12 +28,13 @@ def write(directory: pathlib.Path, items: Iterable[str], known: dict[str, Any]) 
     items: names of directories in it.
     known: what `read` says of files that were noted elsewhere and are the same here.
   """
-  notes = {name: note for name, note in known.items() if (directory / name).is_file()}
-  for item in items:
-    for path in sorted((directory / item).rglob('*')):
-      name = str(path.relative_to(directory))
-      if path.is_file() and name not in notes:
-        notes[name] = {'bytes': path.stat().st_size, 'crc32c': _checksum(path)}
+  sizes = _sizes(directory, items)
+  notes = {name: note for name, note in known.items() if name in sizes}
+  there = storage.find(directory) if files.is_url(directory) else {}
+  for name, size in sizes.items():
+    if name not in notes:
+      crc32c = there[name].crc32c if there else _checksum(directory / name)
+      notes[name] = {'bytes': size, 'crc32c': crc32c}
   files.write_text(directory / NAME, json.dumps(notes, indent=1, sort_keys=True))
 
 
@@ -72,12 +75,15 @@ def check_sizes(directory: pathlib.Path, advice: str) -> None:
   Raises:
     ValueError: naming the file that is missing, cut or longer than it was.
   """
-  for name, note in read(directory, advice).items():
-    path = directory / name
-    if not path.exists():
-      raise ValueError(f'{path} is missing; {advice}')
-    if (found := path.stat().st_size) != note['bytes']:
-      raise ValueError(f'{path}: found {found} bytes, expected {note["bytes"]}; {advice}')
+  notes = read(directory, advice)
+  sizes = _sizes(directory, {pathlib.PurePath(name).parts[0] for name in notes})
+  for name, note in notes.items():
+    if name not in sizes:
+      raise ValueError(f'{directory / name} is missing; {advice}')
+    if sizes[name] != note['bytes']:
+      raise ValueError(
+        f'{directory / name}: found {sizes[name]} bytes, expected {note["bytes"]}; {advice}'
+      )
 
 
 def damaged(
@@ -92,11 +98,32 @@ def damaged(
   """
   notes = read(directory)
   names = sorted(name for name in notes if pathlib.PurePath(name).parts[0] == item)
+  there = storage.find(directory / item) if files.is_url(directory) else None
   for name in names[share[0] :: share[1]]:
     expected = notes[name].get('crc32c')
-    if expected is not None and _checksum(directory / name) != expected:
+    if expected is None:
+      continue
+    if there is None:
+      found = _checksum(directory / name)
+    else:
+      found = there[name.partition('/')[2]].crc32c if name.partition('/')[2] in there else ''
+    if found != expected:
       return directory / name
   return None
+
+
+def _sizes(directory: pathlib.Path, items: Iterable[str]) -> dict[str, int]:
+  """{name below a checkpoint: bytes} of all files of some items of it."""
+  wanted = sorted(set(items))
+  if files.is_url(directory):
+    found = storage.find(directory)
+    return {name: x.size for name, x in found.items() if name.partition('/')[0] in wanted}
+  return {
+    str(path.relative_to(directory)): path.stat().st_size
+    for item in wanted
+    for path in sorted((directory / item).rglob('*'))
+    if path.is_file()
+  }
 
 
 def _checksum(path: pathlib.Path) -> str:

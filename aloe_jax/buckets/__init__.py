@@ -1,0 +1,1 @@
+"""One run: its experiment, starting point, data, checkpoints and phases."""
