@@ -113,10 +113,10 @@ def test_what_cannot_be_copied_is_said_with_what_to_do(remote, tmp_path, monkeyp
     bucket.local('memory://robots/socks', tmp_path)
   with pytest.raises(ValueError, match='cannot be read from here .Protocol not known'):
     bucket.local('warehouse://robots/socks', tmp_path)
-  monkeypatch.setitem(__import__('sys').modules, 'gcsfs', None)
-  message = r'`pip install gcsfs`, or `gcloud storage cp -r gs://a/b DIR` .* with gcsfuse'
+  monkeypatch.setitem(__import__('sys').modules, 's3fs', None)
+  message = '`pip install s3fs`, or `aws s3 cp --recursive s3://a/b DIR` .* mount the bucket'
   with pytest.raises(ValueError, match=message):
-    bucket.local('gs://a/b', tmp_path)
+    bucket.local('s3://a/b', tmp_path)
   monkeypatch.setattr('shutil.disk_usage', lambda path: type('U', (), {'free': 10}))
   with pytest.raises(OSError, match='GB are to be copied to .* room for 0.0 GB; choose another'):
     bucket.local(URL, tmp_path / 'cache')
