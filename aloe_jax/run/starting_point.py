@@ -15,6 +15,7 @@ from aloe_jax import config as config_lib
 from aloe_jax import files
 from aloe_jax import rewards
 from aloe_jax.models import lora
+from aloe_jax.models import parts
 from aloe_jax.models import pi05
 from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import big_vision
@@ -165,12 +166,16 @@ def _advice(start: Start, experiment: experiment_lib.Experiment) -> str:
 
 
 def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
-  """The actor's parameters, where the layout wants them; not of a 'run', which has a state."""
-  shapes = _shapes(experiment)
-  if start.kind == 'warm_start':
-    return acting.read(files.place(start.path), shapes)
+  """The actor's parameters, where the layout wants them; not of a 'run', which has a state.
+
+  What is not trained comes in the type that it is kept in: a card has room for a state that holds
+  it so, and not for all of it in full before.
+  """
   learner = experiment.learner(reward_scale=1.0)
   seed, example = experiment.config.seed, experiment.example()
+  shapes = experiment.layout.shapes(lambda: _as_kept(experiment, learner.init_actor(seed, example)))
+  if start.kind == 'warm_start':
+    return acting.read(files.place(start.path), shapes)
 
   def fresh_adapters() -> Any:
     leaves = traverse_util.flatten_dict(learner.init_actor(seed, example)['params'], sep='/')
@@ -183,7 +188,7 @@ def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
     if len(found) < len(jax.tree.leaves(like)):
       found = experiment.layout.create(fresh_adapters) | found
     return {'params': traverse_util.unflatten_dict(found, sep='/')}
-  fresh = experiment.layout.create(lambda: learner.init_actor(seed, example))
+  fresh = experiment.layout.create(lambda: _as_kept(experiment, learner.init_actor(seed, example)))
   if start.kind == 'scratch':
     return fresh
   return _with_paligemma(fresh, start.path)
@@ -232,7 +237,8 @@ def encoder_params(start: Start, experiment: experiment_lib.Experiment, actor: A
     return checkpoints.restore_encoder(files.place(start.path), own)
   if experiment.config.critic.encoder:
     return jax.tree.map(jnp.asarray, big_vision.load(experiment.config.critic.encoder))
-  return jax.tree.map(jnp.copy, actor['params']['PaliGemma']['img'])
+  tower = actor['params']['PaliGemma']['img']
+  return jax.tree.map(lambda x: jnp.array(x, experiment.config.actor.param_dtype), tower)
 
 
 def stats(start: Start, experiment: experiment_lib.Experiment) -> dict[str, normalize.Stats] | None:
@@ -287,6 +293,11 @@ def _shapes(experiment: experiment_lib.Experiment) -> Any:
   """Of the actor's parameters: shapes, the types wanted, and where they are to lie."""
   learner, example = experiment.learner(reward_scale=1.0), experiment.example()
   return experiment.layout.shapes(lambda: learner.init_actor(0, example))
+
+
+def _as_kept(experiment: experiment_lib.Experiment, actor: Any) -> Any:
+  """The actor's parameters in the types that a train state keeps them in."""
+  return parts.join(*experiment.trained.split(actor))
 
 
 def _shapes_of(params: Any) -> Any:
