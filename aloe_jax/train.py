@@ -22,6 +22,7 @@ from aloe_jax.run import agreement
 from aloe_jax.run import algorithm
 from aloe_jax.run import appended
 from aloe_jax.run import bucket_run
+from aloe_jax.run import checkpoints as checkpoints_lib
 from aloe_jax.run import compile_cache
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import fail_cost
@@ -54,6 +55,10 @@ def run(
     profile: whether a few calls of each phase are traced.
     asked: the iteration that is appended to it, see `appended.asked`; '' for none.
   """
+  if experiment.config.sim.task:
+    with config_lib.user_errors():
+      done = checkpoints_lib.Checkpoints(workdir / 'checkpoints').latest()
+      results.check(workdir / 'evaluations.json', done)
   opened = opening.open_run(experiment, workdir, indices, profile=profile, asked=asked)
   algorithm.Run(opened).run()
 

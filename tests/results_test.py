@@ -61,3 +61,30 @@ def test_a_damaged_file_is_named_with_what_to_do(read, text, found, tmp_path):
   path.write_text(text)
   with pytest.raises(ValueError, match=rf'{path}: (found )?{found}.*; put back the file'):
     read(path)
+
+
+def test_an_evaluation_that_is_missing_is_not_made_of_a_later_policy(tmp_path):
+  path = tmp_path / 'evaluations.json'
+  for done in (None, 0):
+    results.check(path, done)
+  with pytest.raises(ValueError, match=f'{path} is missing, and with it .* iteration 0.* put back'):
+    results.check(path, 1)
+  kept = results.Results(path)
+  kept.add(0, make_evaluation(50))
+  for done in (0, 1, 2):  # the newest policy is evaluated next
+    results.check(path, done)
+  with pytest.raises(ValueError, match=f'{path} lacks the evaluation of iteration 1.* put back'):
+    results.check(path, 3)
+
+
+def test_what_was_measured_of_a_policy_that_is_gone_is_forgotten(tmp_path):
+  path = tmp_path / 'evaluations.json'
+  kept = results.Results(path)
+  for iteration in range(3):
+    kept.add(iteration, make_evaluation(50))
+  assert not kept.forget(4, warms_up=True)
+  assert kept.forget(3, warms_up=True) == [2]
+  assert [entry['iteration'] for entry in results.read(path)] == [0, 1]
+  assert kept.forget(None, warms_up=False) == [1]  # it starts from a policy that is elsewhere
+  assert kept.forget(None, warms_up=True) == [0]
+  assert not results.read(path)

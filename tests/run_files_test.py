@@ -129,6 +129,11 @@ DAMAGES = {
     lambda run: cut(run / 'evaluations.json', 0),
     'RUN/evaluations.json: found an empty file, expected JSON; put back the file',
   ),
+  'evaluations gone': (
+    lambda run: (run / 'evaluations.json').unlink(),
+    'RUN/evaluations.json is missing, and with it the evaluation of iteration 0, whose policy has '
+    'learnt further since, up to checkpoint 2; put back the file',
+  ),
 }
 
 
@@ -146,6 +151,25 @@ def test_a_run_goes_on_from_the_checkpoint_before_and_ends_where_it_did(copy, fi
   shutil.rmtree(copy / 'checkpoints' / '2')
   assert go_on(copy) is None
   assert_same_bits(state(copy), state(finished))
+
+
+def test_what_is_learnt_once_more_is_evaluated_once_more(copy, capsys):
+  shutil.rmtree(copy / 'checkpoints' / '2')
+  before = (copy / 'evaluations.json').read_text()
+  assert go_on(copy) is None
+  printed = ' '.join(capsys.readouterr().out.split())
+  assert 'The evaluation of iteration 1 is made anew: checkpoint 2' in printed
+  assert 'Evaluate 1: success' in printed
+  assert 'Evaluate 0: success' not in printed
+  assert (copy / 'evaluations.json').read_text() == before
+
+
+def test_a_list_of_appended_iterations_that_is_gone_is_missed(copy):
+  assert go_on(copy, '--more=actor') is None
+  (copy / 'appended.json').unlink()
+  told = go_on(copy, '--config.iterations=2')
+  assert told.startswith(f'error: {copy}/appended.json does not list iteration 2, which has learnt')
+  assert not (copy / 'episodes' / 'iteration_2').exists()
 
 
 def test_an_index_that_was_cut_is_built_anew_and_said(copy, finished, caplog):

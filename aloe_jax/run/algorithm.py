@@ -53,6 +53,11 @@ class Run:
     self._collector = opened.collector()
     with config_lib.user_errors():
       self._results = results.Results(opened.workdir / 'evaluations.json')
+    for iteration in self._results.forget(opened.done, warms_up=opened.warms_up):
+      progress.CONSOLE.print(
+        f'The evaluation of iteration {iteration} is made anew: checkpoint '
+        f'{phases.actor_number(iteration)}, of which it was, is not there any more.'
+      )
     self._actions = policy_actions.PolicyActions(opened.experiment, opened.workdir)
     self._buffer: tuple[int, replay.Replay] | None = None  # of the iteration that used one last
     self._left = phase_checkpoints.PhaseCheckpoints(opened, self._results)

@@ -21,7 +21,7 @@ LEARNS = {  # {option: {its value: what learns}}
   'redo': {'actor': _ACTOR, 'critic': _BOTH},
   'more': {'actor': _ACTOR, 'critic': _CRITIC, 'critic,actor': _BOTH},
 }
-_ADVICE = (
+ADVICE = (
   'put back the file as the run wrote it, or start another --workdir: without it nothing tells '
   'which checkpoints were learnt from which.'
 )
@@ -100,7 +100,7 @@ def read(workdir: pathlib.Path) -> tuple[Appended, ...]:
   path = workdir / FILE
   fields = {field.name: field.type for field in dataclasses.fields(Appended)}
   found: list[Appended] = []
-  for index, entry in enumerate(files.read_entries(path, fields, _ADVICE)):
+  for index, entry in enumerate(files.read_entries(path, fields, ADVICE)):
     one = Appended(**{name: entry[name] for name in fields})
     option, _, value = str(one.asked).partition('=')
     whole = all(type(getattr(one, name)) is kind for name, kind in fields.items())
@@ -108,7 +108,7 @@ def read(workdir: pathlib.Path) -> tuple[Appended, ...]:
     if not whole or value not in LEARNS.get(option, ()) or one.iteration <= before:
       raise ValueError(
         f'{path}: entry {index}: found {json.dumps(entry):.80}, expected an iteration after '
-        f'{before} and what learns in it; {_ADVICE}'
+        f'{before} and what learns in it; {ADVICE}'
       )
     found.append(one)
   return tuple(found)

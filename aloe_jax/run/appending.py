@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 
+from aloe_jax.data import manifest
 from aloe_jax.run import appended
 from aloe_jax.run import checkpoints as checkpoints_lib
 from aloe_jax.run import phases
@@ -49,6 +50,32 @@ def check(asked: str, workdir: pathlib.Path, *, is_played: bool) -> bool:
       f'first. {_SOONER}'
     )
   return False
+
+
+def check_listed(plan: plan_lib.Plan, workdir: pathlib.Path) -> None:
+  """Looks whether the list of appended iterations is the one that the checkpoints came from.
+
+  Raises:
+    ValueError: it lacks an iteration that has learnt.
+  """
+  written = checkpoints_lib.Checkpoints(workdir / 'checkpoints')
+  done = written.latest()
+  if not done:
+    return
+  meta = checkpoints_lib.read_meta(written.newest())
+  listed = {entry['path'] for entry in manifest.read(workdir / 'manifest.json')}
+  lacking = [
+    iteration
+    for iteration in range(1, (done + 1) // 2 + 1)
+    if listed and plan.collects(iteration) and f'episodes/iteration_{iteration}' not in listed
+  ]
+  if 'note' in meta and plan.at(meta['iteration']) is None:
+    lacking.append(meta['iteration'])
+  if lacking:
+    raise ValueError(
+      f'{workdir / appended.FILE} does not list iteration {lacking[0]}, which has learnt and was '
+      f'given no episodes; {appended.ADVICE}'
+    )
 
 
 def append(asked: str, plan: plan_lib.Plan, workdir: pathlib.Path, agent: str) -> plan_lib.Plan:

@@ -156,6 +156,7 @@ def _begin(
   done = begins = checkpoints.latest()
   has_critic = experiment.agent.critic is not None
   plan = plan_lib.read(experiment.config, workdir)
+  appending.check_listed(plan, workdir)
   if asked:
     plan = appending.append(asked, plan, workdir, '' if has_critic else experiment.agent.name)
   start = starting_point.find(experiment.config.actor.checkpoint)

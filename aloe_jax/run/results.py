@@ -11,6 +11,7 @@ from aloe_jax import progress
 from aloe_jax.buckets import twin
 from aloe_jax.parallel import hosts
 from aloe_jax.run import evaluation
+from aloe_jax.run import phases
 
 _FIELDS = tuple(evaluation.Evaluation.__dataclass_fields__)
 _SHOWN = ('iteration', 'successes', 'episodes', 'success_rate', 'low', 'high', 'throughput')
@@ -46,9 +47,30 @@ class Results:
     rated = [(e.success_rate, iteration) for iteration, e in self._evaluations.items()]
     return max(rated)[1] if rated else None
 
+  def forget(self, done: int | None, *, warms_up: bool) -> list[int]:
+    """Drops what was measured of policies that are not there any more, and are learnt once more.
+
+    Args:
+      done: number of the newest checkpoint, None for none.
+      warms_up: whether imitation comes first, which leaves checkpoint 0.
+
+    Returns:
+      Their iterations.
+    """
+    newest = (-1 if warms_up else 0) if done is None else done
+    gone = [i for i in sorted(self._evaluations) if phases.actor_number(i) > newest]
+    for iteration in gone:
+      del self._evaluations[iteration]
+    if gone:
+      self._keep()
+    return gone
+
   def add(self, iteration: int, result: evaluation.Evaluation) -> None:
     """Keeps an evaluation, on disk when this returns."""
     self._evaluations[iteration] = result
+    self._keep()
+
+  def _keep(self) -> None:
     entries = [{'iteration': i} | e.summary() for i, e in sorted(self._evaluations.items())]
     if hosts.is_first():
       files.write_text(self._path, json.dumps(entries, indent=2))
@@ -84,3 +106,23 @@ def read(path: pathlib.Path) -> list[dict]:
     ValueError: the file is damaged.
   """
   return files.read_entries(path, _SHOWN, _ADVICE)
+
+
+def check(path: pathlib.Path, done: int | None) -> None:
+  """Looks whether all policies were evaluated that have learnt further since.
+
+  Args:
+    path: of the JSON file.
+    done: number of the newest checkpoint, None for none.
+
+  Raises:
+    ValueError: one was not, or the file is damaged.
+  """
+  evaluated = {entry['iteration'] for entry in read(path)}
+  for iteration in range(((done or 0) + 1) // 2):
+    if iteration not in evaluated:
+      raise ValueError(
+        f'{path} {"lacks" if path.exists() else "is missing, and with it"} the evaluation of '
+        f'iteration {iteration}, whose policy has learnt further since, up to checkpoint {done}; '
+        f'{_ADVICE}'
+      )
