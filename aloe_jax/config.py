@@ -16,6 +16,7 @@ from aloe_jax import ranges
 from aloe_jax import renamed
 from aloe_jax import types
 from aloe_jax.buckets import storage
+from aloe_jax.buckets import twin
 
 CHOICES = {
   'sim.task': ('', 'pack_phone', 'sort_products', 'fold_laundry'),
@@ -61,7 +62,7 @@ def user_errors() -> Iterator[None]:
   try:
     yield
   except (ValueError, OSError) as error:
-    sys.exit(f'error: {disk.told(error) or error}')
+    sys.exit(f'error: {disk.told(error) or twin.told(str(error))}')
 
 
 def expand(config: ml_collections.ConfigDict) -> None:

@@ -1,12 +1,16 @@
 """A working directory in a bucket and its twin here: what is carried, in which order, when cut."""
 
+import argparse
 import json
 import time
 
 import pytest
 
+from aloe_jax import command_line
+from aloe_jax import config
 from aloe_jax.buckets import storage
 from aloe_jax.buckets import twin
+from aloe_jax.run import bucket_run
 from aloe_jax.run import claim
 from aloe_jax.run import lock
 
@@ -119,6 +123,37 @@ def test_of_a_first_transfer_that_was_cut_off_nothing_is_taken_and_of_a_copied_r
   storage.write(f'{url}/checkpoints/0/meta/metadata', b'{}')
   other.pull()
   assert 'config.json' in names(tmp_path / 'other')
+
+
+def test_what_a_message_has_moved_away_is_not_asked_for(url, tmp_path):
+  fill(tmp_path / 'run')
+  twin.Twin(url, tmp_path / 'run').push()
+  for name in ('config.json', 'metrics/metrics.jsonl'):
+    storage.remove(f'{url}/{name}')
+  twin.Twin(url, tmp_path / 'other').pull()
+  assert 'manifest.json' in names(tmp_path / 'other')
+  assert not {'config.json', 'metrics/metrics.jsonl'} & set(names(tmp_path / 'other'))
+  storage.remove(f'{url}/manifest.json')
+  with pytest.raises(storage.Told, match='manifest.json is missing, which contents.json names'):
+    twin.Twin(url, tmp_path / 'other').pull()
+
+
+def test_a_damaged_file_is_named_where_it_is_to_be_put_right(url, tmp_path):
+  here = twin.Twin(url, tmp_path / 'run')
+  message = f'{tmp_path}/run/manifest.json: found no whole JSON; put back the file'
+  with here.attached(), pytest.raises(SystemExit) as stopped, config.user_errors():
+    raise ValueError(message)
+  assert stopped.value.code == f'error: {url}/manifest.json: found no whole JSON; put back the file'
+  assert twin.told(message) == message
+
+
+def test_a_damaged_config_is_no_fault_of_the_bucket(url, tmp_path):
+  storage.write(f'{url}/config.json', b'{"seed')
+  given = command_line.Given(argparse.Namespace(workdir=url), '', (f'--config.x={tmp_path}',))
+  with pytest.raises(ValueError) as stopped, bucket_run.opened(given):
+    pass
+  assert str(stopped.value).startswith(f'{url}/config.json: found no whole JSON')
+  assert 'storage.googleapis.com' not in str(stopped.value)
 
 
 def test_who_only_reads_adds_to_a_run_and_takes_nothing_away(url, tmp_path):

@@ -34,6 +34,8 @@ _HERE = ('bank', 'profile', 'train.lock')  # here alone, and what begins with a 
 _FIRST = 'metrics/metrics.jsonl'
 _LAST = ('config.json', 'manifest.json', 'evaluations.json')  # tell of what came before them
 
+_MAY_GO = {'config.json', _FIRST}  # messages about damage say that they may be moved away
+
 _attached: dict[pathlib.Path, 'Twin'] = {}
 
 
@@ -73,7 +75,7 @@ class Twin:
     found.pop(CONTENTS, None)
     if listed is not None:
       names = set(_names(listed, f'{self.url}/{CONTENTS}'))
-      if missing := sorted(names - found.keys()):
+      if missing := sorted(names - found.keys() - _MAY_GO):
         raise storage.Told(
           f'{self.url}/{missing[0]} is missing, which {CONTENTS} names; put it back, or start '
           'another --workdir.'
@@ -199,6 +201,13 @@ def shown(path: pathlib.Path) -> str:
     return str(path)
   below = files.absolute(path).relative_to(found.path)
   return found.url if below == pathlib.Path() else f'{found.url}/{below}'
+
+
+def told(message: str) -> str:
+  """A message with the places in buckets that paths in it stand for: there things are put right."""
+  for path, found in _attached.items():
+    message = message.replace(str(path), found.url)
+  return message
 
 
 def push() -> None:

@@ -90,14 +90,19 @@ def _twin(given: command_line.Given, url: str, *, writes: bool, episodes: bool) 
   """The directory here, in the cache that the command line or the config names, or in one's own."""
   cache = next((x[len(_FIELD) :] for x in given.overrides if x.startswith(_FIELD)), '')
   if not cache:
-    kept = files.place(f'{url}/config.json')
+    kept, damage = files.place(f'{url}/config.json'), None
     with storage.told(url, 'read'):
       if kept.exists():
-        cache = config_lib.read_tree(kept).get('data', {}).get('cache', '')
+        try:
+          cache = config_lib.read_tree(kept).get('data', {}).get('cache', '')
+        except ValueError as error:  # nothing is wrong with the bucket
+          damage = error
         cache = cache if os.path.isdir(cache) else ''  # it may be of another machine
       elif given.file:
         with command_line.usage_errors():
           cache = command_line.load(given.file).data.cache
+    if damage is not None:
+      raise damage
   home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
   directory = pathlib.Path(files.expanded(cache or f'{home}/{_CACHE}'))
   path = twin_lib.place(url, directory, 'runs' if writes else 'read')
