@@ -8,8 +8,10 @@ import pytest
 
 from aloe_jax import command_line as options
 from aloe_jax import config as config_lib
+from aloe_jax import files
 from aloe_jax import train
 from aloe_jax.buckets import storage
+from aloe_jax.run import checkpoints
 from experiments import laundry
 
 TRAIN = '--config=experiments/laundry.py:sim_debug'
@@ -104,3 +106,11 @@ def test_a_checkpoint_that_is_not_in_the_bucket_is_told(emulator, tmp_path):
   assert result[0] != 0
   assert 'Traceback' not in result[2], result[2]
   assert 'gs://robots/none' in result[2]
+
+
+def test_a_damaged_checkpoint_of_a_run_is_told_with_the_one_before_it(emulator, tmp_path):
+  url = f'gs://robots/{tmp_path.name}/checkpoints'
+  for name in ('0/files.json', '2/files.json', '2/meta/metadata'):
+    storage.write(f'{url}/{name}', b'')
+  with pytest.raises(ValueError, match=f'remove {url}/2: its run then goes on from checkpoint 0'):
+    checkpoints.read_meta(files.place(f'{url}/2'))

@@ -245,7 +245,7 @@ def restore_encoder(path: pathlib.Path, like: Any) -> Any:
 
 def _advice(path: pathlib.Path) -> str:
   """What is to be done about a damaged checkpoint: that of a run can be done without."""
-  others = Checkpoints(path.absolute().parent).numbers() if path.name.isdecimal() else []
+  others = Checkpoints(files.absolute(path).parent).numbers() if path.name.isdecimal() else []
   number = int(path.name) if path.name.isdecimal() else 0
   earlier = max((other for other in others if other < number), default=None)
   if earlier is not None:
