@@ -114,3 +114,15 @@ def test_a_damaged_checkpoint_of_a_run_is_told_with_the_one_before_it(emulator, 
     storage.write(f'{url}/{name}', b'')
   with pytest.raises(ValueError, match=f'remove {url}/2: its run then goes on from checkpoint 0'):
     checkpoints.read_meta(files.place(f'{url}/2'))
+
+
+def test_a_checkpoint_without_its_last_file_is_told_before_its_phase_is_done_again(
+  emulator, tmp_path
+):
+  url = f'gs://robots/{tmp_path.name}/checkpoints'
+  for name in ('0/files.json', '2/meta/metadata', '.3.writing', '3/meta/metadata'):
+    storage.write(f'{url}/{name}', b'')
+  with pytest.raises(ValueError, match=f'{url}/2: found no files.json, .* remove it'):
+    checkpoints.Checkpoints(files.place(url)).check_free()
+  storage.remove(f'{url}/2/meta/metadata')
+  checkpoints.Checkpoints(files.place(url)).check_free()

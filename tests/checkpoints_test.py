@@ -133,3 +133,13 @@ def test_a_file_of_another_size_than_was_written_is_named_with_what_to_do(saved,
   checkpoints.check(path, ARCHITECTURE)
   (path / 'files.json').unlink()  # as checkpoints of earlier versions are
   checkpoints.check(path, ARCHITECTURE)
+
+
+def test_a_file_in_the_place_of_a_checkpoint_is_told_before_its_phase_is_done(tmp_path):
+  for name in ('4', '04', 'notes'):
+    (tmp_path / name).write_text('mine')
+  (tmp_path / '2').mkdir()
+  with pytest.raises(ValueError, match=f'{tmp_path}/4: found no directory, .* remove it'):
+    checkpoints.Checkpoints(tmp_path).check_free()
+  (tmp_path / '4').unlink()
+  checkpoints.Checkpoints(tmp_path).check_free()

@@ -90,6 +90,20 @@ class Checkpoints:
       names -= set(removal.unfinished_there(self._directory))
     return sorted(name for name in names if not _OURS.fullmatch(name))
 
+  def check_free(self) -> None:
+    """Looks whether a name is taken that a checkpoint is yet to have.
+
+    Raises:
+      ValueError: by a file, or in a bucket by a checkpoint whose last file is not there.
+    """
+    for name in self.others():
+      if name.isdecimal() and name == str(int(name)):
+        lacks = f'no {written_files.NAME}' if files.is_url(self._directory) else 'no directory'
+        raise ValueError(
+          f'{self._directory / name}: found {lacks}, expected a whole checkpoint, or nothing of '
+          'that name: its phase could not be saved. Put back a copy, or remove it.'
+        )
+
   def remove(self, numbers: Iterable[int]) -> None:
     """Removes checkpoints, of which those without a description are left: they are not ours."""
     for number in numbers:

@@ -335,6 +335,8 @@ def _found(
     checkpoints.sweep()
     unfinished.clear(workdir)
     beginning.data.sweep()
+    with config_lib.user_errors():
+      checkpoints.check_free()
     if others := checkpoints.others():
       progress.CONSOLE.print(
         f'{checkpoints.directory}: {", ".join(others)}: no checkpoint of this run; left as it is.',
