@@ -126,3 +126,11 @@ def test_a_checkpoint_without_its_last_file_is_told_before_its_phase_is_done_aga
     checkpoints.Checkpoints(files.place(url)).check_free()
   storage.remove(f'{url}/2/meta/metadata')
   checkpoints.Checkpoints(files.place(url)).check_free()
+
+
+def test_a_damaged_config_is_no_fault_of_the_bucket(emulator, tmp_path):
+  url = f'gs://robots/{tmp_path.name}'
+  storage.write(f'{url}/config.json', b'{"seed')
+  result = command_line.run('checkpoints', f'--workdir={url}', XDG_CACHE_HOME=str(tmp_path))
+  assert f'error: {url}/config.json: found no whole JSON' in result[2]
+  assert 'storage.googleapis.com' not in result[2]

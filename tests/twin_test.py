@@ -1,16 +1,13 @@
 """A working directory in a bucket and its twin here: what is carried, in which order, when cut."""
 
-import argparse
 import json
 import time
 
 import pytest
 
-from aloe_jax import command_line
 from aloe_jax import config
 from aloe_jax.buckets import storage
 from aloe_jax.buckets import twin
-from aloe_jax.run import bucket_run
 from aloe_jax.run import claim
 from aloe_jax.run import lock
 
@@ -145,15 +142,6 @@ def test_a_damaged_file_is_named_where_it_is_to_be_put_right(url, tmp_path):
     raise ValueError(message)
   assert stopped.value.code == f'error: {url}/manifest.json: found no whole JSON; put back the file'
   assert twin.told(message) == message
-
-
-def test_a_damaged_config_is_no_fault_of_the_bucket(url, tmp_path):
-  storage.write(f'{url}/config.json', b'{"seed')
-  given = command_line.Given(argparse.Namespace(workdir=url), '', (f'--config.x={tmp_path}',))
-  with pytest.raises(ValueError) as stopped, bucket_run.opened(given):
-    pass
-  assert str(stopped.value).startswith(f'{url}/config.json: found no whole JSON')
-  assert 'storage.googleapis.com' not in str(stopped.value)
 
 
 def test_who_only_reads_adds_to_a_run_and_takes_nothing_away(url, tmp_path):
