@@ -99,6 +99,12 @@ class _Hearing:
       elif self.raised is not None and self.raised() is None and not self.deferrals:
         self.raised, self.repeats = None, True
         os.kill(os.getpid(), self.number)
+      elif self.raised is None and self.deferrals:
+        # Heard, and put off: by a call that may have to be compiled first, for longer than a
+        # cluster waits.
+        loses = any(one.loses for one in self.deferrals)
+        if time.monotonic() > self.since + _UNHEARD_SECONDS and not loses:
+          end_at_once(self.number, f'Stopped. {self.said[-1]}')
     os.close(descriptor)
 
 

@@ -120,6 +120,26 @@ def work():
   assert (status, printed) == (143, 'saved\n')
 
 
+@pytest.mark.parametrize('loses, seconds', [(False, (0.3, 3)), (True, (4, 60))])
+def test_what_is_put_off_for_long_ends_at_once_where_nothing_is_lost_by_it(loses, seconds):
+  status, _, errors, passed = run(
+    f"""
+stopping._UNHEARD_SECONDS = 0.3
+
+def work():
+  with stopping.saying('Actor 1 begins anew.'), stopping.deferred() as deferral:
+    deferral.loses = {loses}
+    ready()
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+      time.sleep(0.01)
+""",
+    signal.SIGTERM,
+  )
+  assert (status, errors) == (143, 'Stopped. Actor 1 begins anew.\n')
+  assert seconds[0] < passed < seconds[1]
+
+
 def test_signals_that_somebody_ignores_are_left_to_them():
   status, printed, _, _ = run(
     """
