@@ -123,30 +123,8 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
   return made
 
 
-class _Once(argparse.Action):
-  """Keeps a value; of two the standard library's keeps the last and says nothing."""
-
-  _is_given = False
-
-  def __call__(
-    self,
-    parser: argparse.ArgumentParser,
-    namespace: argparse.Namespace,
-    values: Any,
-    option_string: str | None = None,
-  ) -> None:
-    if self._is_given:
-      raise ValueError(f'{option_string} is given twice; expected it once.')
-    self._is_given = True
-    setattr(namespace, self.dest, values)
-
-
 class _Parser(argparse.ArgumentParser):
   """Raises what the standard library's prints."""
-
-  def __init__(self, **arguments: Any):
-    super().__init__(**arguments)
-    self.register('action', None, _Once)
 
   def error(self, message: str) -> NoReturn:
     raise ValueError(message)

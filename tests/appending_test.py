@@ -1,5 +1,6 @@
 """Which iteration a run is appended, from what it has on disk, and when it is refused."""
 
+import argparse
 import json
 import re
 
@@ -138,3 +139,11 @@ def test_a_damaged_list_is_named(text, tmp_path):
   (tmp_path / 'appended.json').write_text(text)
   with pytest.raises(ValueError, match=r'appended.json: .*found .*; put back the file as the run'):
     appended.read(tmp_path)
+
+
+@pytest.mark.parametrize('second', ['--redo=critic', '--more=actor'])
+def test_one_iteration_is_asked_for_at_a_time(second):
+  parser = argparse.ArgumentParser()
+  appended.add_options(parser)
+  with pytest.raises(ValueError, match=f'--redo=actor and {second} are 2 iterations'):
+    appended.asked(parser.parse_args(['--redo=actor', second]))

@@ -17,7 +17,6 @@ from aloe_jax import ranges
 from aloe_jax import report
 from aloe_jax import stopping
 from aloe_jax import train
-from aloe_jax.run import appended
 from experiments import common
 from experiments import laundry
 
@@ -138,23 +137,6 @@ def test_an_option_that_there_is_not_is_told_the_nearest(capsys):
   assert capsys.readouterr().err == (
     'error: there is no option --wokdir; did you mean --workdir?\n'
   )
-
-
-@pytest.mark.parametrize(
-  'option, second',
-  [('--workdir', 'other'), ('--config', 'experiments/laundry.py:sim'), ('--redo', 'critic')],
-)
-def test_an_option_that_is_given_twice_is_refused(option, second, capsys):
-  parser = command_line_lib.parser('aloe_jax.train', '')
-  appended.add_options(parser)
-  first = ['--workdir=run', '--config=experiments/laundry.py:sim_debug', '--redo', 'actor']
-  assert command_line_lib.parse(parser, first).options.redo == 'actor'
-  parser = command_line_lib.parser('aloe_jax.train', '')
-  appended.add_options(parser)
-  with pytest.raises(SystemExit) as stopped:
-    command_line_lib.parse(parser, [*first, f'{option}={second}'])
-  assert stopped.value.code == 2
-  assert capsys.readouterr().err == f'error: {option} is given twice; expected it once.\n'
 
 
 @pytest.mark.parametrize(

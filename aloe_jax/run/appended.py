@@ -61,11 +61,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
   """The options of `train` that append an iteration."""
   parser.add_argument(
     '--redo',
+    action='append',
     metavar='PHASE',
     help='have a run learn actor, or critic and then actor, again with other settings',
   )
   parser.add_argument(
     '--more',
+    action='append',
     metavar='PHASE',
     help='likewise actor, critic or critic,actor further; both collect nothing',
   )
@@ -77,11 +79,13 @@ def asked(options: argparse.Namespace) -> str:
   Raises:
     ValueError: there are two of them, or one names no phase.
   """
-  given = {name: getattr(options, name, None) for name in LEARNS}
-  given = {name: value for name, value in given.items() if value is not None}
+  given = [(name, value) for name in LEARNS for value in getattr(options, name, None) or ()]
   if len(given) > 1:
-    raise ValueError('--redo and --more are two iterations; give one, and then the other.')
-  for name, value in given.items():
+    raise ValueError(
+      f'{" and ".join(f"--{name}={value}" for name, value in given)} are {len(given)} iterations; '
+      'give one, and then the other.'
+    )
+  for name, value in given:
     if value not in LEARNS[name]:
       raise ValueError(
         f'--{name} names {value!r}; expected {" or ".join(LEARNS[name])}'
