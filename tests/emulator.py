@@ -156,3 +156,16 @@ class _Handler(server.RequestHandler):
 
   def do_PATCH(self):
     self._handle('PATCH')
+
+
+def main():
+  """Serves until it is stopped, and says how commands find it."""
+  with Emulator() as service:
+    for name, value in service.environment.items():
+      print(f'export {name}={value}')
+    print(f'# the bucket is gs://{BUCKET}; what is in it goes with this process', flush=True)
+    threading.Event().wait()
+
+
+if __name__ == '__main__':
+  main()
