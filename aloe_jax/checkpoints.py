@@ -82,7 +82,7 @@ def _told(path: pathlib.Path) -> tuple[str, str, str]:
     return '?', '?', '?'
   updates = str(meta.get('step', ''))
   if 'done' in meta:
-    updates = f'{updates}: {meta["done"]} of {meta.get("updates", "?")}'
+    updates = f'{updates} ({meta["done"]} of {meta.get("updates", "?")} of the phase)'
   phase = ', '.join(str(meta[name]) for name in ('phase', 'note') if name in meta)
   return phase or '?', str(meta.get('iteration', '?')), updates
 

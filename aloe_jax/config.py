@@ -252,7 +252,9 @@ def read_tree(path: pathlib.Path) -> dict[str, Any]:
   advice = 'move it away, and the config that the newest checkpoint keeps is used.'
   tree = files.read_json(path, advice)
   if not isinstance(tree, dict):
-    raise ValueError(f'{path}: found {type(tree).__name__}; expected the fields of a config.')
+    raise ValueError(
+      f'{path}: found {type(tree).__name__}, expected the fields of a config; {advice}'
+    )
   return tree
 
 

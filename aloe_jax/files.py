@@ -10,6 +10,7 @@ from typing import Any, cast
 import urllib.parse
 
 from etils import epath
+from etils.epath import gpath
 import fsspec
 import numpy as np
 
@@ -80,6 +81,7 @@ def place(path: str | os.PathLike) -> pathlib.Path:
 def reach_buckets() -> None:
   """Has Orbax and `place` reach buckets as this package does, and always see what is there now."""
   os.environ['EPATH_USE_TF'] = 'false'  # else another library is used wherever TensorFlow is
+  gpath._is_tf_installed.cache_clear()  # which is asked once, for a path here too
   for scheme in ('gcs', 'gs'):
     fsspec.config.conf.setdefault(scheme, {}).setdefault('use_listings_cache', False)
 
@@ -146,6 +148,8 @@ def read_json(path: pathlib.Path, advice: str) -> Any:
   """
   try:
     return json.loads(path.read_text(encoding='utf-8'))
+  except IsADirectoryError as error:
+    raise ValueError(f'{path}: found a directory, expected a file of JSON; {advice}') from error
   except ValueError as error:
     raise ValueError(f'{path}: {no_json(path, error)}; {advice}') from error
 

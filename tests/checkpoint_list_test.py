@@ -50,7 +50,7 @@ def test_each_checkpoint_is_listed_with_what_it_is_and_whether_it_is_whole(run, 
   assert rows['0'][:4] == ['warm_start', '0', '', '75.0 %']
   assert rows['0'][-1] == 'whole'
   assert rows['1'][:2] == ['critic', '1']
-  assert rows['2, unfinished'] == ['actor', '1', '48: 7 of 20', '', '1.0', 'whole']
+  assert rows['2, unfinished'] == ['actor', '1', '48 (7 of 20 of the phase)', '', '1.0', 'whole']
   assert f'{run[0]}/checkpoints/best: not of this run' in ' '.join(printed.split())
   rows, _ = listed(capsys, run[0], '--verify')
   assert rows['1'][-1] == 'whole, every byte'

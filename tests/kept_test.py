@@ -221,7 +221,7 @@ def test_an_old_run_reads_with_the_values_that_mean_what_was_done_then(tmp_path)
   'damage, told',
   [
     (lambda text: text[:40], 'config.json: found no whole JSON: it is cut off in line'),
-    (lambda text: '[]', 'config.json: found list; expected the fields of a config.'),
+    (lambda text: '[]', 'config.json: found list, expected the fields of a config; move it away'),
     (lambda text: text.replace('"lr"', '"rate"'), 'config.json: actor.rate, critic.rate: no such'),
     (lambda text: text.replace('"seed": 0,', ''), 'config.json: seed: missing; expected every'),
     (

@@ -258,7 +258,8 @@ def test_other_episodes_in_the_place_of_a_dataset_are_refused_by_both_names(move
 def test_another_number_of_datasets_is_refused(moved):
   workdir, data = moved
   told = go_on(workdir, f"--config.data.episodes=('{data / 'demonstrations'}',)")
-  assert 'the run has data.episodes = ' in told
+  assert 'config.data.episodes names 1 datasets, and ' in told
+  assert 'expected all of those first, in their order, and new ones after them' in told
 
 
 def test_a_path_is_one_however_it_is_spelled(given, tmp_path, monkeypatch, capsys):

@@ -144,7 +144,7 @@ def _newest(
       f'the command without --{asked.partition("=")[0]} first.'
     )
   newest = done // 2
-  begun = done % 2 or any(number > done for number, _, _ in unfinished.directories(workdir))
+  begun = done % 2 or unfinished.is_begun(workdir, done)
   if is_played := bool(plan.config.sim.task):
     begun = begun or (workdir / 'episodes' / f'iteration_{newest + 1}').exists()
   begun = begun or (not is_played and plan.last > newest)

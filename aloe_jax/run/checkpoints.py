@@ -198,7 +198,8 @@ def read_meta(path: pathlib.Path, *needed: str) -> dict[str, Any]:
   if not is_one(path):
     raise FileNotFoundError(
       f'{path} is not a checkpoint: expected a directory such as '
-      'runs/laundry/checkpoints/4, holding "state" and "meta".'
+      'runs/laundry/checkpoints/4, holding "state" and "meta"'
+      + (f'; {advice}' if path.exists() else '.')
     )
   meta = files.read_json(file, advice)
   if not isinstance(meta, dict):

@@ -185,6 +185,12 @@ def _of_run(
     for field, x in changed.items()
     if not changeable.is_in(field, free) and not _may_change(field, had[field], x, fields)
   ]
+  if 'data.episodes' in refused and command == 'train':
+    raise ValueError(
+      f'config.data.episodes names {len(changed["data.episodes"])} datasets, and {found.where} has '
+      f'learnt from {len(had["data.episodes"])}: expected all of those first, in their order, and '
+      f'new ones after them, as in --config.data.episodes="{(*had["data.episodes"], "DIRECTORY")}".'
+    )
   wrong = [
     _difference(field, had[field], 'the command line says', changed[field]) for field in refused
   ]

@@ -171,8 +171,8 @@ def check(
   raise ValueError(
     f'{message}\nExpected at most {SHARE:.0%} outside, and none beyond {normalize.FAR:g}. '
     f'{_NO_CHOICE if own else _CHOICE}; where single steps are wrong, '
-    '`python -m aloe_jax.data validate` names them. '
-    '--config.data.check_statistics=warn trains with them as they are.'
+    '`python -m aloe_jax.data validate` names them. Where the policy went where nobody had '
+    'demonstrated, --config.data.check_statistics=warn trains with them as they are.'
   )
 
 

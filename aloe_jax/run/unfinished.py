@@ -57,6 +57,14 @@ def directories(workdir: pathlib.Path) -> list[tuple[int, int, pathlib.Path]]:
   return sorted((int(match[1]), int(match[2]), path) for path, match in named if match)
 
 
+def is_begun(workdir: pathlib.Path, done: int) -> bool:
+  """Whether there are saves of a phase after a checkpoint; what tells nothing of itself is none."""
+  return any(
+    number > done and (path / 'meta' / 'metadata').exists()
+    for number, _, path in directories(workdir)
+  )
+
+
 def read_meta(path: pathlib.Path) -> dict[str, Any]:
   """What was said about a save.
 

@@ -166,12 +166,12 @@ class Updates:
     begin = saves.done
     if begin:
       self._lay_over(phase, saves)
-      goes_on = begin < updates
-      progress.CONSOLE.print(
-        f'{what}: goes on after {begin} of {updates} updates.'
-        if goes_on
-        else f'{what}: ends after {begin} updates, as no more than {updates} are wanted now.'
-      )
+      if begin >= updates:
+        progress.CONSOLE.print(
+          f'{what}: ends after {begin} updates, as no more than {updates} are wanted now.'
+        )
+        return
+      progress.CONSOLE.print(f'{what}: goes on after {begin} of {updates} updates.')
     step = self.count - begin
 
     def load(first: int) -> list[Any]:
