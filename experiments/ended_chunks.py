@@ -14,6 +14,7 @@ Legend of shapes: R chunks.
 """
 
 from collections.abc import Callable, Sequence
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -142,6 +143,7 @@ def compare(
     data.digest(iteration),
     fingerprint=lambda: policy_lib.fingerprint(found.policy.params),
     drawn_by=iteration,
+    aside=contextlib.nullcontext,
   )
   seed = streams.integer(experiment.config.seed, Stream.CRITIC_ROWS, 2 * iteration + 1)
 

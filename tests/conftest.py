@@ -16,9 +16,16 @@ import jax
 import pytest
 import rounds
 
+from aloe_jax import stopping
+
 # Ctrl-C reaches the programs that tests start, also where the suite itself runs in the background
 # of a shell, which has its jobs ignore it and would have theirs do so too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# A signal that is not heard for this long ends the process at once: here that would be the suite,
+# and a machine that has too much to do is not in native code.
+stopping._UNHEARD_SECONDS = 3600.0
 
 
 @pytest.fixture(scope='module', autouse=True)

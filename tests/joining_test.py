@@ -124,7 +124,7 @@ def test_who_is_waited_for_is_named_and_the_limit_ends_both():
     (
       'shares no disk',
       'whether there is PLACE/train.lock is False on process 1 (HOST), but True on process 0 '
-      '(HOST). Give a --workdir on a disk that all hosts share.',
+      '(HOST). Give a --workdir on a disk that all hosts share, or in a bucket.',
     ),
   ],
 )
