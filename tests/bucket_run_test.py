@@ -48,6 +48,9 @@ def compiled_once(quick_compilation, tmp_path_factory):
   jax.config.update('jax_compilation_cache_dir', None)
 
 
+OURS = 'runs/laundry/'  # in the bucket
+
+
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
   return tmp_path_factory.mktemp('bucket_run')
@@ -73,11 +76,13 @@ def run(place, emulator, compiled_once):
     env=os.environ | compiled_once,
     stdout=subprocess.DEVNULL,
   )
-  wait_until(lambda: any('unfinished/1-' in x and 'files' in x for x in emulator.names()), process)
+  wait_until(
+    lambda: any('unfinished/1-' in x and 'files' in x for x in emulator.names(OURS)), process
+  )
   process.send_signal(signal.SIGKILL)
   process.wait()
   assert emulator.names('runs/laundry/train.lock')
-  assert not any('checkpoints/1/files.json' in x for x in emulator.names())
+  assert not any('checkpoints/1/files.json' in x for x in emulator.names(OURS))
   shutil.rmtree(place / 'cache')
   train.main(command)
   return place / 'laundry', files.place(url)
