@@ -138,10 +138,11 @@ def heard() -> Iterator[None]:
     yield
   finally:
     sys.unraisablehook = hook
+    signal.set_wakeup_fd(before)
+    os.close(writes)  # ends the watcher, which could send a signal that nobody hears any more
+    watcher.join()
     for number in ours:
       signal.signal(number, defaults[number])
-    signal.set_wakeup_fd(before)
-    os.close(writes)  # ends the watcher
     _hearing = _Hearing()
 
 

@@ -99,7 +99,7 @@ def test_report_and_list_know_the_rounds(second, capsys):
   [
     (('two',), (), 'two holds other episodes than {data}/one, in whose place'),
     (('two', 'one'), (), 'two holds other episodes than {data}/one, in whose place'),
-    ((), (), "the run has data.episodes = ('{data}/one',), the command line says ()"),
+    ((), (), 'learnt from 1: expected all of those first, in their order'),
     (('one', 'two', 'two'), (), 'config.data.episodes holds {data}/two twice'),
     (('one', 'copy'), (), '{data}/copy adds nothing: it holds the same episodes as {data}/one'),
     (('one', 'missing'), (), '{data}/missing, which does not exist'),
