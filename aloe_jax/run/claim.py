@@ -63,16 +63,17 @@ class Claim:
     return _read(self._url).get('token') == self._own['token']
 
   def _beat(self) -> None:
+    other: dict[str, Any] = {}
     while not self._released.wait(BEAT_SECONDS):
       try:
-        if not self._is_ours():
+        other = _read(self._url)
+        if other.get('token') != self._own['token']:
           break
         self._beats += 1
         storage.write(self._url, self._content())
       except OSError:
         continue  # whoever writes what was learnt says so
     if not self._released.is_set():
-      other = _read(self._url)
       stopping.end_at_once(
         signal.SIGTERM,
         f'error: {self._url} is no longer of this process, but of {lock.named(other)}: this one '
