@@ -133,6 +133,9 @@ def test_the_rest_of_an_iteration_is_no_further_one(history):
     '[{"iteration": "2", "asked": "redo=actor", "of": 1, "begins": 1, "bank": 1}]',
     '[{"iteration": 2, "asked": "redo=all", "of": 1, "begins": 1, "bank": 1}]',
     '[{"iteration": 1, "asked": "redo=actor", "of": 1, "begins": 1, "bank": 1}]',
+    '[{"iteration": 2, "asked": "redo=actor", "of": 2, "begins": 1, "bank": 1}]',
+    '[{"iteration": 2, "asked": "redo=actor", "of": 1, "begins": 3, "bank": 1}]',
+    '[{"iteration": 2, "asked": "redo=actor", "of": 1, "begins": 1, "bank": 3}]',
   ],
 )
 def test_a_damaged_list_is_named(text, tmp_path):

@@ -109,7 +109,15 @@ def read(workdir: pathlib.Path) -> tuple[Appended, ...]:
     option, _, value = str(one.asked).partition('=')
     whole = all(type(getattr(one, name)) is kind for name, kind in fields.items())
     before = found[-1].iteration if found else 1
-    if not whole or value not in LEARNS.get(option, ()) or one.iteration <= before:
+    # What it begins with comes before its own checkpoints, and so do the iterations it refers to.
+    if not (
+      whole
+      and value in LEARNS.get(option, ())
+      and before < one.iteration
+      and 1 <= one.of < one.iteration
+      and 1 <= one.bank <= one.iteration
+      and 0 <= one.begins < 2 * one.iteration - 1
+    ):
       raise ValueError(
         f'{path}: entry {index}: found {json.dumps(entry):.80}, expected an iteration after '
         f'{before} and what learns in it; {ADVICE}'
