@@ -116,3 +116,11 @@ def test_what_is_no_further_round_is_refused_by_name_and_nothing_is_changed(
   found = rounds.refusal(first, rounds.given(data, *names), *arguments)
   assert told.format(data=data) in found, found
   assert {name: (first / name).read_text() for name in kept} == kept
+
+
+def test_the_first_critics_updates_are_of_no_later_one_that_is_taught_again(second):
+  told = rounds.refusal(second, '--redo=critic', '--config.critic.first_updates=5')
+  assert told == (
+    'error: config.critic.first_updates is of the critic of iteration 1, and --redo=critic teaches '
+    'that of iteration 2 again; expected config.critic.updates.'
+  )

@@ -106,7 +106,7 @@ def append(asked: str, plan: plan_lib.Plan, workdir: pathlib.Path, agent: str) -
   if asked == 'redo=actor':
     begins = phases.critic_number(newest) if not agent else 2 * newest - 2
   elif asked == 'redo=critic':
-    of, begins = _before_critic(plan, newest)
+    of, begins = before_critic(plan, newest)
   one = appended.Appended(newest + 1, asked, of, begins, bank)
   if begins not in written.numbers():
     why = 'config.train.keep has had it removed' if plan.config.train.keep else 'it was removed'
@@ -158,12 +158,12 @@ def _newest(
   return newest
 
 
-def _before_critic(plan: plan_lib.Plan, iteration: int) -> tuple[int, int]:
+def before_critic(plan: plan_lib.Plan, iteration: int) -> tuple[int, int]:
   """The iteration that a critic first learnt in, and the checkpoint before it did."""
   one = plan.at(iteration)
   if one is None or not one.redoes:
     return iteration, 2 * iteration - 2
-  return (one.of, one.begins) if 'critic' in one.learns else _before_critic(plan, one.of)
+  return (one.of, one.begins) if 'critic' in one.learns else before_critic(plan, one.of)
 
 
 def _evaluated(workdir: pathlib.Path, is_played: bool) -> list[int] | None:

@@ -24,6 +24,7 @@ from aloe_jax.run import appended
 from aloe_jax.run import appending
 from aloe_jax.run import changeable
 from aloe_jax.run import checkpoints
+from aloe_jax.run import plan as plan_lib
 from aloe_jax.run import unheeded
 
 
@@ -180,6 +181,8 @@ def _of_run(
     again = asked if appending.check(asked, given.workdir, is_played=is_played) else ''
     pending = appending.pending(given.workdir, is_played=is_played)
   free = _free(given.workdir, changed, again) if command == 'train' else ()
+  if again == 'redo=critic' and 'critic.first_updates' in changed:
+    _check_first(given.workdir, found.config)
   refused = [
     field
     for field, x in changed.items()
@@ -237,6 +240,17 @@ def _free(workdir: pathlib.Path, changed: dict[str, Any], again: str) -> tuple[s
   option, _, value = again.partition('=')
   learns = appended.LEARNS[option][value] if again else ()
   return (*free, *(field for phase in learns for field in changeable.AGAIN[phase]))
+
+
+def _check_first(workdir: pathlib.Path, had: ml_collections.ConfigDict) -> None:
+  """Raises ValueError unless the critic that is taught again is the first of the run."""
+  newest = (checkpoints.Checkpoints(workdir / 'checkpoints').latest() or 0) // 2
+  of, _ = appending.before_critic(plan_lib.read(had, workdir), newest)
+  if of != 1:
+    raise ValueError(
+      f'config.critic.first_updates is of the critic of iteration 1, and --redo=critic teaches '
+      f'that of iteration {of} again; expected config.critic.updates.'
+    )
 
 
 def _remedy(refused: Sequence[str], pending: appended.Appended | None) -> str:
