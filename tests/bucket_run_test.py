@@ -1,6 +1,5 @@
 """A π0.5 trained in a bucket: killed, gone on with on another machine, exported, and loaded."""
 
-import json
 import os
 import shutil
 import signal
@@ -8,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import interrupted
 import jax
 import numpy as np
 import pytest
@@ -96,16 +96,6 @@ def wait_until(is_so, process):
     time.sleep(0.02)
 
 
-def metrics(workdir):
-  lines = (workdir / 'metrics' / 'metrics.jsonl').read_text().splitlines()
-  records = [json.loads(line) for line in lines]
-  return [
-    {name: x for name, x in record.items() if name != 'time'}
-    for record in records
-    if record['phase'] != 'save'
-  ]
-
-
 def test_a_run_killed_in_a_bucket_ends_elsewhere_as_the_unbroken_one_here(run, emulator):
   here, there = run
   assert checkpoints.Checkpoints(there / 'checkpoints').numbers() == [0, 1, 2]
@@ -115,7 +105,7 @@ def test_a_run_killed_in_a_bucket_ends_elsewhere_as_the_unbroken_one_here(run, e
     checkpoints.restore(run / 'checkpoints' / '2', like, architecture) for run in (there, here)
   )
   jax.tree.map(np.testing.assert_array_equal, one, other)
-  assert metrics(there) == metrics(here)
+  assert interrupted.read_metrics(there) == interrupted.read_metrics(here)
   left = [x for x in emulator.names('runs/laundry/') if 'unfinished' in x or x.endswith('.lock')]
   assert not left
 

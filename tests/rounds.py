@@ -11,6 +11,7 @@ import pathlib
 import shutil
 import signal
 
+from interrupted import read_metrics as metrics
 import jax
 import numpy as np
 import pytest
@@ -126,17 +127,6 @@ def state(workdir, number, **changes):
   described = experiment.Experiment(config)
   path = workdir / 'checkpoints' / str(number)
   return checkpoints.restore(path, described.abstract_state(), described.architecture())
-
-
-def metrics(workdir):
-  """The lines of a run, but for when they were written and what saves cost."""
-  text = (workdir / 'metrics' / 'metrics.jsonl').read_text()
-  lines = [json.loads(line) for line in text.splitlines()]
-  return [
-    {name: x for name, x in line.items() if name != 'time'}
-    for line in lines
-    if line['phase'] != 'save'
-  ]
 
 
 def numbers(workdir):

@@ -25,7 +25,7 @@ from aloe_jax import files
 
 _AT_A_TIME = 8  # objects that come or go
 _NAME = re.compile(r'[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]')  # of a bucket
-_INSTALL = "`pip install -e '.[gcs]'`"
+_INSTALL = "`pip install -c constraints.txt -e '.[gcs]'`"
 _LOG_IN = '`gcloud auth application-default login`'
 
 
