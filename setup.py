@@ -13,10 +13,12 @@ INSTALL = [
   'jax>=0.7.2',
   'matplotlib>=3.9',
   'ml-collections>=1.1',
+  'msgpack>=1.0.5',
   'numpy>=2.0',
   'optax>=0.2.5',
   'orbax-checkpoint>=0.11.26',
   'pillow>=10.0',
+  'prometheus-client>=0.20',
   'pyarrow>=16.1',
   'rich>=13.0',
   'scipy>=1.13',
@@ -25,6 +27,7 @@ INSTALL = [
   'tensorboard>=2.21',  # shows the metrics
   'tensorboardX>=2.6.2',  # writes them
   'tensorstore>=0.1.74',
+  'websockets>=13.0',
 ]
 
 GCS = ['gcsfs>=2026.10.1']  # buckets of Google Cloud Storage
@@ -80,7 +83,9 @@ setuptools.setup(
     'Programming Language :: Python :: 3.12',
     'Programming Language :: Python :: 3.13',
   ],
-  packages=setuptools.find_packages(include=['aloe_jax', 'aloe_jax.*']),
+  # What the robot's machine installs alone comes along, so that both sides speak the same.
+  packages=[*setuptools.find_packages(include=['aloe_jax', 'aloe_jax.*']), 'aloe_client'],
+  package_dir={'aloe_client': 'aloe_jax/client/aloe_client'},
   install_requires=INSTALL,
   extras_require=EXTRAS,
 )

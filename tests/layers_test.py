@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import fnmatch
 import graphlib
 import pathlib
+import sys
 
 import pytest
 
@@ -15,6 +16,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / 'aloe_jax'
 FLOORS = (
   (
     'buckets/*',
+    'client/*',
     'command_line',
     'config',
     'defaults',
@@ -103,6 +105,13 @@ def _module(name: str, package: str, paths) -> str | None:
 
 def test_every_file_imports_only_from_its_own_floor_and_below():
   assert not violations(PACKAGE), '\n'.join(violations(PACKAGE))
+
+
+def test_the_robots_side_needs_nothing_but_its_three_libraries():
+  allowed = {*sys.stdlib_module_names, 'aloe_client', 'msgpack', 'numpy', 'websockets'}
+  for path in (PACKAGE / 'client').rglob('*.py'):
+    used = {name.partition('.')[0] for name in imported(path.read_text())}
+    assert used <= allowed, f'{path} imports {used - allowed}'
 
 
 def test_every_line_of_the_table_speaks_of_a_file_that_is_there():
