@@ -9,7 +9,7 @@ import pytest
 
 from aloe_client import wire
 
-GOLDEN = json.loads((pathlib.Path(__file__).parent / 'golden/openpi_wire.json').read_text())
+GOLDEN = json.loads((pathlib.Path(__file__).parent / 'golden/pi05_io_golden.json').read_text())
 
 
 def array(data=b'\0' * 8, dtype='<f4', shape=(2,), **changed):
