@@ -137,18 +137,26 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     super().__init__(prog, max_help_position=28, width=100)
 
 
-def parse(options: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> Given:
+def parse(
+  options: argparse.ArgumentParser,
+  argv: Sequence[str] | None = None,
+  *,
+  instead: Callable[[argparse.Namespace], str] | None = None,
+) -> Given:
   """Reads a command line; a wrong one ends the program with status 2 and one message.
 
   Args:
     options: from `parser`.
     argv: by default the program's.
+    instead: tells of the options what stands for a --workdir that is not given; '' for nothing.
   """
   about, others = _split(sys.argv[1:] if argv is None else argv)
   with usage_errors():
     read, unknown = options.parse_known_args([a for a in about if _is_file(a)] + others)
     if unknown:
       raise ValueError(_unknown_option(unknown[0], [f'--{name}' for name in vars(read)]))
+    if not read.workdir and instead is not None:
+      read.workdir = instead(read)
     if not read.workdir:
       raise ValueError('--workdir is missing; see --help.')
     for name, value in vars(read).items():

@@ -54,6 +54,11 @@ class Policy:
     return self.guidance not in (None, 1)
 
   @property
+  def samples(self) -> int:
+    """M, chunks that are drawn for one that is acted on."""
+    return 1 if self.chooser is None else self.chooser.samples
+
+  @property
   def chunk_shape(self) -> tuple[int, int]:
     """(h, A) of the robot."""
     return self.actor.horizon, self.action_size
@@ -112,28 +117,54 @@ class Policy:
     Returns:
       [B, h, A] in the robot's units.
     """
-    samples = 1 if self.chooser is None else self.chooser.samples
     index = jnp.arange(len(observation.proprio)) if index is None else index
-    noise = self.noise(key, index, samples)
+    noise = self.noise(key, index, self.samples)
+    return self.act_from(observation, untagged, state, noise)
+
+  def act_from(
+    self,
+    observation: types.Observation,
+    untagged: types.Observation | None,
+    state: types.Array,
+    noise: jax.Array,
+    in_flight: flow.InFlight | None = None,
+  ) -> types.Array:
+    """`act_on` from given noise [B, M, h, A of the network], M as `samples` says.
+
+    Args:
+      observation, untagged, state: as for `act_on`.
+      noise: standard normal.
+      in_flight: what the chunks go on from, of the network's width; None for fresh ones.
+    """
     if untagged is None:
-      chunks = self.sample(observation, noise)
+      chunks = self.sample(observation, noise, in_flight)
     else:
-      chunks = self.sample_guided(observation, untagged, noise)
+      chunks = self.sample_guided(observation, untagged, noise, in_flight)
     chunk = chunks[:, 0] if self.chooser is None else self.chooser.pick(observation, chunks)
     return self.inputs.undo_chunk(chunk, state)
 
-  def sample(self, observation: types.Observation, noise: jax.Array) -> jax.Array:
+  def sample(
+    self,
+    observation: types.Observation,
+    noise: jax.Array,
+    in_flight: flow.InFlight | None = None,
+  ) -> jax.Array:
     """M normalised chunks [B, M, h, A] per state from given noise, as they are carried out."""
-    chunks = flow.sample_actions(self.actor, self.params, observation, noise, self.flow_steps)
+    actor, steps = self.actor, self.flow_steps
+    chunks = flow.sample_actions(actor, self.params, observation, noise, steps, in_flight)
     return self.inputs.carried_out(chunks[..., : self.action_size], observation.proprio)
 
   def sample_guided(
-    self, observation: types.Observation, untagged: types.Observation, noise: jax.Array
+    self,
+    observation: types.Observation,
+    untagged: types.Observation,
+    noise: jax.Array,
+    in_flight: flow.InFlight | None = None,
   ) -> jax.Array:
     """`sample` with guidance: what the tag changes, times the scale."""
     actor, steps = self.actor, self.flow_steps
     chunks = flow.sample_guided(
-      actor, self.params, observation, untagged, self.guidance, noise, steps
+      actor, self.params, observation, untagged, self.guidance, noise, steps, in_flight
     )
     return self.inputs.carried_out(chunks[..., : self.action_size], observation.proprio)
 

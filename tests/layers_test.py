@@ -37,8 +37,8 @@ FLOORS = (
   ('data/*', 'models/*', 'preprocessing/*', 'pretrained/*'),
   ('agents/*', 'best_of', 'policy'),
   ('envs/*', 'learning/*'),
-  ('comparison/*', 'dry_run/*', 'reporting/*', 'run/*'),
-  ('__init__', 'checkpoints', 'data/__main__', 'evaluate', 'export', 'report', 'train'),
+  ('comparison/*', 'dry_run/*', 'reporting/*', 'run/*', 'serving/*'),
+  ('__init__', 'checkpoints', 'data/__main__', 'evaluate', 'export', 'report', 'serve', 'train'),
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flax import linen as nn
+import flax.struct
 import jax
 import jax.numpy as jnp
 
@@ -14,6 +15,22 @@ from aloe_jax import types
 from aloe_jax.parallel import activations
 
 Velocity = Callable[[jax.Array, jax.Array], jax.Array]  # of x [B, h, A] and t [B]
+
+PULL = 5.0  # the most that a plan in flight pulls at a new one, relative to the flow
+
+
+@flax.struct.dataclass
+class InFlight:
+  """The rest of a chunk that is being carried out while the next one is made.
+
+  Attributes:
+    action: [B, h, A] normalised, as seen from where the new chunk begins; anything past its end.
+    weight: [B, h, A] from 0 to 1, how far the new chunk is to agree with it: 1 where it will have
+      been carried out before the new chunk is there, 0 past its end.
+  """
+
+  action: types.Array
+  weight: types.Array
 
 
 def time_embedding(time: jax.Array, width: int) -> jax.Array:
@@ -59,6 +76,7 @@ def sample_actions(
   observation: types.Observation,
   noise: jax.Array,
   flow_steps: int,
+  in_flight: InFlight | None = None,
 ) -> jax.Array:
   """Integrates the flow from noise to actions by Euler steps (π0.5's sampler).
 
@@ -71,23 +89,29 @@ def sample_actions(
     observation: batch of B.
     noise: [B, M, h, A], standard normal.
     flow_steps: Euler steps.
+    in_flight: what the chunk is to go on from, see `continuing`; None for a fresh one.
 
   Returns:
     [B, M, h, A] actions; equal noise gives equal actions.
   """
   cache = actor.apply(params, observation, method='prefix')
-  return denoise(actor, params, cache, noise, flow_steps)
+  return denoise(actor, params, cache, noise, flow_steps, in_flight)
 
 
 def denoise(
-  actor: nn.Module, params: Any, cache: Any, noise: jax.Array, flow_steps: int
+  actor: nn.Module,
+  params: Any,
+  cache: Any,
+  noise: jax.Array,
+  flow_steps: int,
+  in_flight: InFlight | None = None,
 ) -> jax.Array:
   """`sample_actions` from the cache that a prefix left: noise [B, M, h, A] to actions."""
 
   def velocity(x: jax.Array, time: jax.Array) -> Any:
     return actor.apply(params, cache, x, time, method='velocity')
 
-  return _integrate(velocity, noise, flow_steps)
+  return _integrate(continuing(velocity, in_flight), noise, flow_steps)
 
 
 def sample_guided(
@@ -98,11 +122,12 @@ def sample_guided(
   scale: float,
   noise: jax.Array,
   flow_steps: int,
+  in_flight: InFlight | None = None,
 ) -> jax.Array:
   """`sample_actions` with classifier-free guidance: both velocities in every Euler step.
 
   Args:
-    actor, params, noise, flow_steps: as in `sample_actions`.
+    actor, params, noise, flow_steps, in_flight: as in `sample_actions`.
     observation: batch of B that holds the condition.
     unconditional: the same without it.
     scale: see `guided_velocity`.
@@ -118,12 +143,59 @@ def sample_guided(
     free = actor.apply(params, free_cache, x, time, method='velocity')
     return guided_velocity(conditional, free, scale)
 
-  return _integrate(velocity, noise, flow_steps)
+  return _integrate(continuing(velocity, in_flight), noise, flow_steps)
 
 
 def guided_velocity(conditional: jax.Array, unconditional: jax.Array, scale: float) -> jax.Array:
   """v_u + s (v_c - v_u): s = 1 is the condition alone, more goes beyond it."""
   return unconditional + scale * (conditional - unconditional)
+
+
+def continuing(velocity: Velocity, in_flight: InFlight | None) -> Velocity:
+  """A velocity that ends near a plan in flight: real-time chunking.
+
+  At every step the chunk that the flow is heading for is compared with the plan, and what would
+  bring it nearer is added, found through the network's own derivative. From "Real-Time Execution
+  of Action Chunking Flow Policies" (Black et al. 2025), Eqs. (2) to (4), whose time runs the other
+  way.
+
+  Args:
+    velocity: of the flow.
+    in_flight: the plan; None leaves the velocity as it is.
+  """
+  if in_flight is None:
+    return velocity
+  plan, weight = in_flight.action, in_flight.weight
+
+  def corrected(x: jax.Array, time: jax.Array) -> jax.Array:
+    t = time[:, None, None]
+
+    def heading(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+      flow = velocity(x, time)
+      return x - t * flow, flow
+
+    chunk, pull_back, flow = jax.vjp(heading, x, has_aux=True)
+    (nearer,) = pull_back((weight * (plan - chunk)).astype(chunk.dtype))
+    variance = t**2 / ((1 - t) ** 2 + t**2)
+    strength = jnp.minimum(PULL, t / jnp.maximum((1 - t) * variance, 1e-6))
+    return flow - strength * nearer
+
+  return corrected
+
+
+def agreement(steps: types.Array, delay: types.Array, horizon: int) -> jax.Array:
+  """Weights [B, h] of plans in flight, Eq. (5) there.
+
+  Args:
+    steps: [B] of each plan, as seen from where the new chunk begins.
+    delay: [B] of these that will have been carried out before the new chunk is there; <= `steps`.
+    horizon: h.
+  """
+  step = jnp.arange(horizon)[None]
+  steps, delay = (jnp.asarray(x)[:, None] for x in (steps, delay))
+  left = jnp.clip((steps - step) / (steps - delay + 1), 0, 1)
+  fading = left * jnp.expm1(left) / jnp.expm1(1.0)
+  return jnp.where(step < delay, 1.0, jnp.where(step < steps, fading, 0.0))
 
 
 def _integrate(velocity: Velocity, noise: jax.Array, flow_steps: int) -> jax.Array:

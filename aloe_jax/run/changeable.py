@@ -63,6 +63,10 @@ COMMANDS = {
     used=(*_HOW, 'actor.best_of', 'evaluation', 'recap.guidance', 'sim.task'), idle=TRAINING
   ),
   'report': Fields(used=(*_HOW, 'sim.task'), idle=(*TRAINING, 'evaluation')),
+  'serve': Fields(
+    used=(*_HOW, 'actor.best_of', 'actor.flow_steps', 'recap.guidance'),
+    idle=(*TRAINING, 'evaluation', 'sim.task'),
+  ),
   'export': Fields(
     used=_HOW, idle=(*TRAINING, 'actor.best_of', 'evaluation', 'recap.guidance', 'sim.task')
   ),

@@ -38,7 +38,11 @@ class Restored:
 
 
 def restore(
-  experiment: experiment_lib.Experiment, path: pathlib.Path, *, critic: bool = False
+  experiment: experiment_lib.Experiment,
+  path: pathlib.Path,
+  *,
+  critic: bool = False,
+  acts_in: str | None = None,
 ) -> Restored:
   """Reads what acts of a checkpoint of a run of this experiment; no optimiser, no target network.
 
@@ -47,6 +51,7 @@ def restore(
     path: of the checkpoint.
     critic: whether the critic is wanted too; it is read in any case where the policy chooses
       among several chunks by it.
+    acts_in: type that the policy's parameters are wanted in; by default as they are kept.
 
   Raises:
     FileNotFoundError: there is none.
@@ -66,7 +71,12 @@ def restore(
   found = checkpoints.restore_parts(path, wanted)
   params = found.get('critic', {}) if critic else None
   encoder = _read_encoder(experiment, path) if critic or not experiment.reads_images else {}
-  acts = acting.read(path, shapes.acting)
+  wanted_to_act = shapes.acting
+  if acts_in is not None:
+    wanted_to_act = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, acts_in, sharding=x.sharding), wanted_to_act
+    )
+  acts = acting.read(path, wanted_to_act)
   policy = experiment.policy(acts, inputs, params, encoder, tagged=tagged)
   return Restored(int(found['step']), params, encoder, inputs, policy, meta)
 

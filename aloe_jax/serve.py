@@ -1,0 +1,270 @@
+"""A trained policy behind openpi's websocket protocol: any client of openpi talks to it.
+
+python -m aloe_jax.serve --workdir=runs/laundry
+"""
+
+import argparse
+import asyncio
+from collections.abc import Callable, Sequence
+import contextlib
+import functools
+import ipaddress
+import os
+import pathlib
+import signal
+import ssl
+
+import ml_collections
+
+from aloe_jax import command_line
+from aloe_jax import config as config_lib
+from aloe_jax import files
+from aloe_jax import progress
+from aloe_jax.run import bucket_run
+from aloe_jax.run import checkpoints
+from aloe_jax.run import compile_cache
+from aloe_jax.run import kept
+from aloe_jax.serving import actions
+from aloe_jax.serving import loading
+from aloe_jax.serving import model as model_lib
+from aloe_jax.serving import newer
+from aloe_jax.serving import robots
+from aloe_jax.serving import server as server_lib
+from aloe_jax.serving import version as version_lib
+
+_KEY = 'ALOE_API_KEY'
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Serves the checkpoint of a command line until a signal ends it."""
+  given = command_line.parse(_parser(), argv, instead=lambda read: _run_of(read.checkpoint))
+  with command_line.usage_errors():
+    settings = _settings(given.options)
+    robot = robots.find(given.options.robot)
+  with contextlib.ExitStack() as stack:
+    with config_lib.user_errors():
+      given = stack.enter_context(bucket_run.opened(given))
+    _serve(given, settings, robot)
+
+
+def _serve(given: command_line.Given, settings: server_lib.Settings, robot: robots.Robot) -> None:
+  options = given.options
+  load, path = _loader(given, settings, robot)
+
+  def make(path: pathlib.Path) -> version_lib.Version:
+    model = load(path)
+    limits = actions.Limits()
+    if options.limits:
+      limits = actions.read_limits(options.limits, model.chunk_shape[1])
+    version = version_lib.make(model, robot, limits)
+    with progress.bar('Make ready', len(model.sizes), 'batch sizes') as advance:
+      model.warm(lambda done: advance(done))
+    return version
+
+  with config_lib.user_errors():
+    version = make(path)
+  server = server_lib.Server(version, settings, _say)
+  watched: contextlib.AbstractContextManager = contextlib.nullcontext()
+  if options.reload_seconds and not options.checkpoint:
+    watched = newer.Watcher(
+      path.parent,
+      server,
+      make,
+      number=int(path.name),
+      seconds=options.reload_seconds,
+      log=_say,
+    )
+  with watched, config_lib.user_errors():
+    asyncio.run(_listen(server))
+
+
+async def _listen(server: server_lib.Server) -> None:
+  """Listens until SIGINT or SIGTERM; what was asked by then is answered."""
+  ended = asyncio.Event()
+  for number in (signal.SIGINT, signal.SIGTERM):
+    asyncio.get_running_loop().add_signal_handler(number, ended.set)
+  settings = server.settings
+  async with server.listening() as port:
+    scheme = 'wss' if settings.tls else 'ws'
+    host = f'[{settings.host}]' if ':' in settings.host else settings.host
+    model = server.version.model
+    _say(
+      f'Ready: {scheme}://{host}:{port} answers by {model.name} (step {model.step}) for '
+      f'{server.version.robot.name}; Ctrl-C ends it.'
+    )
+    await ended.wait()
+  _say('Stopped; what was asked by then was answered.')
+
+
+def _loader(
+  given: command_line.Given, settings: server_lib.Settings, robot: robots.Robot
+) -> tuple[Callable[[pathlib.Path], model_lib.Model], pathlib.Path]:
+  """What makes a model of a checkpoint, and the first one."""
+  options = given.options
+  sizes = {'largest': settings.largest, 'real_time': options.real_time}
+  if options.checkpoint and not checkpoints.is_one(files.place(options.checkpoint)):
+    config = _openpi_config(given, robot)
+    compile_cache.use(config, given.workdir)
+    return functools.partial(
+      lambda path: loading.of_openpi(config, str(path), robot, **sizes)
+    ), files.place(options.checkpoint)
+  config = kept.config(given, 'serve', options.checkpoint)
+  config.parallel.update(mode='fsdp', fsdp=0)  # all devices here, however many trained
+  if options.best_of:
+    config.actor.best_of = options.best_of
+  with config_lib.user_errors():
+    config_lib.validate(config)
+    if robot.adapts:
+      raise ValueError(
+        f'--robot={robot.name} turns numbers into those that openpi trained on, and the run of '
+        f'{given.where} was trained on those of its episodes; expected a robot that does not, such '
+        'as aloha_sim, whose keys are the same.'
+      )
+    compile_cache.use(config, given.workdir)
+    written = checkpoints.Checkpoints(given.workdir / 'checkpoints')
+    path = files.place(options.checkpoint) if options.checkpoint else written.newest()
+  return lambda path: loading.of_run(config.copy_and_resolve_references(), path, **sizes), path
+
+
+def _openpi_config(given: command_line.Given, robot: robots.Robot) -> ml_collections.ConfigDict:
+  """What openpi's directory does not tell: by the robot, and by the command line."""
+  with command_line.usage_errors():
+    if given.options.best_of and given.options.best_of > 1:
+      raise ValueError(f'--best_of: {given.options.checkpoint} has no critic to choose by.')
+    if given.file:
+      config = command_line.load(given.file)
+    elif robot.policy:
+      config = loading.openpi_config(robot)
+    else:
+      raise ValueError(
+        f'--checkpoint={given.options.checkpoint} is of openpi, which does not tell what robot it '
+        f'is for; expected --robot={" or ".join(n for n, r in robots.PRESETS.items() if r.policy)}'
+        ', or --config with an experiment of your robot.'
+      )
+    command_line.override(config, given.overrides)
+  with config_lib.user_errors():
+    config_lib.validate(config)
+  return config
+
+
+def _run_of(checkpoint: str | None) -> str:
+  """The working directory that a checkpoint of ours lies in; of openpi's the one around it."""
+  if not checkpoint:
+    return ''
+  path = pathlib.PurePosixPath(checkpoint.rstrip('/'))
+  return str(path.parent.parent if path.name.isdecimal() else path.parent)
+
+
+def _settings(options: argparse.Namespace) -> server_lib.Settings:
+  """How to listen; refuses what lets anybody in.
+
+  Raises:
+    ValueError: naming the option.
+  """
+  key = os.environ.get(_KEY, '')
+  if options.api_key_file:
+    try:
+      key = pathlib.Path(options.api_key_file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+      raise ValueError(f'--api_key_file={options.api_key_file} cannot be read: {error}') from error
+    if not key:
+      raise ValueError(f'--api_key_file={options.api_key_file} is empty; expected the key in it.')
+  if key and not (key.isascii() and key.isprintable()):
+    raise ValueError('the API key holds other characters than ASCII.')
+  for name, low in (
+    ('max_batch', 1),
+    ('connections', 1),
+    ('message_mb', 1),
+    ('batch_ms', 0),
+    ('reload_seconds', 0),
+    ('seed', 0),
+  ):
+    if not getattr(options, name) >= low:
+      raise ValueError(f'--{name} is {getattr(options, name)}; expected {low} or more.')
+  if not 0 <= options.port < 65536:
+    raise ValueError(f'--port is {options.port}; expected 0 to 65535.')
+  if options.best_of is not None and options.best_of < 1:
+    raise ValueError(f'--best_of is {options.best_of}; expected 1 or more.')
+  if not (_is_loopback(options.host) or key or options.insecure):
+    raise ValueError(
+      f'--host={options.host} lets others than this machine ask the robot to move, and there is no '
+      f'key: give one with --api_key_file or ${_KEY}, better with --tls_cert and --tls_key; or say '
+      '--insecure.'
+    )
+  return server_lib.Settings(
+    host=options.host,
+    port=options.port,
+    key=key,
+    tls=_tls(options),
+    message_bytes=options.message_mb * 2**20,
+    connections=options.connections,
+    largest=options.max_batch,
+    batch_seconds=options.batch_ms / 1000,
+    seed=options.seed,
+  )
+
+
+def _is_loopback(host: str) -> bool:
+  try:
+    return ipaddress.ip_address(host).is_loopback
+  except ValueError:
+    return host == 'localhost'
+
+
+def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
+  if bool(options.tls_cert) != bool(options.tls_key):
+    raise ValueError('--tls_cert and --tls_key go together; one is missing.')
+  if not options.tls_cert:
+    return None
+  context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+  try:
+    context.load_cert_chain(options.tls_cert, options.tls_key)
+  except (OSError, ssl.SSLError) as error:
+    raise ValueError(
+      f'--tls_cert={options.tls_cert} with --tls_key={options.tls_key}: {error}'
+    ) from error
+  return context
+
+
+def _say(line: str) -> None:
+  progress.CONSOLE.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = command_line.parser('aloe_jax.serve', __doc__)
+  add = parser.add_argument
+  add(
+    '--checkpoint',
+    metavar='DIR',
+    help='to serve: one of a run, or a directory of openpi; by default the newest of --workdir, '
+    'and each newer one as it comes',
+  )
+  add(
+    '--robot',
+    default='aloe',
+    metavar='NAME',
+    help=f'how its program names things: {", ".join(robots.PRESETS)}, or a .json file '
+    '(default: %(default)s)',
+  )
+  add('--host', default='127.0.0.1', metavar='IP', help='to listen at (default: %(default)s)')
+  add('--port', type=int, default=8000, metavar='N', help='0: any that is free (default: 8000)')
+  add('--api_key_file', metavar='FILE', help=f'holds the key that robots send; or ${_KEY} is it')
+  add('--tls_cert', metavar='FILE', help='certificate of the server, PEM')
+  add('--tls_key', metavar='FILE', help='its private key, PEM')
+  add('--insecure', action='store_true', help='listen at other addresses without a key')
+  add('--best_of', type=int, metavar='N', help='chunks among which the critic chooses')
+  add(
+    '--real_time', action='store_true', help='chunks may go on from what is carried out meanwhile'
+  )
+  add('--limits', metavar='FILE', help='JSON: low, high and step of every number of an action')
+  add('--max_batch', type=int, default=8, metavar='N', help='requests answered together (8)')
+  add('--batch_ms', type=float, default=4.0, metavar='MS', help='that one waits for others (4)')
+  add('--connections', type=int, default=64, metavar='N', help='at a time (64)')
+  add('--message_mb', type=int, default=32, metavar='MB', help='longest message (32)')
+  add('--reload_seconds', type=float, default=10.0, metavar='S', help='0: never (10)')
+  add('--seed', type=int, default=0, metavar='N', help='of the noise (0)')
+  return parser
+
+
+if __name__ == '__main__':
+  command_line.run(main)

@@ -1,0 +1,164 @@
+"""A model with all that goes with it: how its messages are read, what is told of it, its replies.
+
+A request is read, answered and replied to by one version, whatever comes meanwhile.
+"""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+from aloe_client import wire
+from aloe_jax.serving import actions as actions_lib
+from aloe_jax.serving import model as model_lib
+from aloe_jax.serving import requests
+from aloe_jax.serving import robots
+
+PROTOCOL = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+  """One checkpoint, for one kind of robot.
+
+  Attributes:
+    model: that answers.
+    robot: whose messages are read.
+    limits: that no action goes beyond.
+    reader: of messages.
+    greeting: the first frame of a connection, packed.
+  """
+
+  model: model_lib.Model
+  robot: robots.Robot
+  limits: actions_lib.Limits
+  reader: requests.Reader
+  greeting: bytes
+
+  def reply(self, reading: model_lib.Reading, answer: model_lib.Answer, tag: Any) -> dict[str, Any]:
+    """What is sent back, but for the times: numbers of the robot, and what is to be known of them.
+
+    Besides the actions there are no arrays, as openpi's chunk broker would take steps of them.
+    """
+    chunk = answer.actions
+    told: list[str] = []
+    if self.reader.normalized:
+      told = actions_lib.unusual(self.model.policy.inputs, chunk, reading.state)
+    wanted = self.robot.action_to_robot(chunk)
+    held, clipped = self.limits.hold(wanted, self._before(reading))
+    about: dict[str, Any] = {
+      'checkpoint': self.model.name,
+      'step': self.model.step,
+      'clipped': bool(clipped),
+      'flags': told + clipped,
+    }
+    if tag is not None:
+      about['id'] = tag
+    if answer.q is not None:
+      about |= {'q': answer.q, 'v': answer.v, 'spread': answer.spread}
+    return {'actions': np.ascontiguousarray(held, np.float32), requests.OPTIONS: about}
+
+  def _before(self, reading: model_lib.Reading) -> np.ndarray | None:
+    """What the first action goes on from: where the robot is, if actions are such places."""
+    if self.robot.kind != 'position' or reading.state.size != self.model.chunk_shape[1]:
+      return None
+    return self.robot.action_to_robot(reading.state)
+
+
+def make(
+  model: model_lib.Model,
+  robot: robots.Robot,
+  limits: actions_lib.Limits,
+) -> Version:
+  """A version of a model.
+
+  Args:
+    model: that answers.
+    robot: whose messages are read.
+    limits: that no action goes beyond.
+
+  Raises:
+    ValueError: the robot and the policy do not go together.
+  """
+  reader = requests.make_reader(model, robot)
+  told = {requests.OPTIONS: _metadata(model, robot, reader)}
+  return Version(model, robot, limits, reader, wire.pack(told))
+
+
+def _metadata(
+  model: model_lib.Model, robot: robots.Robot, reader: requests.Reader
+) -> dict[str, Any]:
+  """What a robot's program is told when it connects."""
+  config, meta = model.experiment.config, model.found.meta
+  horizon, size = model.chunk_shape
+  sizes = _state_sizes(robot, reader.state_size)
+  low, high = _reach(model, robot)
+  return {
+    'version': PROTOCOL,
+    'checkpoint': model.name,
+    'step': model.step,
+    'phase': meta.get('phase', ''),
+    'prompt': model.policy.prompt,
+    'preset': robot.name,
+    'cameras': {}
+    if reader.features
+    else {
+      key: {'shape': None, 'camera': camera}
+      for key, camera in robot.cameras.items()
+      if camera in reader.cameras
+    },
+    'features': list(reader.features) if reader.features else None,
+    'state': {
+      key: {'size': sizes[key], 'names': [], 'unit': '', 'kind': 'position'} for key in robot.state
+    },
+    'action': {
+      'size': size,
+      'names': list(robot.names) if len(robot.names) == size else [],
+      'unit': robot.unit,
+      'kind': robot.kind,
+      'low': low,
+      'high': high,
+    },
+    'horizon': horizon,
+    'execute': config.task.execute,
+    'control_hz': float(config.task.control_hz),
+    'values': model.has_values,
+    'real_time': model.real_time,
+    'best_of': model.policy.samples,
+    'statistics': _digest(meta),
+  }
+
+
+def _state_sizes(robot: robots.Robot, size: int) -> dict[str, int | None]:
+  """Numbers of each part of the state: of several all but the first are told by their names."""
+  if len(robot.state) == 1:
+    return {robot.state[0]: size}
+  if robot.name == 'droid':
+    return dict(zip(robot.state, (7, 1), strict=True))
+  return dict.fromkeys(robot.state)
+
+
+def _reach(
+  model: model_lib.Model, robot: robots.Robot
+) -> tuple[list[float | None] | None, list[float | None] | None]:
+  """Where 98 % of the training's actions lay; None for numbers that are relative to the state."""
+  config = model.experiment.config
+  if config.data.normalization == 'none' or robot.adapts:
+    return None, None
+  size = model.chunk_shape[1]
+  ends = np.array([[-1.0], [1.0]], np.float32) * np.ones(size, np.float32)
+  found = np.asarray(model.policy.inputs.action.inverse(ends))
+  relative = [count > 0 for count in config.task.delta for _ in range(abs(count))]
+  relative += [False] * (size - len(relative))
+  low, high = (
+    [None if r else float(x) for x, r in zip(row, relative, strict=True)] for row in found
+  )
+  return low, high
+
+
+def _digest(meta: dict[str, Any]) -> str:
+  """Of the statistics that states and actions are normalised with."""
+  text = json.dumps(meta.get('norm_stats'), sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
