@@ -60,7 +60,14 @@ class Reader:
     self._check_keys(message)
     options = message.get(OPTIONS, {})
     if not isinstance(options, Mapping):
-      raise RequestError(f'{OPTIONS}: found {_kind(options)}, expected a map of {_ASKED}.')
+      raise RequestError(
+        f'{OPTIONS}: found {_kind(options)}, expected a map of {", ".join(_ASKED)}.'
+      )
+    for key in options:
+      if key not in _ASKED:
+        close = difflib.get_close_matches(str(key), _ASKED, n=1)
+        hint = f'did you mean {close[0]!r}?' if close else f'expected {", ".join(_ASKED)}.'
+        raise RequestError(f'{OPTIONS}: there is no option {str(key)[:40]!r}; {hint}')
     state = self._state(message)
     plan, delay = self._plan(options)
     reading = model_lib.Reading(
