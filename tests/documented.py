@@ -39,6 +39,7 @@ PAGES = (  # in this order: what reads a run comes after what makes it
   'docs/speed.md',
   'docs/many_devices.md',
   'docs/buckets.md',
+  'docs/serving.md',
   'docs/dry_run.md',
   'docs/adding_an_algorithm.md',
   'docs/adding_an_importer.md',
@@ -57,6 +58,8 @@ NOT_RUN = {  # what a command begins with: why it is not run
     'compiles for half an hour: dry_run_test is about it'
   ),
   'python -m experiments.': 'takes hours: comparison_test and jobs_test are about it',
+  'python -m aloe_jax.serve': 'serves until it is stopped: the tests of serving are about it',
+  'export ALOE_API_KEY': 'is read by the command after it',
   'python -m pytest': 'runs the tests: .ci/run does',
   'ruff check': 'checks the code: .ci/run does',
   'ruff format': 'checks the code: .ci/run does',
@@ -181,7 +184,11 @@ def run(command: str, directory: pathlib.Path, **more: str) -> subprocess.Comple
 
 def environment(**more: str) -> dict[str, str]:
   """Of the processes that are started."""
-  return os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)} | more
+  return os.environ | {
+    'JAX_PLATFORMS': 'cpu',
+    'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "aloe_jax" / "client"}',
+    **more,
+  }
 
 
 def bring(directory: pathlib.Path) -> None:

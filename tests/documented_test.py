@@ -11,8 +11,11 @@ import pytest
 
 from aloe_jax import command_line as command_line_lib
 from aloe_jax import config as config_lib
+from aloe_jax import serve
 from aloe_jax.agents import agent
 from aloe_jax.data import __main__ as data_command
+from aloe_jax.serving import loading
+from aloe_jax.serving import robots
 
 README = (documented.ROOT / 'README.md').read_text(encoding='utf-8')
 COMMANDS = documented.documented()
@@ -54,8 +57,8 @@ def test_options_that_are_told_exist_and_parse(monkeypatch, tmp_path):
   parse = command_line_lib.parse
   files = {}  # of the runs, by their --workdir
 
-  def parse_and_stop(*arguments):
-    given = parse(*arguments)
+  def parse_and_stop(*arguments, **more):
+    given = parse(*arguments, **more)
     file = files.setdefault(given.workdir, given.file)
     command_line_lib.config(dataclasses.replace(given, file=given.file or file))
     raise Parsed
@@ -70,6 +73,23 @@ def test_options_that_are_told_exist_and_parse(monkeypatch, tmp_path):
       except Parsed:
         continue
       pytest.fail(f'{where}: {command} did not read a command line')
+
+
+def test_options_of_the_server_exist_and_parse():
+  told = [
+    command
+    for page in documented.PAGES
+    for block in documented.blocks(page, 'sh')
+    for command in documented.commands(block)
+    if command.startswith('python -m aloe_jax.serve')
+  ]
+  assert len(told) > 2
+  for command in told:
+    _, words = documented.split(command)
+    given = command_line_lib.parse(serve._parser(), words[3:], instead=lambda read: 'somewhere')
+    if given.options.checkpoint:
+      config = loading.openpi_config(robots.find(given.options.robot))
+      command_line_lib.override(config, given.overrides)
 
 
 def test_options_of_the_data_command_exist_and_parse(monkeypatch):
