@@ -53,3 +53,27 @@ def test_agreement_is_whole_until_the_reply_fades_after_it_and_ends_with_the_pla
   faded = left * np.expm1(left) / np.expm1(1)
   np.testing.assert_allclose(found[0], [1, 1, *faded, 0, 0], rtol=1e-6)
   np.testing.assert_array_equal(found[1], np.zeros(6))
+
+
+def test_a_chunk_goes_on_smoothly_from_what_is_carried_out():
+  """Chunks are random walks of small steps from anywhere, whose flow is linear."""
+  horizon, steps = 8, 50
+  walk = np.tril(np.ones((horizon, horizon))) * np.array([2.0] + [0.2] * (horizon - 1))
+  covariance = walk @ walk.T
+  eye = np.eye(horizon)
+
+  def velocity(x, time):
+    t = time[0]
+    both = t**2 * eye + (1 - t) ** 2 * covariance
+    flow_of = (t * eye - (1 - t) * covariance) @ jnp.linalg.inv(both)
+    return jnp.einsum('ij,bjk->bik', flow_of, x)
+
+  noise = jnp.asarray(tiny.normal(np.random.default_rng(0), 64, 1, horizon, 1))
+  plan = np.full((64, horizon, 1), 3.0, np.float32)
+  weight = np.asarray(flow.agreement(np.full(64, 5), np.full(64, 3), horizon))[..., None]
+  fresh = np.asarray(flow._integrate(velocity, noise, steps))[:, 0, :, 0]
+  corrected = flow.continuing(velocity, flow.InFlight(plan, weight))
+  found = np.asarray(flow._integrate(corrected, noise, steps))[:, 0, :, 0]
+  jump, fresh_jump = np.abs(found[:, 3] - 3.0).mean(), np.abs(fresh[:, 3] - 3.0).mean()
+  assert fresh_jump > 2.5 and jump < 0.4  # 0.2 is a step of the walk
+  assert 0.15 < np.abs(np.diff(found[:, 4:])).mean() < 0.25  # and it still walks as it does

@@ -67,7 +67,7 @@ def act_by_row(
     return policy.act_from(*shown, state, noise)
   width = policy.actor.action_size - policy.action_size  # numbers that the robot does not have
   weight = flow.agreement(steps, delay, plan.shape[1])[..., None]
-  robots = jnp.arange(policy.actor.action_size) < policy.action_size
+  robots = (jnp.arange(policy.actor.action_size) < policy.action_size)[None, None]
   seen = jnp.pad(
     policy.inputs.chunk(jnp.asarray(plan), jnp.asarray(state)), [(0, 0)] * 2 + [(0, width)]
   )
