@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     '--dry_run', action='store_true', help='compile for --topology, tell what it takes; run nothing'
   )
   parser.add_argument(
-    '--topology', metavar='NAME', help='of --dry_run: cpu:8, h100x8, v5e-16, v5p-8 and others'
+    '--topology', metavar='NAME', help='of --dry_run: cpu:N, h100xN, v5e-16, v5p-8 and others'
   )
   parser.add_argument(
     '--verbose', action='store_true', help='of --dry_run: where every leaf of the state lies'

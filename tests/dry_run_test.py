@@ -9,6 +9,7 @@ import pytest
 
 from aloe_jax.dry_run import advice
 from aloe_jax.dry_run import estimate
+from aloe_jax.dry_run import report
 from aloe_jax.dry_run import topologies
 from experiments import laundry
 
@@ -130,3 +131,28 @@ def test_every_topology_has_what_its_kind_needs():
     assert (topology.chip is None) == name.startswith('cpu')
     assert bool(topology.shape) == name.startswith('v')
     assert (topology.links > 0) == (topology.chip is not None)
+
+
+def test_cpus_and_gpus_may_be_as_many_as_one_likes():
+  assert topologies.find('cpu:3') == topologies.Topology('cpu:3', 3)
+  assert topologies.find('cpu:1024').count == 1024
+  machine, many = topologies.find('h100x4'), topologies.find('h100x16')
+  assert (machine.count, machine.exchange) == (4, 450e9)
+  assert (many.count, many.exchange) == (16, 50e9)  # of the card between machines
+  assert many.is_estimate
+
+
+@pytest.mark.parametrize('name', ['cpu:0', 'cpu:1025', 'cpu:08', 'cpu:', 'h100x9999', 'h100x-1'])
+def test_a_number_of_devices_that_makes_no_sense_is_refused_with_what_does(name):
+  with pytest.raises(ValueError, match=f'{name}.* cpu:N and h100xN for N from 1 to 1024'):
+    topologies.find(name)
+
+
+def test_tiny_numbers_are_told_in_units_that_suit_them():
+  found = estimate.Estimate(
+    'x', 1, dict(parameters=512.0), flops=2.5e6, traffic=40e3, compute=3e-9, memory=4.2e-5
+  )
+  told = '\n'.join(report._lines(found, topologies.find('h100x1')))
+  assert 'parameters 0.5 kB' in told
+  assert 'a device: 2.5 MFLOP, 40.0 kB of memory traffic' in told
+  assert 'at least 42 us: FLOPs 3 ns, memory 42 us, communication 0 (0 %)' in told

@@ -95,11 +95,11 @@ def _head(topology: topologies.Topology, assumed: list[str]) -> list[str]:
 
 
 def _shards(experiment: experiment_lib.Experiment) -> list[str]:
-  lines = ['Where the train state lies (leaf, shape, part on each device, GB):']
+  lines = ['Where the train state lies (leaf, shape, part on each device, bytes):']
   for name, leaf in programs_lib.shards(experiment):
     part = leaf.sharding.shard_shape(leaf.shape)
-    size = math.prod(part) * leaf.dtype.itemsize / 1e9
-    lines.append(f'  {name}: {leaf.dtype}{list(leaf.shape)} as {list(part)}, {size:.4f}')
+    size = _size(math.prod(part) * leaf.dtype.itemsize)
+    lines.append(f'  {name}: {leaf.dtype}{list(leaf.shape)} as {list(part)}, {size}')
   return lines
 
 
@@ -114,13 +114,13 @@ def _lines(found: estimate_lib.Estimate, topology: topologies.Topology) -> list[
     return [*lines, f'  the compiler: {found.refused}']
   kinds = ', '.join(f'{kind} {_size(size)}' for kind, size in found.exchanged.items())
   lines.append(
-    f'  a device: {found.flops / 1e12:.4g} TFLOP, {_size(found.traffic)} of memory traffic, '
+    f'  a device: {_flops(found.flops)}, {_size(found.traffic)} of memory traffic, '
     f'received from others: {kinds or "nothing"}'
   )
   if topology.chip:
     lines.append(
-      f'  at least {found.seconds:.3g} s: FLOPs {found.compute:.3g}, memory {found.memory:.3g}, '
-      f'communication {found.links:.3g} ({100 * found.share:.0f} %)'
+      f'  at least {_time(found.seconds)}: FLOPs {_time(found.compute)}, memory '
+      f'{_time(found.memory)}, communication {_time(found.links)} ({100 * found.share:.0f} %)'
     )
   if found.unknown_loops:
     lines.append(f'  loops of unknown length, counted once: {", ".join(found.unknown_loops)}')
@@ -143,8 +143,24 @@ def _verdict(report: Report) -> list[str]:
 
 
 def _size(size: float) -> str:
-  """In the unit that suits it, of a thousand each."""
+  """Of bytes, in the unit that suits them, of a thousand each."""
   for unit, worth in (('GB', 1e9), ('MB', 1e6)):
     if size >= worth / 10:
       return f'{size / worth:.2f} {unit}'
-  return f'{size / 1e3:.1f} kB'
+  return f'{size / 1e3:.1f} kB' if size >= 100 else f'{size:.0f} bytes'
+
+
+def _flops(number: float) -> str:
+  return _of(number, {'TFLOP': 1e12, 'GFLOP': 1e9, 'MFLOP': 1e6, 'kFLOP': 1e3, 'FLOP': 1.0})
+
+
+def _time(seconds: float) -> str:
+  return _of(seconds, {'s': 1.0, 'ms': 1e-3, 'us': 1e-6, 'ns': 1e-9})
+
+
+def _of(number: float, units: dict[str, float]) -> str:
+  """A number in the largest unit that it has a tenth of; 0 without any."""
+  for unit, worth in units.items():
+    if number >= worth / 10:
+      return f'{number / worth:.3g} {unit}'
+  return f'{number:.3g}'

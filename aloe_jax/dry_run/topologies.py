@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 
@@ -43,6 +44,12 @@ V5P = Chip('TPU v5p', 459e12, 95e9, 2765e9, 100e9)
 V6E = Chip('TPU v6e', 918e12, 32e9, 1640e9, 112e9)
 V4 = Chip('TPU v4', 275e12, 32e9, 1228e9, 50e9)
 H100 = Chip('NVIDIA H100 SXM', 989e12, 80e9, 3350e9, 450e9)
+# Eight are in a machine (NVIDIA's "DGX H100"); to others each has a network card of 400 Gbps.
+H100_APART = dataclasses.replace(H100, link=50e9)
+_IN_A_MACHINE = 8
+_MOST = 1024  # devices of a topology without a fixed size
+_ANY_SIZE = re.compile(r'(cpu:|h100x)([1-9]\d{0,3})')
+_ANY_NAMES = f'cpu:N and h100xN for N from 1 to {_MOST}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,20 +100,28 @@ TOPOLOGIES = {
 
 
 def find(name: str | None) -> Topology:
-  """The topology of some name.
+  """The topology of some name, such as 'v5e-16' or 'cpu:3'.
 
   Raises:
     ValueError: none is given, or there is none; lists all, and names the nearest.
   """
   if not name:
-    raise ValueError(f'--topology is missing; --dry_run needs one of {", ".join(TOPOLOGIES)}.')
+    raise ValueError(f'--topology is missing; --dry_run needs one of {_names()}.')
   if name in TOPOLOGIES:
     return TOPOLOGIES[name]
+  match = _ANY_SIZE.fullmatch(name)
+  if match and int(match[2]) <= _MOST:
+    count = int(match[2])
+    if match[1] == 'cpu:':
+      return Topology(name, count)
+    return Topology(name, count, H100 if count <= _IN_A_MACHINE else H100_APART, 1)
   close = difflib.get_close_matches(name, TOPOLOGIES, n=1, cutoff=0.4)
   hint = f' Did you mean {close[0]}?' if close else ''
-  raise ValueError(
-    f'--topology is {name!r}, which is not known; expected one of {", ".join(TOPOLOGIES)}.{hint}'
-  )
+  raise ValueError(f'--topology is {name!r}, which is not known; expected one of {_names()}.{hint}')
+
+
+def _names() -> str:
+  return f'{", ".join(TOPOLOGIES)}, or {_ANY_NAMES}'
 
 
 def devices(topology: Topology) -> list[jax.Device]:
