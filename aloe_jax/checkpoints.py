@@ -83,7 +83,8 @@ def _told(path: pathlib.Path) -> tuple[str, str, str]:
   updates = str(meta.get('step', ''))
   if 'done' in meta:
     updates = f'{updates} ({meta["done"]} of {meta.get("updates", "?")} of the phase)'
-  phase = ', '.join(str(meta[name]) for name in ('phase', 'note') if name in meta)
+  told = [str(meta[name]) for name in ('phase', 'note') if name in meta]
+  phase = ', '.join([*told, *(['skipped'] if meta.get('skipped') else [])])
   return phase or '?', str(meta.get('iteration', '?')), updates
 
 

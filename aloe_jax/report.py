@@ -4,9 +4,10 @@
 
 Writes `report.html`, which needs nothing else, and `report.json`, one flat object: what was judged
 (`iteration`, `held_out`, `episodes`, `chunks`), every number of the card under its name with
-`_low` and `_high`, the 95 % interval over episodes, and what the weights were in training under
-`training_`. Values are in environment steps. `report/success.npz` and `report/failure.npz` are
-episodes that `reporting.traces.Trace.load` reads and `reporting.figures.trajectory` draws.
+`_low` and `_high`, the 95 % interval over episodes, what the weights were in training under
+`training_`, and what a user appended, as in `appended_3`. Values are in environment steps.
+`report/success.npz` and `report/failure.npz` are episodes that `reporting.traces.Trace.load` reads
+and `reporting.figures.trajectory` draws.
 
 The critic of an iteration is judged on episodes that it was not trained on: in a simulator on
 fresh ones of the policy that it judged, a human watching; on a robot on `--episodes`, or on those
@@ -41,6 +42,7 @@ from aloe_jax.reporting import figures
 from aloe_jax.reporting import numbers as report_numbers
 from aloe_jax.reporting import page
 from aloe_jax.reporting import traces as report_traces
+from aloe_jax.run import appended
 from aloe_jax.run import bucket_run
 from aloe_jax.run import checkpoints
 from aloe_jax.run import compile_cache
@@ -103,6 +105,7 @@ class Report:
     self._datasets = datasets_lib.Datasets(experiment, self._found.encoder)
     self._manifest = manifest.read(workdir / 'manifest.json')
     self._evaluations = results.read(workdir / 'evaluations.json')
+    self._appended = appended.read(workdir)
     written = workdir / 'metrics' / 'metrics.jsonl'
     self._records = metrics.read(written) if written.exists() else []
 
@@ -172,6 +175,7 @@ class Report:
       name = f'success_rate_{entry["iteration"]}'
       found |= {name: entry['success_rate'], f'{name}_low': entry['low']}
       found[f'{name}_high'] = entry['high']
+    found |= {f'appended_{one.iteration}': one.asked for one in self._appended}
     if examined is None:
       return found
     found['held_out'] = examined.held_out
@@ -221,7 +225,7 @@ class Report:
     drawing.set_size_inches(4.8, 3.2)
     rows = [
       [
-        f'iteration {e["iteration"]}' if e['iteration'] else 'BC warm start',
+        appended.policy_name(e['iteration'], self._appended),
         f'{100 * e["success_rate"]:.1f} %',
         f'{100 * e["low"]:.1f} to {100 * e["high"]:.1f} %',
         f'{e["throughput"]:.0f}',

@@ -205,11 +205,17 @@ def test_grasps_are_compared_on_the_episodes_that_were_judged(
 
 
 def test_imitation_has_a_page_without_a_card(run, tmp_path):
-  workdir = make_run(tmp_path / 'laundry', 'bc', 2)
+  workdir = make_run(tmp_path / 'laundry', 'bc', 4)
+  again = {'iteration': 2, 'asked': 'redo=actor', 'of': 1, 'begins': 0, 'bank': 1}
+  (workdir / 'appended.json').write_text(json.dumps([again]))
+  evaluations = [{'iteration': i} | EVALUATION for i in (0, 1, 2)]
+  (workdir / 'evaluations.json').write_text(json.dumps(evaluations))
   numbers, page = run(workdir)
-  assert set(numbers) == {'agent', 'task', 'iteration'} | {
-    f'success_rate_{i}{bound}' for i in (0, 1) for bound in ('', '_low', '_high')
+  assert set(numbers) == {'agent', 'task', 'iteration', 'appended_2'} | {
+    f'success_rate_{i}{bound}' for i in (0, 1, 2) for bound in ('', '_low', '_high')
   }
+  assert numbers['appended_2'] == 'redo=actor'
+  assert 'iteration 2: actor of 1 again' in page
   assert 'BC learns no critic: there is nothing to judge.' in page
   assert Page(page).headings == ["The critic's report card", 'Training', 'Data']
   assert not (workdir / 'held_out').exists()

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from aloe_jax.run import appended
 from aloe_jax.run import evaluation
 from aloe_jax.run import results
 
@@ -88,3 +89,22 @@ def test_what_was_measured_of_a_policy_that_is_gone_is_forgotten(tmp_path):
   assert kept.forget(None, warms_up=False) == [1]  # it starts from a policy that is elsewhere
   assert kept.forget(None, warms_up=True) == [0]
   assert not results.read(path)
+
+
+def test_the_table_says_what_an_appended_iteration_learnt(tmp_path, capsys):
+  kept = results.Results(tmp_path / 'evaluations.json')
+  asked = {2: 'redo=actor', 3: 'redo=critic', 4: 'more=critic', 5: 'more=critic,actor'}
+  entries = [appended.Appended(i, x, i - 1, 2 * i - 2, i) for i, x in asked.items()]
+  for iteration in range(6):
+    kept.add(iteration, make_evaluation(50))
+  kept.report(tmp_path / 'curves.png', 'aloe', 'Fold the t-shirt', entries)
+  printed = ' '.join(capsys.readouterr().out.split())
+  for name in (
+    'BC warm start │',
+    'iteration 1 │',
+    'iteration 2: actor of 1 again │',
+    'iteration 3: critic, actor of 2 again │',
+    'iteration 4: critic on from 3 │',
+    'iteration 5: critic, actor on from 4 │',
+  ):
+    assert f'│ {name}' in printed

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from aloe_jax import checkpoints as listing
 from aloe_jax import config as config_lib
 from aloe_jax import evaluate
 from aloe_jax import metrics
@@ -354,6 +355,9 @@ def test_a_phase_of_no_updates_is_skipped_and_said_to_be(finished, tmp_path, cap
   assert kept[2] == kept[1] | {'iteration': 2}
   start(workdir, **changes)
   assert 'skipped' not in capsys.readouterr().out
+  listing.main([f'--workdir={workdir}'])
+  listed = capsys.readouterr().out
+  assert all(listed.count(words) == 1 for words in ('critic, skipped', 'actor, skipped'))
 
 
 def test_a_run_stopped_after_a_skipped_critic_weighs_by_the_critic_that_it_has(

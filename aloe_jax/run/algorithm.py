@@ -76,7 +76,7 @@ class Run:
     removal.remove_empty(twin.there(workdir / unfinished.DIRECTORY))
     if self._config.sim.task:
       name, prompt = self._experiment.agent.name, self._config.task.prompt
-      self._results.report(workdir / 'curves.png', name, prompt)
+      self._results.report(workdir / 'curves.png', name, prompt, self._plan.appended)
     if self._left.done is not None:
       next_steps.tell(workdir, self._opened.checkpoints.path(self._left.done), self._experiment)
 
@@ -263,7 +263,7 @@ class Run:
       progress.CONSOLE.print(
         f'{phase.what}: skipped, as config.{field} is 0; nothing of it has changed.'
       )
-    self._left.save(phase)
+    self._left.save(phase, skipped=one is None or phase.name in one.learns)
 
   def _draw_bank(self, iteration: int, buffer: replay.Replay) -> action_bank.Bank | None:
     return self._actions.bank(

@@ -126,6 +126,21 @@ def read(workdir: pathlib.Path) -> tuple[Appended, ...]:
   return tuple(found)
 
 
+def policy_name(iteration: int, entries: Sequence[Appended]) -> str:
+  """What the policy after an iteration is called in tables; 0 is the warm start.
+
+  Args:
+    iteration: its number.
+    entries: all that were appended to the run.
+  """
+  one = next((entry for entry in entries if entry.iteration == iteration), None)
+  name = f'iteration {iteration}' if iteration else 'BC warm start'
+  if one is None:
+    return name
+  how = f'of {one.of} again' if one.redoes else f'on from {one.of}'
+  return f'{name}: {", ".join(one.learns)} {how}'
+
+
 def keep(workdir: pathlib.Path, entries: Sequence[Appended]) -> None:
   """Writes them, on the first host, where there are more than before."""
   if hosts.is_first() and len(entries) > len(read(workdir)):

@@ -73,14 +73,13 @@ class PhaseCheckpoints:
       saves.finish()
     self.remove_surplus()
 
-  def save(self, phase: phases.Phase) -> None:
-    """Writes the checkpoint that a phase leaves."""
+  def save(self, phase: phases.Phase, *, skipped: bool = False) -> None:
+    """Writes the checkpoint that a phase leaves, which says so where it had no updates."""
     opened, updates = self._opened, self._opened.updates
+    meta = self._meta(phase) | ({'skipped': True} if skipped else {})
     with stopping.deferred() as deferral:
       deferral.loses = True
-      opened.checkpoints.save(
-        phase.number, updates.state, opened.encoder, self._meta(phase), updates.unchanged
-      )
+      opened.checkpoints.save(phase.number, updates.state, opened.encoder, meta, updates.unchanged)
       updates.is_saved(opened.checkpoints.path(phase.number))
       self.done = phase.number
 

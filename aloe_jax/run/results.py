@@ -1,5 +1,6 @@
 """The evaluations of a run: kept as JSON, shown as a table and as learning curves."""
 
+from collections.abc import Sequence
 import json
 import pathlib
 
@@ -10,6 +11,7 @@ from aloe_jax import plots
 from aloe_jax import progress
 from aloe_jax.buckets import twin
 from aloe_jax.parallel import hosts
+from aloe_jax.run import appended as appended_lib
 from aloe_jax.run import evaluation
 from aloe_jax.run import phases
 
@@ -75,8 +77,21 @@ class Results:
     if hosts.is_first():
       files.write_text(self._path, json.dumps(entries, indent=2))
 
-  def report(self, path: pathlib.Path, agent: str, task: str) -> None:
-    """Draws the learning curve and prints the table; the first host does."""
+  def report(
+    self,
+    path: pathlib.Path,
+    agent: str,
+    task: str,
+    appended: Sequence[appended_lib.Appended] = (),
+  ) -> None:
+    """Draws the learning curve and prints the table; the first host does.
+
+    Args:
+      path: of the drawing.
+      agent: name of the algorithm.
+      task: what the robot is asked to do.
+      appended: the iterations that a user has appended, which are called what they are.
+    """
     if not hosts.is_first():
       return
     by_iteration = sorted(self._evaluations.items())
@@ -86,7 +101,7 @@ class Results:
     for column in evaluation.COLUMNS:
       table.add_column(column, justify='left' if column in ('policy', 'ends') else 'right')
     for iteration, e in by_iteration:
-      table.add_row(f'iteration {iteration}' if iteration else 'BC warm start', *e.cells())
+      table.add_row(appended_lib.policy_name(iteration, appended), *e.cells())
     progress.CONSOLE.print(table)
     first, last = by_iteration[0][1], by_iteration[-1][1]
     gain = 100 * (last.success_rate - first.success_rate)
