@@ -24,6 +24,7 @@ from aloe_jax.run import appended
 from aloe_jax.run import appending
 from aloe_jax.run import changeable
 from aloe_jax.run import checkpoints
+from aloe_jax.run import edited
 from aloe_jax.run import plan as plan_lib
 from aloe_jax.run import unheeded
 
@@ -58,7 +59,7 @@ def config(
   asked = appended.asked(given.options)
   with config_lib.user_errors():
     _check_directory(given.workdir, writes=command != 'export')
-    found = _find(given.workdir, checkpoint)
+    found, told = _find(given.workdir, checkpoint), []
     if found is None:
       if asked:
         raise ValueError(
@@ -67,13 +68,17 @@ def config(
         )
       made, changed = command_line.config(given)
     else:
+      if checkpoint is None:
+        told = _check_kept(found, given.workdir, asked)
       made, changed = _of_run(given, changeable.COMMANDS[command], found, command, asked)
     if found is None or 'data.episodes' in changed:
       _check_given_once(made.data.episodes)
     config_lib.validate(made)
-    told = unheeded.settings(made, changed)
-  for line in told:
+    ignored = unheeded.settings(made, changed)
+  for line in ignored:
     logging.warning('%s', line)
+  for line in told if command == 'train' else ():
+    progress.CONSOLE.print(line, highlight=False, soft_wrap=True)
   if found is not None and command == 'train':
     for field, value in changed.items():
       if field != 'data.episodes':  # which of them are new, and which moved, is told later
@@ -147,6 +152,19 @@ def _find(workdir: pathlib.Path, checkpoint: str | None) -> _Found | None:
     made = config_lib.from_json(kept, str(path))
     return _Found(made, str(path), config_lib.is_of_old(kept))
   return None if checkpoint is None else _find(workdir, None)
+
+
+def _check_kept(found: _Found, workdir: pathlib.Path, asked: str) -> list[str]:
+  """What differs from what was learnt; ValueError where no command can have changed that."""
+  free = _free(workdir, {}, asked)
+  if asked or appended.read(workdir):  # for which they may have been changed
+    free += tuple(name for names in changeable.AGAIN.values() for name in names)
+
+  def may_differ(field: str, before: Any, after: Any) -> bool:
+    by_train = changeable.COMMANDS['train']
+    return changeable.is_in(field, free) or _may_change(field, before, after, by_train)
+
+  return edited.check(found.config, workdir, may_differ)
 
 
 def _of_run(
