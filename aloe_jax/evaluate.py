@@ -25,6 +25,7 @@ from aloe_jax.parallel import joining
 from aloe_jax.run import agreement
 from aloe_jax.run import bucket_run
 from aloe_jax.run import checkpoints
+from aloe_jax.run import compilation
 from aloe_jax.run import compile_cache
 from aloe_jax.run import evaluation
 from aloe_jax.run import experiment as experiment_lib
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   with contextlib.ExitStack() as stack:
     with config_lib.user_errors():
       given = stack.enter_context(bucket_run.opened(given))
+    stack.enter_context(compilation.told())
     _evaluate(given)
 
 

@@ -45,6 +45,7 @@ from aloe_jax.reporting import traces as report_traces
 from aloe_jax.run import appended
 from aloe_jax.run import bucket_run
 from aloe_jax.run import checkpoints
+from aloe_jax.run import compilation
 from aloe_jax.run import compile_cache
 from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
@@ -363,6 +364,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       given = stack.enter_context(bucket_run.opened(given, episodes=True))
     config = kept.config(given, 'report')
     compile_cache.use(config, given.workdir)
+    stack.enter_context(compilation.told())
     of(given, config).write()
     written = twin.shown(given.workdir / 'report.html')
   progress.CONSOLE.print(f'Report: {written}', soft_wrap=True)

@@ -35,6 +35,7 @@ class Stopped(KeyboardInterrupt):
   def __init__(self, number: int, said: str):
     super().__init__(said)
     self.number = number
+    _hearing.ending = said
 
 
 class Deferral:
@@ -56,6 +57,8 @@ class _Hearing:
     self.said = [_GOES_ON]
     self.deferrals: list[Deferral] = []
     self.raised: weakref.ref[Stopped] | None = None
+    self.ending = ''  # of the `Stopped` that ends the program
+    self.hindered = ''
     self.repeats = False
 
   def handle(self, number: int, frame: object) -> None:
@@ -93,19 +96,29 @@ class _Hearing:
       if first is None:
         continue
       if self.number is None:
-        loses = any(one.loses for one in self.deferrals)
-        if time.monotonic() > first[1] + _UNHEARD_SECONDS and not loses:
-          end_at_once(first[0], f'Stopped. {self.said[-1]}')
+        if time.monotonic() > first[1] + _UNHEARD_SECONDS and not self.loses():
+          end_at_once(first[0], self.line())
+      elif self.hindered and time.monotonic() > self.since + _UNHEARD_SECONDS:
+        end_at_once(self.number, self.line())
       elif self.raised is not None and self.raised() is None and not self.deferrals:
         self.raised, self.repeats = None, True
         os.kill(os.getpid(), self.number)
-      elif self.raised is None and self.deferrals:
-        # Heard, and put off: by a call that may have to be compiled first, for longer than a
-        # cluster waits.
-        loses = any(one.loses for one in self.deferrals)
-        if time.monotonic() > self.since + _UNHEARD_SECONDS and not loses:
-          end_at_once(self.number, f'Stopped. {self.said[-1]}')
+      elif (  # Heard, and put off: by a call that may be compiled for longer than a cluster waits.
+        self.raised is None
+        and self.deferrals
+        and time.monotonic() > self.since + _UNHEARD_SECONDS
+        and not self.loses()
+      ):
+        end_at_once(self.number, self.line())
     os.close(descriptor)
+
+  def loses(self) -> bool:
+    """Whether something is lost if the process ends now that would be kept if it ended later."""
+    return not self.hindered and any(one.loses for one in self.deferrals)
+
+  def line(self) -> str:
+    """What is said where the process ends before the program has."""
+    return ' '.join(filter(None, (self.ending or f'Stopped. {self.said[-1]}', self.hindered)))
 
 
 _hearing = _Hearing()
@@ -155,6 +168,16 @@ def asked() -> int | None:
   return _hearing.number
 
 
+def kept() -> str:
+  """What a signal would say now of what is kept."""
+  return _hearing.said[-1]
+
+
+def hindered(reason: str) -> None:
+  """Tells why nothing is won by waiting for what is put off; '' where that is not so."""
+  _hearing.hindered = reason
+
+
 @contextlib.contextmanager
 def saying(line: str) -> Iterator[None]:
   """Has a signal that comes meanwhile say what becomes of what it breaks off.
@@ -198,7 +221,12 @@ def told(error: KeyboardInterrupt) -> tuple[int, str]:
 
 
 def end_at_once(number: int, said: str) -> NoReturn:
-  """Ends the process with status 128 + `number`, as shells have it, and a line on standard error.
+  """Ends the process with status 128 + `number`, as shells have it; see `leave`."""
+  leave(128 + number, said)
+
+
+def leave(status: int, said: str) -> NoReturn:
+  """Ends the process with a status and a line on standard error.
 
   Threads of XLA and TensorStore are in native code that nothing ends before the interpreter takes
   itself apart under them, which crashes: so the process ends without that. Files that matter are
@@ -209,4 +237,4 @@ def end_at_once(number: int, said: str) -> NoReturn:
       stream.flush()
   with contextlib.suppress(OSError):
     os.write(2, f'{said}\n'.encode())
-  os._exit(128 + number)
+  os._exit(status)

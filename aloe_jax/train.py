@@ -23,6 +23,7 @@ from aloe_jax.run import algorithm
 from aloe_jax.run import appended
 from aloe_jax.run import bucket_run
 from aloe_jax.run import checkpoints as checkpoints_lib
+from aloe_jax.run import compilation
 from aloe_jax.run import compile_cache
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import fail_cost
@@ -96,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       given = stack.enter_context(bucket_run.opened(given, writes=True))
     config = kept.config(given, 'train')
     compile_cache.use(config, given.workdir)
+    stack.enter_context(compilation.told())
     with config_lib.user_errors():
       agreement.check_start(config, given.where, asked)
       if given.here is None:  # else locked before anything was fetched

@@ -22,8 +22,10 @@ import fsspec
 
 from aloe_jax import disk
 from aloe_jax import files
+from aloe_jax.buckets import patience
 
 _AT_A_TIME = 8  # objects that come or go
+_SMALL = 2**20  # bytes that any connection takes at once
 _NAME = re.compile(r'[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]')  # of a bucket
 _INSTALL = "`pip install -c constraints.txt -e '.[gcs]'`"
 _LOG_IN = '`gcloud auth application-default login`'
@@ -72,6 +74,7 @@ def system() -> Any:
     Told: the package that reaches them is not installed.
   """
   try:
+    import aiohttp
     import gcsfs  # an extra: not everyone has buckets
   except ImportError as error:
     raise Told(
@@ -79,15 +82,21 @@ def system() -> Any:
       f'with {_INSTALL}.'
     ) from error
   files.reach_buckets()
-  logging.getLogger(gcsfs.__name__).setLevel(logging.CRITICAL)  # what it raises is told once
+  timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)  # by default none
+  for scheme in ('gcs', 'gs'):
+    fsspec.config.conf[scheme].setdefault('requests_timeout', timeout)
+  log = logging.getLogger(gcsfs.__name__)
+  log.setLevel(logging.DEBUG)
+  log.propagate = False  # what it raises is told once
+  log.handlers = [patience.Listener()]
   return fsspec.filesystem('gcs', finalize_on_close=True)
 
 
 def find(url: str | os.PathLike) -> dict[str, Object]:
   """{name below an address: object} of all that lie there; {} for none."""
   place = _place(url)
-  with told(url, 'read'):
-    found = system().find(place, detail=True)
+  with told(url, 'read', small=True):
+    found = _tried(lambda: system().find(place, detail=True))
   return {
     name.removeprefix(f'{place}/'): Object(
       int(info['size']), _hexadecimal(info.get('crc32c')), str(info.get('generation', ''))
@@ -99,22 +108,22 @@ def find(url: str | os.PathLike) -> dict[str, Object]:
 
 def read(url: str | os.PathLike) -> bytes | None:
   """What an object holds; None where there is none."""
-  with told(url, 'read'):
+  with told(url, 'read', small=True):
     try:
-      return system().cat_file(_place(url))
+      return _tried(lambda: system().cat_file(_place(url)))
     except FileNotFoundError:
       return None
 
 
 def write(url: str | os.PathLike, content: bytes) -> None:
   """Writes or replaces an object."""
-  with told(url, 'written'):
-    system().pipe_file(_place(url), content)
+  with told(url, 'written', small=len(content) < _SMALL):
+    _tried(lambda: system().pipe_file(_place(url), content))
 
 
 def create(url: str | os.PathLike, content: bytes) -> bool:
   """Writes an object that is not there yet; False where it is. Of several who try one succeeds."""
-  with told(url, 'written'):
+  with told(url, 'written', small=True):
     if system().exists(_place(url)):
       return False
     try:
@@ -127,13 +136,13 @@ def create(url: str | os.PathLike, content: bytes) -> bool:
 def upload(path: pathlib.Path, url: str | os.PathLike) -> None:
   """Writes or replaces an object by what a file holds."""
   with told(url, 'written'):
-    system().put_file(str(path), _place(url))
+    _tried(lambda: system().put_file(str(path), _place(url)))
 
 
 def download(url: str | os.PathLike, path: pathlib.Path) -> None:
   """Writes or replaces a file, which appears whole or not at all, by what an object holds."""
   with files.replacing(path) as temporary, told(url, 'read'):
-    system().get_file(_place(url), str(temporary))
+    _tried(lambda: system().get_file(_place(url), str(temporary)))
 
 
 def copy(source: str | os.PathLike, target: str | os.PathLike, names: Iterable[str]) -> None:
@@ -141,7 +150,8 @@ def copy(source: str | os.PathLike, target: str | os.PathLike, names: Iterable[s
 
   def one(name: str) -> None:
     with told(f'{target}/{name}', 'written'):
-      system().cp_file(f'{_place(source)}/{name}', f'{_place(target)}/{name}')
+      source_place, target_place = f'{_place(source)}/{name}', f'{_place(target)}/{name}'
+      _tried(lambda: system().cp_file(source_place, target_place))
 
   for _ in together(one, names):
     pass
@@ -155,13 +165,13 @@ def remove(url: str | os.PathLike, names: Iterable[str] | None = None) -> None:
     names: None for the object itself.
   """
   places = [_place(url)] if names is None else [f'{_place(url)}/{name}' for name in names]
-  with told(url, 'removed'):
+  with told(url, 'removed', small=names is None):
     for place in places if len(places) == 1 else []:
       with contextlib.suppress(FileNotFoundError):
-        system().rm_file(place)
+        _tried(functools.partial(system().rm_file, place))
     if len(places) > 1:
       with contextlib.suppress(FileNotFoundError):
-        system().rm(places)
+        _tried(lambda: system().rm(places))
 
 
 def check_rights(url: str, *, writes: bool) -> None:
@@ -171,7 +181,7 @@ def check_rights(url: str, *, writes: bool) -> None:
     ValueError, OSError: it cannot; says what is wrong and what to do.
   """
   bucket = url.partition('://')[2].partition('/')[0]
-  with told(url, 'read'):
+  with told(url, 'read', small=True):
     system().ls(bucket)
   if writes:
     probe = f'{url}/.probe-{uuid.uuid4().hex}'
@@ -199,22 +209,38 @@ def together(one: Callable[[Any], Any], names: Iterable[Any]) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def told(url: str | os.PathLike, done: str) -> Iterator[None]:
+def told(url: str | os.PathLike, done: str, *, small: bool = False) -> Iterator[None]:
   """Whatever the libraries raise about a bucket, in one message with what to do.
+
+  What takes them long because the service does not answer is said meanwhile, see `patience`.
 
   Args:
     url: that is used.
     done: what cannot be: 'read', 'written' or 'removed'.
+    small: whether a service that answers does it at once.
 
   Raises:
     OSError: in place of whatever it was, but for what is told already.
   """
   try:
-    yield
+    with patience.waiting(url, done, small=small):
+      yield
   except disk.WriteError:
     raise
   except Exception as error:  # as many kinds as there are libraries below
     raise Told(f'{os.fspath(url)} cannot be {done}: {_reason(error, os.fspath(url))}') from error
+
+
+def _tried(action: Callable[[], Any]) -> Any:
+  """Does something; again for a while where the service fails, or does not answer."""
+  import aiohttp
+  from gcsfs import retry
+
+  def is_passing(error: Exception) -> bool:
+    failed = isinstance(error, retry.HttpError) and str(error.code) not in ('401', '403')
+    return (failed or isinstance(error, aiohttp.ClientError)) and retry.is_retriable(error)
+
+  return patience.tried(action, is_passing)
 
 
 def _reason(error: Exception, url: str) -> str:

@@ -38,7 +38,7 @@ def check_start(config: ml_collections.ConfigDict, workdir: str, asked: str = ''
   """
   if hosts.count() == 1:
     return
-  versions: dict[str, Any] = {'the version of aloe_jax (digest of its source)': _source()}
+  versions: dict[str, Any] = {'the version of aloe_jax (digest of its source)': source()}
   for package in _PACKAGES:
     versions[f'the version of {package}'] = importlib.metadata.version(package)
   versions['the version of Python'] = platform.python_version()
@@ -79,7 +79,7 @@ def check_data(content: dict[str, str]) -> None:
 
 
 @functools.cache
-def _source() -> str:
+def source() -> str:
   """A digest of all of the package's own files."""
   package = pathlib.Path(config_lib.__file__).parent
   digest = hashlib.sha256()

@@ -11,6 +11,7 @@ from aloe_jax import config as config_lib
 from aloe_jax import disk
 from aloe_jax import files
 from aloe_jax import renamed
+from aloe_jax.buckets import patience
 from aloe_jax.buckets import twin
 from aloe_jax.learning.train_state import TrainState
 from aloe_jax.parallel import hosts
@@ -147,7 +148,8 @@ class Checkpoints:
         self._directory.mkdir(parents=True, exist_ok=True)
       writer = writing.Writer()
       try:
-        writer.start(self.path(number), changed, meta, shared).result()
+        with patience.waiting(self.path(number), 'written'):
+          writer.start(self.path(number), changed, meta, shared).result()
       finally:
         writer.close()
     hosts.wait(f'checkpoint {number} is whole')

@@ -14,6 +14,7 @@ import uuid
 
 from aloe_jax import progress
 from aloe_jax import stopping
+from aloe_jax.buckets import patience
 from aloe_jax.buckets import storage
 from aloe_jax.run import lock
 
@@ -66,11 +67,12 @@ class Claim:
     other: dict[str, Any] = {}
     while not self._released.wait(BEAT_SECONDS):
       try:
-        other = _read(self._url)
-        if other.get('token') != self._own['token']:
-          break
-        self._beats += 1
-        storage.write(self._url, self._content())
+        with patience.once():
+          other = _read(self._url)
+          if other.get('token') != self._own['token']:
+            break
+          self._beats += 1
+          storage.write(self._url, self._content())
       except OSError:
         continue  # whoever writes what was learnt says so
     if not self._released.is_set():

@@ -68,8 +68,9 @@ class PhaseCheckpoints:
     with stopping.deferred() as deferral:
       opened.updates.run(phase.what, learns, updates, batches, saves)
       deferral.loses = True
-      saves.settle()
-      self.save(phase)
+      with stopping.saying(_unsaved(phase, saves.done)):
+        saves.settle()
+        self.save(phase)
       saves.finish()
     self.remove_surplus()
 
@@ -109,3 +110,9 @@ class PhaseCheckpoints:
       'config': config_lib.to_json(self._config),
       **padded_state.MARK,
     }
+
+
+def _unsaved(phase: phases.Phase, saved: int) -> str:
+  """What is said where the process ends before the checkpoint of a phase is whole."""
+  where = f'after {saved} updates' if saved else 'at the beginning of the phase'
+  return f'{phase.what} has no checkpoint yet; the same command goes on {where}.'

@@ -16,6 +16,7 @@ from aloe_jax import disk
 from aloe_jax import files
 from aloe_jax import metrics as metrics_lib
 from aloe_jax import progress
+from aloe_jax.buckets import patience
 from aloe_jax.buckets import twin
 from aloe_jax.parallel import hosts
 from aloe_jax.run import removal
@@ -225,7 +226,8 @@ class Saves:
       return
     done, step, future = self._writing
     try:
-      future.result()
+      with patience.waiting(self._directory, 'written'):
+        future.result()
     except Exception as error:  # whatever the disk, Orbax and TensorStore make of it
       self._writing = None
       self._tell_failure(done, step, error)

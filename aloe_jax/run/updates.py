@@ -218,7 +218,8 @@ class Updates:
         if wish == 1:
           saves.save(done, step + done, fields)
           continue
-        whole = saves.save_now(done, step + done, fields)
+        with stopping.saying(_unsaved(what, done, updates, saves.done)):
+          whole = saves.save_now(done, step + done, fields)
         for later in loading:
           later.cancel()
         raise stopping.Stopped(
@@ -267,8 +268,12 @@ def _stopped(what: str, done: int, updates: int, saved: int, whole: bool) -> str
       f'Stopped in {what} after {done} of {updates} updates; saved. The same command goes on from '
       'there.'
     )
+  return f'Stopped. {_unsaved(what, done, updates, saved)}'
+
+
+def _unsaved(what: str, done: int, updates: int, saved: int) -> str:
   from_where = f'after {saved} updates' if saved else 'at the beginning of the phase'
   return (
-    f'Stopped in {what} after {done} of {updates} updates, which could not be saved. The same '
-    f'command goes on {from_where}.'
+    f'{what} came to {done} of {updates} updates, which could not be saved. The same command goes '
+    f'on {from_where}.'
   )
