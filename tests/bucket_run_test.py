@@ -2,9 +2,9 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
+import threading
 import time
 
 import interrupted
@@ -24,30 +24,11 @@ from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment
 from aloe_jax.run import starting_point
 
-CHANGES = dict(
-  data__norm_stats='compute',
-  actor__warm_start_updates=4,
-  actor__updates=2,
-  critic__first_updates=8,
-  train__critic_updates_per_call=1,
-  train__save_minutes=1e-9,
-)
+# Two calls a phase, and programs that other tests of a π0.5 compile too.
+CHANGES = dict(data__norm_stats='compute', train__save_minutes=1e-9)
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compiled_once(quick_compilation, tmp_path_factory):
-  directory = str(tmp_path_factory.mktemp('compiled'))
-  jax.config.update('jax_compilation_cache_dir', directory)
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-  yield {
-    'JAX_PLATFORMS': 'cpu',
-    'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
-    'JAX_COMPILATION_CACHE_DIR': directory,
-    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.1',
-  }
-  jax.config.update('jax_compilation_cache_dir', None)
-
-
+pytestmark = pytest.mark.usefixtures('compiled_once')
 OURS = 'runs/laundry/'  # in the bucket
 
 
@@ -71,16 +52,21 @@ def run(place, emulator, compiled_once):
   given = ('gs://robots/datasets/table/1.0.0',)
   flags = robot.make_flags(data__episodes=given, data__cache=str(place / 'cache'), **CHANGES)
   command = [*flags, f'--workdir={url}']
-  process = subprocess.Popen(
-    [sys.executable, '-m', 'aloe_jax.train', *command],
-    env=os.environ | compiled_once,
-    stdout=subprocess.DEVNULL,
-  )
-  wait_until(
-    lambda: any('unfinished/1-' in x and 'files' in x for x in emulator.names(OURS)), process
-  )
-  process.send_signal(signal.SIGKILL)
-  process.wait()
+  killed = threading.Event()
+  with emulator.rule(lambda method, path: 'checkpoints/1/' in path and killed.wait() and None):
+    process = subprocess.Popen(
+      [sys.executable, '-m', 'aloe_jax.train', *command],
+      env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+      stdout=subprocess.DEVNULL,
+    )
+    try:
+      wait_until(
+        lambda: any('unfinished/1-' in x and 'files' in x for x in emulator.names(OURS)), process
+      )
+    finally:
+      process.kill()
+      process.wait()
+      killed.set()
   assert emulator.names('runs/laundry/train.lock')
   assert not any('checkpoints/1/files.json' in x for x in emulator.names(OURS))
   shutil.rmtree(place / 'cache')

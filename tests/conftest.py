@@ -44,6 +44,29 @@ def quick_compilation():
   jax.config.update('jax_disable_most_optimizations', False)
 
 
+@pytest.fixture(scope='session')
+def compiled(tmp_path_factory):
+  """Where all tests find what another has compiled: JAX takes one directory a process."""
+  return tmp_path_factory.getbasetemp() / 'compiled'
+
+
+@pytest.fixture(scope='module')
+def compiled_once(quick_compilation, compiled):
+  """Nothing is compiled that was before, here and in commands that tests start."""
+  jax.config.update('jax_compilation_cache_dir', str(compiled))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+  environment = {
+    'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
+    'JAX_COMPILATION_CACHE_DIR': str(compiled),
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.1',
+  }
+  os.environ.update(environment)
+  yield
+  for name in environment:
+    del os.environ[name]
+  jax.config.update('jax_compilation_cache_dir', None)
+
+
 @pytest.fixture
 def dataset(tmp_path):
   """A copy of the golden dataset, to be damaged."""

@@ -17,6 +17,8 @@ from aloe_jax.run import experiment
 from aloe_jax.run import requirements
 from experiments import ogbench
 
+pytestmark = pytest.mark.usefixtures('compiled_once')
+
 OVERRIDES = {
   'sim.task': 'gymnasium:line_world:Rescued-v0',
   'task.max_steps': 3,
@@ -25,17 +27,7 @@ OVERRIDES = {
 }
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compiled_once(quick_compilation, tmp_path_factory):
-  """Runs share what they compile, across processes too."""
-  directory = str(tmp_path_factory.mktemp('compiled'))
-  jax.config.update('jax_compilation_cache_dir', directory)
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-  yield directory
-  jax.config.update('jax_compilation_cache_dir', None)
-
-
-def command(name, workdir, cache):
+def command(name, workdir):
   """A command on the test's own environment, in a process of its own."""
   overrides = [f'--config.{field}={value}' for field, value in OVERRIDES.items()]
   return command_line.run(
@@ -43,9 +35,6 @@ def command(name, workdir, cache):
     '--config=experiments/ogbench.py:cube_single_debug',
     f'--workdir={workdir}',
     *overrides,
-    JAX_COMPILATION_CACHE_DIR=cache,
-    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0.1',
-    JAX_DISABLE_MOST_OPTIMIZATIONS='true',
     PYTHONPATH=f'{command_line.ROOT / "tests"}:{command_line.ROOT}',
   )
 
@@ -54,7 +43,7 @@ def command(name, workdir, cache):
 def finished(compiled_once, tmp_path_factory):
   """A finished run."""
   workdir = tmp_path_factory.mktemp('runs') / 'line'
-  status, _, errors = command('train', workdir, compiled_once)
+  status, _, errors = command('train', workdir)
   assert status == 0, errors
   return workdir
 
@@ -98,8 +87,8 @@ def test_a_run_that_lost_its_last_checkpoint_ends_in_the_same_bits(finished, tmp
   jax.tree.map(np.testing.assert_array_equal, read_state(workdir), read_state(finished))
 
 
-def test_evaluate_finds_what_training_found(finished, compiled_once):
-  status, printed, errors = command('evaluate', finished, compiled_once)
+def test_evaluate_finds_what_training_found(finished):
+  status, printed, errors = command('evaluate', finished)
   assert status == 0, errors
   expected = json.loads((finished / 'evaluations.json').read_text())[-1]
   (kept,) = (finished / 'evaluations').glob('*.json')

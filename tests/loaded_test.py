@@ -18,6 +18,8 @@ from aloe_jax.preprocessing import images as images_lib
 from aloe_jax.run import checkpoints
 from aloe_jax.run import restored
 
+pytestmark = pytest.mark.usefixtures('compiled_once')
+
 ROOT = pathlib.Path(__file__).parents[1]
 SIZE = 28  # pixels, of the smallest π0.5
 CLOSE = 5e-3  # random networks of this size make 1e-3 of a rounding error
@@ -30,15 +32,6 @@ PIXELS = dict(
   sim__image_size=16,
   task__delta=(),
 )
-
-
-@pytest.fixture(scope='module', autouse=True)
-def compiled_once(quick_compilation, tmp_path_factory):
-  """Policies of the same shapes share what they compile."""
-  jax.config.update('jax_compilation_cache_dir', str(tmp_path_factory.mktemp('compiled')))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-  yield
-  jax.config.update('jax_compilation_cache_dir', None)
 
 
 @pytest.fixture(scope='module')

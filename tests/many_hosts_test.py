@@ -22,6 +22,7 @@ TRAIN = ('-m', 'aloe_jax.train')
 ENVIRONMENT = os.environ | {
   'JAX_PLATFORMS': 'cpu',
   'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
+  'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.1',  # what one run has compiled the next finds
   'PYTHONPATH': os.pathsep.join([str(ROOT), str(ROOT / 'tests')]),
 }
 

@@ -32,21 +32,9 @@ from aloe_jax.run import experiment
 from aloe_jax.run import restored
 from experiments import laundry
 
+pytestmark = pytest.mark.usefixtures('compiled_once')
+
 ROOT = pathlib.Path(__file__).parents[1]
-
-
-@pytest.fixture(scope='module', autouse=True)
-def environment(quick_compilation, tmp_path_factory):
-  """What lets runs share what they compile, across processes too."""
-  directory = str(tmp_path_factory.mktemp('compiled'))
-  jax.config.update('jax_compilation_cache_dir', directory)
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-  yield {
-    'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
-    'JAX_COMPILATION_CACHE_DIR': directory,
-    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.1',
-  }
-  jax.config.update('jax_compilation_cache_dir', None)
 
 
 @pytest.fixture(scope='module')
@@ -59,12 +47,10 @@ def given(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def finished(given, environment, tmp_path_factory):
+def finished(given, compiled_once, tmp_path_factory):
   """The working directory of one whole iteration."""
   workdir = tmp_path_factory.mktemp('runs') / 'laundry'
-  status, _, errors = command_line.run(
-    'train', *robot.make_flags(**given), f'--workdir={workdir}', **environment
-  )
+  status, _, errors = command_line.run('train', *robot.make_flags(**given), f'--workdir={workdir}')
   assert (status, errors) == (0, '')
   return workdir
 
@@ -358,16 +344,12 @@ def test_the_end_of_a_robots_run_names_the_checkpoint_and_the_commands(finished,
   ]
 
 
-def test_eight_devices_train_what_one_does(finished, given, environment, tmp_path):
-  variables = (
-    os.environ
-    | environment
-    | {
-      'JAX_PLATFORMS': 'cpu',
-      'JAX_NUM_CPU_DEVICES': '8',
-      'PYTHONPATH': os.pathsep.join([str(ROOT), str(ROOT / 'tests')]),
-    }
-  )
+def test_eight_devices_train_what_one_does(finished, given, tmp_path):
+  variables = os.environ | {
+    'JAX_PLATFORMS': 'cpu',
+    'JAX_NUM_CPU_DEVICES': '8',
+    'PYTHONPATH': os.pathsep.join([str(ROOT), str(ROOT / 'tests')]),
+  }
   script = ROOT / 'tests' / 'pi05_parallel_check.py'
   done = subprocess.run(
     [sys.executable, '-W', 'error', script, json.dumps(given), tmp_path],

@@ -20,7 +20,7 @@ from aloe_jax.run import experiment
 from experiments import grasps
 from experiments import laundry
 
-pytestmark = pytest.mark.usefixtures('quick_compilation')
+pytestmark = pytest.mark.usefixtures('compiled_once')
 
 EVALUATION = dict(
   episodes=16, ends={'success': 4}, steps=900, control_hz=30.0, successes=4, success_rate=0.25,
@@ -83,26 +83,13 @@ def make_run(workdir, agent, number, **told):
 
 
 @pytest.fixture(scope='module')
-def compiled(quick_compilation, tmp_path_factory):
-  """Where commands share what they compile, across processes too."""
-  directory = str(tmp_path_factory.mktemp('compiled'))
-  jax.config.update('jax_compilation_cache_dir', directory)
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-  yield directory
-  jax.config.update('jax_compilation_cache_dir', None)
-
-
-@pytest.fixture(scope='module')
-def reported(compiled, tmp_path_factory):
+def reported(compiled_once, tmp_path_factory):
   """A run that the command has reported on."""
   workdir = make_run(tmp_path_factory.mktemp('runs') / 'laundry', 'aloe', 1)
   status, printed, errors = command_line.run(
     'report',
     f'--workdir={workdir}',
     '--count=6',
-    JAX_DISABLE_MOST_OPTIMIZATIONS='true',
-    JAX_COMPILATION_CACHE_DIR=compiled,
-    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0.1',
   )
   assert (status, errors) == (0, '')
   assert f'Report: {workdir}/report.html' in printed

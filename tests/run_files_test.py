@@ -17,6 +17,8 @@ from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment
 from experiments import laundry
 
+pytestmark = pytest.mark.usefixtures('compiled_once')
+
 QUICK = {
   'actor.updates': 10,
   'critic.first_updates': 10,
@@ -27,14 +29,6 @@ QUICK = {
   'train.actor_updates_per_call': 10,
   'train.critic_updates_per_call': 10,
 }
-
-
-@pytest.fixture(scope='module', autouse=True)
-def compiled_once(quick_compilation, tmp_path_factory):
-  jax.config.update('jax_compilation_cache_dir', str(tmp_path_factory.mktemp('compiled')))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-  yield
-  jax.config.update('jax_compilation_cache_dir', None)
 
 
 def go_on(workdir, *arguments):

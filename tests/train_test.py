@@ -23,6 +23,8 @@ from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment
 from experiments import laundry
 
+pytestmark = pytest.mark.usefixtures('compiled_once')
+
 
 def make_config(**changes):
   config = laundry.get_config('sim_debug')
@@ -35,16 +37,6 @@ def start(workdir, **changes):
   train.run(experiment.Experiment(make_config(**changes)), workdir)
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compiled_once(quick_compilation, tmp_path_factory):
-  """Runs share what they compile, across processes too."""
-  directory = str(tmp_path_factory.mktemp('compiled'))
-  jax.config.update('jax_compilation_cache_dir', directory)
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-  yield directory
-  jax.config.update('jax_compilation_cache_dir', None)
-
-
 @pytest.fixture(scope='module')
 def finished(compiled_once, tmp_path_factory):
   """A finished run, and what it printed."""
@@ -53,9 +45,6 @@ def finished(compiled_once, tmp_path_factory):
     'train',
     '--config=experiments/laundry.py:sim_debug',
     f'--workdir={workdir}',
-    JAX_DISABLE_MOST_OPTIMIZATIONS='true',
-    JAX_COMPILATION_CACHE_DIR=compiled_once,
-    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0.1',
   )
   assert status == 0, errors
   return workdir, printed

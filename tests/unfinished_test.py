@@ -18,15 +18,9 @@ from aloe_jax.run import unfinished
 from aloe_jax.run import updates
 from aloe_jax.run import writing
 
+pytestmark = pytest.mark.usefixtures('compiled_once')
+
 ALWAYS = 1e-9  # minutes between two saves
-
-
-@pytest.fixture(scope='module', autouse=True)
-def compiled_once(quick_compilation, tmp_path_factory):
-  jax.config.update('jax_compilation_cache_dir', str(tmp_path_factory.mktemp('compiled')))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-  yield
-  jax.config.update('jax_compilation_cache_dir', None)
 
 
 @pytest.fixture(scope='module')

@@ -75,16 +75,23 @@ class _Teller:
   def __init__(self) -> None:
     self._here = threading.local()
     self._found = 0
+    self._is_warned = False
     self._anew: list[str] = []
 
   def begins(self, event: str, value: float, **about: Any) -> None:
     if event != _COMPILES:
       return
     name = _plain(str(about.get('fun_name', 'a program')))
-    timer = threading.Timer(SAID_SECONDS, _print, [_begun(name)])
+    timer = threading.Timer(SAID_SECONDS, self._begun, [name])
     timer.daemon = True
     self._here.program = _Program(name, timer)
     timer.start()
+
+  def _begun(self, name: str) -> None:
+    device = jax.local_devices()[0].device_kind
+    minutes = '' if self._is_warned else '; a large program takes minutes'
+    self._is_warned = True
+    _print(f'Compiling {name} for {jax.device_count()} x {device}{minutes}.')
 
   def happens(self, event: str, **about: Any) -> None:
     program = getattr(self._here, 'program', None)
@@ -170,11 +177,6 @@ def _told(program: _Program, directory: pathlib.Path | None, reason: str) -> str
     return '; compiled programs are not kept'
   kept = '' if program.is_kept else '; it is not kept, as JAX keeps none that call Python back'
   return f': not found in {directory}, as {reason}{kept}'
-
-
-def _begun(name: str) -> str:
-  device = jax.local_devices()[0].device_kind
-  return f'Compiling {name} for {jax.device_count()} x {device}; a large program takes minutes.'
 
 
 def _directory() -> pathlib.Path | None:

@@ -67,8 +67,13 @@ class _Lock:
     self._descriptor = _take(self._path)
 
   def release(self) -> None:
-    """Removes the file, and a directory in which nothing came to be."""
-    self._path.unlink(missing_ok=True)
+    """Removes the file, and a directory in which nothing came to be.
+
+    Where the system refuses, as in a directory that has become read-only, the file stays: the next
+    process takes it over, and what the run ends with is told.
+    """
+    with contextlib.suppress(OSError):
+      self._path.unlink(missing_ok=True)
     os.close(self._descriptor)
     if self._made:
       with contextlib.suppress(OSError):
