@@ -62,8 +62,9 @@ class Writer:
         if remote:
           with _marked(path):
             storage.write(mark(path), b'written')
-        else:
-          path.parent.mkdir(parents=True, exist_ok=True)
+      if not remote:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _try(temporary)
       whole = {name: hosts.as_global(tree) for name, tree in items.items()}
       arguments = {name: ocp.args.StandardSave(tree) for name, tree in whole.items()}
       with storage.told(path, 'written') if remote else contextlib.nullcontext():
@@ -113,6 +114,14 @@ class Writer:
         with contextlib.suppress(storage.Told):  # the first error counts; the next save removes it
           remove_unfinished(path)
       raise
+
+
+def _try(temporary: pathlib.Path) -> None:
+  """Raises, on every host, why no directory can be made; Orbax would wait for minutes before."""
+  probe = temporary.with_name(f'{temporary.name}.probe{hosts.number()}')
+  probe.mkdir(exist_ok=True)
+  with contextlib.suppress(FileNotFoundError):  # swept with what was left of a save
+    probe.rmdir()
 
 
 def mark(path: pathlib.Path) -> pathlib.Path:
