@@ -27,7 +27,7 @@ INSTALL = [
   'tensorboard>=2.21',  # shows the metrics
   'tensorboardX>=2.6.2',  # writes them
   'tensorstore>=0.1.74',
-  'websockets>=13.0',
+  'websockets>=15.0',
 ]
 
 GCS = ['gcsfs>=2026.10.1']  # buckets of Google Cloud Storage

@@ -1,0 +1,94 @@
+"""Asks a server from a thread of its own, so that the robot's loop never waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import dataclasses
+import queue
+import threading
+import time
+from typing import Any
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds after a failure, doubled up to the longest
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+  """What became of a request.
+
+  Attributes:
+    token: that it was sent with.
+    reply: of the server, or None.
+    error: why there is none, or None.
+    seconds: from sending to here.
+  """
+
+  token: Any
+  reply: dict[str, Any] | None
+  error: Exception | None
+  seconds: float
+
+
+class Asker:
+  """One request in flight; after failures it pauses, longer each time."""
+
+  def __init__(self, infer: Callable[[dict[str, Any]], dict[str, Any]], clock: Any = time):
+    """Starts the thread.
+
+    Args:
+      infer: the reply to a request; what it raises is the answer's error.
+      clock: has `monotonic`.
+    """
+    self._infer, self._clock = infer, clock
+    self._requests: queue.SimpleQueue[tuple[Any, dict[str, Any]] | None] = queue.SimpleQueue()
+    self._answer: Answer | None = None
+    self._busy = False
+    self._pause, self._not_before = 0.0, 0.0
+    self._lock = threading.Lock()
+    self._thread = threading.Thread(target=self._work, name='aloe_asker', daemon=True)
+    self._thread.start()
+
+  @property
+  def ready(self) -> bool:
+    """Whether a request may be sent now."""
+    with self._lock:
+      free = not self._busy and self._answer is None
+      return free and self._clock.monotonic() >= self._not_before
+
+  def send(self, token: Any, request: dict[str, Any]) -> None:
+    """Sends a request; only while `ready`."""
+    with self._lock:
+      if self._busy:
+        raise RuntimeError('a request is in flight already; send the next one when it is answered.')
+      self._busy = True
+    self._requests.put((token, request))
+
+  def take(self) -> Answer | None:
+    """The answer that has come, once, or None."""
+    with self._lock:
+      found, self._answer = self._answer, None
+      return found
+
+  def close(self) -> None:
+    """Ends the thread once its request is answered; the caller closes the connection."""
+    self._requests.put(None)
+    self._thread.join(timeout=2)
+
+  def _work(self) -> None:
+    while (item := self._requests.get()) is not None:
+      token, request = item
+      start = self._clock.monotonic()
+      reply, problem = None, None
+      try:
+        reply = self._infer(request)
+      except Exception as error:  # whatever it is, the robot's loop is told and goes on
+        problem = error
+      now = self._clock.monotonic()
+      with self._lock:
+        self._answer = Answer(token, reply, problem, now - start)
+        self._busy = False
+        if problem is None:
+          self._pause = 0.0
+        else:
+          self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+          self._not_before = now + self._pause

@@ -1,0 +1,327 @@
+"""A connection to a policy server: openpi's protocol, one request at a time.
+
+A reply belongs to its request: one that comes too late can be mistaken for no other, since a
+connection that has been silent for too long is closed and opened anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import contextlib
+import inspect
+import itertools
+import socket
+import ssl
+import threading
+from typing import Any
+import urllib.parse
+import uuid
+
+import numpy as np
+from websockets import exceptions
+from websockets.sync import client
+
+from aloe_client import robot as robot_lib
+from aloe_client import wire
+
+PORT = 8000
+_LARGEST = 64 * 2**20  # bytes of a message
+_FIRST_REPLY = 120  # seconds
+_PING = 20  # seconds; a missing answer to a ping closes nothing: a request has its own limit
+_OPTIONS: dict[str, Any] = (
+  {'legacy': True} if 'legacy' in inspect.signature(client.connect).parameters else {}
+)
+
+
+class LostServerError(ConnectionError):
+  """The server cannot be reached, or has fallen silent; later it may be there again."""
+
+
+class UnfitServerError(ValueError):
+  """What answers is no policy server, refuses the key, or has a policy of another robot."""
+
+
+class ServerError(RuntimeError):
+  """The sentence by which a server refused one request; the connection goes on."""
+
+
+class Connection:
+  """Asks a server for actions; it is opened when it is first needed.
+
+  Attributes:
+    address: such as ws://robot:8000.
+    metadata: what the server said when the connection was opened last.
+  """
+
+  def __init__(
+    self,
+    address: str,
+    *,
+    key: str | None = None,
+    certificate: str | None = None,
+    robot: robot_lib.Robot | None = None,
+    timeout: float = 10.0,
+    reply_timeout: float = 10.0,
+  ):
+    """Opens nothing yet.
+
+    Args:
+      address: host, host:port, ws://host:port or wss://host:port.
+      key: that the server asks for.
+      certificate: file of the authority that signed a server's own certificate (wss).
+      robot: held against what the server says of its policy.
+      timeout: seconds that opening may take.
+      reply_timeout: seconds that a reply may take; the first one of a connection, for which a
+        server may have to compile, has two minutes.
+
+    Raises:
+      ValueError: the address is none, or the file is no certificate.
+    """
+    self.address = _uri(address)
+    self.metadata: dict[str, Any] = {}
+    self._headers = {'Authorization': f'Api-Key {key}'} if key else {}
+    self._context = _context(self.address, certificate)
+    self._robot = robot or robot_lib.Robot()
+    self._timeout, self._reply_timeout = timeout, reply_timeout
+    self._socket: client.ClientConnection | None = None
+    self._answered = False
+    self._lock = threading.Lock()
+    self._ids = itertools.count()
+    self._name = uuid.uuid4().hex[:8]
+
+  @property
+  def is_ours(self) -> bool:
+    """Whether the server understands the options of a request, once it is open."""
+    return isinstance(self.metadata.get('aloe'), dict)
+
+  def open(self) -> dict[str, Any]:
+    """Opens the connection if it is not open, and checks what the server says of itself.
+
+    Raises:
+      LostServerError: it cannot be reached.
+      UnfitServerError: it is no server for this robot.
+    """
+    with self._lock:
+      if self._socket is None:
+        self._open()
+      return self.metadata
+
+  def infer(self, request: dict[str, Any]) -> dict[str, Any]:
+    """The reply to a request; `actions` in it are finite float32 [h, A].
+
+    Raises:
+      LostServerError: there is no reply; the connection is closed, and opened by the next request.
+      UnfitServerError: see `open`, or the reply is none for this robot.
+      ServerError: the server refuses this request.
+      wire.WireError: the request holds what cannot be sent.
+    """
+    with self._lock:
+      if self._socket is None:
+        self._open()
+      name = None
+      if self.is_ours:
+        name = f'{self._name}-{next(self._ids)}'
+        request = {**request, 'aloe': {**request.get('aloe', {}), 'id': name}}
+      found = self._exchange(wire.pack(request))
+      if isinstance(found, str):
+        raise ServerError(_sentence(found))
+      return self._checked(self._message(found), name)
+
+  def close(self) -> None:
+    """Closes the connection, also under a thread that waits for a reply."""
+    current = self._socket
+    if current is not None:
+      _abort(current)
+    with self._lock:
+      self._drop()
+
+  def _open(self) -> None:
+    with _Named(self.address, self._timeout):
+      options: dict[str, Any] = {
+        'ssl': self._context,
+        'additional_headers': self._headers,
+        'compression': None,
+        'max_size': _LARGEST,
+        'open_timeout': self._timeout,
+        'close_timeout': 1,
+        'ping_interval': _PING,
+        'ping_timeout': None,
+        'proxy': None,
+      }
+      self._socket = client.connect(self.address, **options, **_OPTIONS)
+    try:
+      with _Named(self.address, self._timeout):
+        first = self._socket.recv(timeout=self._timeout)
+      if isinstance(first, str):
+        raise UnfitServerError(f'{self.address}: {_sentence(first)}')
+      self.metadata = self._message(first)
+      if differences := self._robot.differences(self.metadata):
+        raise UnfitServerError(
+          f'{self.address} has a policy of another robot: {"; ".join(differences)}. Nothing was '
+          'moved; start the server with the checkpoint of this robot.'
+        )
+    except BaseException:
+      self._drop()
+      raise
+
+  def _exchange(self, data: bytes) -> str | bytes:
+    """Sends bytes and waits for the answer; a connection that fails is closed."""
+    assert self._socket is not None
+    limit = self._reply_timeout if self._answered else max(self._reply_timeout, _FIRST_REPLY)
+    watch = threading.Timer(limit + 1, _abort, [self._socket])  # of a peer that never reads
+    watch.daemon = True
+    watch.start()
+    try:
+      self._socket.send(data)
+      found = self._socket.recv(timeout=limit)
+      self._answered = True
+      return found
+    except TimeoutError:
+      self._drop()
+      raise LostServerError(
+        f'{self.address}: no reply within {limit:g} s; the connection was closed.'
+      ) from None
+    except (exceptions.WebSocketException, OSError, EOFError) as error:
+      self._drop()
+      raise LostServerError(f'{self.address}: the connection was lost: {_short(error)}.') from None
+    finally:
+      watch.cancel()
+
+  def _message(self, data: Any) -> dict[str, Any]:
+    try:
+      found = wire.unpack(data)
+    except wire.WireError as error:
+      self._drop()
+      raise UnfitServerError(f'{self.address}: {error}; expected a policy server.') from None
+    if not isinstance(found, dict):
+      self._drop()
+      raise UnfitServerError(
+        f'{self.address}: found a {type(found).__name__}, expected a map, as policy servers send.'
+      )
+    return found
+
+  def _checked(self, reply: dict[str, Any], name: str | None) -> dict[str, Any]:
+    """The reply, once it is one to this request and for this robot."""
+    told = reply.get('aloe')
+    if name is not None and isinstance(told, dict) and told.get('id', name) != name:
+      self._drop()
+      raise LostServerError(f'{self.address}: the reply belongs to another request.')
+    actions = np.asarray(reply.get('actions'))
+    if actions.ndim != 2 or actions.dtype.kind not in 'fiu' or not actions.size:
+      raise UnfitServerError(
+        f'{self.address}: actions: found {actions.dtype} {list(actions.shape)}, expected numbers '
+        '[h, A].'
+      )
+    part = self._robot.action
+    if part is not None and actions.shape[1] != part.size:
+      raise UnfitServerError(
+        f'{self.address}: actions have {actions.shape[1]} numbers, this robot takes {part.size}; '
+        'nothing of them was sent.'
+      )
+    if not np.isfinite(actions).all():
+      raise ServerError('the actions hold NaN or infinity; none of them was sent.')
+    return {**reply, 'actions': actions.astype(np.float32)}
+
+  def _drop(self) -> None:
+    dropped, self._socket, self._answered = self._socket, None, False
+    if dropped is not None:
+      _abort(dropped)
+      threading.Thread(target=_close, args=[dropped], daemon=True).start()  # it may wait a second
+
+
+def _uri(address: str) -> str:
+  text = address if '://' in address else f'ws://{address}'
+  parts = urllib.parse.urlsplit(text)
+  try:
+    port = parts.port or PORT
+  except ValueError:
+    port = 0
+  if parts.scheme not in ('ws', 'wss') or not parts.hostname or not port:
+    raise ValueError(
+      f'server: found {address!r}, expected host:port, or ws:// or wss:// before it.'
+    )
+  host = f'[{parts.hostname}]' if ':' in parts.hostname else parts.hostname
+  path = parts.path + (f'?{parts.query}' if parts.query else '')
+  return f'{parts.scheme}://{host}:{port}{path}'
+
+
+def _context(address: str, certificate: str | None) -> ssl.SSLContext | None:
+  if not address.startswith('wss:'):
+    if certificate is not None:
+      raise ValueError(f'{address}: found a certificate, expected wss:// in front of the address.')
+    return None
+  try:
+    return ssl.create_default_context(cafile=certificate)
+  except OSError as error:
+    raise ValueError(f'{certificate}: found no certificate that can be read: {error}.') from None
+
+
+class _Named:
+  """What goes wrong while a connection opens becomes one sentence that says what to do."""
+
+  def __init__(self, address: str, timeout: float):
+    self._address, self._timeout = address, timeout
+
+  def __enter__(self) -> None:
+    pass
+
+  def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    told = _told(error, self._timeout) if error is not None else None
+    if told is not None:
+      made, text = told
+      raise made(f'{self._address}: {text}') from None
+
+
+def _told(error: BaseException, timeout: float) -> tuple[Callable[[str], Exception], str] | None:
+  """The kind of error and the sentence for what a library raised."""
+  if isinstance(error, exceptions.InvalidStatus):
+    status = error.response.status_code
+    if status in (401, 403):
+      return UnfitServerError, 'the server refuses the key; pass the one it was started with.'
+    if status == 503:
+      return LostServerError, 'the server has no room for another connection, or is not ready.'
+    return UnfitServerError, f'answers HTTP status {status}; expected a policy server there.'
+  if isinstance(error, exceptions.ConnectionClosed):
+    why = error.rcvd.reason if error.rcvd is not None else ''
+    return LostServerError, f'closed the connection at once{f": {why}" if why else ""}.'
+  if isinstance(error, TimeoutError):
+    return LostServerError, (
+      f'took the connection but did not answer within {timeout:g} s; expected a policy server '
+      'there.'
+    )
+  if isinstance(error, ssl.SSLError):
+    return UnfitServerError, (
+      f'TLS failed ({_short(error)}); pass the certificate of its authority, or ws:// where the '
+      'server has none.'
+    )
+  if isinstance(error, (exceptions.WebSocketException, EOFError)):
+    return UnfitServerError, 'what answers there is no websocket; expected a policy server.'
+  if isinstance(error, ConnectionRefusedError):
+    return LostServerError, 'nothing listens there; start the server, or name its host and port.'
+  if isinstance(error, socket.gaierror):
+    return LostServerError, 'no such host is known; name its host and port.'
+  if isinstance(error, OSError):
+    return LostServerError, f'cannot be reached: {_short(error)}.'
+  return None
+
+
+def _sentence(text: str) -> str:
+  """A server's own words in one line; of a traceback the last one, which says what it was."""
+  lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+  if not lines:
+    return 'the server refused without a word'
+  return lines[-1] if lines[0].startswith('Traceback') else ' '.join(lines)
+
+
+def _short(error: BaseException) -> str:
+  return ' '.join(str(error).split()).rstrip('.') or type(error).__name__
+
+
+def _abort(opened: client.ClientConnection) -> None:
+  with contextlib.suppress(OSError):  # it is closed already
+    opened.socket.shutdown(socket.SHUT_RDWR)
+
+
+def _close(opened: client.ClientConnection) -> None:
+  with contextlib.suppress(exceptions.WebSocketException, OSError, EOFError):  # it was lost anyway
+    opened.close()

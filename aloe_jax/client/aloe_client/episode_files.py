@@ -1,0 +1,290 @@
+"""Episodes on the robot's disk.
+
+    DIR/000012/           a finished episode: it appears whole, under the next number
+      episode.json        prompt, end, rates, cameras, what is wrong with it
+      steps.records       a record of MessagePack for each step, chunk and event, as they happened
+      head.images         a record for each image: {step, data}; a JPEG or PNG, or no bytes where
+                          the picture is the one before
+    DIR/open-…/           one that is being recorded, or was when the program died: header.json, and
+                          the records up to then
+    DIR/discarded/…       episodes that a person took back
+    DIR/.lock             held by the program that records
+
+Times are seconds since 1970. A step holds `state`, `requested` and `executed` actions in the units
+of the policy, `who` acted, whether the robot `held`, its `plan` and the `index` in it, `prompt`,
+`time`, and `dt`, the seconds that it lasted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import numpy as np
+
+from aloe_client import records
+from aloe_client import wire
+
+STEPS, HEADER, SUMMARY, IMAGES, OPEN = (
+  'steps.records',
+  'header.json',
+  'episode.json',
+  '.images',
+  'open-',
+)
+ENDS = ('success', 'failure', 'timeout', 'cut')
+_LOCK = '.lock'
+FORMAT = 1
+
+
+class LockedError(RuntimeError):
+  """Another program records in the directory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Episode:
+  """What lies in the directory of an episode.
+
+  Attributes:
+    path: of the directory.
+    summary: of episode.json, or of header.json and the end `cut` where it was never finished.
+    steps: one map each, of as many as have all their images where it was never finished.
+    plans: {number: map} of the chunks.
+  """
+
+  path: pathlib.Path
+  summary: dict[str, Any]
+  steps: list[dict[str, Any]]
+  plans: dict[int, dict[str, Any]]
+
+  def images(self, camera: str) -> list[bytes]:
+    """The pictures of all steps, as they are stored.
+
+    Raises:
+      ValueError: naming the step whose picture is missing.
+    """
+    found = _images(self.path / f'{camera}{IMAGES}')
+    for step in range(len(self.steps)):
+      if step not in found:
+        raise ValueError(
+          f'{self.path}, step {step}: the picture of {camera!r} is missing; found {len(found)} for '
+          f'{len(self.steps)} steps.'
+        )
+    return [found[step] for step in range(len(self.steps))]
+
+  def column(self, name: str) -> np.ndarray:
+    """[T, ...] of what every step holds under a name."""
+    return np.array([step[name] for step in self.steps])
+
+
+def read(path: pathlib.Path) -> Episode:
+  """An episode, finished or not.
+
+  Raises:
+    OSError: a file cannot be read.
+    ValueError: naming the file that is damaged.
+  """
+  finished = (path / SUMMARY).is_file()
+  summary = _json(path / (SUMMARY if finished else HEADER))
+  found, whole = records.read(path / STEPS) if (path / STEPS).is_file() else ([], False)
+  if finished and not whole:
+    raise ValueError(f'{path / STEPS}: record {len(found)} is damaged; copy it again.')
+  steps, plans = [], {}
+  for content in found:
+    record = wire.unpack(content)
+    if record['type'] == 'step':
+      steps.append(record)
+    elif record['type'] == 'plan':
+      plans[record['number']] = record
+  if finished:
+    if len(steps) != summary['steps']:
+      raise ValueError(f'{path}: found {len(steps)} steps, expected {summary["steps"]}.')
+    return Episode(path, summary, steps, plans)
+  lost = {}
+  for camera in summary['cameras']:
+    file = path / f'{camera}{IMAGES}'
+    there = _images(file) if file.is_file() else {}
+    steps = steps[: max(there, default=-1) + 1]
+    lost[camera] = there
+  missing = {c: sum(s not in there for s in range(len(steps))) for c, there in lost.items()}
+  return Episode(path, summarised(summary, steps, 'cut', missing), steps, plans)
+
+
+def summarised(
+  header: Mapping[str, Any],
+  steps: list[dict[str, Any]],
+  end: str,
+  lost: Mapping[str, int],
+  problems: tuple[str, ...] = (),
+) -> dict[str, Any]:
+  """What episode.json says of an episode.
+
+  Args:
+    header: as it began.
+    steps: of it; `dt` and `who` are read.
+    end: one of `ENDS`.
+    lost: images that are missing, by camera.
+    problems: what else is wrong with it; then it is not to be trained on.
+  """
+  flags = [f'{count} images of {camera} are missing' for camera, count in lost.items() if count]
+  flags += problems
+  seconds = [step['dt'] for step in steps if step['dt'] is not None]
+  return {
+    **header,
+    'end_reason': end,
+    'steps': len(steps),
+    'steps_of_human': sum(step['who'] == 'human' for step in steps),
+    'steps_held': sum(step['held'] for step in steps),
+    'steps_changed': sum(
+      not np.array_equal(step['requested'], step['executed'])
+      for step in steps
+      if step['requested'] is not None
+    ),
+    'real_hz': round(1 / float(np.median(seconds)), 3) if seconds and min(seconds) > 0 else None,
+    'lost_images': dict(lost),
+    'flags': flags,
+    'exportable': not flags,
+  }
+
+
+def finished(root: pathlib.Path) -> list[pathlib.Path]:
+  """Directories of finished episodes, in order."""
+  found = [path for path in root.iterdir() if path.name.isdecimal() and path.is_dir()]
+  return sorted(found, key=lambda path: int(path.name))
+
+
+def unfinished(root: pathlib.Path) -> list[pathlib.Path]:
+  """Directories of episodes that are being recorded, or were, in order."""
+  return sorted(path for path in root.glob(f'{OPEN}*') if path.is_dir())
+
+
+def close(path: pathlib.Path, summary: Mapping[str, Any]) -> pathlib.Path:
+  """Finishes an episode: it gets the next number, and is whole on the disk from then on.
+
+  Raises:
+    OSError: there is no room.
+  """
+  root = path.parent
+  numbers = [int(other.name) for other in finished(root)]
+  place = root / f'{max(numbers, default=-1) + 1:06d}'
+  write_json(path / SUMMARY, {**summary, 'number': int(place.name)})
+  _sync(path)
+  path.rename(place)
+  _sync(root)
+  return place
+
+
+def discard(path: pathlib.Path) -> None:
+  """Puts an episode aside, where nothing reads it."""
+  place = path.parent / 'discarded'
+  place.mkdir(exist_ok=True)
+  count = len(list(place.iterdir()))
+  path.rename(place / f'{count:06d}-was-{path.name}')
+  _sync(path.parent)
+
+
+def recover(root: pathlib.Path) -> list[pathlib.Path]:
+  """Finishes what a program left open when it died, as cut; only under the lock.
+
+  Returns:
+    Where those episodes are now; one without any step is removed.
+  """
+  found = []
+  for path in unfinished(root):
+    episode = read(path) if (path / HEADER).is_file() else None
+    if episode is None or not episode.steps:
+      shutil.rmtree(path)
+      continue
+    temporary = path / f'{STEPS}.whole'  # without what was being written
+    writer = records.Writer(temporary)
+    for content in records.read(path / STEPS)[0]:
+      if wire.unpack(content).get('step', -1) < len(episode.steps):
+        writer.add(content)
+    writer.close()
+    temporary.replace(path / STEPS)
+    found.append(close(path, {**episode.summary, 'recovered': True}))
+  return found
+
+
+@contextlib.contextmanager
+def locked(root: pathlib.Path) -> Iterator[None]:
+  """Holds a directory; it is free again when the program ends, however it ends.
+
+  Raises:
+    LockedError: another program holds it.
+  """
+  with (root / _LOCK).open('a') as file:
+    if not _hold(file):
+      raise LockedError(
+        f'{root}: another program records there; end it, or name another directory.'
+      )
+    yield
+
+
+def is_held(root: pathlib.Path) -> bool:
+  """Whether a program on this machine records in a directory now."""
+  path = root / _LOCK
+  if not path.is_file():
+    return False
+  try:
+    with path.open('r') as file:
+      return not _hold(file)
+  except OSError:
+    return False
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes a file that appears whole or not at all."""
+  temporary = path.with_name(f'.{path.name}')
+  with temporary.open('w', encoding='utf-8') as file:
+    json.dump(value, file, ensure_ascii=False, indent=1)
+    file.flush()
+    os.fsync(file.fileno())
+  temporary.replace(path)
+
+
+def _images(path: pathlib.Path) -> dict[int, bytes]:
+  """{step: picture}, up to the first record that is not whole."""
+  found: dict[int, bytes] = {}
+  before = b''
+  for content in records.read(path)[0]:
+    record = wire.unpack(content)
+    before = record['data'] or before
+    found[record['step']] = before
+  return found
+
+
+def _json(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    found = json.loads(path.read_text(encoding='utf-8'))
+  except ValueError as error:
+    raise ValueError(f'{path}: found no whole JSON ({error}); copy it again.') from None
+  if not isinstance(found, dict) or found.get('format') != FORMAT:
+    raise ValueError(f'{path}: found no episode of format {FORMAT}; copy it again.')
+  return found
+
+
+def _hold(file: Any) -> bool:
+  try:
+    import fcntl
+  except ImportError:  # Windows has none: there nothing keeps two programs apart
+    return True
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return False
+  return True
+
+
+def _sync(directory: pathlib.Path) -> None:
+  opened = os.open(directory, os.O_RDONLY)
+  try:
+    os.fsync(opened)
+  finally:
+    os.close(opened)

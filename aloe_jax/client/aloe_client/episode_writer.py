@@ -1,0 +1,336 @@
+"""Writes episodes from threads of its own: neither a slow disk nor a slow encoder stalls the loop.
+
+Steps go through one thread and images through another, so that a step is on the disk although an
+image waits. What waits is bounded: an image that finds no room is lost, counted, and its episode is
+not to be trained on. One episode's files are open at a time in each thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import contextlib
+import dataclasses
+import os
+import pathlib
+import queue
+import shutil
+import threading
+import time
+from typing import Any
+import zlib
+
+import numpy as np
+
+from aloe_client import episode_files
+from aloe_client import events as events_lib
+from aloe_client import images as images_lib
+from aloe_client import records
+from aloe_client import wire
+
+_ROOM = 256 * 2**20  # bytes of images that wait
+_LOUD = 3  # images of a camera after which a person is told again
+_LEAST_FREE = 2**30  # bytes of a disk, before an episode begins
+
+
+class FullDiskError(OSError):
+  """There is too little room for another episode."""
+
+
+class Recording:
+  """An open episode; its methods return at once.
+
+  Attributes:
+    lost: images that were not written, by camera.
+    place: directory of it while it is open.
+    stored: set when all steps are on the disk.
+  """
+
+  def __init__(self, writer: EpisodeWriter, path: pathlib.Path, header: dict[str, Any]):
+    self.lost = dict.fromkeys(header['cameras'], 0)
+    self.place = path
+    self.stored = threading.Event()
+    self._writer, self._header = writer, header
+    self._steps: list[dict[str, Any]] = []  # what the summary needs of them
+    self._problems: list[str] = []
+
+  def add(self, record: dict[str, Any]) -> None:
+    """Writes a step, a chunk or an event."""
+    if record['type'] == 'step':
+      kept = ('dt', 'who', 'held', 'requested', 'executed')
+      self._steps.append({name: record[name] for name in kept})
+    self._writer.put_step(self, wire.pack(record))
+
+  def image(self, camera: str, step: int, pixels: np.ndarray | None) -> None:
+    """Writes an image, uint8 [H, W, 3] that nobody changes; None for one that is missing."""
+    if pixels is None or not self._writer.put_image(self, camera, step, pixels):
+      self._lose(camera, step, 'the camera gave none' if pixels is None else 'the disk is too slow')
+
+  def finish(self, end: str, **more: Any) -> None:
+    """Closes the episode; it gets its number when all of it is on the disk."""
+    self._writer.put_end(self, end, more)
+
+  def discard(self) -> None:
+    """Puts the episode aside."""
+    self._writer.put_end(self, None, {})
+
+  def summary(self, end: str, more: dict[str, Any]) -> dict[str, Any]:
+    """What episode.json says."""
+    problems = tuple(self._problems)
+    found = episode_files.summarised(self._header, self._steps, end, self.lost, problems)
+    return {**found, **more}
+
+  def fail(self, text: str) -> None:
+    """Notes, from any thread, that something of it could not be written."""
+    if text not in self._problems:
+      self._problems.append(text)
+      self._writer.events.add('disk', f'{text}: this episode will not be exported.', loud=True)
+
+  def _lose(self, camera: str, step: int, why: str) -> None:
+    self.lost[camera] = count = self.lost[camera] + 1
+    if count in (1, _LOUD) or count % 100 == 0:
+      self._writer.events.add(
+        'images',
+        f'{count} image{"s" * (count > 1)} of {camera} lost, at step {step} ({why}): this episode '
+        'will not be exported.',
+        loud=True,
+      )
+
+
+class EpisodeWriter:
+  """Holds the directory that episodes are written in.
+
+  Attributes:
+    events: of what happens.
+    count: finished episodes, including those that are still being written.
+  """
+
+  def __init__(
+    self,
+    root: pathlib.Path,
+    events: events_lib.Events,
+    *,
+    encode: Callable[[np.ndarray], bytes] | None = None,
+    room: int = _ROOM,
+    free: Callable[[], int] | None = None,
+  ):
+    """Locks the directory, and finishes what a program that died left open.
+
+    Args:
+      root: of the episodes; made if it is not there.
+      events: to tell of losses.
+      encode: bytes of an image.
+      room: bytes of images that may wait.
+      free: bytes of the disk; by default it is asked.
+
+    Raises:
+      episode_files.LockedError: another program records there.
+      OSError: the directory cannot be made.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    self.events = events
+    self._root, self._room = root, room
+    self._encode = encode or images_lib.encoder()
+    self._free = free or (lambda: shutil.disk_usage(root).free)
+    self._held = contextlib.ExitStack()
+    self._held.enter_context(episode_files.locked(root))
+    for path in episode_files.recover(root):
+      events.add('recovered', f'{path} was open when the program ended: kept as cut.', loud=True)
+    places = episode_files.finished(root)
+    self.count = len(places)
+    self._largest = max(map(_bytes, places[-3:]), default=0)
+    self._waiting, self._lock = 0, threading.Lock()
+    self._steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    self._images: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    self._threads = [
+      threading.Thread(target=work, name=name, daemon=True)
+      for name, work in (('aloe_steps', self._write_steps), ('aloe_images', self._write_images))
+    ]
+    for thread in self._threads:
+      thread.start()
+
+  @property
+  def waiting(self) -> int:
+    """Bytes of images that are not written yet."""
+    return self._waiting
+
+  def check_free(self) -> None:
+    """Refuses to begin an episode that the disk has no room for.
+
+    Raises:
+      FullDiskError: saying how much is free and how much is wanted.
+    """
+    wanted = max(_LEAST_FREE, 2 * self._largest)
+    free = self._free()
+    if free < wanted:
+      raise FullDiskError(
+        f'{self._root}: {free / 1e9:.2f} GB are free and an episode may need '
+        f'{wanted / 1e9:.2f} GB: nothing is recorded, nothing moves. Make room, then begin again.'
+      )
+
+  def begin(self, header: dict[str, Any]) -> Recording:
+    """Opens an episode.
+
+    Args:
+      header: of JSON; `cameras` lists the names of its cameras.
+
+    Raises:
+      FullDiskError: see `check_free`.
+    """
+    self.check_free()
+    path = self._root / f'{episode_files.OPEN}{time.time_ns():020d}'
+    path.mkdir()
+    episode_files.write_json(path / episode_files.HEADER, header)
+    recording = Recording(self, path, header)
+    self._steps.put(_Item(recording))
+    return recording
+
+  def discard_last(self) -> None:
+    """Puts the last finished episode aside, once it is finished."""
+    if self.count:
+      self.count -= 1
+      self._images.put(_Item(None))
+
+  def put_step(self, recording: Recording, content: bytes) -> None:
+    """Queues a record."""
+    self._steps.put(_Item(recording, data=content))
+
+  def put_image(self, recording: Recording, camera: str, step: int, pixels: np.ndarray) -> bool:
+    """Queues an image; False if too many wait already."""
+    with self._lock:
+      if self._waiting + pixels.nbytes > self._room:
+        return False
+      self._waiting += pixels.nbytes
+    self._images.put(_Item(recording, data=pixels, camera=camera, step=step))
+    return True
+
+  def put_end(self, recording: Recording, end: str | None, more: dict[str, Any]) -> None:
+    """Queues the end of an episode; None discards it."""
+    self.count += end is not None
+    item = _Item(recording, ends=True, end=end, more=more)
+    self._steps.put(item)
+    self._images.put(item)
+
+  def flush(self, timeout: float | None = None) -> bool:
+    """Waits until all that was queued is on the disk; False if it is not in time."""
+    done = threading.Event()
+    self._images.put(done)
+    return done.wait(timeout)
+
+  def close(self, timeout: float = 60.0) -> None:
+    """Writes what waits and frees the directory."""
+    if not self._threads[0].is_alive():
+      return
+    if not self.flush(timeout):
+      self.events.add(
+        'disk',
+        f'{self._waiting / 1e6:.0f} MB of images were not written in {timeout:g} s; the last '
+        'episode is kept as cut when the next program begins.',
+        loud=True,
+      )
+      return
+    self._steps.put(None)
+    self._images.put(None)
+    for thread in self._threads:
+      thread.join()
+    self._held.close()
+
+  # Threads
+
+  def _write_steps(self) -> None:
+    file: records.Writer | None = None
+    current = None
+    while (item := self._steps.get()) is not None:
+      recording = item.recording
+      try:
+        if item.data is None and not item.ends:
+          current, file = recording, None
+          file = records.Writer(recording.place / episode_files.STEPS)
+        elif recording is not current:  # an event that came after its end
+          continue
+        elif item.ends:
+          if file is not None:
+            file.close()
+        elif file is not None:
+          file.add(item.data)
+      except OSError as error:
+        recording.fail(f'steps were not written ({error.strerror or error})')
+      if item.ends:
+        current = file = None
+        recording.stored.set()
+
+  def _write_images(self) -> None:
+    files: dict[str, records.Writer] = {}
+    before: dict[str, tuple[int, bytes]] = {}
+    while (item := self._images.get()) is not None:
+      if isinstance(item, threading.Event):
+        item.set()
+      elif item.recording is None:
+        self._discard_last()
+      elif item.ends:
+        self._finish(item, files)
+        files, before = {}, {}
+      else:
+        self._write_image(item, files, before)
+
+  def _write_image(
+    self, item: _Item, files: dict[str, records.Writer], before: dict[str, tuple[int, bytes]]
+  ) -> None:
+    recording, camera = item.recording, item.camera
+    try:
+      checksum = (zlib.crc32(item.data), item.data.shape)
+      data = b'' if before.get(camera) == checksum else self._encode(item.data)
+      if camera not in files:
+        files[camera] = records.Writer(recording.place / f'{camera}{episode_files.IMAGES}')
+      files[camera].add(wire.pack({'step': item.step, 'data': data}))
+      before[camera] = checksum
+    except Exception as error:  # of an encoder too: the thread goes on
+      recording.lost[camera] += 1
+      why = getattr(error, 'strerror', None) or error
+      recording.fail(f'images of {camera} were not written ({why})')
+    finally:
+      with self._lock:
+        self._waiting -= item.data.nbytes
+
+  def _finish(self, item: _Item, files: dict[str, records.Writer]) -> None:
+    recording = item.recording
+    for file in files.values():
+      try:
+        file.close()
+      except OSError as error:
+        recording.fail(f'images were not written ({error.strerror or error})')
+    recording.stored.wait()
+    try:
+      if item.end is None:
+        episode_files.discard(recording.place)
+        return
+      place = episode_files.close(recording.place, recording.summary(item.end, item.more))
+      self._largest = max(self._largest, _bytes(place))
+      self.events.add('closed', f'{place}: {item.end}.')
+    except OSError as error:
+      recording.fail(f'{recording.place} was not finished ({error.strerror or error})')
+
+  def _discard_last(self) -> None:
+    try:
+      places = episode_files.finished(self._root)
+      if places:
+        episode_files.discard(places[-1])
+        self.events.add('discarded', f'{places[-1]} was taken back.')
+    except OSError as error:
+      self.events.add('disk', f'an episode was not taken back ({error}).', loud=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Item:
+  """What a thread has to do."""
+
+  recording: Any
+  data: Any = None
+  camera: str = ''
+  step: int = 0
+  ends: bool = False
+  end: str | None = None
+  more: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def _bytes(path: pathlib.Path) -> int:
+  return sum(entry.stat().st_size for entry in os.scandir(path))

@@ -1,0 +1,360 @@
+"""Plays e of every h actions at the robot's rate while the next chunk is on its way.
+
+Actions are counted as they are executed. A chunk was planned from one observation, and its action k
+is for the k-th action executed from then on: what was executed while the reply was on its way is
+skipped, and nothing else, however long the reply took. Where no action is left, or the server is
+silent for longer than `stale` seconds, the robot holds: no action of the old chunk is played again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import time
+from typing import Any, Protocol
+
+import numpy as np
+
+from aloe_client import asker as asker_lib
+from aloe_client import delay as delay_lib
+from aloe_client import events as events_lib
+from aloe_client import motion
+from aloe_client import plan as plan_lib
+
+Source = Callable[[dict[str, Any]], Any]  # a person's action [A] at an observation
+
+
+class Asks(Protocol):
+  """What asks the server; see `asker.Asker`."""
+
+  @property
+  def ready(self) -> bool:
+    """Whether a request may be sent."""
+
+  def send(self, token: Any, request: dict[str, Any]) -> None:
+    """Sends a request."""
+
+  def take(self) -> asker_lib.Answer | None:
+    """The answer that has come."""
+
+
+class Executor:
+  """Decides the command of every tick; called from one thread, at `hz`.
+
+  Attributes:
+    plan: that is played, or None.
+    who: policy or human.
+    delay: of replies, in ticks.
+  """
+
+  def __init__(
+    self,
+    asks: Asks,
+    *,
+    hz: float,
+    execute: int,
+    limits: motion.Limits | None = None,
+    kind: str = 'position',
+    same: bool = False,
+    hold: Callable[[np.ndarray], Any] | None = None,
+    stale: float = 1.0,
+    fade: float = 1.0,
+    real_time: bool = False,
+    options: dict[str, Any] | None = None,
+    on_plan: Callable[[plan_lib.Plan], None] | None = None,
+    events: events_lib.Events | None = None,
+    clock: Any = time,
+  ):
+    """Plays nothing yet.
+
+    Args:
+      asks: the server.
+      hz: ticks a second.
+      execute: e, actions of a chunk that are played before the next takes over.
+      limits: of commands.
+      kind: of actions, position or velocity.
+      same: whether the state is the very numbers of an action, so that it says where the robot is.
+      hold: the action [A] that keeps the robot where it is, given the state; by default velocities
+        of zero, or the position that it was sent last.
+      stale: seconds that the server may be silent before the robot holds.
+      fade: seconds over which a hand-over to a person closes the gap (positions only).
+      real_time: send what is left of the chunk in flight along (real-time chunking).
+      options: of every request, beyond that; None where the server knows none.
+      on_plan: called with every chunk when it arrives.
+      events: of what happens.
+      clock: has `monotonic` and `time`.
+    """
+    self.plan: plan_lib.Plan | None = None
+    self.who = 'policy'
+    self.delay = delay_lib.Delay()
+    self._asks, self._hz, self._execute = asks, hz, execute
+    self._limits, self._kind, self._same, self._hold = limits, kind, same, hold
+    self._stale, self._fade_ticks = stale, max(1, round(fade * hz))
+    self._real_time, self._options = real_time, options
+    self._on_plan = on_plan or (lambda plan: None)
+    self._events = events or events_lib.Events(clock)
+    self._clock = clock
+    self._size: int | None = None  # of an action
+    self._tick = self._executed = self._numbers = self._generation = 0
+    self._next: plan_lib.Plan | None = None
+    self._index = self._start = 0
+    self._last: np.ndarray | None = None  # command
+    self._held: np.ndarray | None = None
+    self._why = ''  # the robot holds
+    self._waiting: float | None = None  # since when the server is silent
+    self._was_late = self._too_slow = False
+    self._source: Source | None = None
+    self._fade: motion.Fade | None = None
+    self._trouble = ''  # of the person's source
+    self._problem = ''  # of the server
+
+  @property
+  def holding(self) -> str:
+    """Why the robot holds, or empty."""
+    return self._why
+
+  def tick(self, observation: dict[str, Any], state: np.ndarray, step: int) -> plan_lib.Command:
+    """The command for an observation.
+
+    Args:
+      observation: the request without options; it may be changed once this returns.
+      state: [n] numbers of it.
+      step: of the episode that this is, if the robot moves in it.
+    """
+    self._tick += 1
+    self._collect()
+    if self.who == 'human':
+      return self._of_human(observation, state)
+    self._turn()
+    self._ask(observation, step)
+    command = self._of_policy(state)
+    if command.action is not None:
+      self._last = command.action
+    return command
+
+  def still(self, state: np.ndarray) -> np.ndarray | None:
+    """The action [A] that keeps the robot where it is; None where none is known."""
+    if self._hold is not None:
+      return np.asarray(self._hold(state), np.float32)
+    if self._kind == 'velocity':
+      return None if self._size is None else np.zeros(self._size, np.float32)
+    return self._last
+
+  def executed(self, action: np.ndarray) -> None:
+    """Says what the robot made of the last command, [A], where it was something else."""
+    self._last = np.asarray(action, np.float32)
+
+  def takeover(self, source: Source) -> None:
+    """A person acts from the next tick on; the chunk is dropped."""
+    self._drop()
+    self.who, self._source, self._trouble = 'human', source, ''
+    self._fade = motion.Fade(self._fade_ticks) if self._kind != 'velocity' else None
+
+  def release(self) -> None:
+    """The policy acts again, from a chunk planned from now on; until then the robot holds."""
+    if self.who == 'human':
+      self._drop()
+      self.who, self._source, self._fade = 'policy', None, None
+
+  def reset(self) -> None:
+    """A new episode: nothing of the last one is played, and nobody has moved yet."""
+    self._drop()
+    self.who, self._source, self._fade, self._last = 'policy', None, None, None
+
+  def _drop(self) -> None:
+    """Forgets the chunk, and the one on its way."""
+    self._generation += 1
+    self.plan = self._next = None
+    self._index = self._start = 0
+    self._held, self._why, self._waiting = None, '', None
+    self._was_late = False
+
+  # The server
+
+  def _collect(self) -> None:
+    """Takes the answer that has come, if it still is one to what is going on."""
+    answer = self._asks.take()
+    if answer is None:
+      return
+    asked: plan_lib.Asked = answer.token
+    if asked.generation != self._generation:
+      return
+    problem = '' if answer.error is None else str(answer.error) or type(answer.error).__name__
+    if problem and problem != self._problem:
+      self._events.add('server', f'No actions: {problem}', loud=True)
+    self._problem = problem
+    if answer.reply is None:
+      return
+    delay = self._tick - asked.tick
+    late = self.plan is None and self._clock.monotonic() - asked.sent > self._stale
+    if late and not self._was_late:  # the world has moved on: asked once more, then it is taken
+      self._was_late, self._waiting = True, None
+      self._events.add(
+        'late', f'A reply took {answer.seconds:.1f} s and was left out; the robot asks anew.'
+      )
+      return
+    self._was_late = late
+    self._waiting = None
+    self.delay.add(delay)
+    actions = np.asarray(answer.reply['actions'], np.float32)
+    if self._size not in (None, actions.shape[1]):
+      self._events.add(
+        'server',
+        f'Actions of {actions.shape[1]} numbers came after those of {self._size}: none is sent.',
+        loud=True,
+      )
+      return
+    self._warn_of_delay(len(actions))
+    reply = {key: value for key, value in answer.reply.items() if key != 'actions'}
+    self._next = plan_lib.Plan(
+      number=asked.number,
+      step=asked.step,
+      time=asked.time,
+      reply=reply,
+      actions=actions,
+      skipped=asked.executed,  # the count then, until the chunk is played
+      delay=delay,
+      told_delay=asked.told_delay,
+      latency=answer.seconds,
+    )
+
+  def _warn_of_delay(self, horizon: int) -> None:
+    limit = self._limit(horizon)
+    slow = self.delay.ticks > limit
+    if slow and not self._too_slow:
+      self._events.add(
+        'delay',
+        f'Replies take {self.delay.ticks} ticks; {self._execute} of {horizon} actions leave room '
+        f'for {limit}. The robot will stand still at times: execute fewer, or speed up the server.',
+        loud=True,
+      )
+    self._too_slow = slow
+
+  def _limit(self, horizon: int) -> int:
+    """Ticks that a reply may take without a chunk being played to its end."""
+    return max(horizon - self._execute, 1)
+
+  def _turn(self) -> None:
+    """Takes the next chunk up: the one before has had its e actions, or it would run short."""
+    if self._next is None:
+      return
+    playing = self.plan is not None and self._index < len(self.plan.actions) and not self._why
+    skipped = self._executed - self._next.skipped
+    early = self._index - self._start < self._execute
+    if playing and early and skipped < self._limit(len(self._next.actions)):
+      return
+    plan, self._next = self._next, None
+    plan.skipped = skipped
+    if plan.skipped >= len(plan.actions):
+      self._events.add(
+        'late', f'All {len(plan.actions)} actions of a chunk are past; the robot asks anew.'
+      )
+      return
+    if self._why and self._why != _FIRST:
+      self._events.add('resume', 'The policy acts again.')
+    self.plan, self._index, self._start = plan, plan.skipped, plan.skipped
+    self._why, self._held = '', None
+    self._on_plan(plan)
+
+  def _ask(self, observation: dict[str, Any], step: int) -> None:
+    if self._next is not None or not self._asks.ready:
+      return
+    delay = self.delay.ticks
+    if self.plan is not None:
+      left = len(self.plan.actions) - self._index
+      if self._index - self._start < self._execute - delay and left > delay:
+        return
+    request = _copied(observation)
+    told = None
+    if self._options is not None:
+      options = dict(self._options)
+      if self._real_time and self.plan is not None and self._index < len(self.plan.actions):
+        prefix = self.plan.actions[self._index :]
+        told = min(delay, self._limit(len(self.plan.actions)), len(prefix))
+        options.update(prefix=prefix, delay=told)
+      request['aloe'] = options
+    now = self._clock.monotonic()
+    asked = plan_lib.Asked(
+      self._numbers,
+      self._generation,
+      step if step or self.plan is not None else None,  # what precedes the first action is not kept
+      self._clock.time(),
+      now,
+      self._tick,
+      self._executed,
+      told,
+    )
+    self._numbers += 1
+    self._asks.send(asked, request)
+    if self._waiting is None:
+      self._waiting = now
+
+  # Commands
+
+  def _of_policy(self, state: np.ndarray) -> plan_lib.Command:
+    silent = 0.0 if self._waiting is None else self._clock.monotonic() - self._waiting
+    if self.plan is not None and self._index < len(self.plan.actions) and silent <= self._stale:
+      requested = self.plan.actions[self._index]
+      self._size = requested.size
+      plan, index = self.plan.number, self._index
+      self._index += 1
+      self._executed += 1
+      before = self._last if self._last is not None else self._as_action(state, requested.size)
+      action = self._limited(requested, before)
+      return plan_lib.Command(action, requested, 'policy', held=False, plan=plan, index=index)
+    return self._held_command(state, silent)
+
+  def _held_command(self, state: np.ndarray, silent: float) -> plan_lib.Command:
+    if not self._why:
+      if self.plan is None and self._last is None:
+        self._why = _FIRST
+      elif silent > self._stale:
+        self._why = 'silent'
+        text = f'The server has been silent for {silent:.1f} s: the robot holds.'
+        self._events.add('hold', text, loud=True)
+      elif self.plan is not None:
+        self._why = 'played'
+        self._events.add('hold', 'The chunk is played to its end: the robot holds.')
+      else:
+        self._why = 'asked'
+      self.plan = None  # what is left of it is never played
+    if self._held is None:
+      self._held = self.still(state)
+    return plan_lib.Command(self._held, self._held, self.who, held=True)
+
+  def _of_human(self, observation: dict[str, Any], state: np.ndarray) -> plan_lib.Command:
+    assert self._source is not None
+    try:
+      requested = np.asarray(self._source(observation), np.float32)
+      size = self._size or requested.size
+      if requested.shape != (size,) or not np.isfinite(requested).all():
+        raise ValueError(f'found {requested.tolist()!s:.60}, expected {size} finite numbers')
+    except Exception as error:  # a leader arm that is unplugged may not stop the robot's loop
+      if not self._trouble:
+        self._trouble = str(error) or type(error).__name__
+        self._events.add('human', f"The person's action: {self._trouble}: held.", loud=True)
+      self._held = self.still(state) if self._held is None else self._held
+      return plan_lib.Command(self._held, self._held, 'human', held=True)
+    self._trouble, self._held, self._size = '', None, requested.size
+    before = self._last if self._last is not None else self._as_action(state, requested.size)
+    action = requested if self._fade is None else self._fade.apply(requested, before)
+    self._last = self._limited(action, before)
+    return plan_lib.Command(self._last, requested, 'human', held=False)
+
+  def _limited(self, action: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+    return action if self._limits is None else self._limits.apply(action, before)
+
+  def _as_action(self, state: np.ndarray, size: int) -> np.ndarray | None:
+    """Where the robot is, where its state says so in the numbers of an action."""
+    if self._kind == 'velocity':
+      return np.zeros(size, np.float32)
+    return state if self._same and state.size == size else None
+
+
+_FIRST = 'first'  # the first chunk of an episode is on its way
+
+
+def _copied(value: Any) -> Any:
+  """A request of which the robot may change its own arrays while it is sent."""
+  if isinstance(value, dict):
+    return {key: _copied(part) for key, part in value.items()}
+  return np.array(value) if isinstance(value, np.ndarray) else value

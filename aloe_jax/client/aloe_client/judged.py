@@ -1,0 +1,45 @@
+"""What the critic says of the chunk that is played: Q, V, the spread, and the least Q so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aloe_client import events as events_lib
+
+_NAMES = ('q', 'v', 'spread')
+
+
+class Judged:
+  """The values of an episode, where the server gives them.
+
+  Attributes:
+    values: {q, v, spread} of the last chunk; None where they are not known.
+    least: lowest Q of the episode.
+    threshold: of Q, below which a person is warned, as the report card chose it.
+    false_alarms: share of held-out successes that it would have warned of.
+  """
+
+  def __init__(self, told: Mapping[str, Any], events: events_lib.Events):
+    self.threshold, self.false_alarms = told.get('q_threshold'), told.get('false_alarms')
+    self._events = events
+    self.reset()
+
+  def reset(self) -> None:
+    """Another episode."""
+    self.values: dict[str, float | None] = dict.fromkeys(_NAMES)
+    self.least: float | None = None
+
+  def add(self, told: Mapping[str, Any]) -> None:
+    """Notes what a reply says; warns when Q falls below the threshold for the first time."""
+    self.values = {name: None if told.get(name) is None else float(told[name]) for name in _NAMES}
+    for flag in told.get('flags') or ():
+      self._events.add('flag', f'The server says: {flag}')
+    q, before = self.values['q'], self.least
+    if q is None:
+      return
+    self.least = q if before is None else min(q, before)
+    warned = before is not None and self.threshold is not None and before < self.threshold
+    if self.threshold is not None and q < self.threshold and not warned:
+      text = f'Q is {q:.1f}, below {self.threshold:.1f}: be ready to take over.'
+      self._events.add('low_q', text, loud=True)
