@@ -10,6 +10,8 @@ from collections.abc import Callable
 import contextlib
 import inspect
 import itertools
+import logging
+import queue
 import socket
 import ssl
 import threading
@@ -28,6 +30,8 @@ PORT = 8000
 _LARGEST = 64 * 2**20  # bytes of a message
 _FIRST_REPLY = 120  # seconds
 _PING = 20  # seconds; a missing answer to a ping closes nothing: a request has its own limit
+_log = logging.getLogger('aloe_client.websockets')
+_log.setLevel(logging.CRITICAL + 1)  # tracebacks of what is told in a sentence here
 _OPTIONS: dict[str, Any] = (
   {'legacy': True} if 'legacy' in inspect.signature(client.connect).parameters else {}
 )
@@ -137,6 +141,7 @@ class Connection:
 
   def _open(self) -> None:
     with _Named(self.address, self._timeout):
+      _look_up(self.address, self._timeout)
       options: dict[str, Any] = {
         'ssl': self._context,
         'additional_headers': self._headers,
@@ -147,6 +152,7 @@ class Connection:
         'ping_interval': _PING,
         'ping_timeout': None,
         'proxy': None,
+        'logger': _log,
       }
       self._socket = client.connect(self.address, **options, **_OPTIONS)
     try:
@@ -181,7 +187,7 @@ class Connection:
       raise LostServerError(
         f'{self.address}: no reply within {limit:g} s; the connection was closed.'
       ) from None
-    except (exceptions.WebSocketException, OSError, EOFError) as error:
+    except Exception as error:  # the library asserts what garbage at the right moment breaks
       self._drop()
       raise LostServerError(f'{self.address}: the connection was lost: {_short(error)}.') from None
     finally:
@@ -245,6 +251,31 @@ def _uri(address: str) -> str:
   return f'{parts.scheme}://{host}:{port}{path}'
 
 
+def _look_up(address: str, timeout: float) -> None:
+  """Looks the host's name up, which no limit of a connection is about.
+
+  Raises:
+    OSError: it is not known, or not within the time.
+  """
+  parts = urllib.parse.urlsplit(address)
+  found: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
+
+  def work() -> None:
+    try:
+      socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+      found.put(None)
+    except OSError as error:
+      found.put(error)
+
+  threading.Thread(target=work, daemon=True).start()
+  try:
+    error = found.get(timeout=timeout)
+  except queue.Empty:
+    error = socket.gaierror('not in time')
+  if error is not None:
+    raise error
+
+
 def _context(address: str, certificate: str | None) -> ssl.SSLContext | None:
   if not address.startswith('wss:'):
     if certificate is not None:
@@ -286,22 +317,21 @@ def _told(error: BaseException, timeout: float) -> tuple[Callable[[str], Excepti
     return LostServerError, f'closed the connection at once{f": {why}" if why else ""}.'
   if isinstance(error, TimeoutError):
     return LostServerError, (
-      f'took the connection but did not answer within {timeout:g} s; expected a policy server '
-      'there.'
+      f'took the connection but did not answer as a policy server does within {timeout:g} s.'
     )
   if isinstance(error, ssl.SSLError):
     return UnfitServerError, (
       f'TLS failed ({_short(error)}); pass the certificate of its authority, or ws:// where the '
       'server has none.'
     )
-  if isinstance(error, (exceptions.WebSocketException, EOFError)):
-    return UnfitServerError, 'what answers there is no websocket; expected a policy server.'
   if isinstance(error, ConnectionRefusedError):
     return LostServerError, 'nothing listens there; start the server, or name its host and port.'
   if isinstance(error, socket.gaierror):
     return LostServerError, 'no such host is known; name its host and port.'
   if isinstance(error, OSError):
     return LostServerError, f'cannot be reached: {_short(error)}.'
+  if isinstance(error, Exception):  # garbage breaks what the library asserts, in several ways
+    return UnfitServerError, 'what answers there is no websocket; expected a policy server.'
   return None
 
 
