@@ -1,11 +1,13 @@
 """A robot's loop in made-up time: a clock that a test moves, and a server that takes ticks."""
 
 import numpy as np
+import scripted_server
 
 from aloe_client import asker
 from aloe_client import events
 from aloe_client import executor
 from aloe_client import motion
+from aloe_client import recorder as recorder_lib
 
 
 class Clock:
@@ -99,3 +101,46 @@ class Loop:
 
   def kinds(self):
     return [event.kind for event in self.events.recent()]
+
+
+def recorder(directory, *, delays=(0.02,), told=None, reply=None, **options):
+  """A `Recorder` of the scripted server's policy in made-up time, its clock and its asker."""
+  told = scripted_server.metadata() if told is None else told
+  clock = Clock()
+  asks = Asks(clock, delays, reply or (lambda request, number: scripted_server.still(request)))
+  options.setdefault('free', lambda: 1 << 40)
+  made = recorder_lib.Recorder(
+    _Said(told), 'fold the t-shirt', directory, clock=clock, asks=asks, images='raw', **options
+  )
+  return made, clock, asks
+
+
+class _Said:
+  """A server that only says what it is; `Asks` answers in its place."""
+
+  def __init__(self, told):
+    self._told = told
+
+  def open(self):
+    return self._told
+
+  def infer(self, request):
+    raise AssertionError('asked past the asker')
+
+  def close(self):
+    pass
+
+
+def observation(step, **more):
+  """[3] joints and an image that tell the step."""
+  image = np.full((8, 8, 3), step % 251, np.uint8)
+  return {'state': np.full(3, step / 100, np.float32), 'images': {'head': image}, **more}
+
+
+def play(recorder, clock, steps, *, start=0, hz=50):
+  """Runs the loop for some ticks; what was sent in each."""
+  found = []
+  for step in range(start, start + steps):
+    found.append(recorder.infer(observation(step)))
+    clock.now += 1 / hz
+  return found

@@ -1,0 +1,332 @@
+"""What a recorder writes of what happened: who acted, what was asked for and what was done."""
+
+import json
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+import robot_clock
+import scripted_server
+
+from aloe_client import episode_files
+from aloe_client import episode_writer
+from aloe_client import recorder as recorder_lib
+
+
+def episodes(directory):
+  return [episode_files.read(path) for path in episode_files.finished(directory)]
+
+
+def finish(recorder):
+  """Closes a recorder; all it had to say."""
+  recorder.close()
+  return [event.kind for event in recorder.events.recent()]
+
+
+def test_a_step_is_what_was_seen_asked_for_and_done_and_by_whom(tmp_path):
+  recorder, clock, asks = robot_clock.recorder(tmp_path, values=True)
+  sent = robot_clock.play(recorder, clock, 21)
+  assert sent[0] is None and sent[1] is not None  # the first chunk takes a tick
+  recorder.end('success')
+  recorder.close()
+  (found,) = episodes(tmp_path)
+  assert found.summary['end_reason'] == 'success' and found.summary['exportable']
+  assert found.summary['steps'] == len(found.steps) == 20
+  assert found.summary['task'] == 'fold the t-shirt' == found.steps[3]['prompt']
+  np.testing.assert_allclose(found.column('state')[:, 0], np.arange(1, 21) / 100, atol=1e-6)
+  np.testing.assert_array_equal(found.column('executed'), np.array(sent[1:]))
+  np.testing.assert_array_equal(found.column('requested'), found.column('executed'))
+  assert {step['who'] for step in found.steps} == {'policy'}
+  np.testing.assert_allclose([s['dt'] for s in found.steps[:-1]], 0.02, atol=1e-6)
+  assert found.steps[0]['time'] == pytest.approx(1.7e9 + 100.02)
+  for step in found.steps:
+    plan = found.plans[step['plan']]
+    np.testing.assert_array_equal(plan['actions'][step['index']], step['requested'])
+  for plan in list(found.plans.values())[1:]:  # planned from the observation it says
+    seen = found.steps[plan['observed_step']]['state']
+    np.testing.assert_array_equal(asks.requests[plan['number']]['state'], seen)
+  first = found.plans[0]
+  assert first['observed_step'] is None and first['latency'] == pytest.approx(0.02)
+  assert (first['q'], first['v'], first['spread']) == (-50, -45, 1.5)
+  assert (first['checkpoint'], first['checkpoint_step']) == ('runs/laundry', 6)
+  assert len(found.images('head')) == 20
+
+
+def test_what_a_robot_clips_is_executed_and_what_was_asked_for_is_kept_too(tmp_path):
+  recorder, clock, _ = robot_clock.recorder(
+    tmp_path,
+    reply=lambda request, number: {'actions': np.full((10, 3), 2.0)},
+    to_robot=lambda action: np.clip(np.degrees(action), None, np.degrees(0.5)),
+    to_policy=np.radians,
+  )
+  sent = robot_clock.play(recorder, clock, 3)
+  np.testing.assert_allclose(sent[-1], np.degrees(0.5))
+  recorder.end('success')
+  recorder.close()
+  (found,) = episodes(tmp_path)
+  np.testing.assert_array_equal(found.column('requested'), 2)
+  np.testing.assert_allclose(found.column('executed'), 0.5, rtol=1e-6)
+  assert found.summary['steps_changed'] == 2
+
+
+def test_a_driver_may_say_afterwards_what_it_did(tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path)
+  robot_clock.play(recorder, clock, 3)
+  recorder.executed([0.5, 0.5, 0.5])
+  with pytest.raises(ValueError, match='expected 3 finite numbers'):
+    recorder.executed([0.5])
+  robot_clock.play(recorder, clock, 1, start=3)
+  recorder.end('cut')
+  recorder.close()
+  executed = episodes(tmp_path)[0].column('executed')
+  np.testing.assert_array_equal(executed[1], 0.5)
+  assert (executed[[0, 2]] != 0.5).all()
+
+
+def test_a_take_over_is_recorded_step_by_step_with_both_actions(tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path, fade=0.2)
+  robot_clock.play(recorder, clock, 5)
+  recorder.takeover(lambda observation: observation['state'] + 0.5)
+  assert recorder.snapshot()['who'] == 'human'
+  robot_clock.play(recorder, clock, 20, start=5)
+  recorder.release()
+  robot_clock.play(recorder, clock, 5, start=25)
+  recorder.end('failure')
+  kinds = finish(recorder)
+  assert 'takeover' in kinds and 'release' in kinds
+  (found,) = episodes(tmp_path)
+  assert [s['who'] for s in found.steps] == ['policy'] * 4 + ['human'] * 20 + ['policy'] * 5
+  human = [s for s in found.steps if s['who'] == 'human']
+  for step in human:
+    np.testing.assert_allclose(step['requested'], step['state'] + 0.5)
+  np.testing.assert_allclose(human[-1]['executed'], human[-1]['requested'], atol=1e-6)
+  path = found.column('executed')[:24, 0]
+  assert np.abs(np.diff(path)).max() < 0.5 / 10 + 0.02
+  assert [s['held'] for s in found.steps[24:]] == [True, False, False, False, False]
+
+
+def test_no_source_of_actions_and_no_reason_for_an_end_are_refused(tmp_path):
+  recorder, _, _ = robot_clock.recorder(tmp_path)
+  with pytest.raises(ValueError, match='found no source of actions'):
+    recorder.takeover()
+  with pytest.raises(ValueError, match="found 'done', expected one of success, failure"):
+    recorder.end('done')
+  assert not recorder.end('success')  # there is none
+  recorder.close()
+  with pytest.raises(ValueError, match='task: found an empty text'):
+    recorder_lib.Recorder(None, ' ', tmp_path)
+  with pytest.raises(ValueError, match='expected both or none'):
+    recorder_lib.Recorder(None, 'fold', tmp_path, to_robot=lambda action: action)
+
+
+def test_episodes_follow_each_other_and_the_last_can_be_taken_back(tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path)
+  for end in ('success', 'failure', 'timeout', 'cut'):
+    robot_clock.play(recorder, clock, 4)
+    recorder.end(end)
+  recorder.discard()
+  robot_clock.play(recorder, clock, 4)
+  recorder.discard()  # the open one
+  robot_clock.play(recorder, clock, 6)
+  assert recorder.snapshot()['episode'] == 3
+  recorder.end('success')
+  recorder.close()
+  found = episodes(tmp_path)
+  assert [e.path.name for e in found] == ['000000', '000001', '000002', '000003']
+  assert [e.summary['number'] for e in found] == [0, 1, 2, 3]
+  assert [e.summary['end_reason'] for e in found] == ['success', 'failure', 'timeout', 'success']
+  assert len(list((tmp_path / 'discarded').iterdir())) == 2
+
+
+def test_after_an_end_from_a_page_nothing_is_played_or_recorded_until_the_next_begins(tmp_path):
+  recorder, clock, asks = robot_clock.recorder(tmp_path)
+  robot_clock.play(recorder, clock, 5)
+  recorder.end('success', wait=True)
+  asked = len(asks.requests)
+  assert not recorder.recording
+  assert robot_clock.play(recorder, clock, 20) == [None] * 20
+  assert len(asks.requests) == asked
+  recorder.begin()
+  assert robot_clock.play(recorder, clock, 5)[-1] is not None
+  recorder.close()
+  assert [e.summary['end_reason'] for e in episodes(tmp_path)] == ['success', 'cut']
+
+
+def test_a_loop_slower_than_told_is_kept_as_it_was_and_told(tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path)
+  robot_clock.play(recorder, clock, 60, hz=20)
+  assert recorder.snapshot()['real_hz'] == pytest.approx(20)
+  recorder.end('success')
+  recorder.close()
+  rates = [event for event in recorder.events.recent() if event.kind == 'rate']
+  assert len(rates) == 1 and '20.0 times a second and was told 50' in rates[0].text
+  (found,) = episodes(tmp_path)
+  np.testing.assert_allclose([s['dt'] for s in found.steps[:-1]], 0.05, atol=1e-6)
+  assert found.summary['real_hz'] == pytest.approx(20) and found.summary['hz'] == 50
+
+
+def test_a_camera_that_loses_images_flags_the_episode_loudly(tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path)
+  for step in range(20):
+    seen = robot_clock.observation(step)
+    if step in (5, 6, 7):
+      seen['images'] = {'head': None}
+    recorder.infer(seen)
+    clock.now += 0.02
+  assert recorder.snapshot()['lost_images'] == {'head': 3}
+  recorder.end('success')
+  recorder.close()
+  loud = [event.text for event in recorder.events.recent() if event.kind == 'images']
+  assert loud[-1].startswith('3 images of head lost, at step 6')
+  (found,) = episodes(tmp_path)
+  assert not found.summary['exportable']
+  assert found.summary['flags'] == ['3 images of head are missing']
+  with pytest.raises(ValueError, match="step 4: the picture of 'head' is missing"):
+    found.images('head')
+
+
+def test_a_disk_that_is_too_slow_loses_images_and_never_time(tmp_path):
+  wait = threading.Event()
+  recorder, clock, _ = robot_clock.recorder(tmp_path, encode=lambda p: wait.wait(60) and b'x')
+  recorder._writer._room = 10 * 8 * 8 * 3  # ten images
+  longest = 0.0
+  for step in range(300):
+    start = time.perf_counter()
+    recorder.infer(robot_clock.observation(step))
+    clock.now += 0.02
+    longest = max(longest, time.perf_counter() - start)
+  recorder.end('success')
+  recorder.infer(robot_clock.observation(0))  # the next episode does not wait either
+  assert longest < 0.5  # of an encoder that sleeps for a minute
+  assert recorder.snapshot()['waiting_mb'] <= 10 * 192 / 1e6
+  wait.set()
+  recorder.close()
+  found = episodes(tmp_path)[0]
+  assert len(found.steps) == 299  # every step is there
+  assert found.summary['lost_images'] == {'head': 299 - 10} and not found.summary['exportable']
+
+
+def test_handles_and_threads_do_not_grow_with_the_episodes(tmp_path):
+  wait = threading.Event()
+  recorder, clock, _ = robot_clock.recorder(tmp_path, encode=lambda p: wait.wait(60) and b'x')
+
+  def count():
+    return len(os.listdir('/proc/self/fd')), threading.active_count()
+
+  robot_clock.play(recorder, clock, 3)
+  recorder.end('success')
+  before = count()
+  for _ in range(40):  # while nothing is taken off the queue
+    robot_clock.play(recorder, clock, 3)
+    recorder.end('success')
+  handles, threads = count()
+  assert handles <= before[0] + 2 and threads == before[1]
+  wait.set()
+  recorder.close()
+  assert len(episode_files.finished(tmp_path)) == 41
+
+
+def test_a_full_disk_is_told_before_the_episode_and_nothing_moves(tmp_path):
+  room = [1 << 40]
+  recorder, clock, asks = robot_clock.recorder(tmp_path, free=lambda: room[0])
+  robot_clock.play(recorder, clock, 5)
+  recorder.end('success')
+  room[0] = 10**8
+  asked = len(asks.requests)
+  with pytest.raises(episode_writer.FullDiskError, match='0.10 GB are free and an episode may nee'):
+    recorder.infer(robot_clock.observation(0))
+  assert len(asks.requests) == asked
+  recorder.close()
+  with pytest.raises(episode_writer.FullDiskError, match='nothing moves'):
+    robot_clock.recorder(tmp_path, free=lambda: 10**8)
+
+
+def test_a_disk_that_fills_up_in_an_episode_flags_it_and_the_robot_goes_on(tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path, encode=full)
+  assert robot_clock.play(recorder, clock, 10)[-1] is not None
+  recorder.end('success')
+  assert finish(recorder).count('disk') == 1
+  flags = episodes(tmp_path)[0].summary['flags']
+  assert 'images of head were not written (No space left on device)' in flags
+
+
+def full(pixels):
+  raise OSError(28, 'No space left on device')
+
+
+def test_a_low_q_is_told_once_and_a_page_finds_all_it_shows(tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path, values=True)
+  told = []
+  recorder.events.listen(told.append)
+  robot_clock.play(recorder, clock, 30)
+  assert [event.kind for event in told].count('low_q') == 1
+  shown = recorder.snapshot()
+  assert (shown['q'], shown['v'], shown['spread'], shown['q_least']) == (-50, -45, 1.5, -50)
+  assert (shown['q_threshold'], shown['false_alarms']) == (-40, 0.05)
+  assert (shown['step'], shown['episode'], shown['holding']) == (29, 0, '')
+  assert shown['checkpoint_step'] == 6 and shown['delay_ticks'] == 1
+  np.testing.assert_array_equal(shown['images']['head'], 29)
+  recorder.close()
+
+
+def test_another_programs_steps_are_recorded_as_they_were(tmp_path):
+  recorder = recorder_lib.Recorder(None, 'fold', tmp_path, hz=10, images='raw')
+  for step in range(4):
+    who = 'human' if step > 1 else 'policy'
+    recorder.observe(robot_clock.observation(step), [step, 0], who)
+  recorder.end('success')
+  recorder.close()
+  (found,) = episodes(tmp_path)
+  assert [s['who'] for s in found.steps] == ['policy', 'policy', 'human', 'human']
+  np.testing.assert_array_equal(found.column('executed')[:, 0], [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize(
+  'seen, said',
+  [
+    ({'state': np.zeros(4)}, 'state: found 4 numbers, the server wants 3'),
+    ({'joints': np.zeros(3)}, 'state: found nothing of this name'),
+    ({'state': np.full(3, np.nan)}, 'no finite number'),
+    ({'state': np.zeros(3), 'images': {'head': np.zeros((8, 8))}}, r'found an image \[8, 8\]'),
+  ],
+)
+def test_an_observation_that_is_none_of_this_robot_is_refused_before_it_moves(seen, said, tmp_path):
+  recorder, _, asks = robot_clock.recorder(tmp_path)
+  with pytest.raises(ValueError, match=said):
+    recorder.infer(seen)
+  assert not asks.requests
+  recorder.close()
+  assert not episode_files.finished(tmp_path) and not episode_files.unfinished(tmp_path)
+
+
+def test_pictures_are_recorded_alike_however_they_lie(tmp_path):
+  rng = np.random.default_rng(0)
+  pixels = rng.integers(0, 256, (8, 6, 3), dtype=np.uint8)
+  recorder, clock, _ = robot_clock.recorder(tmp_path)
+  layouts = (pixels, pixels.transpose(2, 0, 1), (pixels / 255 + 1e-4).clip(0, 1))
+  for image in (pixels, *layouts):
+    recorder.infer({'state': np.zeros(3), 'images': {'head': image}})
+    clock.now += 0.02
+  recorder.end('success')
+  recorder.close()
+  (found,) = episodes(tmp_path)
+  assert len(set(found.images('head'))) == 1
+  sizes = [path.stat().st_size for path in found.path.glob('*.images')]
+  assert sizes[0] < 2 * len(found.images('head')[0])  # the same picture is kept once
+
+
+def test_a_real_server_is_asked_in_real_time(tmp_path):
+  with scripted_server.serving() as address:
+    recorder = recorder_lib.Recorder(address, 'fold', tmp_path, images='raw', values=True)
+    assert recorder.hz == 50
+    pace = recorder.pace()
+    for step in range(40):
+      pace.wait()
+      recorder.infer(robot_clock.observation(step))
+    recorder.end('success')
+    recorder.close()
+  (found,) = episodes(tmp_path)
+  assert len(found.steps) > 20 and len(found.plans) >= 4
+  assert json.loads((found.path / 'episode.json').read_text())['hz'] == 50
