@@ -1,4 +1,4 @@
-"""Records until it is killed, twenty times: python killed_recorder.py DIR; prints what was finished.
+"""Records until it is killed, twenty times: python killed_recorder.py DIR; prints what is finished.
 
 The children share what the parent has imported; no thread runs when they are made.
 """

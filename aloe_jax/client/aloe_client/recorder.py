@@ -266,6 +266,11 @@ class Recorder:
         command = plan_lib.Command(executed, executed, who, held=False)
         self._add(command, executed, request, state, now)
 
+  @property
+  def plays(self) -> bool:
+    """Whether `infer` has a server to ask; otherwise another program plays, see `observe`."""
+    return self._server is not None
+
   # A person, from any thread
 
   @property
@@ -326,7 +331,7 @@ class Recorder:
   def discard(self) -> None:
     """Takes back the episode that goes on, or else the last one."""
     with self._lock:
-      recording = self._closed(self._paused)
+      recording = self._closed(wait=False)
       if recording is not None:
         recording.discard()
         self.events.add('discarded', 'The episode was taken back.')
@@ -432,8 +437,8 @@ class Recorder:
 
   def _closed(self, wait: bool) -> episode_writer.Recording | None:
     """The episode that was open; None if there was none with a step in it."""
+    self._paused = wait or (self._paused and self._steps.recording is None)
     recording = self._steps.close()
-    self._paused = wait
     self._executor.reset()
     self._monitor.pause()
     self._judged.reset()
