@@ -132,18 +132,16 @@ def test_a_reply_to_another_request_is_refused():
     found.infer(OBSERVATION)
 
 
-def test_a_server_that_comes_back_is_found_again():
-  with scripted_server.serving() as address:
-    found = connection.Connection(address, timeout=1)
+def test_a_server_that_goes_away_is_found_again():
+  answers = iter((scripted_server.still, lambda request: scripted_server.CLOSE))
+  with (
+    scripted_server.serving(lambda r: next(answers, scripted_server.still)(r)) as address,
+    opened(address) as found,
+  ):
     found.infer(OBSERVATION)
-  with pytest.raises(connection.LostServerError):
-    found.infer(OBSERVATION)
-  with pytest.raises(connection.LostServerError, match='nothing listens there'):
-    found.infer(OBSERVATION)
-  with scripted_server.serving() as address:
-    found.address = address
+    with pytest.raises(connection.LostServerError, match='the connection was lost'):
+      found.infer(OBSERVATION)
     assert found.infer(OBSERVATION)['actions'].shape == (10, 3)
-  found.close()
 
 
 def test_what_is_no_server_is_named_soon():

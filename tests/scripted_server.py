@@ -11,6 +11,7 @@ from websockets.sync import server
 from aloe_client import wire
 
 WIDTH = 3
+CLOSE = 'close'
 NAMES = ['waist', 'elbow', 'gripper']
 
 
@@ -50,7 +51,7 @@ def serving(reply=still, told=None, *, key=None, ssl=None):
   """The address of a server.
 
   Args:
-    reply: the answer to a request: a map, a text, bytes, or None to stay silent.
+    reply: the answer to a request: a map, a text, bytes, None to stay silent, or `CLOSE`.
     told: its first frame, a map, a text or bytes.
     key: that it asks for.
     ssl: of the server.
@@ -68,6 +69,8 @@ def serving(reply=still, told=None, *, key=None, ssl=None):
     with contextlib.suppress(exceptions.ConnectionClosed):
       for data in connection:
         answer = reply(wire.unpack(data))
+        if answer == CLOSE:
+          return
         if answer is None:
           done.wait()
           return

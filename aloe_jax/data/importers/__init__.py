@@ -8,8 +8,10 @@ the shortest example.
 from aloe_jax.data.importers import importer
 from aloe_jax.data.importers import lerobot
 from aloe_jax.data.importers import plain
+from aloe_jax.data.importers import recorder
 
 IMPORTERS: dict[str, importer.Importer] = {
   'lerobot': lerobot.IMPORTER,
   'plain': plain.IMPORTER,
+  'recorder': recorder.IMPORTER,
 }

@@ -26,6 +26,7 @@ class Log:
   _surplus: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
   _unowned: dict[str, int] = dataclasses.field(default_factory=dict)
+  _asides: list[str] = dataclasses.field(default_factory=list)
 
   @contextlib.contextmanager
   def reading(self) -> Iterator[None]:
@@ -61,9 +62,13 @@ class Log:
     if frames:
       self._unowned[path] = frames
 
+  def aside(self, episode: str, what: str) -> None:
+    """Notes what a person should know of one episode, such as why its recorder set it aside."""
+    self._asides.append(f'{episode}: {what}')
+
   def notes(self) -> list[str]:
     """What was noted, a line each."""
-    lines = []
+    lines = list(self._asides)
     if self._holes:
       holes = self._holes.total()
       line = (
