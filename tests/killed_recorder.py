@@ -1,4 +1,4 @@
-"""Records until it is killed, twenty times: python killed_recorder.py DIR; prints what is finished.
+"""Records until it is killed, twenty times: python killed_recorder.py DIR; prints what it left.
 
 The children share what the parent has imported; no thread runs when they are made.
 """
@@ -31,11 +31,15 @@ def record(directory):
 if __name__ == '__main__':
   root = pathlib.Path(sys.argv[1])
   random.seed(0)
+  count = 0
   for _ in range(20):
     child = os.fork()
     if child == 0:
       record(root)
-    time.sleep(random.uniform(0.02, 0.1))
+    while len(episode_files.finished(root)) == count:
+      time.sleep(0.005)
+    time.sleep(random.uniform(0, 0.03))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    print(len(episode_files.finished(root)))
+    count = len(episode_files.finished(root))
+    print(count, len(episode_files.unfinished(root)))

@@ -1,7 +1,9 @@
 """What a recorder writes of what happened: who acted, what was asked for and what was done."""
 
+import argparse
 import json
 import os
+import shutil
 import threading
 import time
 
@@ -12,6 +14,7 @@ import scripted_server
 
 from aloe_client import episode_files
 from aloe_client import episode_writer
+from aloe_client import rate
 from aloe_client import recorder as recorder_lib
 
 
@@ -119,6 +122,25 @@ def test_no_source_of_actions_and_no_reason_for_an_end_are_refused(tmp_path):
     recorder_lib.Recorder(None, ' ', tmp_path)
   with pytest.raises(ValueError, match='expected both or none'):
     recorder_lib.Recorder(None, 'fold', tmp_path, to_robot=lambda action: action)
+  for wrong, said in (
+    ({'execute': 11}, 'execute: found 11, expected 1 to 10 actions'),
+    ({'max_step': -1}, 'max_step: found -1'),
+    ({'images': 'gif'}, "images: found 'gif'"),
+  ):
+    with pytest.raises(ValueError, match=said):
+      robot_clock.recorder(tmp_path, **wrong)
+  for name in ('real_time', 'values'):
+    told = scripted_server.metadata(**{name: False})
+    with pytest.raises(ValueError, match=f'{name}: found True, and the server does not offer it'):
+      robot_clock.recorder(tmp_path, told=told, **{name: True})
+
+
+def test_a_loop_that_is_meant_to_run_at_another_rate_than_the_policy_is_told(tmp_path):
+  recorder, _, _ = robot_clock.recorder(tmp_path, hz=25)
+  assert recorder.events.recent()[0].text == (
+    '25 actions a second are played; the policy was made for 50.'
+  )
+  recorder.close()
 
 
 def test_episodes_follow_each_other_and_the_last_can_be_taken_back(tmp_path):
@@ -189,7 +211,7 @@ def test_a_camera_that_loses_images_flags_the_episode_loudly(tmp_path):
 
 def test_a_disk_that_is_too_slow_loses_images_and_never_time(tmp_path):
   wait = threading.Event()
-  recorder, clock, _ = robot_clock.recorder(tmp_path, encode=lambda p: wait.wait(60) and b'x')
+  recorder, clock, _ = robot_clock.recorder(tmp_path, images=lambda p: wait.wait(60) and b'x')
   recorder._writer._room = 10 * 8 * 8 * 3  # ten images
   longest = 0.0
   for step in range(300):
@@ -210,7 +232,7 @@ def test_a_disk_that_is_too_slow_loses_images_and_never_time(tmp_path):
 
 def test_handles_and_threads_do_not_grow_with_the_episodes(tmp_path):
   wait = threading.Event()
-  recorder, clock, _ = robot_clock.recorder(tmp_path, encode=lambda p: wait.wait(60) and b'x')
+  recorder, clock, _ = robot_clock.recorder(tmp_path, images=lambda p: wait.wait(60) and b'x')
 
   def count():
     return len(os.listdir('/proc/self/fd')), threading.active_count()
@@ -228,23 +250,23 @@ def test_handles_and_threads_do_not_grow_with_the_episodes(tmp_path):
   assert len(episode_files.finished(tmp_path)) == 41
 
 
-def test_a_full_disk_is_told_before_the_episode_and_nothing_moves(tmp_path):
-  room = [1 << 40]
-  recorder, clock, asks = robot_clock.recorder(tmp_path, free=lambda: room[0])
+def test_a_full_disk_is_told_before_the_episode_and_nothing_moves(tmp_path, monkeypatch):
+  recorder, clock, asks = robot_clock.recorder(tmp_path)
   robot_clock.play(recorder, clock, 5)
   recorder.end('success')
-  room[0] = 10**8
+  monkeypatch.setattr(shutil, 'disk_usage', lambda path: argparse.Namespace(free=10**8))
   asked = len(asks.requests)
   with pytest.raises(episode_writer.FullDiskError, match='0.10 GB are free and an episode may nee'):
     recorder.infer(robot_clock.observation(0))
   assert len(asks.requests) == asked
   recorder.close()
   with pytest.raises(episode_writer.FullDiskError, match='nothing moves'):
-    robot_clock.recorder(tmp_path, free=lambda: 10**8)
+    robot_clock.recorder(tmp_path)
+  assert not episode_files.is_held(tmp_path)
 
 
 def test_a_disk_that_fills_up_in_an_episode_flags_it_and_the_robot_goes_on(tmp_path):
-  recorder, clock, _ = robot_clock.recorder(tmp_path, encode=full)
+  recorder, clock, _ = robot_clock.recorder(tmp_path, images=full)
   assert robot_clock.play(recorder, clock, 10)[-1] is not None
   recorder.end('success')
   assert finish(recorder).count('disk') == 1
@@ -315,6 +337,28 @@ def test_pictures_are_recorded_alike_however_they_lie(tmp_path):
   assert len(set(found.images('head'))) == 1
   sizes = [path.stat().st_size for path in found.path.glob('*.images')]
   assert sizes[0] < 2 * len(found.images('head')[0])  # the same picture is kept once
+
+
+def test_a_robot_that_is_held_by_its_own_rule_is_held_where_it_came_to_rest(tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path, hold=lambda state: state)
+  robot_clock.play(recorder, clock, 5)
+  recorder.end('success', wait=True)
+  sent = robot_clock.play(recorder, clock, 5, start=10)  # the arm sags
+  np.testing.assert_allclose(np.array(sent), 0.1, atol=1e-6)
+  recorder.close()
+
+
+def test_the_pace_is_even_and_catches_nothing_up():
+  clock = robot_clock.Clock()
+  pace = rate.Pace(10, clock)
+  times = []
+  for late in (0, 0.03, 0, 0.5, 0, 0):
+    pace.wait()
+    times.append(round(clock.now - 100, 6))
+    clock.now += late
+  assert times == [0, 0.1, 0.2, 0.3, 0.8, 0.9]
+  with pytest.raises(ValueError, match='hz: found 0'):
+    rate.Pace(0)
 
 
 def test_a_real_server_is_asked_in_real_time(tmp_path):

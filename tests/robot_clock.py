@@ -32,10 +32,17 @@ class Asks:
   `reply(request, number)` is the answer; an exception that it returns is the server's.
   """
 
-  def __init__(self, clock, delays, reply):
+  def __init__(self, clock, delays, reply, told=None):
+    self._told = told or {}
     self._clock, self._delays, self._reply = clock, list(delays), reply
     self._flying = None
     self.requests = []
+
+  def open(self):
+    return self._told
+
+  def close(self):
+    pass
 
   @property
   def ready(self):
@@ -104,31 +111,16 @@ class Loop:
 
 
 def recorder(directory, *, delays=(0.02,), told=None, reply=None, **options):
-  """A `Recorder` of the scripted server's policy in made-up time, its clock and its asker."""
-  told = scripted_server.metadata() if told is None else told
+  """A `Recorder` of the scripted server's policy in made-up time, its clock and its server."""
   clock = Clock()
-  asks = Asks(clock, delays, reply or (lambda request, number: scripted_server.still(request)))
-  options.setdefault('free', lambda: 1 << 40)
-  made = recorder_lib.Recorder(
-    _Said(told), 'fold the t-shirt', directory, clock=clock, asks=asks, images='raw', **options
+  told = scripted_server.metadata() if told is None else told
+  asks = Asks(clock, delays, reply or (lambda request, n: scripted_server.still(request)), told)
+  options = {'images': 'raw', **options}
+  return (
+    recorder_lib.Recorder(asks, 'fold the t-shirt', directory, clock=clock, **options),
+    clock,
+    asks,
   )
-  return made, clock, asks
-
-
-class _Said:
-  """A server that only says what it is; `Asks` answers in its place."""
-
-  def __init__(self, told):
-    self._told = told
-
-  def open(self):
-    return self._told
-
-  def infer(self, request):
-    raise AssertionError('asked past the asker')
-
-  def close(self):
-    pass
 
 
 def observation(step, **more):

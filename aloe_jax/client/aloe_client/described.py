@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,62 @@ import numpy as np
 from aloe_client import episode_files
 from aloe_client import observing
 from aloe_client import plan as plan_lib
+from aloe_client import robot as robot_lib
 
+_HZ = 30.0  # where neither the server nor the robot says how many actions a second
+_HORIZON = 50  # likewise of the actions of a chunk
 _OF_REPLY = ('checkpoint', 'q', 'v', 'spread', 'flags', 'clipped')
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+  """A policy, by what its server says, else by what the robot is.
+
+  Attributes:
+    told: of the server; empty where it says nothing.
+    hz: actions a second.
+    size: numbers of an action, or None.
+    kind: of an action, position or velocity.
+    same: whether the state holds the very numbers of an action, as the server names them.
+    horizon: actions of a chunk, h, or None.
+    execute: of those that are played, e.
+  """
+
+  told: Mapping[str, Any]
+  hz: float
+  size: int | None
+  kind: str
+  same: bool
+  horizon: int | None
+  execute: int
+
+  @classmethod
+  def of(cls, metadata: Mapping[str, Any], robot: robot_lib.Robot) -> Policy:
+    """Reads what the server said when the connection opened."""
+    told = metadata.get('aloe') or {}
+    action, part = told.get('action') or {}, robot.action or robot_lib.Part(0)
+    horizon = told.get('horizon')
+    return cls(
+      told=told,
+      hz=float(told.get('control_hz') or robot.control_hz or _HZ),
+      size=action.get('size') or part.size or None,
+      kind=action.get('kind') or part.kind or 'position',
+      same=_same_numbers(told),
+      horizon=horizon,
+      execute=int(told.get('execute') or horizon or _HORIZON),
+    )
+
+  def check(self, *, execute: int | None, real_time: bool, values: bool) -> None:
+    """Refuses what the server cannot give.
+
+    Raises:
+      ValueError: naming the argument of the recorder.
+    """
+    if execute is not None and not 1 <= execute <= (self.horizon or execute):
+      raise ValueError(f'execute: found {execute}, expected 1 to {self.horizon or "all"} actions.')
+    for name, asked in (('real_time', real_time), ('values', values)):
+      if asked and not self.told.get(name):
+        raise ValueError(f'{name}: found True, and the server does not offer it; leave it out.')
 
 
 def header(
@@ -58,20 +113,6 @@ def of_plan(plan: plan_lib.Plan) -> dict[str, Any]:
   }
 
 
-def same_numbers(told: Mapping[str, Any]) -> bool:
-  """Whether the state holds the very numbers of an action, as the server names them."""
-  state, action = list((told.get('state') or {}).values()), told.get('action') or {}
-  if not state or action.get('kind') == 'velocity':
-    return False
-  names = [name for part in state for name in part.get('names') or ()]
-  if names or action.get('names'):
-    return names == list(action.get('names') or ())
-  sizes = sum(part.get('size') or 0 for part in state)
-  return sizes == action.get('size') and {part.get('unit') for part in state} == {
-    action.get('unit')
-  }
-
-
 def plain(value: Any) -> Any:
   """What JSON can hold of a value of a server."""
   if isinstance(value, Mapping):
@@ -81,3 +122,15 @@ def plain(value: Any) -> Any:
   if isinstance(value, (np.ndarray, np.generic)):
     return value.tolist()
   return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+def _same_numbers(told: Mapping[str, Any]) -> bool:
+  state, action = list((told.get('state') or {}).values()), told.get('action') or {}
+  if not state or action.get('kind') == 'velocity':
+    return False
+  names = [name for part in state for name in part.get('names') or ()]
+  if names or action.get('names'):
+    return names == list(action.get('names') or ())
+  sizes = sum(part.get('size') or 0 for part in state)
+  units = {part.get('unit') for part in state}
+  return sizes == action.get('size') and units == {action.get('unit')}

@@ -189,26 +189,35 @@ def discard(path: pathlib.Path) -> None:
   _sync(path.parent)
 
 
-def recover(root: pathlib.Path) -> list[pathlib.Path]:
-  """Finishes what a program left open when it died, as cut; only under the lock.
+def recover(root: pathlib.Path) -> list[str]:
+  """Finishes what a program left open when it died; only under the lock.
 
   Returns:
-    Where those episodes are now; one without any step is removed.
+    A sentence for each: where it is now. One without any step is removed, and one that cannot be
+    read is put aside.
   """
   found = []
   for path in unfinished(root):
-    episode = read(path) if (path / HEADER).is_file() else None
+    try:
+      episode = read(path) if (path / HEADER).is_file() else None
+    except (KeyError, TypeError, ValueError) as error:
+      discard(path)
+      found.append(f'{path} was open when the program ended and is in discarded/: {error}')
+      continue
     if episode is None or not episode.steps:
       shutil.rmtree(path)
       continue
     temporary = path / f'{STEPS}.whole'  # without what was being written
+    temporary.unlink(missing_ok=True)
     writer = records.Writer(temporary)
     for content in records.read(path / STEPS)[0]:
       if wire.unpack(content).get('step', -1) < len(episode.steps):
         writer.add(content)
     writer.close()
     temporary.replace(path / STEPS)
-    found.append(close(path, {**episode.summary, 'recovered': True}))
+    place = close(path, {**episode.summary, 'recovered': True})
+    end = episode.summary['end_reason']
+    found.append(f'{place} was open when the program ended: {len(episode.steps)} steps, {end}.')
   return found
 
 

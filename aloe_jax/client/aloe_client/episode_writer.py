@@ -111,7 +111,6 @@ class EpisodeWriter:
     *,
     encode: Callable[[np.ndarray], bytes] | None = None,
     room: int = _ROOM,
-    free: Callable[[], int] | None = None,
   ):
     """Locks the directory, and finishes what a program that died left open.
 
@@ -120,7 +119,6 @@ class EpisodeWriter:
       events: to tell of losses.
       encode: bytes of an image.
       room: bytes of images that may wait.
-      free: bytes of the disk; by default it is asked.
 
     Raises:
       episode_files.LockedError: another program records there.
@@ -130,11 +128,10 @@ class EpisodeWriter:
     self.events = events
     self._root, self._room = root, room
     self._encode = encode or images_lib.encoder()
-    self._free = free or (lambda: shutil.disk_usage(root).free)
     self._held = contextlib.ExitStack()
     self._held.enter_context(episode_files.locked(root))
-    for path in episode_files.recover(root):
-      events.add('recovered', f'{path} was open when the program ended: kept as cut.', loud=True)
+    for sentence in episode_files.recover(root):
+      events.add('recovered', sentence, loud=True)
     places = episode_files.finished(root)
     self.count = len(places)
     self._largest = max(map(_bytes, places[-3:]), default=0)
@@ -160,7 +157,7 @@ class EpisodeWriter:
       FullDiskError: saying how much is free and how much is wanted.
     """
     wanted = max(_LEAST_FREE, 2 * self._largest)
-    free = self._free()
+    free = shutil.disk_usage(self._root).free
     if free < wanted:
       raise FullDiskError(
         f'{self._root}: {free / 1e9:.2f} GB are free and an episode may need '

@@ -131,13 +131,15 @@ class Executor:
       self._last = command.action
     return command
 
-  def still(self, state: np.ndarray) -> np.ndarray | None:
-    """The action [A] that keeps the robot where it is; None where none is known."""
-    if self._hold is not None:
-      return np.asarray(self._hold(state), np.float32)
-    if self._kind == 'velocity':
-      return None if self._size is None else np.zeros(self._size, np.float32)
-    return self._last
+  def rest(self, state: np.ndarray) -> np.ndarray | None:
+    """The action [A] that keeps the robot where it came to rest; None where none is known."""
+    if self._held is None and self._hold is not None:
+      self._held = np.asarray(self._hold(state), np.float32)
+    elif self._held is None and self._kind == 'velocity' and self._size is not None:
+      self._held = np.zeros(self._size, np.float32)
+    elif self._held is None and self._kind != 'velocity':
+      self._held = self._last
+    return self._held
 
   def executed(self, action: np.ndarray) -> None:
     """Says what the robot made of the last command, [A], where it was something else."""
@@ -317,9 +319,8 @@ class Executor:
       else:
         self._why = 'asked'
       self.plan = None  # what is left of it is never played
-    if self._held is None:
-      self._held = self.still(state)
-    return plan_lib.Command(self._held, self._held, self.who, held=True)
+    held = self.rest(state)
+    return plan_lib.Command(held, held, self.who, held=True)
 
   def _of_human(self, observation: dict[str, Any], state: np.ndarray) -> plan_lib.Command:
     assert self._source is not None
@@ -332,8 +333,8 @@ class Executor:
       if not self._trouble:
         self._trouble = str(error) or type(error).__name__
         self._events.add('human', f"The person's action: {self._trouble}: held.", loud=True)
-      self._held = self.still(state) if self._held is None else self._held
-      return plan_lib.Command(self._held, self._held, 'human', held=True)
+      held = self.rest(state)
+      return plan_lib.Command(held, held, 'human', held=True)
     self._trouble, self._held, self._size = '', None, requested.size
     before = self._last if self._last is not None else self._as_action(state, requested.size)
     action = requested if self._fade is None else self._fade.apply(requested, before)

@@ -16,6 +16,7 @@ a keyboard. The robot's loop calls `infer`, which never waits for the server or 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+import contextlib
 import pathlib
 import threading
 import time
@@ -39,12 +40,14 @@ from aloe_client import rate
 from aloe_client import robot as robot_lib
 from aloe_client import steps as steps_lib
 
-_HZ = 30.0  # where neither the server nor the robot says how many actions a second
-_HORIZON = 50  # likewise of the actions of a chunk
+_RATE_SLACK = 0.02  # of the rates of the loop and of the policy
 
 
 class Server(Protocol):
-  """What answers requests; see `connection.Connection`."""
+  """What answers requests; see `connection.Connection`.
+
+  One that has the methods of `executor.Asks` too is asked by them, from the robot's loop.
+  """
 
   def open(self) -> Mapping[str, Any]:
     """Connects, and returns what the server says of itself."""
@@ -90,11 +93,8 @@ class Recorder:
     to_policy: Callable[[Any], Any] | None = None,
     real_time: bool = False,
     values: bool = False,
-    images: str = 'auto',
+    images: str | Callable[[np.ndarray], bytes] = 'auto',
     clock: Any = time,
-    asks: executor_lib.Asks | None = None,
-    encode: Callable[[np.ndarray], bytes] | None = None,
-    free: Callable[[], int] | None = None,
   ):
     """Connects, holds the server against the robot, and locks the directory. Nothing moves.
 
@@ -118,13 +118,10 @@ class Recorder:
       max_step: largest change of each from one command to the next, one or [A].
       to_robot: the robot's own command for an action [A]; what it clips counts as executed.
       to_policy: its inverse; both or none.
-      real_time: real-time chunking, where the server can.
-      values: ask for Q, V and the ensemble's spread, where the server can.
-      images: auto, jpeg, png or raw; see `images.encoder`.
-      clock: `monotonic`, `time` and `sleep`, for tests.
-      asks: what asks the server, for tests.
-      encode: bytes of pixels, for tests; likewise `free`, bytes of the disk.
-      free: see `encode`.
+      real_time: real-time chunking.
+      values: ask for Q, V and the ensemble's spread.
+      images: auto, jpeg, png or raw, see `images.encoder`; or what makes bytes of pixels.
+      clock: `monotonic`, `time` and `sleep`; those of a simulator, where there is one.
 
     Raises:
       LostServerError: the server cannot be reached.
@@ -140,38 +137,49 @@ class Recorder:
     self._clock, self._task, self._human = clock, task, human
     self._to_robot = to_robot or (lambda action: action)
     self._to_policy = to_policy or (lambda command: command)
+    encode = images_lib.encoder(images) if isinstance(images, str) else images
     if isinstance(server, str):
       server = connection_lib.Connection(server, key=key, certificate=certificate, robot=robot)
-    self.metadata: dict[str, Any] = dict(server.open()) if server is not None else {}
     self._server = server
-    told = self.metadata.get('aloe') or {}
-    robot = robot or robot_lib.Robot()
-    self.hz = float(hz or robot.control_hz or told.get('control_hz') or _HZ)
-    action = told.get('action') or {}
-    kind = action.get('kind') or (robot.action.kind if robot.action else '') or 'position'
-    size = action.get('size') or (robot.action.size if robot.action else None)
-    bounds = {'low': low, 'high': high, 'max_step': max_step}
-    limited = any(bound is not None for bound in bounds.values())
-    if limited and size is None:
-      raise ValueError('robot: found no action in it, expected one where commands have limits.')
+    self._asks: executor_lib.Asks = _Nobody()
+    self.metadata: dict[str, Any] = dict(server.open()) if server is not None else {}
     self.events = events_lib.Events(clock)
-    self._asks = asks
-    if asks is None and server is not None:
-      self._asks = asker_lib.Asker(server.infer, clock)
-    horizon = int(told.get('horizon') or _HORIZON)
-    options: dict[str, Any] = {'values': True} if values and told.get('values') else {}
+    with contextlib.ExitStack() as undo:  # a recorder that is not made leaves nothing open
+      if server is not None:
+        undo.callback(server.close)
+      policy = described.Policy.of(self.metadata, robot or robot_lib.Robot())
+      policy.check(execute=execute, real_time=real_time, values=values)
+      self.hz = float(hz or policy.hz)
+      bounds = {'low': low, 'high': high, 'max_step': max_step}
+      limits = None
+      if any(bound is not None for bound in bounds.values()):
+        if policy.size is None:
+          raise ValueError('robot: found no action in it, expected one where commands have limits.')
+        limits = motion.Limits(policy.size, **bounds)
+      self._writer = episode_writer.EpisodeWriter(
+        pathlib.Path(directory).expanduser(), self.events, encode=encode
+      )
+      undo.callback(self._writer.close)
+      self._writer.check_free()
+      undo.pop_all()
+    if policy.told and abs(self.hz / policy.hz - 1) > _RATE_SLACK:
+      text = f'{self.hz:g} actions a second are played; the policy was made for {policy.hz:g}.'
+      self.events.add('rate', text, loud=True)
+    if server is not None:
+      itself = hasattr(server, 'take')
+      self._asks = server if itself else asker_lib.Asker(server.infer, clock)  # type: ignore
     self._executor = executor_lib.Executor(
-      self._asks or _Nobody(),
+      self._asks,
       hz=self.hz,
-      execute=int(execute or told.get('execute') or horizon),
-      limits=motion.Limits(size, **bounds) if limited else None,
-      kind=kind,
-      same=described.same_numbers(told),
+      execute=execute or policy.execute,
+      limits=limits,
+      kind=policy.kind,
+      same=policy.same,
       hold=hold,
       stale=stale,
       fade=fade,
-      real_time=real_time and bool(told.get('real_time')),
-      options=options if told else None,
+      real_time=real_time,
+      options=({'values': True} if values else {}) if policy.told else None,
       on_plan=self._note_plan,
       events=self.events,
       clock=clock,
@@ -179,21 +187,10 @@ class Recorder:
     self._lock = threading.RLock()
     self._layout: observing.Layout | None = None
     self._steps = steps_lib.Steps(self.events)
-    self._judged = judged.Judged(told, self.events)
+    self._judged = judged.Judged(policy.told, self.events)
     self._monitor = rate.Monitor(self.hz, self.events)
     self._images: dict[str, np.ndarray | None] = {}
     self._paused = False
-    self._writer = episode_writer.EpisodeWriter(
-      pathlib.Path(directory).expanduser(),
-      self.events,
-      encode=encode or images_lib.encoder(images),
-      free=free,
-    )
-    try:
-      self._writer.check_free()
-    except OSError:
-      self.close()
-      raise
 
   def __enter__(self) -> Recorder:
     return self
@@ -224,7 +221,7 @@ class Recorder:
     with self._lock:
       request, state = self._look(observation)
       if self._paused:
-        action = self._executor.still(state)
+        action = self._executor.rest(state)
         return None if action is None else self._to_robot(action.copy())
       now = self._tick()
       command = self._executor.tick(request, state, self._steps.count)
