@@ -24,6 +24,7 @@ import lerobot_files
 import numpy as np
 from PIL import Image
 import robot
+import robot_clock
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = (  # in this order: what reads a run comes after what makes it
@@ -32,6 +33,7 @@ PAGES = (  # in this order: what reads a run comes after what makes it
   'docs/data.md',
   'docs/public_datasets.md',
   'docs/pi05.md',
+  'docs/robot.md',
   'docs/library.md',
   'docs/ended_chunks.md',
   'docs/report.md',
@@ -215,6 +217,18 @@ def bring_recordings(directory: pathlib.Path) -> None:
     for episode in range(4):
       rng = np.random.default_rng((len(name), episode))
       _write_plain(directory / 'recordings' / name / f'{episode:04d}', rng)
+  _record(directory / 'recordings/robot')
+
+
+def _record(directory: pathlib.Path) -> None:
+  """Two episodes of a robot's recorder: a person takes over in both."""
+  recorder, clock, _ = robot_clock.recorder(directory)
+  for end in ('success', 'failure'):
+    robot_clock.play(recorder, clock, 8)
+    recorder.takeover(lambda observation: observation['state'])
+    robot_clock.play(recorder, clock, 4, start=8)
+    recorder.end(end)
+  recorder.close()
 
 
 def _bring_data(directory: pathlib.Path) -> None:
