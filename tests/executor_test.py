@@ -90,7 +90,7 @@ def test_a_reply_that_comes_too_late_is_asked_for_anew_and_then_played_from_wher
   loop = robot_clock.Loop([0.1, 5.0, 0.1])
   commands = loop.run(400)
   np.testing.assert_array_equal(played(commands), np.arange(len(played(commands))))
-  assert loop.kinds() == ['hold', 'late', 'resume']
+  assert loop.kinds() == ['hold', 'hold', 'late', 'resume']  # played to its end, then silent
   resumed = loop.plans[1]
   np.testing.assert_array_equal(resumed.actions[0], loop.asks.requests[2]['state'])
 

@@ -339,6 +339,23 @@ def test_pictures_are_recorded_alike_however_they_lie(tmp_path):
   assert sizes[0] < 2 * len(found.images('head')[0])  # the same picture is kept once
 
 
+def test_between_episodes_a_person_moves_the_robot_and_nothing_is_recorded(tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path)
+  robot_clock.play(recorder, clock, 5)
+  recorder.discard(wait=True)
+  recorder.takeover(lambda observation: [1, 2, 3])
+  sent = robot_clock.play(recorder, clock, 80)
+  np.testing.assert_allclose(sent[-1], [1, 2, 3])
+  recorder.release()
+  np.testing.assert_allclose(robot_clock.play(recorder, clock, 1)[0], [1, 2, 3])  # at rest there
+  recorder.begin()
+  robot_clock.play(recorder, clock, 5)
+  recorder.end('success')
+  recorder.close()
+  (found,) = episodes(tmp_path)
+  assert {step['who'] for step in found.steps} == {'policy'} and len(found.steps) >= 4
+
+
 def test_a_robot_that_is_held_by_its_own_rule_is_held_where_it_came_to_rest(tmp_path):
   recorder, clock, _ = robot_clock.recorder(tmp_path, hold=lambda state: state)
   robot_clock.play(recorder, clock, 5)
@@ -374,3 +391,33 @@ def test_a_real_server_is_asked_in_real_time(tmp_path):
   (found,) = episodes(tmp_path)
   assert len(found.steps) > 20 and len(found.plans) >= 4
   assert json.loads((found.path / 'episode.json').read_text())['hz'] == 50
+
+
+def test_a_real_server_that_falls_silent_without_a_word_leaves_the_robot_at_rest(tmp_path):
+  asked = []
+
+  def reply(request):
+    asked.append(request)
+    if len(asked) == 3:
+      return None  # the connection stays open
+    rise = np.arange(10, dtype=np.float32)[:, None] / 100
+    return {**scripted_server.still(request), 'actions': request['state'] + rise}
+
+  with scripted_server.serving(reply) as address:
+    recorder = recorder_lib.Recorder(address, 'fold', tmp_path, images='raw', stale=0.1)
+    pace = recorder.pace()
+    for _ in range(60):
+      pace.wait()
+      recorder.infer(robot_clock.observation(0))
+    assert recorder.snapshot()['holding'] == 'silent'
+    recorder.end('failure')
+    recorder.close()
+  (found,) = episodes(tmp_path)
+  held = found.column('held')
+  first = int(np.argmax(held))
+  assert 8 < first < 30 and held[first:].all()
+  executed = found.column('executed')
+  np.testing.assert_array_equal(
+    executed[first:], np.tile(executed[first - 1], (60, 1))[: sum(held)]
+  )
+  assert [e.loud for e in recorder.events.recent() if e.kind == 'hold'][-1]

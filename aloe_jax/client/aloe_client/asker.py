@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 import queue
 import threading
 import time
-from typing import Any
+from typing import Any, Protocol
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds after a failure, doubled up to the longest
+
+
+class Server(Protocol):
+  """What answers requests; see `connection.Connection`.
+
+  One that has the methods of `executor.Asks` too is asked by them, from the robot's loop.
+  """
+
+  def open(self) -> Mapping[str, Any]:
+    """Connects, and returns what the server says of itself."""
+
+  def infer(self, request: dict[str, Any]) -> dict[str, Any]:
+    """The reply to a request."""
+
+  def close(self) -> None:
+    """Ends a wait for a reply too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,3 +108,16 @@ class Asker:
         else:
           self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
           self._not_before = now + self._pause
+
+
+class Nobody:
+  """Stands in for an asker where another program plays."""
+
+  ready = False
+
+  def send(self, token: Any, request: dict[str, Any]) -> None:
+    """There is nobody to send it to."""
+    raise RuntimeError('there is no server to ask; pass its address to the recorder.')
+
+  def take(self) -> None:
+    """Nothing ever comes."""

@@ -136,8 +136,11 @@ class Connection:
     current = self._socket
     if current is not None:
       _abort(current)
-    with self._lock:
-      self._drop()
+    if self._lock.acquire(timeout=1):  # else it is being opened, by a thread that ends by itself
+      try:
+        self._drop()
+      finally:
+        self._lock.release()
 
   def _open(self) -> None:
     with _Named(self.address, self._timeout):

@@ -141,6 +141,12 @@ class Executor:
       self._held = self._last
     return self._held
 
+  def idle(self, observation: dict[str, Any], state: np.ndarray) -> np.ndarray | None:
+    """The action [A] between episodes: a person's, or the one that keeps the robot at rest."""
+    if self.who == 'human':
+      return self._of_human(observation, state).action
+    return self.rest(state)
+
   def executed(self, action: np.ndarray) -> None:
     """Says what the robot made of the last command, [A], where it was something else."""
     self._last = np.asarray(action, np.float32)
@@ -306,19 +312,16 @@ class Executor:
     return self._held_command(state, silent)
 
   def _held_command(self, state: np.ndarray, silent: float) -> plan_lib.Command:
-    if not self._why:
-      if self.plan is None and self._last is None:
-        self._why = _FIRST
-      elif silent > self._stale:
-        self._why = 'silent'
-        text = f'The server has been silent for {silent:.1f} s: the robot holds.'
-        self._events.add('hold', text, loud=True)
-      elif self.plan is not None:
-        self._why = 'played'
-        self._events.add('hold', 'The chunk is played to its end: the robot holds.')
-      else:
-        self._why = 'asked'
-      self.plan = None  # what is left of it is never played
+    if silent > self._stale and self._why != 'silent':
+      self._why = 'silent'
+      text = f'The server has been silent for {silent:.1f} s: the robot holds.'
+      self._events.add('hold', text, loud=True)
+    elif not self._why and self.plan is not None:
+      self._why = 'played'
+      self._events.add('hold', 'The chunk is played to its end: the robot holds.')
+    elif not self._why:
+      self._why = _FIRST
+    self.plan = None  # what is left of it is never played
     held = self.rest(state)
     return plan_lib.Command(held, held, self.who, held=True)
 
@@ -351,7 +354,7 @@ class Executor:
     return state if self._same and state.size == size else None
 
 
-_FIRST = 'first'  # the first chunk of an episode is on its way
+_FIRST = 'first'  # a first chunk is on its way: of an episode, or after a person
 
 
 def _copied(value: Any) -> Any:

@@ -20,7 +20,7 @@ import contextlib
 import pathlib
 import threading
 import time
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -43,22 +43,6 @@ from aloe_client import steps as steps_lib
 _RATE_SLACK = 0.02  # of the rates of the loop and of the policy
 
 
-class Server(Protocol):
-  """What answers requests; see `connection.Connection`.
-
-  One that has the methods of `executor.Asks` too is asked by them, from the robot's loop.
-  """
-
-  def open(self) -> Mapping[str, Any]:
-    """Connects, and returns what the server says of itself."""
-
-  def infer(self, request: dict[str, Any]) -> dict[str, Any]:
-    """The reply to a request."""
-
-  def close(self) -> None:
-    """Ends a wait for a reply too."""
-
-
 class Recorder:
   """One robot, one policy server and one directory of episodes.
 
@@ -73,7 +57,7 @@ class Recorder:
 
   def __init__(
     self,
-    server: str | Server | None,
+    server: str | asker_lib.Server | None,
     task: str,
     directory: str | pathlib.Path,
     *,
@@ -141,7 +125,7 @@ class Recorder:
     if isinstance(server, str):
       server = connection_lib.Connection(server, key=key, certificate=certificate, robot=robot)
     self._server = server
-    self._asks: executor_lib.Asks = _Nobody()
+    self._asks: executor_lib.Asks = asker_lib.Nobody()
     self.metadata: dict[str, Any] = dict(server.open()) if server is not None else {}
     self.events = events_lib.Events(clock)
     with contextlib.ExitStack() as undo:  # a recorder that is not made leaves nothing open
@@ -221,7 +205,7 @@ class Recorder:
     with self._lock:
       request, state = self._look(observation)
       if self._paused:
-        action = self._executor.rest(state)
+        action = self._executor.idle(request, state)
         return None if action is None else self._to_robot(action.copy())
       now = self._tick()
       command = self._executor.tick(request, state, self._steps.count)
@@ -301,7 +285,8 @@ class Recorder:
 
     Args:
       reason: success, failure, timeout or cut.
-      wait: the robot holds, and no other episode begins before `begin`.
+      wait: no other episode begins before `begin`, and the robot holds, unless a person acts, who
+        may put the scene in order.
 
     Returns:
       Whether there was one.
@@ -325,10 +310,10 @@ class Recorder:
       self._writer.check_free()
       self._paused = False
 
-  def discard(self) -> None:
-    """Takes back the episode that goes on, or else the last one."""
+  def discard(self, *, wait: bool = False) -> None:
+    """Takes back the episode that goes on, or else the last one; `wait` as in `end`."""
     with self._lock:
-      recording = self._closed(wait=False)
+      recording = self._closed(wait)
       if recording is not None:
         recording.discard()
         self.events.add('discarded', 'The episode was taken back.')
@@ -445,15 +430,3 @@ class Recorder:
     """Keeps a chunk when it is taken up."""
     self._judged.add(plan.reply.get('aloe') or {})
     self._steps.plan(plan)
-
-
-class _Nobody:
-  """Stands in for a server where another program plays."""
-
-  ready = False
-
-  def send(self, token: Any, request: dict[str, Any]) -> None:
-    raise RuntimeError('there is no server to ask; pass its address to the recorder.')
-
-  def take(self) -> None:
-    return None
