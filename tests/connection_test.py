@@ -89,7 +89,7 @@ def test_a_refusal_of_the_server_is_raised_and_the_connection_goes_on():
     scripted_server.serving(lambda r: next(answers, None) or scripted_server.still(r)) as address,
     opened(address) as found,
   ):
-    with pytest.raises(connection.ServerError, match='state: found 6 numbers'):
+    with pytest.raises(connection.ServerError, match='^state: found 6 numbers'):
       found.infer(OBSERVATION)
     with pytest.raises(connection.ServerError, match='^KeyError: no images$'):
       found.infer(OBSERVATION)

@@ -76,6 +76,21 @@ def test_robots_of_velocities_hold_by_none():
   np.testing.assert_array_equal(loop.run(120)[-1].action, [0, 0])
 
 
+def test_a_gripper_among_velocities_stays_as_it_was_sent():
+  chunk = {'actions': np.tile([0.3, 0.8], (50, 1))}
+  options = {'kind': 'velocity', 'turns': [True, False], 'stale': 0.5}
+  loop = robot_clock.Loop([0.1, 1e9], reply=lambda *_: chunk, **options)
+  assert loop.run(1)[0].action is None  # where the gripper is is not known
+  np.testing.assert_allclose(loop.run(120)[-1].action, [0, 0.8])
+
+
+def test_the_server_is_not_asked_with_an_observation_that_lacks_an_image():
+  loop = robot_clock.Loop([0.1])
+  state = np.zeros(2, np.float32)
+  loop.executor.tick({'state': state}, state, 0, whole=False)
+  assert not loop.asks.requests
+
+
 def test_a_robot_may_say_itself_how_it_holds():
   loop = robot_clock.Loop([1e9], hold=lambda state: state + 7)
   np.testing.assert_array_equal(loop.run(3)[-1].action, [7, 7])

@@ -158,3 +158,19 @@ def test_flags_of_other_formats_have_no_use_here(run, tmp_path):
   record(tmp_path / 'recordings')
   status, _, _ = run(tmp_path / 'recordings', '--success=done')
   assert 'which has the end that was recorded instead' in status
+
+
+def test_features_that_stand_in_for_images_arrive(run, tmp_path):
+  root = tmp_path / 'recordings'
+  told = scripted_server.metadata(cameras={}, features=[2, 3])
+  recorder, clock, _ = robot_clock.recorder(root, told=told)
+  for step in range(6):
+    seen = {'state': np.zeros(3), 'features': np.full((2, 3), step)}
+    recorder.infer(seen)
+    clock.now += 0.02
+  recorder.end('success')
+  recorder.close()
+  status, _, _ = run(root)
+  assert status == 0
+  features = index.load(tmp_path / 'out', {}).features
+  np.testing.assert_array_equal(features[:, 1, 2], [1, 2, 3, 4, 5])

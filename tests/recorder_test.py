@@ -1,31 +1,21 @@
 """What a recorder writes of what happened: who acted, what was asked for and what was done."""
 
-import argparse
 import json
-import os
-import shutil
-import threading
-import time
 
 import numpy as np
 import pytest
 import robot_clock
 import scripted_server
 
+from aloe_client import described
 from aloe_client import episode_files
-from aloe_client import episode_writer
 from aloe_client import rate
 from aloe_client import recorder as recorder_lib
+from aloe_client import robot as robot_lib
 
 
 def episodes(directory):
   return [episode_files.read(path) for path in episode_files.finished(directory)]
-
-
-def finish(recorder):
-  """Closes a recorder; all it had to say."""
-  recorder.close()
-  return [event.kind for event in recorder.events.recent()]
 
 
 def test_a_step_is_what_was_seen_asked_for_and_done_and_by_whom(tmp_path):
@@ -97,7 +87,8 @@ def test_a_take_over_is_recorded_step_by_step_with_both_actions(tmp_path):
   recorder.release()
   robot_clock.play(recorder, clock, 5, start=25)
   recorder.end('failure')
-  kinds = finish(recorder)
+  recorder.close()
+  kinds = [event.kind for event in recorder.events.recent()]
   assert 'takeover' in kinds and 'release' in kinds
   (found,) = episodes(tmp_path)
   assert [s['who'] for s in found.steps] == ['policy'] * 4 + ['human'] * 20 + ['policy'] * 5
@@ -189,95 +180,6 @@ def test_a_loop_slower_than_told_is_kept_as_it_was_and_told(tmp_path):
   assert found.summary['real_hz'] == pytest.approx(20) and found.summary['hz'] == 50
 
 
-def test_a_camera_that_loses_images_flags_the_episode_loudly(tmp_path):
-  recorder, clock, _ = robot_clock.recorder(tmp_path)
-  for step in range(20):
-    seen = robot_clock.observation(step)
-    if step in (5, 6, 7):
-      seen['images'] = {'head': None}
-    recorder.infer(seen)
-    clock.now += 0.02
-  assert recorder.snapshot()['lost_images'] == {'head': 3}
-  recorder.end('success')
-  recorder.close()
-  loud = [event.text for event in recorder.events.recent() if event.kind == 'images']
-  assert loud[-1].startswith('3 images of head lost, at step 6')
-  (found,) = episodes(tmp_path)
-  assert not found.summary['exportable']
-  assert found.summary['flags'] == ['3 images of head are missing']
-  with pytest.raises(ValueError, match="step 4: the picture of 'head' is missing"):
-    found.images('head')
-
-
-def test_a_disk_that_is_too_slow_loses_images_and_never_time(tmp_path):
-  wait = threading.Event()
-  recorder, clock, _ = robot_clock.recorder(tmp_path, images=lambda p: wait.wait(60) and b'x')
-  recorder._writer._room = 10 * 8 * 8 * 3  # ten images
-  longest = 0.0
-  for step in range(300):
-    start = time.perf_counter()
-    recorder.infer(robot_clock.observation(step))
-    clock.now += 0.02
-    longest = max(longest, time.perf_counter() - start)
-  recorder.end('success')
-  recorder.infer(robot_clock.observation(0))  # the next episode does not wait either
-  assert longest < 0.5  # of an encoder that sleeps for a minute
-  assert recorder.snapshot()['waiting_mb'] <= 10 * 192 / 1e6
-  wait.set()
-  recorder.close()
-  found = episodes(tmp_path)[0]
-  assert len(found.steps) == 299  # every step is there
-  assert found.summary['lost_images'] == {'head': 299 - 10} and not found.summary['exportable']
-
-
-def test_handles_and_threads_do_not_grow_with_the_episodes(tmp_path):
-  wait = threading.Event()
-  recorder, clock, _ = robot_clock.recorder(tmp_path, images=lambda p: wait.wait(60) and b'x')
-
-  def count():
-    return len(os.listdir('/proc/self/fd')), threading.active_count()
-
-  robot_clock.play(recorder, clock, 3)
-  recorder.end('success')
-  before = count()
-  for _ in range(40):  # while nothing is taken off the queue
-    robot_clock.play(recorder, clock, 3)
-    recorder.end('success')
-  handles, threads = count()
-  assert handles <= before[0] + 2 and threads == before[1]
-  wait.set()
-  recorder.close()
-  assert len(episode_files.finished(tmp_path)) == 41
-
-
-def test_a_full_disk_is_told_before_the_episode_and_nothing_moves(tmp_path, monkeypatch):
-  recorder, clock, asks = robot_clock.recorder(tmp_path)
-  robot_clock.play(recorder, clock, 5)
-  recorder.end('success')
-  monkeypatch.setattr(shutil, 'disk_usage', lambda path: argparse.Namespace(free=10**8))
-  asked = len(asks.requests)
-  with pytest.raises(episode_writer.FullDiskError, match='0.10 GB are free and an episode may nee'):
-    recorder.infer(robot_clock.observation(0))
-  assert len(asks.requests) == asked
-  recorder.close()
-  with pytest.raises(episode_writer.FullDiskError, match='nothing moves'):
-    robot_clock.recorder(tmp_path)
-  assert not episode_files.is_held(tmp_path)
-
-
-def test_a_disk_that_fills_up_in_an_episode_flags_it_and_the_robot_goes_on(tmp_path):
-  recorder, clock, _ = robot_clock.recorder(tmp_path, images=full)
-  assert robot_clock.play(recorder, clock, 10)[-1] is not None
-  recorder.end('success')
-  assert finish(recorder).count('disk') == 1
-  flags = episodes(tmp_path)[0].summary['flags']
-  assert 'images of head were not written (No space left on device)' in flags
-
-
-def full(pixels):
-  raise OSError(28, 'No space left on device')
-
-
 def test_a_low_q_is_told_once_and_a_page_finds_all_it_shows(tmp_path):
   recorder, clock, _ = robot_clock.recorder(tmp_path, values=True)
   told = []
@@ -323,20 +225,31 @@ def test_an_observation_that_is_none_of_this_robot_is_refused_before_it_moves(se
   assert not episode_files.finished(tmp_path) and not episode_files.unfinished(tmp_path)
 
 
-def test_pictures_are_recorded_alike_however_they_lie(tmp_path):
-  rng = np.random.default_rng(0)
-  pixels = rng.integers(0, 256, (8, 6, 3), dtype=np.uint8)
-  recorder, clock, _ = robot_clock.recorder(tmp_path)
-  layouts = (pixels, pixels.transpose(2, 0, 1), (pixels / 255 + 1e-4).clip(0, 1))
-  for image in (pixels, *layouts):
-    recorder.infer({'state': np.zeros(3), 'images': {'head': image}})
-    clock.now += 0.02
+def test_the_task_is_told_under_the_key_that_the_server_names(tmp_path):
+  told = scripted_server.metadata(prompt_key='task')
+  recorder, clock, asks = robot_clock.recorder(tmp_path, told=told)
+  robot_clock.play(recorder, clock, 3)
+  assert asks.requests[0]['task'] == 'fold the t-shirt' and 'prompt' not in asks.requests[0]
+  recorder.infer(robot_clock.observation(3, task='fold the towel'))
   recorder.end('success')
   recorder.close()
-  (found,) = episodes(tmp_path)
-  assert len(set(found.images('head'))) == 1
-  sizes = [path.stat().st_size for path in found.path.glob('*.images')]
-  assert sizes[0] < 2 * len(found.images('head')[0])  # the same picture is kept once
+  assert [s['prompt'] for s in episodes(tmp_path)[0].steps][-1] == 'fold the towel'
+
+
+@pytest.mark.parametrize(
+  'state, action, same',
+  [
+    ({'size': 3}, {'size': 3}, True),
+    ({'size': 3}, {'size': 4}, False),
+    ({'size': 3, 'names': ['a', 'b', 'c']}, {'size': 3, 'names': ['a', 'c', 'b']}, False),
+    ({'size': 3}, {'size': 3, 'names': ['a', 'b', 'gripper'], 'kind': 'velocity'}, False),
+  ],
+)
+def test_a_policy_is_read_from_what_the_server_says(state, action, same):
+  told = scripted_server.metadata(state={'state': state}, action=action)
+  policy = described.Policy.of(told, robot_lib.Robot())
+  assert policy.same == same and policy.size == action['size']
+  assert policy.turns == ((True, True, False) if 'kind' in action else None)
 
 
 def test_between_episodes_a_person_moves_the_robot_and_nothing_is_recorded(tmp_path):

@@ -23,6 +23,7 @@ def metadata(**changed):
     'checkpoint': 'runs/laundry',
     'step': 6,
     'prompt': 'fold',
+    'prompt_key': 'prompt',
     'cameras': {'images/head': {'shape': [8, 8, 3], 'camera': 'head'}},
     'state': {'state': part},
     'action': part,

@@ -101,6 +101,7 @@ def _metadata(
     'step': model.step,
     'phase': meta.get('phase', ''),
     'prompt': model.policy.prompt,
+    'prompt_key': robot.prompt,
     'preset': robot.name,
     'cameras': {}
     if reader.features

@@ -343,7 +343,9 @@ def _sentence(text: str) -> str:
   lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
   if not lines:
     return 'the server refused without a word'
-  return lines[-1] if lines[0].startswith('Traceback') else ' '.join(lines)
+  if lines[0].startswith('Traceback'):
+    return lines[-1]
+  return ' '.join(lines).replace('Error in inference server: ', '', 1)
 
 
 def _short(error: BaseException) -> str:

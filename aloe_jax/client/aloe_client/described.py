@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -27,7 +27,9 @@ class Policy:
     hz: actions a second.
     size: numbers of an action, or None.
     kind: of an action, position or velocity.
-    same: whether the state holds the very numbers of an action, as the server names them.
+    same: whether the state holds the very numbers of an action, as far as the server says.
+    turns: of an action, whether each number is a speed, so that none of it is zero; a gripper's is
+      a place among speeds too. None where no number is known.
     horizon: actions of a chunk, h, or None.
     execute: of those that are played, e.
   """
@@ -37,6 +39,7 @@ class Policy:
   size: int | None
   kind: str
   same: bool
+  turns: tuple[bool, ...] | None
   horizon: int | None
   execute: int
 
@@ -46,12 +49,16 @@ class Policy:
     told = metadata.get('aloe') or {}
     action, part = told.get('action') or {}, robot.action or robot_lib.Part(0)
     horizon = told.get('horizon')
+    size = action.get('size') or part.size or None
+    kind = action.get('kind') or part.kind or 'position'
+    names = list(action.get('names') or part.names)
     return cls(
       told=told,
       hz=float(told.get('control_hz') or robot.control_hz or _HZ),
-      size=action.get('size') or part.size or None,
-      kind=action.get('kind') or part.kind or 'position',
+      size=size,
+      kind=kind,
       same=_same_numbers(told),
+      turns=None if kind != 'velocity' or size is None else _turns(size, names),
       horizon=horizon,
       execute=int(told.get('execute') or horizon or _HORIZON),
     )
@@ -88,6 +95,7 @@ def header(
     'started': started,
     'hz': hz,
     'cameras': sorted(layout.cameras),
+    'features': layout.features is not None,
     'state': {key: plain(states.get(key)) for key in layout.state},
     'action': plain(told.get('action')),
     'checkpoint': told.get('checkpoint'),
@@ -129,8 +137,12 @@ def _same_numbers(told: Mapping[str, Any]) -> bool:
   if not state or action.get('kind') == 'velocity':
     return False
   names = [name for part in state for name in part.get('names') or ()]
-  if names or action.get('names'):
-    return names == list(action.get('names') or ())
-  sizes = sum(part.get('size') or 0 for part in state)
-  units = {part.get('unit') for part in state}
-  return sizes == action.get('size') and units == {action.get('unit')}
+  if names and action.get('names'):
+    return names == list(action['names'])
+  return sum(part.get('size') or 0 for part in state) == action.get('size')
+
+
+def _turns(size: int, names: Sequence[str]) -> tuple[bool, ...]:
+  if len(names) != size:
+    return (True,) * size
+  return tuple('gripper' not in name.lower() for name in names)

@@ -8,7 +8,7 @@ silent for longer than `stale` seconds, the robot holds: no action of the old ch
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import time
 from typing import Any, Protocol
 
@@ -54,6 +54,7 @@ class Executor:
     execute: int,
     limits: motion.Limits | None = None,
     kind: str = 'position',
+    turns: Sequence[bool] | None = None,
     same: bool = False,
     hold: Callable[[np.ndarray], Any] | None = None,
     stale: float = 1.0,
@@ -72,9 +73,10 @@ class Executor:
       execute: e, actions of a chunk that are played before the next takes over.
       limits: of commands.
       kind: of actions, position or velocity.
+      turns: of velocities, [A], where a number is one; the others stay where they were sent last.
       same: whether the state is the very numbers of an action, so that it says where the robot is.
       hold: the action [A] that keeps the robot where it is, given the state; by default velocities
-        of zero, or the position that it was sent last.
+        of zero, and positions that it was sent last.
       stale: seconds that the server may be silent before the robot holds.
       fade: seconds over which a hand-over to a person closes the gap (positions only).
       real_time: send what is left of the chunk in flight along (real-time chunking).
@@ -87,6 +89,7 @@ class Executor:
     self.who = 'policy'
     self.delay = delay_lib.Delay()
     self._asks, self._hz, self._execute = asks, hz, execute
+    self._turns = None if turns is None else np.array(turns, bool)
     self._limits, self._kind, self._same, self._hold = limits, kind, same, hold
     self._stale, self._fade_ticks = stale, max(1, round(fade * hz))
     self._real_time, self._options = real_time, options
@@ -112,20 +115,24 @@ class Executor:
     """Why the robot holds, or empty."""
     return self._why
 
-  def tick(self, observation: dict[str, Any], state: np.ndarray, step: int) -> plan_lib.Command:
+  def tick(
+    self, observation: dict[str, Any], state: np.ndarray, step: int, *, whole: bool = True
+  ) -> plan_lib.Command:
     """The command for an observation.
 
     Args:
       observation: the request without options; it may be changed once this returns.
       state: [n] numbers of it.
       step: of the episode that this is, if the robot moves in it.
+      whole: nothing is missing in it; else the server is not asked in this tick.
     """
     self._tick += 1
     self._collect()
     if self.who == 'human':
       return self._of_human(observation, state)
     self._turn()
-    self._ask(observation, step)
+    if whole:
+      self._ask(observation, step)
     command = self._of_policy(state)
     if command.action is not None:
       self._last = command.action
@@ -135,11 +142,18 @@ class Executor:
     """The action [A] that keeps the robot where it came to rest; None where none is known."""
     if self._held is None and self._hold is not None:
       self._held = np.asarray(self._hold(state), np.float32)
-    elif self._held is None and self._kind == 'velocity' and self._size is not None:
-      self._held = np.zeros(self._size, np.float32)
+    elif self._held is None and self._kind == 'velocity':
+      self._held = self._stopped()
     elif self._held is None and self._kind != 'velocity':
       self._held = self._last
     return self._held
+
+  def _stopped(self) -> np.ndarray | None:
+    if self._turns is None:
+      return None if self._size is None else np.zeros(self._size, np.float32)
+    if self._turns.all():
+      return np.zeros(len(self._turns), np.float32)
+    return None if self._last is None else np.where(self._turns, np.float32(0), self._last)
 
   def idle(self, observation: dict[str, Any], state: np.ndarray) -> np.ndarray | None:
     """The action [A] between episodes: a person's, or the one that keeps the robot at rest."""
@@ -166,7 +180,9 @@ class Executor:
   def reset(self) -> None:
     """A new episode: nothing of the last one is played, and nobody has moved yet."""
     self._drop()
-    self.who, self._source, self._fade, self._last = 'policy', None, None, None
+    self.who, self._source, self._fade = 'policy', None, None
+    if self._kind != 'velocity':
+      self._last = None  # the robot may be moved by hand until it begins
 
   def _drop(self) -> None:
     """Forgets the chunk, and the one on its way."""

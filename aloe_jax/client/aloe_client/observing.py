@@ -14,6 +14,7 @@ class Layout:
   Attributes:
     cameras: {name in a recording: key of the request}.
     state: keys of the request, in the order of the recorded numbers.
+    features: key of numbers [V, F] that stand in for images, as a simulator has them, or None.
   """
 
   def __init__(self, metadata: Mapping[str, Any], observation: Mapping[str, Any]):
@@ -28,6 +29,7 @@ class Layout:
     """
     told = metadata.get('aloe') or {}
     flat = dict(_flat(observation))
+    self.features = 'features' if told.get('features') else None
     if told.get('state'):
       self.state = list(told['state'])
       self.cameras = {
@@ -63,6 +65,12 @@ class Layout:
         raise ValueError(f'{key}: found {part.dtype} with what is no finite number.')
       parts.append(part.astype(np.float32).ravel())
     return np.concatenate(parts)
+
+  def read_features(self, observation: Mapping[str, Any]) -> np.ndarray | None:
+    """[V, F] float32, or None where images are seen."""
+    if self.features is None:
+      return None
+    return np.array(self._found(observation, self.features), np.float32)
 
   def read_images(self, observation: Mapping[str, Any]) -> dict[str, np.ndarray | None]:
     """{camera: uint8 [H, W, 3], its own copy, or None where the camera gave none}.

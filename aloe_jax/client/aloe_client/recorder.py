@@ -94,7 +94,7 @@ class Recorder:
       execute: e, actions of a chunk that are played; by default as the server says.
       human: who acts after `takeover()` without a source.
       hold: the action that keeps the robot where it is, given the state [n]; by default velocities
-        of zero, or the position that it was sent last.
+        of zero, and positions, as of a gripper, that it was sent last.
       stale: seconds that the server may be silent before the robot holds.
       fade: seconds over which a take-over closes the gap between the robot and the person.
       low: least of each number of an action, one or [A]; likewise `high`.
@@ -152,12 +152,14 @@ class Recorder:
     if server is not None:
       itself = hasattr(server, 'take')
       self._asks = server if itself else asker_lib.Asker(server.infer, clock)  # type: ignore
+    self._prompt = str(policy.told.get('prompt_key') or 'prompt')
     self._executor = executor_lib.Executor(
       self._asks,
       hz=self.hz,
       execute=execute or policy.execute,
       limits=limits,
       kind=policy.kind,
+      turns=policy.turns,
       same=policy.same,
       hold=hold,
       stale=stale,
@@ -208,7 +210,8 @@ class Recorder:
         action = self._executor.idle(request, state)
         return None if action is None else self._to_robot(action.copy())
       now = self._tick()
-      command = self._executor.tick(request, state, self._steps.count)
+      whole = all(image is not None for image in self._images.values())
+      command = self._executor.tick(request, state, self._steps.count, whole=whole)
       if command.action is None:
         return None
       sent = self._to_robot(command.action.copy())
@@ -377,7 +380,7 @@ class Recorder:
 
   def _look(self, observation: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
     """The request, and its state [n]; keeps the images."""
-    request = {**observation, 'prompt': observation.get('prompt', self._task)}
+    request = {self._prompt: self._task, **observation}
     if self._layout is None:
       self._layout = observing.Layout(self.metadata, request)
     state = self._layout.read_state(request)
@@ -407,12 +410,14 @@ class Recorder:
     state: np.ndarray,
     now: float,
   ) -> None:
+    assert self._layout is not None
     self._steps.add(
       command,
       executed,
       state=state,
+      features=self._layout.read_features(request),
       images=self._images,
-      prompt=str(request['prompt']),
+      prompt=str(request[self._prompt]),
       time=self._clock.time(),
       now=now,
     )

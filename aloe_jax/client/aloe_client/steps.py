@@ -44,6 +44,7 @@ class Steps:
     executed: np.ndarray,
     *,
     state: np.ndarray,
+    features: np.ndarray | None,
     images: Mapping[str, np.ndarray | None],
     prompt: str,
     time: float,
@@ -55,6 +56,7 @@ class Steps:
       command: of the executor.
       executed: [A] what the robot makes of it, in the units of the policy.
       state: [n] before it.
+      features: [V, F] before it, or None.
       images: {camera: uint8 [H, W, 3]} that nobody changes; None for one that is missing.
       prompt: of the observation.
       time: seconds since 1970.
@@ -72,6 +74,7 @@ class Steps:
       'time': time,
       'clock': now,
       'state': state,
+      **({} if features is None else {'features': features}),
       'requested': command.requested,
       'executed': executed,
       'who': command.who,

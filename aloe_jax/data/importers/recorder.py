@@ -8,6 +8,7 @@ left out. Nothing of the directory is changed.
 """
 
 from collections.abc import Iterator
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -126,7 +127,7 @@ class Folder:
           )
     humans = found.column('who') == 'human'
     prompts = [step['prompt'] for step in found.steps]
-    return settings_lib.make_episode(
+    episode = settings_lib.make_episode(
       str(folder),
       state=settings_lib.joined(arrays, self._parts['state'], str(folder)),
       action=settings_lib.joined(arrays, self._parts['action'], str(folder)),
@@ -144,6 +145,9 @@ class Folder:
         'steps_changed': int(summary['steps_changed']),
       },
     )
+    if summary.get('features'):
+      return dataclasses.replace(episode, features=_column(found, 'features'))
+    return episode
 
   def _rate(self, folder: pathlib.Path, summary: dict[str, Any]) -> float:
     """Steps a second as they were told, or as they were where that is another rate."""
