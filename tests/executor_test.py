@@ -207,8 +207,10 @@ def test_bounds_that_are_none_are_refused():
 
 
 def test_a_server_that_refuses_is_told_once_and_asked_again():
-  refusal = RuntimeError('state: found 6 numbers, expected 7')
-  loop = robot_clock.Loop([0.1], reply=lambda request, n: refusal if n < 5 else jump)
+  def reply(request, n):
+    return RuntimeError(f'state: found {6 + n} numbers, expected 7') if n < 5 else jump
+
+  loop = robot_clock.Loop([0.1], reply=reply)
   jump = {'actions': np.zeros((50, 2))}
   commands = loop.run(60)
   assert loop.kinds().count('server') == 1

@@ -195,6 +195,22 @@ def test_a_low_q_is_told_once_and_a_page_finds_all_it_shows(tmp_path):
   recorder.close()
 
 
+def test_flags_of_the_server_are_told_when_they_begin_and_kept_with_each_chunk(tmp_path):
+  def reply(request, number):
+    answer = scripted_server.still(request)
+    answer['aloe']['flags'] = [f'number {n} is 9' for n in range(3)] if number in (2, 3) else []
+    return answer
+
+  recorder, clock, _ = robot_clock.recorder(tmp_path, reply=reply)
+  robot_clock.play(recorder, clock, 40)
+  recorder.end('success')
+  recorder.close()
+  told = [event.text for event in recorder.events.recent() if event.kind == 'flag']
+  assert told == ['The server says: number 0 is 9 (and 2 more)']
+  flags = [plan['flags'] for plan in episodes(tmp_path)[0].plans.values()]
+  assert [len(found) for found in flags[:5]] == [0, 0, 3, 3, 0]
+
+
 def test_another_programs_steps_are_recorded_as_they_were(tmp_path):
   recorder = recorder_lib.Recorder(None, 'fold', tmp_path, hz=10, images='raw')
   for step in range(4):

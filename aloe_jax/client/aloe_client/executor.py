@@ -9,6 +9,7 @@ silent for longer than `stale` seconds, the robot holds: no action of the old ch
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import re
 import time
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from aloe_client import events as events_lib
 from aloe_client import motion
 from aloe_client import plan as plan_lib
 
+_NUMBER = re.compile(r'[-\d.]+')
 Source = Callable[[dict[str, Any]], Any]  # a person's action [A] at an observation
 
 
@@ -203,9 +205,10 @@ class Executor:
     if asked.generation != self._generation:
       return
     problem = '' if answer.error is None else str(answer.error) or type(answer.error).__name__
-    if problem and problem != self._problem:
+    kind = _NUMBER.sub('', problem)  # a state that goes on is refused with another number each time
+    if problem and kind != self._problem:
       self._events.add('server', f'No actions: {problem}', loud=True)
-    self._problem = problem
+    self._problem = kind
     if answer.reply is None:
       return
     delay = self._tick - asked.tick
@@ -330,7 +333,7 @@ class Executor:
   def _held_command(self, state: np.ndarray, silent: float) -> plan_lib.Command:
     if silent > self._stale and self._why != 'silent':
       self._why = 'silent'
-      text = f'The server has been silent for {silent:.1f} s: the robot holds.'
+      text = f'There has been no new chunk for {silent:.1f} s: the robot holds.'
       self._events.add('hold', text, loud=True)
     elif not self._why and self.plan is not None:
       self._why = 'played'

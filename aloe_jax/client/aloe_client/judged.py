@@ -29,12 +29,16 @@ class Judged:
     """Another episode."""
     self.values: dict[str, float | None] = dict.fromkeys(_NAMES)
     self.least: float | None = None
+    self._flagged = False
 
   def add(self, told: Mapping[str, Any]) -> None:
     """Notes what a reply says; warns when Q falls below the threshold for the first time."""
     self.values = {name: None if told.get(name) is None else float(told[name]) for name in _NAMES}
-    for flag in told.get('flags') or ():
-      self._events.add('flag', f'The server says: {flag}')
+    flags = list(told.get('flags') or ())
+    if flags and not self._flagged:  # all of them are kept with the chunk
+      more = f' (and {len(flags) - 1} more)' if len(flags) > 1 else ''
+      self._events.add('flag', f'The server says: {flags[0]}{more}')
+    self._flagged = bool(flags)
     q, before = self.values['q'], self.least
     if q is None:
       return
