@@ -41,7 +41,7 @@ def imported():
         found |= {alias.name.split('.')[0] for alias in node.names}
       elif isinstance(node, ast.ImportFrom):
         found.add(node.module.split('.')[0])
-  return found - set(sys.stdlib_module_names) - {'aloe_jax', 'experiments'}
+  return found - set(sys.stdlib_module_names) - {'aloe_client', 'aloe_jax', 'experiments'}
 
 
 def distributions(module):
