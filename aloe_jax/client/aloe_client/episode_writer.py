@@ -17,7 +17,6 @@ import shutil
 import threading
 import time
 from typing import Any
-import zlib
 
 import numpy as np
 
@@ -257,7 +256,7 @@ class EpisodeWriter:
 
   def _write_images(self) -> None:
     files: dict[str, records.Writer] = {}
-    before: dict[str, tuple[int, bytes]] = {}
+    before: dict[str, np.ndarray] = {}
     while (item := self._images.get()) is not None:
       if isinstance(item, threading.Event):
         item.set()
@@ -270,16 +269,16 @@ class EpisodeWriter:
         self._write_image(item, files, before)
 
   def _write_image(
-    self, item: _Item, files: dict[str, records.Writer], before: dict[str, tuple[int, bytes]]
+    self, item: _Item, files: dict[str, records.Writer], before: dict[str, np.ndarray]
   ) -> None:
     recording, camera = item.recording, item.camera
     try:
-      checksum = (zlib.crc32(item.data), item.data.shape)
-      data = b'' if before.get(camera) == checksum else self._encode(item.data)
+      same = camera in before and np.array_equal(before[camera], item.data)
+      data = b'' if same else self._encode(item.data)
       if camera not in files:
         files[camera] = records.Writer(recording.place / f'{camera}{episode_files.IMAGES}')
       files[camera].add(wire.pack({'step': item.step, 'data': data}))
-      before[camera] = checksum
+      before[camera] = item.data
     except Exception as error:  # of an encoder too: the thread goes on
       recording.lost[camera] += 1
       why = getattr(error, 'strerror', None) or error
