@@ -15,6 +15,7 @@ import queue
 import socket
 import ssl
 import threading
+import time
 from typing import Any
 import urllib.parse
 import uuid
@@ -143,14 +144,19 @@ class Connection:
         self._lock.release()
 
   def _open(self) -> None:
+    end = time.monotonic() + self._timeout
+
+    def left() -> float:
+      return max(end - time.monotonic(), 0.05)
+
     with _Named(self.address, self._timeout):
-      _look_up(self.address, self._timeout)
+      _look_up(self.address, left())
       options: dict[str, Any] = {
         'ssl': self._context,
         'additional_headers': self._headers,
         'compression': None,
         'max_size': _LARGEST,
-        'open_timeout': self._timeout,
+        'open_timeout': left(),
         'close_timeout': 1,
         'ping_interval': _PING,
         'ping_timeout': None,
@@ -160,7 +166,7 @@ class Connection:
       self._socket = client.connect(self.address, **options, **_OPTIONS)
     try:
       with _Named(self.address, self._timeout):
-        first = self._socket.recv(timeout=self._timeout)
+        first = self._socket.recv(timeout=left())
       if isinstance(first, str):
         raise UnfitServerError(f'{self.address}: {_sentence(first)}')
       self.metadata = self._message(first)
