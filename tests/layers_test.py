@@ -38,7 +38,17 @@ FLOORS = (
   ('agents/*', 'best_of', 'policy'),
   ('envs/*', 'learning/*'),
   ('comparison/*', 'dry_run/*', 'reporting/*', 'run/*', 'serving/*'),
-  ('__init__', 'checkpoints', 'data/__main__', 'evaluate', 'export', 'report', 'serve', 'train'),
+  (
+    '__init__',
+    'checkpoints',
+    'collect',
+    'data/__main__',
+    'evaluate',
+    'export',
+    'report',
+    'serve',
+    'train',
+  ),
 )
 
 

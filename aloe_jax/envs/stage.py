@@ -44,6 +44,9 @@ class Stage(Protocol):
   def human_action(self) -> np.ndarray:
     """What the human would do now, [A]."""
 
+  def still(self) -> np.ndarray:
+    """The action [A] that keeps the robot where it is, with what it holds."""
+
   def alarmed(self) -> bool:
     """Whether the human reaches for the controls; after each step of the policy."""
 
@@ -89,6 +92,11 @@ class TableTopStage:
     self._key, key = jax.random.split(self._key)
     action, self._person = self._act(self._state, self._person, key)
     return self.executed(np.asarray(action))
+
+  def still(self) -> np.ndarray:
+    action = np.zeros((2, 7), np.float32)
+    action[:, 6] = np.where(np.asarray(self._state.gripper) >= 0.5, 1.0, -1.0)
+    return action.reshape(-1)
 
   def alarmed(self) -> bool:
     return bool(self._danger(self._state))
@@ -140,6 +148,9 @@ class GymnasiumStage:
 
   def human_action(self) -> np.ndarray:
     return self.executed(self._person.act(self._observation, self._info))
+
+  def still(self) -> np.ndarray:
+    return self.executed(np.zeros(self._setup.task.spaces.action_size, np.float32))
 
   def alarmed(self) -> bool:
     return self._person is not None and self._person.alarmed(self._observation, self._info)

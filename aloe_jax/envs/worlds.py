@@ -143,6 +143,12 @@ class TableTop:
       return None
     return {camera: jnp.asarray(camera in cameras) for camera in types.CAMERAS}
 
+  def see_images(self, state: tabletop_state.State) -> types.Sight:
+    """The robot's state and what its cameras show, as they are, whatever the policy reads."""
+    return types.Sight(
+      self._see_blocks(state).state, images=dict(self.render(state)), image_masks=self._masks()
+    )
+
   def _see_images(self, state: tabletop_state.State) -> types.Sight:
     size = self._config.actor.image_size
     drawn = {

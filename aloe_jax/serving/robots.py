@@ -89,6 +89,12 @@ _ALOHA = Robot(
 )
 PRESETS = {
   'aloe': Robot('aloe', cameras={f'images/{camera}': camera for camera in types.CAMERAS}),
+  'simulator': Robot(  # an action moves the robot from where it is
+    'simulator',
+    cameras={f'images/{camera}': camera for camera in types.CAMERAS},
+    unit='of the simulator',
+    kind='velocity',
+  ),
   'aloha': _ALOHA,
   'aloha_sim': dataclasses.replace(
     _ALOHA,

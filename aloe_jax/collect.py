@@ -1,0 +1,246 @@
+"""Episodes of a simulated robot over the real socket: a policy server, a recorder, a human beside.
+
+python -m aloe_jax.collect --config=experiments/laundry.py:sim --to=recordings/round_1
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+import rich.table
+
+import aloe_client
+from aloe_client import connection as connection_lib
+from aloe_jax import command_line
+from aloe_jax import config as config_lib
+from aloe_jax import metrics
+from aloe_jax import progress
+from aloe_jax import types
+from aloe_jax.envs import clock
+from aloe_jax.envs import stage as stage_lib
+from aloe_jax.run import experiment as experiment_lib
+
+_HUMANS = ('watching', 'none', 'demonstrating')
+_KEY = 'ALOE_API_KEY'
+_SEEDS = 2**31
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Collects the episodes of a command line; prints a table of how they ended."""
+  given = command_line.parse(_parser(), argv, instead=lambda read: read.to or '')
+  options = given.options
+  with command_line.usage_errors():
+    _check(options)
+  config, _ = command_line.config(given)
+  with config_lib.user_errors():
+    if not config.sim.task:
+      raise ValueError(
+        'there is no simulator in this config; expected a variant that has one, such as :sim. On a '
+        'robot its own program collects, see docs/robot.md.'
+      )
+    stage = _stage(experiment_lib.Experiment(config), options.human)
+    if options.human == 'watching' and not stage.has_human:
+      raise ValueError(
+        f'{config.sim.task} has nobody who could watch; expected --human=none, or an environment '
+        'with make_human, see docs/simulators.md.'
+      )
+    try:
+      with _recorder(options, config, stage) as recorder:
+        ended = _collect(recorder, stage, options)
+        recorder.flush()
+    except (connection_lib.LostServerError, connection_lib.UnfitServerError) as error:
+      raise ValueError(f'{error}') from error
+  progress.CONSOLE.print(_table(ended, options))
+  progress.CONSOLE.print(
+    f'For training: python -m aloe_jax.data import {options.to} --from=recorder '
+    f'--to=data/{pathlib.Path(options.to).name}/1.0.0 --name=collected',
+    soft_wrap=True,
+    highlight=False,
+  )
+
+
+@dataclasses.dataclass
+class _Ended:
+  """One episode: how it ended, its steps, and those that the human took."""
+
+  reason: types.EndReason
+  steps: int = 0
+  human_steps: int = 0
+
+
+def _collect(
+  recorder: aloe_client.Recorder, stage: stage_lib.Stage, options: argparse.Namespace
+) -> list[_Ended]:
+  """Plays episodes until there are as many as were asked for."""
+  kept: list[_Ended] = []
+  pace, scene = recorder.pace(), options.seed
+  play = _demonstrated if options.human == 'demonstrating' else _played
+  with progress.bar('Collect', options.episodes, 'episodes') as advance:
+    while len(kept) < options.episodes:
+      episode = play(recorder, stage, scene % _SEEDS, pace.wait, options.human == 'watching')
+      scene += 1
+      if options.human == 'demonstrating' and episode.reason != types.EndReason.SUCCESS:
+        recorder.discard()
+        continue
+      recorder.end(episode.reason.name.lower())
+      kept.append(episode)
+      successes = sum(e.reason == types.EndReason.SUCCESS for e in kept)
+      advance(len(kept), success=successes / len(kept))
+  return kept
+
+
+def _played(
+  recorder: aloe_client.Recorder,
+  stage: stage_lib.Stage,
+  scene: int,
+  wait: Callable[[], None],
+  watched: bool,
+) -> _Ended:
+  """One episode of the policy, in which the human may take over and go on to its end."""
+  sight, episode, by_human = stage.begin(scene), _Ended(types.EndReason.NONE), False
+  while episode.reason == types.EndReason.NONE:
+    wait()
+    command = recorder.infer(stage_lib.request(sight))
+    if command is None:  # the first chunk is on its way: the scene stands still
+      continue
+    executed = stage.executed(command)
+    if not np.array_equal(executed, command):
+      recorder.executed(executed)
+    sight, episode.reason = stage.step(executed)
+    episode.steps += 1
+    episode.human_steps += by_human
+    going_on = episode.reason == types.EndReason.NONE
+    if watched and going_on and not by_human and stage.alarmed():
+      recorder.takeover()
+      stage.take_over()
+      by_human = True
+  return episode
+
+
+def _demonstrated(
+  recorder: aloe_client.Recorder,
+  stage: stage_lib.Stage,
+  scene: int,
+  wait: Callable[[], None],
+  watched: bool,
+) -> _Ended:
+  """One episode of the human alone."""
+  del watched
+  sight, episode = stage.begin(scene), _Ended(types.EndReason.NONE)
+  while episode.reason == types.EndReason.NONE:
+    wait()
+    action = stage.human_action()
+    recorder.observe(stage_lib.request(sight), action, 'human')
+    sight, episode.reason = stage.step(action)
+    episode.steps += 1
+    episode.human_steps += 1
+  return episode
+
+
+def _recorder(
+  options: argparse.Namespace, config: Any, stage: stage_lib.Stage
+) -> aloe_client.Recorder:
+  alone = options.human == 'demonstrating'
+  return aloe_client.Recorder(
+    None if alone else options.server,
+    config.task.prompt or config.sim.task,
+    options.to,
+    key=os.environ.get(_KEY),
+    hz=config.task.control_hz,
+    execute=config.task.execute,
+    human=lambda observation: stage.human_action(),
+    hold=lambda state: stage.still(),
+    real_time=options.real_time,
+    values=True,
+    clock=clock.Stepped() if alone else clock.Faster(options.speed),
+  )
+
+
+def _stage(experiment: experiment_lib.Experiment, human: str) -> stage_lib.Stage:
+  """The robot of an experiment's simulator; it shows pictures where the policy is to read them."""
+  world = experiment.world
+  see = world.see({})
+  if experiment.encoder is not None:  # the server encodes them
+    see = world.see_images
+  return stage_lib.make(world.simulation(see, human=human))
+
+
+def _table(ended: list[_Ended], options: argparse.Namespace) -> rich.table.Table:
+  table = rich.table.Table(title=f'Collected in {options.to}')
+  for column in ('ended', 'episodes', 'steps', 'of them by the human', 'taken over'):
+    table.add_column(column, justify='left' if column == 'ended' else 'right')
+  for reason in sorted({e.reason for e in ended}):
+    of = [e for e in ended if e.reason == reason]
+    human = sum(e.human_steps for e in of)
+    table.add_row(
+      reason.name.lower(),
+      str(len(of)),
+      str(sum(e.steps for e in of)),
+      str(human),
+      str(sum(0 < e.human_steps < e.steps for e in of)),
+    )
+  alone = [e for e in ended if not e.human_steps]
+  if options.human != 'demonstrating':
+    successes = sum(e.reason == types.EndReason.SUCCESS for e in alone)
+    low, high = metrics.wilson_interval(successes, len(ended))
+    table.caption = (
+      f'The policy alone: {successes} of {len(ended)}, {100 * successes / len(ended):.0f} % '
+      f'({100 * low:.0f} to {100 * high:.0f})'
+    )
+  return table
+
+
+def _check(options: argparse.Namespace) -> None:
+  """Refuses what cannot be done; names the option."""
+  if not options.to:
+    raise ValueError(
+      '--to is missing: the directory of the recordings, such as recordings/round_1.'
+    )
+  if options.episodes < 1:
+    raise ValueError(f'--episodes is {options.episodes}; expected 1 or more.')
+  if options.human not in _HUMANS:
+    raise ValueError(f'--human is {options.human!r}; expected one of {", ".join(_HUMANS)}.')
+  if not 0 < options.speed <= 1000:
+    raise ValueError(f'--speed is {options.speed}; expected more than 0, up to 1000.')
+  if not 0 <= options.seed < _SEEDS:
+    raise ValueError(f'--seed is {options.seed}; expected 0 to {_SEEDS - 1}.')
+  if options.human == 'demonstrating' and options.real_time:
+    raise ValueError('--real_time is of a policy, and --human=demonstrating asks none.')
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = command_line.parser('aloe_jax.collect', __doc__)
+  add = parser.add_argument
+  add('--to', metavar='DIR', help='directory of the recordings; more are added to those there')
+  add(
+    '--server',
+    default='ws://127.0.0.1:8000',
+    metavar='URL',
+    help=f'of the policy (default: %(default)s); its key is ${_KEY}',
+  )
+  add('--episodes', type=int, default=50, metavar='N', help='to be kept (default: %(default)s)')
+  add(
+    '--human',
+    default='watching',
+    metavar='WHAT',
+    help='watching: takes over where danger is seen; none; or demonstrating: acts alone, and what '
+    'fails is taken back (default: %(default)s)',
+  )
+  add(
+    '--speed',
+    type=float,
+    default=1.0,
+    metavar='X',
+    help='of the robot: 1 is real time; the server has as much less time (default: %(default)s)',
+  )
+  add('--real_time', action='store_true', help='chunks go on from the one in flight')
+  add('--seed', type=int, default=0, metavar='N', help='of the first scene (default: %(default)s)')
+  return parser
+
+
+if __name__ == '__main__':
+  command_line.run(main)
