@@ -17,6 +17,7 @@ of later rounds.
 import argparse
 from collections.abc import Sequence
 import contextlib
+import functools
 import json
 import pathlib
 import shutil
@@ -37,6 +38,7 @@ from aloe_jax.data import bucket
 from aloe_jax.data import manifest
 from aloe_jax.data import steps as steps_lib
 from aloe_jax.reporting import card
+from aloe_jax.reporting import deployed
 from aloe_jax.reporting import examination
 from aloe_jax.reporting import figures
 from aloe_jax.reporting import numbers as report_numbers
@@ -177,6 +179,7 @@ class Report:
       found |= {name: entry['success_rate'], f'{name}_low': entry['low']}
       found[f'{name}_high'] = entry['high']
     found |= {f'appended_{one.iteration}': one.asked for one in self._appended}
+    found |= deployed.flat(self._deployed)
     if examined is None:
       return found
     found['held_out'] = examined.held_out
@@ -217,9 +220,23 @@ class Report:
     sections += [('Training', self._training()), ('Data', self._data(examined))]
     return page.page(told, sections)
 
+  @functools.cached_property
+  def _deployed(self) -> list[deployed.Deployed]:
+    """How checkpoints did in the episodes of the robot that the run was given."""
+    return deployed.of(
+      [indices_lib.open_one(self._config, path) for path in indices_lib.directories(self._config)],
+      self._config.task.control_hz,
+    )
+
   def _success(self) -> str:
+    shown = ''
+    if self._deployed:
+      shown = page.table(deployed.HEADER, list(deployed.rows(self._deployed)))
+      shown += page.paragraph(deployed.advice(self._deployed))
     if not self._evaluations:
-      return page.paragraph('There is no simulator to evaluate in.', 'soft')
+      return shown or page.paragraph(
+        'There is no simulator to evaluate in, and no episode says which checkpoint acted.', 'soft'
+      )
     counts = {e['iteration']: (e['successes'], e['episodes']) for e in self._evaluations}
     name = self._experiment.agent.name.upper()
     drawing = plots.draw_learning_curves({name: counts}, warm_start=counts.get(0))
@@ -234,7 +251,7 @@ class Report:
       for e in self._evaluations
     ]
     header = ['policy', 'success', '95 % interval', 'episodes/h']
-    return page.figures([('success', drawing, '')]) + page.table(header, rows)
+    return shown + page.figures([('success', drawing, '')]) + page.table(header, rows)
 
   def _card(self, examined: Examined | None) -> str:
     if examined is None:

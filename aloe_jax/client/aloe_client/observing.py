@@ -29,7 +29,8 @@ class Layout:
     """
     told = metadata.get('aloe') or {}
     flat = dict(_flat(observation))
-    self.features = 'features' if told.get('features') else None
+    has_features = told.get('features') if told else 'features' in flat
+    self.features = 'features' if has_features else None
     if told.get('state'):
       self.state = list(told['state'])
       self.cameras = {

@@ -8,7 +8,6 @@ left out. Nothing of the directory is changed.
 """
 
 from collections.abc import Iterator
-import dataclasses
 import pathlib
 from typing import Any
 
@@ -126,13 +125,17 @@ class Folder:
             f'--{what}: found {part.name!r}, expected parts of {", ".join(sorted(arrays))}.'
           )
     humans = found.column('who') == 'human'
+    taken_over = types.Source.HUMAN
+    if humans.all():  # there was nothing to take over: a demonstration, unless --source says else
+      taken_over = self._settings.source
     prompts = [step['prompt'] for step in found.steps]
-    episode = settings_lib.make_episode(
+    return settings_lib.make_episode(
       str(folder),
       state=settings_lib.joined(arrays, self._parts['state'], str(folder)),
       action=settings_lib.joined(arrays, self._parts['action'], str(folder)),
       images={camera: found.images(name) for camera, name in self._cameras.items()},
-      source=np.where(humans, types.Source.HUMAN, types.Source.POLICY).astype(np.int8),
+      features=_column(found, 'features') if summary.get('features') else None,
+      source=np.where(humans, taken_over, types.Source.POLICY).astype(np.int8),
       end_reason=types.EndReason[summary['end_reason'].upper()],
       prompt=prompts if self._settings.prompt is None else self._settings.prompt,
       metadata={
@@ -145,9 +148,6 @@ class Folder:
         'steps_changed': int(summary['steps_changed']),
       },
     )
-    if summary.get('features'):
-      return dataclasses.replace(episode, features=_column(found, 'features'))
-    return episode
 
   def _rate(self, folder: pathlib.Path, summary: dict[str, Any]) -> float:
     """Steps a second as they were told, or as they were where that is another rate."""

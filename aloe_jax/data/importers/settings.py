@@ -98,6 +98,7 @@ def make_episode(
   prompt: str | Sequence[str],
   metadata: Mapping[str, Any],
   holes: Sequence[int] = (),
+  features: np.ndarray | None = None,
 ) -> rlds.Episode:
   """An episode, checked so that what is wrong is named by where it was recorded.
 
@@ -113,6 +114,7 @@ def make_episode(
     holes: rows after which steps are missing: what ends there is cut, unless an `end_reason` of
       every step says otherwise. A take-over that is found by the source is not kept there, since
       the human took over at a step that is missing.
+    features: [T, V, F] that stand in for pictures in a simulator, or None.
 
   Raises:
     ValueError: naming the recording, the step and the field.
@@ -137,7 +139,7 @@ def make_episode(
   end_reason[open_holes] = types.EndReason.CUT
   return rlds.Episode(
     state=_numbers(state, length, f'{where}: state'),
-    features=None,
+    features=features,
     images={
       camera: _frames(frames, length, f'{where}: images of {camera!r}')
       for camera, frames in images.items()
