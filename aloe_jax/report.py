@@ -223,8 +223,9 @@ class Report:
   @functools.cached_property
   def _deployed(self) -> list[deployed.Deployed]:
     """How checkpoints did in the episodes of the robot that the run was given."""
+    directories = dict.fromkeys([*indices_lib.directories(self._config), *self._episodes])
     return deployed.of(
-      [indices_lib.open_one(self._config, path) for path in indices_lib.directories(self._config)],
+      [indices_lib.open_one(self._config, path) for path in directories],
       self._config.task.control_hz,
     )
 
