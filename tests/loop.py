@@ -117,9 +117,8 @@ def main() -> None:
   found = loop.report('round_2')
   steps = sorted(int(m[1]) for key in found if (m := re.match(r'deployed_(\d+)_episodes', key)))
   rates = [found[f'deployed_{step}_success_rate'] for step in steps]
-  print(
-    f'By itself: {", ".join(f"{100 * rate:.0f} % at {s}" for s, rate in zip(steps, rates, strict=True))}'
-  )
+  told = [f'{100 * rate:.0f} % at {step}' for step, rate in zip(steps, rates, strict=True)]
+  print(f'By itself: {", ".join(told)}')
   sys.exit(rates != sorted(rates) or rates[0] == rates[-1])
 
 
