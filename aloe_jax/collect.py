@@ -156,7 +156,7 @@ def _recorder(
     hold=lambda state: stage.still(),
     real_time=options.real_time,
     values=True,
-    clock=clock.Stepped() if alone else clock.Faster(options.speed),
+    clock=clock.Stepped(None if alone else options.speed),
   )
 
 

@@ -1,37 +1,23 @@
-"""Time as it passes for a simulated robot: faster than the wall's, or only while it waits."""
+"""Time as it passes for a simulated robot: a step lasts what a step lasts, however late it comes.
+
+A scene stands still between two steps. So what a recorder notes of them is their time in the scene,
+and not how busy the machine was.
+"""
 
 import time
 
 
-class Faster:
-  """The wall's time, `speed` times as fast.
+class Stepped:
+  """Time that passes in `sleep` alone.
 
   Args:
-    speed: more than 0.
+    speed: how many times as fast as the wall's clock it passes at most; None for as fast as it can.
   """
 
-  def __init__(self, speed: float):
+  def __init__(self, speed: float | None = None):
     self._speed = speed
-    self._began, self._date = time.monotonic(), time.time()
-
-  def monotonic(self) -> float:
-    """Seconds since some moment."""
-    return (time.monotonic() - self._began) * self._speed
-
-  def time(self) -> float:
-    """Seconds since 1970, from the right moment on."""
-    return self._date + self.monotonic()
-
-  def sleep(self, seconds: float) -> None:
-    """Waits as long as that takes here."""
-    time.sleep(seconds / self._speed)
-
-
-class Stepped:
-  """Time that passes in `sleep` alone, which does not wait: where nobody else keeps time."""
-
-  def __init__(self) -> None:
     self._now, self._date = 0.0, time.time()
+    self._wall = time.monotonic()  # when the last sleep was over
 
   def monotonic(self) -> float:
     """Seconds since some moment."""
@@ -42,5 +28,10 @@ class Stepped:
     return self._date + self._now
 
   def sleep(self, seconds: float) -> None:
-    """Lets that pass."""
+    """Lets that pass, and waits for the wall's clock where that is behind."""
     self._now += seconds
+    if self._speed is None:
+      return
+    due = self._wall + seconds / self._speed
+    time.sleep(max(0.0, due - time.monotonic()))
+    self._wall = max(due, time.monotonic())
