@@ -99,7 +99,7 @@ def main() -> None:
   parser.add_argument('--experiment', default='laundry.py:sim')
   parser.add_argument('--demonstrations', type=int, default=150)
   parser.add_argument('--episodes', type=int, default=100, help='of each round')
-  parser.add_argument('--speed', type=float, default=4.0, help='of the robot; 1 is real time')
+  parser.add_argument('--speed', type=float, default=2.0, help='of the robot; 1 is real time')
   given, more = parser.parse_known_args()
   given.workdir.mkdir(parents=True, exist_ok=True)
   loop = Loop(given.workdir.absolute(), given.experiment, given.speed, *more)

@@ -79,6 +79,23 @@ def test_a_round_that_was_not_finished_ends_on_its_own_episodes_before_the_next(
   rounds.assert_same_run(workdir, second)
 
 
+def test_the_first_round_after_imitation_alone_is_iteration_1(robots_rounds, tmp_path, capsys):
+  """Its critic learns from the policy's episodes too, and not from demonstrations alone before."""
+  workdir = tmp_path / 'run'
+  rounds.begin(workdir, rounds.given(robots_rounds, 'one'), iterations=0)
+  assert rounds.numbers(workdir) == [0]
+  rounds.go_on(workdir, rounds.given(robots_rounds, 'one', 'two'), '--config.iterations=1')
+  assert rounds.numbers(workdir) == [0, 1, 2]
+  assert listed(workdir) == [('one', 0), ('two', 1)]
+  printed = ' '.join(capsys.readouterr().out.split())
+  assert (
+    'Iteration 1: 3 new episodes of two join 4; critic.first_updates = 20, actor.updates = 20.'
+    in printed
+  )
+  rounds.go_on(workdir, rounds.given(robots_rounds, 'one', 'two', 'three'))
+  assert listed(workdir)[2:] == [('three', 2)]
+
+
 def test_report_and_list_know_the_rounds(second, capsys):
   report.main([f'--workdir={second}', '--iteration=1'])
   found = json.loads((second / 'report.json').read_text())

@@ -21,6 +21,7 @@ from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import plan as plan_lib
+from aloe_jax.run import unfinished
 
 _OWN = re.compile(r'episodes/(demonstrations|iteration_\d+)')
 
@@ -193,7 +194,7 @@ class RunData:
         'start another --workdir.'
       )
     if not self._config.sim.task:
-      return last + 1
+      return 1 if self._only_imitates() else last + 1
     for iteration in range(1, last + 1):
       if self._plan.collects(iteration) and not collection.is_written(self.directory(iteration)):
         return iteration
@@ -202,6 +203,17 @@ class RunData:
       f'{self._config.iterations} iterations have collected their episodes: nothing would learn '
       f'from it. Give --config.iterations={self._config.iterations + 1} too.'
     )
+
+  def _only_imitates(self) -> bool:
+    """Whether all that the run was asked for so far is imitation, and that is done.
+
+    Then the first round of a policy is its first iteration, on demonstrations and round together.
+    """
+    kept = checkpoints.Checkpoints(self._workdir / 'checkpoints')
+    if kept.latest() != 0 or unfinished.is_begun(self._workdir, 0):
+      return False
+    asked = checkpoints.read_meta(kept.path(0), 'config')['config']
+    return asked.get('iterations') == 0
 
   def _listed(self, directory: pathlib.Path) -> str:
     """How the manifest names a directory: the run's own move with the working directory."""
