@@ -84,6 +84,18 @@ def own_size(stats: Stats) -> int:
   return int(np.flatnonzero(used)[-1]) + 1 if used.any() else 0
 
 
+def as_used(stats: Stats) -> Stats:
+  """Statistics whose plain formulas give what `Quantile` and `ZScore` make of some.
+
+  Other programs divide a number that hardly moves by its own range, and would have it huge.
+  """
+  std = np.where(_is_narrow(stats.std, stats.mean), 1.0, stats.std)
+  if stats.q01 is None or stats.q99 is None:
+    return dataclasses.replace(stats, std=std)
+  narrow = is_narrow(stats.q01, stats.q99)
+  return dataclasses.replace(stats, std=std, q99=np.where(narrow, stats.q01 + 1, stats.q99))
+
+
 def write(path: pathlib.Path | str, stats: dict[str, Stats]) -> None:
   """Writes or replaces a `norm_stats.json` that openpi reads too."""
   files.write_text(files.place(path), json.dumps(to_json(stats), indent=2))
@@ -250,7 +262,7 @@ class RunningStats:
 
 def is_narrow(low: np.ndarray, high: np.ndarray) -> np.ndarray:
   """[n] bool, whether the range between two bounds [n] is that of a constant; see `NARROWEST`."""
-  return high - low < NARROWEST * np.maximum(1, np.abs(low + high) / 2)
+  return _is_narrow(high - low, (low + high) / 2)
 
 
 def _histogram(x: np.ndarray, edges: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -355,9 +367,14 @@ def _beside(x: types.Array, values: np.ndarray, fill: float = 0) -> np.ndarray:
   return np.expand_dims(values, tuple(range(x.ndim - 1)))
 
 
+def _is_narrow(spread: np.ndarray, centre: np.ndarray) -> np.ndarray:
+  """[n] bool, whether a range or deviation is that of a constant; see `NARROWEST`."""
+  return spread < NARROWEST * np.maximum(1, np.abs(centre))
+
+
 def _widened(spread: np.ndarray, centre: np.ndarray, what: str, key: str) -> np.ndarray:
   """`spread` [n] with 1 where it is near zero, after a warning."""
-  narrow = spread < NARROWEST * np.maximum(1, np.abs(centre))
+  narrow = _is_narrow(spread, centre)
   if narrow.any():
     logging.warning(
       '%r hardly moves in dimensions %s (%s near zero); they are scaled as if it were 1.',

@@ -1,7 +1,8 @@
 """π0.5 checkpoints as openpi publishes and trains them: Orbax directories in and out.
 
 A directory holds `params/`, an Orbax item, and `assets/<asset>/norm_stats.json`, the statistics
-that actions and states are normalised with. A step of a training run holds a `train_state` too,
+that actions and states are normalised with. In place of `params/` may lie the network of PyTorch,
+see `pytorch`. A step of a training run holds a `train_state` too,
 and all its paths end in an extra 'value'. Paths here, such as 'action_in_proj/kernel', begin
 below the item's one top key 'params' and have no such ending.
 """
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import contextlib
 import pathlib
 import re
-import tempfile
+import types
 from typing import Any
 
 from flax import traverse_util
@@ -18,16 +19,18 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from aloe_jax import disk
 from aloe_jax import files
 from aloe_jax.buckets import storage
 from aloe_jax.preprocessing import normalize
+from aloe_jax.pretrained import appearing
 from aloe_jax.pretrained import arrays_on_disk
 from aloe_jax.pretrained import one_error
+from aloe_jax.pretrained import pytorch
 from aloe_jax.pretrained import trees
 
 _STATS = 'norm_stats.json'
 _TOP = 'params/'
+_NONE: Mapping[str, str] = types.MappingProxyType({})
 _NNX = '/value'
 _REFUSED = {
   r'state_proj/.*': 'is a π0 checkpoint, expected π0.5: π0.5 has no',
@@ -35,11 +38,12 @@ _REFUSED = {
 }
 
 
-def shapes(directory: pathlib.Path) -> dict[str, Any]:
+def shapes(directory: pathlib.Path, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
   """What a checkpoint holds, from its metadata alone.
 
   Args:
     directory: a released checkpoint or a step of a training run.
+    like: nested shapes of the model wanted, see `pytorch.shapes`.
 
   Returns:
     Nested `jax.ShapeDtypeStruct`, dtypes as stored.
@@ -48,6 +52,8 @@ def shapes(directory: pathlib.Path) -> dict[str, Any]:
     FileNotFoundError: there is no such directory.
     ValueError: it is no whole π0.5 checkpoint of openpi; says what it is.
   """
+  if _is_of_pytorch(directory):
+    return pytorch.shapes(directory, like)
   leaves, _ = _describe(directory)
   return traverse_util.unflatten_dict(leaves, sep='/')
 
@@ -73,6 +79,8 @@ def restore(
     FileNotFoundError: there is no such directory.
     ValueError: it is no whole π0.5 checkpoint, or does not fit `like`; see `trees.check`.
   """
+  if _is_of_pytorch(directory):
+    return pytorch.restore(directory, like, may_miss=may_miss)
   found, ending = _describe(directory)
   wanted = traverse_util.flatten_dict(like, sep='/')
   trees.check(found, wanted, where=str(directory), may_miss=may_miss)
@@ -112,6 +120,7 @@ def export(
   *,
   stats: dict[str, normalize.Stats],
   asset: str,
+  texts: Mapping[str, str] = _NONE,
 ) -> None:
   """Writes a checkpoint in the layout that openpi releases; it appears whole or not at all.
 
@@ -120,28 +129,36 @@ def export(
     params: nested NumPy or JAX arrays, sharded or not.
     stats: of each data key ('state', 'actions').
     asset: the id that the statistics are found by.
+    texts: further files, by name.
 
   Raises:
     FileExistsError: the directory exists.
   """
   if files.is_url(directory):
     _remove_begun(directory)
-  if directory.exists():
-    raise FileExistsError(f'{directory} exists; give a directory that does not.')
-  if files.is_url(directory):
-    _export_to_bucket(directory, params, stats, asset)
+    appearing.check(directory)
+    _export_to_bucket(directory, params, stats, asset, texts)
     return
-  directory.parent.mkdir(parents=True, exist_ok=True)
-  with (
-    tempfile.TemporaryDirectory(prefix=f'.{directory.name}.', dir=directory.parent) as temporary,
-    disk.writing('the checkpoint', directory),
-    one_error.raised(),
-  ):
-    unfinished = files.absolute(temporary) / directory.name
+  with appearing.directory(directory) as unfinished, one_error.raised():
     with ocp.PyTreeCheckpointer() as checkpointer:
       checkpointer.save(unfinished / 'params', {'params': params})
-    normalize.write(unfinished / 'assets' / asset / _STATS, stats)
-    unfinished.rename(directory)
+    _write_beside(unfinished, stats, asset, texts)
+
+
+def write_stats(directory: pathlib.Path, stats: dict[str, normalize.Stats], asset: str) -> None:
+  """Writes statistics where `assets` finds them."""
+  normalize.write(directory / 'assets' / asset / _STATS, stats)
+
+
+def _write_beside(
+  directory: pathlib.Path,
+  stats: dict[str, normalize.Stats],
+  asset: str,
+  texts: Mapping[str, str],
+) -> None:
+  write_stats(directory, stats, asset)
+  for name, text in texts.items():
+    files.write_text(directory / name, text)
 
 
 def _export_to_bucket(
@@ -149,12 +166,13 @@ def _export_to_bucket(
   params: Mapping[str, Any],
   stats: dict[str, normalize.Stats],
   asset: str,
+  texts: Mapping[str, str],
 ) -> None:
   """Writes it where it is to lie; until it is whole a mark beside it says that it is not."""
   with one_error.raised(), storage.told(directory, 'written'):
     storage.write(_mark(directory), b'')
     try:
-      normalize.write(directory / 'assets' / asset / _STATS, stats)
+      _write_beside(directory, stats, asset, texts)
       with ocp.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(directory / 'params', {'params': params})
       storage.remove(_mark(directory))
@@ -201,19 +219,25 @@ def _describe(directory: pathlib.Path) -> tuple[dict[str, jax.ShapeDtypeStruct],
   return leaves, ending
 
 
-def _check_layout(directory: pathlib.Path) -> None:
+def _is_of_pytorch(directory: pathlib.Path) -> bool:
+  """Whether a directory, which has to be there, holds a network of PyTorch."""
+  _check_is_there(directory)
+  return pytorch.is_one(directory)
+
+
+def _check_is_there(directory: pathlib.Path) -> None:
+  if directory.is_file():
+    raise ValueError(f'{directory} is a file; give the directory of the checkpoint.')
   if not directory.is_dir():
     raise FileNotFoundError(
       f'{directory}: there is no such directory. A released checkpoint is copied by `gcloud '
       'storage cp -r gs://openpi-assets/checkpoints/pi05_base .`, or read where it is.'
     )
+
+
+def _check_layout(directory: pathlib.Path) -> None:
   if files.is_url(directory) and _mark(directory).exists():
     raise ValueError(f'{directory} is not whole: its export did not come to its end; repeat it.')
-  if (directory / 'model.safetensors').exists():
-    raise ValueError(
-      f'{directory} is a conversion to PyTorch (it holds model.safetensors); give the JAX '
-      'checkpoint it was made from.'
-    )
   item = _item(directory)
   if not item.is_dir():
     steps = [int(p.parent.name) for p in directory.glob('*/params') if p.parent.name.isdecimal()]

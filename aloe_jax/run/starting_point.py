@@ -105,8 +105,9 @@ def check(start: Start, experiment: experiment_lib.Experiment) -> None:
       "config.actor.kind is 'small'; use a config of π0.5."
     )
   if start.kind == 'openpi':
-    found = traverse_util.flatten_dict(openpi.shapes(files.place(start.path)), sep='/')
-    wanted = traverse_util.flatten_dict(_shapes(experiment)['params'], sep='/')
+    like = _shapes(experiment)['params']
+    found = traverse_util.flatten_dict(openpi.shapes(files.place(start.path), like), sep='/')
+    wanted = traverse_util.flatten_dict(like, sep='/')
     _check_adapters(start, experiment)
     try:
       trees.check(found, wanted, where=start.path, may_miss=_may_miss(start))
