@@ -78,12 +78,18 @@ def _export(given: command_line.Given) -> None:
     f'to {target}/assets/{options.asset}',
     soft_wrap=True,
   )
-  progress.CONSOLE.print(
+  progress.CONSOLE.print(_what_runs_it(told, target), highlight=False, markup=False, soft_wrap=True)
+
+
+def _what_runs_it(told: deployment.Deployment, target: pathlib.Path) -> str:
+  if told.variants is None:
+    return (
+      'Its network is of sizes that openpi and lerobot have no names for, so that they cannot load '
+      'it.'
+    )
+  return (
     f'In a checkout of openpi, after what {target}/{openpi_config.FILE} says first: '
-    f'{openpi_config.command(told.name, str(target))}',
-    highlight=False,
-    markup=False,
-    soft_wrap=True,
+    f'{openpi_config.command(told.name, str(target))}'
   )
 
 
@@ -156,11 +162,6 @@ def _warn(path: pathlib.Path, told: deployment.Deployment, form: str) -> None:
       '%s was taught tags, which openpi does not give: there it acts without "Advantage: '
       'positive", as the mixture of all that it has seen.',
       path,
-    )
-  if told.variants is None:
-    logging.warning(
-      'The network is of sizes that openpi%s has no names for; it cannot be loaded there.',
-      ' and lerobot' if form == 'pytorch' else '',
     )
   if form == 'pytorch' and any(told.relative):
     logging.warning(

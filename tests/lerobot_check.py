@@ -1,20 +1,19 @@
 """Run by hand: lerobot's own π0.5 loads an export, and gives the numbers that openpi recorded.
 
-In an environment of its own, with torch, torchvision, transformers 4.53, lerobot 0.4, and jax, flax,
-ml-collections, etils and absl-py to write the export:
+In an environment of its own, with torch, torchvision, transformers 4.53 and lerobot 0.4, and with
+jax, flax, ml-collections, etils, absl-py and sentencepiece to write the export:
 
   python tests/lerobot_check.py
 
-Weights, inputs and numbers are those of golden/pi05_case_a.npz, which openpi wrote. lerobot 0.4 wants
-a transformers that was changed for π0.5 and is on no index. `change_transformers` makes the same
-changes: norms that a condition scales, shifts and gates; images that are not divided by the square
-root of the width; words that are not multiplied by it once more; a cache that sampling reads and
-does not add to.
+Weights, inputs and numbers are those of golden/pi05_case_a.npz, which openpi wrote. lerobot 0.4
+wants a transformers that was changed for π0.5 and is on no index. `change_transformers` makes the
+same changes: norms that a condition scales, shifts and gates; images that are not divided by the
+square root of the width; words that are not multiplied by it once more; a cache that sampling reads
+and does not add to.
 """
 
 import copy
 import dataclasses
-import json
 import pathlib
 import sys
 import tempfile

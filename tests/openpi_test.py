@@ -247,12 +247,6 @@ def test_the_newest_step_of_a_training_run_is_named(tmp_path):
     openpi.shapes(tmp_path)
 
 
-def test_a_conversion_to_pytorch_is_refused(copy):
-  (copy / 'model.safetensors').touch()
-  with pytest.raises(ValueError, match='is a conversion to PyTorch'):
-    openpi.shapes(copy)
-
-
 @pytest.mark.parametrize(
   'path, complaint',
   [

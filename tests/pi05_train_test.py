@@ -295,7 +295,8 @@ def test_openpi_reads_the_moving_average_of_what_was_trained(finished, exported)
 
 
 def test_the_statistics_are_exported_under_their_name(exported):
-  assert sorted(path.name for path in exported.iterdir()) == ['assets', 'params']
+  names = sorted(path.name for path in exported.iterdir())
+  assert names == ['assets', 'openpi_config.py', 'params']
   found = normalize.read(openpi.assets(exported)['table'])
   expected = robot.make_stats(scale=2.0)
   assert normalize.to_json(found) == normalize.to_json(expected)
