@@ -17,6 +17,7 @@ import pytest
 import robot
 
 from aloe_jax import config as config_lib
+from aloe_jax import export
 from aloe_jax import report
 from aloe_jax import train
 from aloe_jax import types
@@ -292,6 +293,18 @@ def test_openpi_reads_the_moving_average_of_what_was_trained(finished, exported)
   published = robot.make_params(robot.make_config())
   moved = jax.tree.map(lambda a, b: bool((a != b).any()), found, published)
   assert np.mean(jax.tree.leaves(moved)) > 0.9
+
+
+def test_pytorch_gets_the_same_numbers_and_what_openpi_and_lerobot_want_beside_them(
+  finished, exported, tmp_path
+):
+  target = tmp_path / 'pi05_table'
+  export.main([f'--workdir={finished}', f'--to={target}', '--format=pytorch', '--asset=table'])
+  found = openpi.restore(target, openpi.shapes(target))
+  assert_same_bits(found, openpi.restore(exported, openpi.shapes(exported)))
+  assert json.loads((target / 'config.json').read_text())['chunk_size'] == 8
+  assert 'name="pi05_table"' in (target / 'openpi_config.py').read_text()
+  assert list(openpi.assets(target)) == ['table']
 
 
 def test_the_statistics_are_exported_under_their_name(exported):

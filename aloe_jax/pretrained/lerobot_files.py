@@ -78,6 +78,8 @@ def stats(directory: pathlib.Path) -> dict[str, normalize.Stats]:
   Raises:
     ValueError: they cannot be read.
   """
+  if files.is_url(directory):
+    return {}  # where no network of PyTorch is read
   found: dict[str, normalize.Stats] = {}
   for path in sorted(directory.glob('policy_preprocessor_step_*_normalizer_processor.safetensors')):
     tensors, _ = safetensors_file.header(path)
@@ -94,13 +96,35 @@ def stats(directory: pathlib.Path) -> dict[str, normalize.Stats]:
 
 def check(directory: pathlib.Path) -> None:
   """Raises ValueError if lerobot's config says that a directory holds another policy than π0.5."""
+  kind = _read(directory).get('type', 'pi05')
+  if kind != 'pi05':
+    raise ValueError(f"{directory / CONFIG}: found a policy of type {kind!r}, expected 'pi05'.")
+
+
+def check_normalization(directory: pathlib.Path, normalization: str) -> None:
+  """Raises ValueError if a policy of lerobot normalises otherwise than a config wants it."""
+  mapping = _read(directory).get('normalization_mapping')
+  expected = _MODES[normalization]
+  for kind in ('STATE', 'ACTION'):
+    found = mapping.get(kind, expected) if isinstance(mapping, dict) else expected
+    if found != expected:
+      ours = {theirs: name for name, theirs in _MODES.items()}.get(found)
+      fitting = f'give --config.data.normalization={ours}' if ours else 'there is none here for it'
+      raise ValueError(
+        f'{directory / CONFIG}: {kind} is normalised by {found}, and config.data.normalization = '
+        f'{normalization!r} is {expected}; {fitting}.'
+      )
+
+
+def _read(directory: pathlib.Path) -> dict[str, Any]:
+  """lerobot's config; {} where there is none, as openpi's own directories have it."""
   path = directory / CONFIG
   if not path.exists():
-    return
+    return {}
   content = files.read_json(path, 'copy it again.')
-  kind = content.get('type', 'pi05') if isinstance(content, dict) else None
-  if kind != 'pi05':
-    raise ValueError(f"{path}: found a policy of type {kind!r}, expected 'pi05'.")
+  if not isinstance(content, dict):
+    raise ValueError(f'{path}: expected an object of JSON.')
+  return content
 
 
 def _config(told: deployment.Deployment) -> dict[str, Any]:

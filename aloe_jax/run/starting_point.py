@@ -19,6 +19,7 @@ from aloe_jax.models import parts
 from aloe_jax.models import pi05
 from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import big_vision
+from aloe_jax.pretrained import lerobot_files
 from aloe_jax.pretrained import openpi
 from aloe_jax.pretrained import trees
 from aloe_jax.run import acting
@@ -113,6 +114,7 @@ def check(start: Start, experiment: experiment_lib.Experiment) -> None:
       trees.check(found, wanted, where=start.path, may_miss=_may_miss(start))
     except ValueError as error:
       raise ValueError(f'{error}{_advice(start, experiment)}') from error
+    lerobot_files.check_normalization(files.place(start.path), experiment.config.data.normalization)
 
 
 def _check_adapters(start: Start, experiment: experiment_lib.Experiment) -> None:
@@ -246,7 +248,8 @@ def stats(start: Start, experiment: experiment_lib.Experiment) -> dict[str, norm
   """Statistics to normalise with, or None if they are to be computed from the episodes.
 
   `data.norm_stats` is a file, the name of one of the checkpoint's assets, 'compute', or '': then
-  those of the checkpoint, if it has one set of them. Another run always goes on with its own.
+  those of the checkpoint, if it has one set of them, or of lerobot's files in it. Another run
+  always goes on with its own.
 
   Raises:
     FileNotFoundError: there are none of that name; names those that there are.
@@ -259,6 +262,8 @@ def stats(start: Start, experiment: experiment_lib.Experiment) -> dict[str, norm
   if wanted == 'compute':
     return None
   file = _stats_path(start, wanted)
+  if file is None and start.kind == 'openpi':
+    return lerobot_files.stats(files.place(start.path)) or None
   return None if file is None else normalize.read(file)
 
 
@@ -268,6 +273,8 @@ def stats_origin(start: Start, experiment: experiment_lib.Experiment) -> str:
     return f'of the run of {start.path}'
   wanted = experiment.config.data.norm_stats
   path = None if wanted == 'compute' else _stats_path(start, wanted)
+  if path is None and wanted != 'compute' and stats(start, experiment) is not None:
+    return f'of the policy of lerobot in {start.path}'
   return 'computed from all episodes' if path is None else str(path)
 
 
