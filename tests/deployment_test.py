@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import re
 import types as python_types
 from typing import Any
