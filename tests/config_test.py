@@ -145,7 +145,7 @@ def test_an_option_that_there_is_not_is_told_the_nearest(capsys):
     (train, ['--redo', '--more']),
     (evaluate, ['--checkpoint', '--against', '--unseen', '--disturb', '--seed']),
     (report, ['--iteration', '--episodes', '--count']),
-    (export, ['--checkpoint', '--to', '--asset']),
+    (export, ['--checkpoint', '--to', '--format', '--asset']),
   ],
 )
 def test_help_lists_the_options_of_the_command_and_how_fields_are_set(command, options, capsys):
