@@ -24,7 +24,7 @@ from aloe_jax.pretrained import trees
 FILE = 'model.safetensors'
 _PREFIX = 'model.'  # lerobot's
 _HEADS, _KEYS = 'vision_heads', 'key_value_heads'  # in the header
-_PUBLISHED = {_HEADS: '16', _KEYS: '1'}
+_PUBLISHED = {_HEADS: 16, _KEYS: 1}
 _SHOWN = 3  # tensors of another model
 _STATE = r'state_proj\..*|action_time_mlp_.*'
 
@@ -195,7 +195,7 @@ def _heads(
   kept: Mapping[str, str],
 ) -> int:
   """How many heads share an axis, by the header or as published; 1 where that does not divide."""
-  told = {key: int(kept.get(key, _PUBLISHED[key])) for key in _PUBLISHED}
+  told = {key: int(kept[key]) if key in kept else heads for key, heads in _PUBLISHED.items()}
   if rule.path.startswith('PaliGemma/img'):
     heads = told[_HEADS]
   else:

@@ -60,27 +60,33 @@ def header(path: pathlib.Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if len(text) < length:
       raise ValueError(f'its header has {len(text)} bytes, expected {length}')
     content = json.loads(text)
+    if not isinstance(content, dict):
+      raise ValueError('its header is no object of JSON')
     kept = content.pop('__metadata__', {})
     found = {name: _tensor(name, entry, begin) for name, entry in content.items()}
-  except (ValueError, AttributeError) as error:
+  except ValueError as error:
     raise ValueError(
       f'{path} was cut short or is no safetensors file; copy it again. {error}.'
     ) from error
   end = max((tensor.end for tensor in found.values()), default=begin)
   if size < end:
     raise ValueError(f'{path} was cut short: it has {size} bytes, expected {end}; copy it again.')
-  return found, kept
+  return found, kept if isinstance(kept, dict) else {}
 
 
 def _tensor(name: str, entry: Any, begin: int) -> Tensor:
   try:
     kind, shape, (start, end) = entry['dtype'], tuple(entry['shape']), entry['data_offsets']
+    numbers = (*shape, start, end)
+    is_whole = isinstance(kind, str) and all(isinstance(n, int) and n >= 0 for n in numbers)
   except (KeyError, TypeError, ValueError):
-    raise ValueError(f'{name}: the header does not say its type, shape and place') from None
+    is_whole = False
+  if not is_whole:
+    raise ValueError(f'{name}: the header does not say its type, shape and place')
   if kind not in _TYPES:
     raise ValueError(f'{name}: found numbers of type {kind}, expected one of {", ".join(_TYPES)}')
   tensor = Tensor(shape, _TYPES[kind], begin + start)
-  if tensor.end != begin + end or start < 0:
+  if tensor.end != begin + end:
     raise ValueError(f'{name}: {end - start} bytes are not what shape {list(shape)} takes')
   return tensor
 
