@@ -136,6 +136,20 @@ def test_without_a_word_on_heads_they_are_as_published(directory):
   assert found['PaliGemma/llm/layers/attn/q_einsum/w'].shape == (3, 4, 64, 16)
 
 
+def test_the_header_tells_a_model_that_wants_other_heads_of_the_same_width(directory, golden):
+  attention = 'PaliGemma/img/Transformer/encoderblock/MultiHeadDotProductAttention_0'
+  wanted = dict(golden)
+  for name in ('query', 'key', 'value'):
+    wanted[f'{attention}/{name}/kernel'] = np.zeros((2, 32, 8, 4), np.float32)
+  with pytest.raises(ValueError, match=r'query/kernel: found \[2, 32, 4, 8\], expected \[2, 32, 8'):
+    openpi.restore(directory, like(wanted))
+
+
+def half_of_the_values(tensors):
+  name = 'paligemma_with_expert.gemma_expert.model.layers.{}.self_attn.v_proj.weight'
+  return tensors | {name.format(i): np.zeros((8, 48), np.float32) for i in range(3)}
+
+
 def both_embeddings(tensors):
   return tensors | {pytorch_names.ALIAS: tensors[pytorch_names.EMBEDDING] + 1}
 
@@ -160,6 +174,7 @@ def both_embeddings(tensors):
       'of another model: its tensors are lm_h',
     ),
     (lambda _: {}, 'is of another model: its tensors are none'),
+    (half_of_the_values, r'v_proj.weight: found \[8, 48\], which does not fit what lies beside it'),
     (both_embeddings, 'differ, expected one embedding'),
   ],
 )

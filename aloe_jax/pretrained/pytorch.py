@@ -130,29 +130,32 @@ def _describe(
   tensors, kept = _read(directory)
   stacks = pytorch_names.layers(tensors)
   wanted = traverse_util.flatten_dict(like or {}, sep='/')
-  expected, leaves = set(), {}
-  problems = []
+  expected: set[str] = set()
+  leaves: dict[str, jax.ShapeDtypeStruct] = {}
+  problems: list[str] = []
   for rule in pytorch_names.RULES:
     depth = stacks.get(rule.name.partition('{}')[0], 0) if rule.stacked else 1
     names = [rule.name.format(layer) for layer in range(depth)]
     expected.update(names)
     problems += [f'{name}: missing' for name in names if name not in tensors]
-    there = [name for name in names if name in tensors]
-    for name in there:
-      if tensors[name].shape != tensors[there[0]].shape:
-        problems.append(
-          f'{name}: found {list(tensors[name].shape)}, expected {list(tensors[there[0]].shape)} '
-          f'as in {there[0]}'
-        )
-    if there and len(tensors[there[0]].shape) != len(rule.groups):
-      problems.append(
-        f'{there[0]}: found {list(tensors[there[0]].shape)}, expected {len(rule.groups)} axes'
-      )
-    elif there:
-      sizes = _sizes(rule, tensors, tensors[there[0]].shape, wanted.get(rule.path), kept)
-      parts = [1 + max(r.part) for r in pytorch_names.RULES if r.path == rule.path and r.part]
-      shape = ((depth,) if rule.stacked else ()) + ((max(parts),) if parts else ()) + sizes
-      leaves[rule.path] = jax.ShapeDtypeStruct(shape, tensors[there[0]].dtype)
+    there = {name: tensors[name] for name in names if name in tensors}
+    if not there:
+      continue
+    first, shape = next((name, tensor.shape) for name, tensor in there.items())
+    problems += [
+      f'{name}: found {list(tensor.shape)}, expected {list(shape)} as in {first}'
+      for name, tensor in there.items()
+      if tensor.shape != shape
+    ]
+    if len(shape) != len(rule.groups):
+      problems.append(f'{first}: found {list(shape)}, expected {len(rule.groups)} axes')
+      continue
+    leaf = ((depth,) if rule.stacked else ()) + _parts(rule)
+    leaf += _sizes(rule, tensors, shape, wanted.get(rule.path), kept)
+    if rule.path in leaves and leaves[rule.path].shape != leaf:
+      problems.append(f'{first}: found {list(shape)}, which does not fit what lies beside it')
+    dtype = max((tensor.dtype for tensor in there.values()), key=lambda dtype: dtype.itemsize)
+    leaves[rule.path] = jax.ShapeDtypeStruct(leaf, dtype)
   problems += [
     f'{name}: unexpected, found {list(tensor.shape)}'
     for name, tensor in tensors.items()
@@ -164,6 +167,12 @@ def _describe(
       f'({len(problems)}):\n  ' + '\n  '.join(sorted(problems))
     )
   return leaves, tensors
+
+
+def _parts(rule: pytorch_names.Rule) -> tuple[int, ...]:
+  """How many kinds of tensors share a leaf, where it has an axis of them."""
+  numbers = [r.part for r in pytorch_names.RULES if r.path == rule.path]
+  return tuple(1 + max(axis) for axis in zip(*numbers, strict=True))
 
 
 def _sizes(
@@ -179,7 +188,7 @@ def _sizes(
   for group, size in zip(rule.groups, shape, strict=True):
     if len(group) == 1:
       found[group] = size
-    elif known and math.prod(known[letter] for letter in group) == size:
+    elif _HEADS not in kept and math.prod(known.get(letter, 0) for letter in group) == size:
       found |= {letter: known[letter] for letter in group}
     else:
       heads = _heads(rule, group, size, tensors, kept)
