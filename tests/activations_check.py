@@ -17,6 +17,7 @@ from aloe_jax.run import experiment as experiment_lib
 
 BATCH, PIECE = 16 * 13, 8 * 13  # rows; no axis of the networks is as long
 SAMPLES, CAMERAS = 2, 3
+FLOW_STEPS = 11  # no loop of the networks is as long
 ROWS = {PIECE, BATCH, BATCH * SAMPLES, BATCH * CAMERAS}
 FLOATS = {'bf16', 'f16', 'f32'}
 
@@ -27,6 +28,7 @@ def make_config(**changes):
   config.sim.task = ''
   config.task.delta = ()
   config.actor.update(samples=SAMPLES, batch_size=BATCH, tokenizer='words', dtype='bfloat16')
+  config.actor.flow_steps = FLOW_STEPS
   config.critic.batch_size = BATCH
   config.train.update(critic_updates_per_call=2)
   for field, value in changes.items():
@@ -38,9 +40,15 @@ def make_config(**changes):
 
 
 def gathered(program):
-  """Arrays of numbers of all rows that a device gets from others, as text; tokens may pass."""
+  """What a device gets from others and should not, as text.
+
+  Arrays of numbers of all rows, but for tokens; and weights anew in every step of the sampler.
+  """
   found = []
   for collective in costs.collectives(hlo.parse(program.lower().compile().as_text())):
+    if collective.times % FLOW_STEPS == 0:
+      told = ' '.join(map(str, collective.results))
+      found.append(f'{collective.times:.0f} times {collective.kind} {told}')
     kept = collective.kind in ('reduce-scatter', 'all-to-all')
     for shape in collective.operands if kept else collective.results:
       whole = collective.kind != 'all-to-all' and ROWS & set(shape.sizes)
@@ -54,7 +62,9 @@ def check(devices, **changes):
   for program in programs.of(experiment, devices):
     found = gathered(program)
     print(program.name, found[:5], flush=True)
-    assert not found, f'{program.name}: {len(found)} collectives of the whole batch: {found}'
+    assert not found, (
+      f'{program.name}: {len(found)} collectives of the whole batch or of every step: {found}'
+    )
 
 
 if __name__ == '__main__':

@@ -23,7 +23,7 @@ NO_COMPILER = importlib.util.find_spec('libtpu') is None
   ['', pytest.param('v5e:2x4', marks=pytest.mark.skipif(NO_COMPILER, reason='needs libtpu'))],
   ids=['cpu', 'tpu'],
 )
-def test_no_program_of_a_run_gathers_activations_of_the_whole_batch(shape):
+def test_no_program_gathers_activations_of_the_whole_batch_or_weights_in_every_step(shape):
   environment = os.environ | {
     'JAX_PLATFORMS': 'cpu',
     'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
@@ -40,6 +40,7 @@ def test_without_a_mesh_nothing_is_said():
   x = jnp.ones((4, 2))
   assert activations.rows(x) is x
   assert activations.columns(x) is x
+  assert activations.whole(x) is x
   assert not activations.splits_columns(8)
   assert 'sharding' not in str(jax.make_jaxpr(activations.rows)(x))
 
@@ -58,6 +59,7 @@ def test_rows_and_columns_are_split_where_the_devices_divide_them():
       (activations.rows, (12, 3), False),
       (activations.columns, (3, 16), True),
       (activations.columns, (16, 3), False),
+      (activations.whole, (16, 3), True),
     ):
       told = str(jax.make_jaxpr(function)(np.ones(shape, np.float32)))
       assert ('sharding_constraint' in told) == said, (function, shape)

@@ -144,6 +144,58 @@ def test_a_collective_that_overlaps_a_loop_counts_once_and_one_inside_as_often_a
   assert found['collective-permute'].bytes == 4 * 8 * 2
 
 
+NESTED = """
+HloModule jit_step
+
+%slice.of.layer (s: f32[9,4,8], i: s32[]) -> f32[4,8] {
+  %s = f32[9,4,8]{2,1,0} parameter(0)
+  %i = s32[] parameter(1)
+  %zero = s32[] constant(0)
+  %one = f32[1,4,8]{2,1,0} dynamic-slice(%s, %i, %zero, %zero), dynamic_slice_sizes={1,4,8}
+  ROOT %b = f32[4,8]{1,0} bitcast(%one)
+}
+
+%update.of.layer (u: f32[9,4,8], x: f32[1,4,8], j: s32[]) -> f32[9,4,8] {
+  %u = f32[9,4,8]{2,1,0} parameter(0)
+  %x = f32[1,4,8]{2,1,0} parameter(1)
+  %j = s32[] parameter(2)
+  %nought = s32[] constant(0)
+  ROOT %put = f32[9,4,8]{2,1,0} dynamic-update-slice(%u, %x, %j, %nought, %nought)
+}
+
+%product (w: f32[9,4,8], n: s32[], v: f32[2,4]) -> f32[2,8] {
+  %w = f32[9,4,8]{2,1,0} parameter(0)
+  %n = s32[] parameter(1)
+  %v = f32[2,4]{1,0} parameter(2)
+  %layer = f32[4,8]{1,0} fusion(%w, %n), kind=kLoop, calls=%slice.of.layer
+  ROOT %d = f32[2,8]{1,0} dot(%v, %layer), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+
+%kept (k: f32[9,4,8], y: f32[1,4,8], m: s32[]) -> f32[9,4,8] {
+  %k = f32[9,4,8]{2,1,0} parameter(0)
+  %y = f32[1,4,8]{2,1,0} parameter(1)
+  %m = s32[] parameter(2)
+  ROOT %r = f32[9,4,8]{2,1,0} fusion(%k, %y, %m), kind=kLoop, calls=%update.of.layer
+}
+
+ENTRY %main (a: f32[9,4,8], at: s32[], v: f32[2,4], y: f32[1,4,8]) -> f32[9,4,8] {
+  %a = f32[9,4,8]{2,1,0} parameter(0)
+  %at = s32[] parameter(1)
+  %v = f32[2,4]{1,0} parameter(2)
+  %y = f32[1,4,8]{2,1,0} parameter(3)
+  %p = f32[2,8]{1,0} fusion(%a, %at, %v), kind=kOutput, calls=%product
+  ROOT %o = f32[9,4,8]{2,1,0} fusion(%a, %y, %at), kind=kLoop, calls=%kept
+}
+"""
+
+
+def test_of_what_is_sliced_in_a_fusion_of_a_fusion_the_slice_alone_is_traffic():
+  layer, index = 4 * 8 * 4, 4
+  product = layer + index + 2 * 4 * 4 + 2 * 8 * 4
+  update = layer + index + layer  # what is put, read and written; all else stays where it is
+  assert costs.of(hlo.parse(NESTED)).bytes == product + update
+
+
 @pytest.mark.parametrize(
   'kind, expected',
   [

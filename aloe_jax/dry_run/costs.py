@@ -196,8 +196,8 @@ def _moved(
     return 2.0 * _far(given[1].shapes)
   if opcode == 'fusion' and (called := program.called(instruction)):
     inner = program.computations[called[0]]
-    read = sum(_read(inner, number, x.shapes) for number, x in enumerate(given))
-    return read + _written(inner, instruction.shapes)
+    read = sum(_read(program, inner, number, x.shapes) for number, x in enumerate(given))
+    return read + _written(program, inner, instruction.shapes)
   return sum(_far(x.shapes) for x in given) + _far(instruction.shapes)
 
 
@@ -205,7 +205,9 @@ def _far(shapes: Sequence[hlo.Shape]) -> float:
   return float(sum(shape.bytes for shape in shapes if shape.is_far))
 
 
-def _read(inner: hlo.Computation, number: int, shapes: Sequence[hlo.Shape]) -> float:
+def _read(
+  program: hlo.Program, inner: hlo.Computation, number: int, shapes: Sequence[hlo.Shape]
+) -> float:
   """Bytes that a fusion reads of one operand: of what it slices, the slices alone."""
   parameter = next(
     (i for i in inner.values() if i.opcode == 'parameter' and i.operands == (str(number),)), None
@@ -223,12 +225,16 @@ def _read(inner: hlo.Computation, number: int, shapes: Sequence[hlo.Shape]) -> f
         names.append(user.name)
       elif user.opcode in ('dynamic-slice', 'slice', 'gather') and user.operands[0] == name:
         read += float(sum(shape.bytes for shape in user.shapes))
+      elif user.opcode == 'fusion' and (called := program.called(user)):
+        within = program.computations[called[0]]
+        places = [place for place, given in enumerate(user.operands) if given == name]
+        read += sum(_read(program, within, place, shapes) for place in places)
       elif not (user.opcode == 'dynamic-update-slice' and user.operands[0] == name):
         return whole  # all of it is looked at
   return min(read, whole)
 
 
-def _written(inner: hlo.Computation, shapes: Sequence[hlo.Shape]) -> float:
+def _written(program: hlo.Program, inner: hlo.Computation, shapes: Sequence[hlo.Shape]) -> float:
   """Bytes that a fusion writes: of an array that is updated in place, the update alone."""
   root = next(i for i in inner.values() if i.is_root)
   parts = [inner[name] for name in root.operands] if root.opcode == 'tuple' else [root]
@@ -240,6 +246,8 @@ def _written(inner: hlo.Computation, shapes: Sequence[hlo.Shape]) -> float:
       part = inner[part.operands[0]]
     if part.opcode == 'dynamic-update-slice' and shape.is_far:
       written += float(sum(x.bytes for x in inner[part.operands[1]].shapes))
+    elif part.opcode == 'fusion' and len(part.shapes) == 1 and (called := program.called(part)):
+      written += _written(program, program.computations[called[0]], [shape])
     else:
       written += _far([shape])
   return written

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from aloe_jax import types
+from aloe_jax.models import first_use
 from aloe_jax.parallel import activations
 
 Velocity = Callable[[jax.Array, jax.Array], jax.Array]  # of x [B, h, A] and t [B]
@@ -107,6 +108,7 @@ def denoise(
   in_flight: InFlight | None = None,
 ) -> jax.Array:
   """`sample_actions` from the cache that a prefix left: noise [B, M, h, A] to actions."""
+  params = _at_hand(actor, params, cache, noise)
 
   def velocity(x: jax.Array, time: jax.Array) -> Any:
     return actor.apply(params, cache, x, time, method='velocity')
@@ -137,6 +139,7 @@ def sample_guided(
   """
   cache = actor.apply(params, observation, method='prefix')
   free_cache = actor.apply(params, unconditional, method='prefix')
+  params = _at_hand(actor, params, cache, noise)
 
   def velocity(x: jax.Array, time: jax.Array) -> jax.Array:
     conditional = actor.apply(params, cache, x, time, method='velocity')
@@ -196,6 +199,27 @@ def agreement(steps: types.Array, delay: types.Array, horizon: int) -> jax.Array
   left = jnp.clip((steps - step) / (steps - delay + 1), 0, 1)
   fading = left * jnp.expm1(left) / jnp.expm1(1.0)
   return jnp.where(step < delay, 1.0, jnp.where(step < steps, fading, 0.0))
+
+
+def _at_hand(actor: nn.Module, params: Any, cache: Any, noise: jax.Array) -> Any:
+  """Parameters as all Euler steps read them: what devices share is gathered once, before the loop.
+
+  It is gathered in the type that the velocity reads it in. Nothing is done on one device.
+  """
+  if not activations.is_split():
+    return params
+
+  def velocity(params: Any, *arguments: Any) -> Any:
+    return actor.apply(params, *arguments, method='velocity')
+
+  x = jax.ShapeDtypeStruct((len(noise), *noise.shape[2:]), noise.dtype)
+  time = jax.ShapeDtypeStruct((len(noise),), jnp.float32)
+  kinds = first_use.types(velocity, params, cache, x, time)
+
+  def gathered(weight: jax.Array, kind: Any) -> jax.Array:
+    return weight if kind is None else activations.whole(weight.astype(kind))
+
+  return jax.tree.map(gathered, params, kinds, is_leaf=lambda x: x is None)
 
 
 def _integrate(velocity: Velocity, noise: jax.Array, flow_steps: int) -> jax.Array:

@@ -42,6 +42,19 @@ def columns(x: jax.Array) -> jax.Array:
   return _pinned(x, x.ndim - 1)
 
 
+def whole(x: jax.Array) -> jax.Array:
+  """Says that all of x lies on every device: of a weight that a loop reads again and again.
+
+  Left to itself the partitioner gathers it in every round of the loop.
+  """
+  return jax.lax.with_sharding_constraint(x, PartitionSpec()) if is_split() else x
+
+
+def is_split() -> bool:
+  """Whether programs are traced for several devices that share rows and parameters."""
+  return _devices() > 1
+
+
 def splits_columns(width: int) -> bool:
   """Whether `columns` has anything to split an axis of some width over."""
   count = _devices()

@@ -1,0 +1,125 @@
+"""In which type a function first reads each of its parameters.
+
+A network that computes in half precision keeps most of its parameters in float32 and rounds them
+wherever it uses them. Rounded beforehand they give the same numbers, bit for bit, at half the
+memory and half the bytes between devices. Which they are is told by a trace of the function, so
+that no list beside the model can be wrong about it.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+from jax.extend import core
+import jax.numpy as jnp
+
+# Primitives that move numbers of their first operand and change none: rounded before or after is
+# the same. What is not here reads its operands as they are.
+_MOVES = frozenset(
+  ('broadcast_in_dim', 'copy', 'dynamic_slice', 'gather', 'reshape', 'rev', 'sharding_constraint',
+   'slice', 'split', 'squeeze', 'transpose')
+)  # fmt: skip
+_CALLS = frozenset(
+  ('closed_call', 'core_call', 'custom_jvp_call', 'custom_vjp_call', 'jit', 'pjit', 'remat2')
+)
+
+_Parts = frozenset[int]  # numbers of the parameters that a value is, or is a part of
+_NONE: _Parts = frozenset()
+
+
+def types(function: Callable[..., Any], params: Any, *arguments: Any) -> Any:
+  """The type of each parameter's first use.
+
+  Args:
+    function: of `params` and `arguments`.
+    params: a tree of arrays, or their shapes.
+    arguments: likewise.
+
+  Returns:
+    A tree as `params`: the narrower type that all uses of a leaf round it to; its own type where
+    any use takes it as it is, or where two differ; None where nothing reads it.
+  """
+  shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (params, *arguments))
+  traced = jax.make_jaxpr(function)(*shapes).jaxpr
+  leaves, tree = jax.tree.flatten(shapes[0])
+  uses = _Uses([leaf.dtype for leaf in leaves])
+  given = [frozenset((number,)) for number in range(len(leaves))]
+  given += [_NONE] * (len(traced.invars) - len(given))
+  uses.as_they_are(uses.follow(traced, given))
+  return jax.tree.unflatten(tree, [uses.type(number) for number in range(len(leaves))])
+
+
+def rounded(params: Any, kinds: Any) -> Any:
+  """Parameters in the types of `types`; those that nothing reads as they are."""
+  leaves, tree = jax.tree.flatten(params)
+  wanted = tree.flatten_up_to(kinds)
+  pairs = zip(leaves, wanted, strict=True)
+  return jax.tree.unflatten(tree, [x if kind is None else x.astype(kind) for x, kind in pairs])
+
+
+class _Uses:
+  """What parameters, each by its number, are rounded to.
+
+  Args:
+    own: type of each.
+  """
+
+  def __init__(self, own: list[Any]):
+    self._own = own
+    self._found: list[set[Any]] = [set() for _ in own]
+
+  def type(self, number: int) -> Any:
+    """Of the first use of one; None for no use."""
+    found, own = self._found[number], self._own[number]
+    if not found:
+      return None
+    kind = next(iter(found))
+    narrower = jnp.issubdtype(kind, jnp.floating) and kind.itemsize < own.itemsize
+    return kind if len(found) == 1 and narrower else own
+
+  def as_they_are(self, parts: Iterable[_Parts]) -> None:
+    """Notes uses that round nothing."""
+    for number in frozenset().union(*parts):
+      self._found[number].add(self._own[number])
+
+  def follow(self, traced: Any, given: list[_Parts]) -> list[_Parts]:
+    """Notes the uses inside a trace; of its inputs as parts of parameters to its outputs."""
+    known = dict(zip(traced.invars, given, strict=True))
+
+    def of(variable: Any) -> _Parts:
+      return _NONE if isinstance(variable, core.Literal) else known.get(variable, _NONE)
+
+    for equation in traced.eqns:
+      parts = [of(x) for x in equation.invars]
+      if any(parts):
+        known.update(zip(equation.outvars, self._use(equation, parts), strict=True))
+    return [of(x) for x in traced.outvars]
+
+  def _use(self, equation: Any, parts: list[_Parts]) -> list[_Parts]:
+    """Notes what an equation does with the parts of parameters that it is given."""
+    name, told, count = equation.primitive.name, equation.params, len(equation.outvars)
+    if name == 'convert_element_type':
+      for number in parts[0]:
+        self._found[number].add(jnp.dtype(told['new_dtype']))
+      return [_NONE] * count
+    if name in _MOVES:
+      self.as_they_are(parts[1:])
+      return [parts[0]] * count
+    if name in _CALLS:
+      inner = told['jaxpr'] if 'jaxpr' in told else told['call_jaxpr']
+      return self.follow(getattr(inner, 'jaxpr', inner), parts)
+    if name == 'scan':
+      constants, carried = told['num_consts'], told['num_carry']
+      self.as_they_are(parts[constants : constants + carried])
+      passed = [*parts[:constants], *[_NONE] * carried, *parts[constants + carried :]]
+      out = self.follow(told['jaxpr'].jaxpr, passed)
+      self.as_they_are(out[:carried])
+      return [*[_NONE] * carried, *out[carried:]]
+    if name == 'while':
+      first, second = told['cond_nconsts'], told['body_nconsts']
+      self.as_they_are([*parts[:first], *parts[first + second :]])
+      passed = [*parts[first : first + second], *[_NONE] * count]
+      self.as_they_are(self.follow(told['body_jaxpr'].jaxpr, passed))
+      return [_NONE] * count
+    self.as_they_are(parts)
+    return [_NONE] * count

@@ -1,0 +1,133 @@
+"""In which type parameters are read first, and that rounding them beforehand changes no bit."""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import robot
+import tiny
+
+from aloe_jax.models import first_use
+from aloe_jax.run import experiment
+
+pytestmark = pytest.mark.usefixtures('quick_compilation')
+
+HALF, SINGLE = jnp.dtype('bfloat16'), jnp.dtype('float32')
+
+
+def half(x):
+  return x.astype(HALF)
+
+
+def stacked(params):
+  """Layers one after another, the weight of each rounded inside a loop and a checkpoint."""
+
+  @jax.checkpoint
+  def layer(x, weight):
+    return jnp.tanh(x @ half(weight)), x
+
+  return jax.lax.scan(layer, jnp.ones((2, 3), HALF), params)
+
+
+def counted(params):
+  """A loop whose length is not known when it is traced, over a weight of the outside."""
+  return jax.lax.while_loop(lambda x: jnp.sum(x) < 9, lambda x: x @ half(params), jnp.ones((1, 3)))
+
+
+@pytest.mark.parametrize(
+  'function, expected',
+  [
+    (lambda w: half(w) @ half(w), HALF),
+    (lambda w: half(w[1]) + half(w.reshape(9)[3]) + half(jnp.take(w, 2, axis=0).T), HALF),
+    (jax.jit(lambda w: half(w.T)), HALF),
+    (counted, HALF),
+    (lambda w: stacked(w[None])[0], HALF),
+    (lambda w: w @ w, SINGLE),
+    (lambda w: half(w) + half(w * 2), SINGLE),
+    (lambda w: (half(w), w), SINGLE),
+    (lambda w: (half(w), w.astype('float16')), SINGLE),
+    (lambda w: w.astype('int8'), SINGLE),
+    (lambda w: jax.lax.fori_loop(0, 3, lambda _, x: half(x).astype(SINGLE), w), SINGLE),
+    (lambda w: jax.lax.cond(True, half, half, w), SINGLE),
+    (lambda w: stacked(w[None] + 1)[0], SINGLE),
+    (lambda w: jnp.ones(3), None),
+    (lambda w: jnp.shape(w), None),
+  ],
+)
+def test_the_type_is_what_every_use_rounds_to(function, expected):
+  assert first_use.types(function, jax.ShapeDtypeStruct((3, 3), SINGLE)) == expected
+
+
+def test_only_parameters_are_told_of_and_each_by_itself():
+  def function(params, x):
+    return half(params['a']) @ x, params['b']
+
+  params = {'a': jnp.ones((3, 3)), 'b': jnp.ones(3), 'c': jnp.ones(2)}
+  kinds = first_use.types(function, params, jnp.ones((3, 3)))
+  assert kinds == {'a': HALF, 'b': SINGLE, 'c': None}
+  rounded = first_use.rounded(params, kinds)
+  assert {name: x.dtype for name, x in rounded.items()} == {'a': HALF, 'b': SINGLE, 'c': SINGLE}
+
+
+def test_what_is_in_half_precision_already_stays():
+  assert first_use.types(lambda w: w @ w, jnp.ones((3, 3), HALF)) == HALF
+  assert first_use.types(lambda w: w.astype(SINGLE), jnp.ones((3, 3), HALF)) == HALF
+
+
+class Dense(nn.Module):
+  """A network that somebody else wrote: a matrix in half precision and a norm."""
+
+  @nn.compact
+  def __call__(self, x):
+    return nn.RMSNorm()(nn.Dense(4, dtype=HALF)(x))
+
+
+def test_a_network_of_flax_needs_no_list():
+  x = jnp.ones((2, 3))
+  params = Dense().init(jax.random.key(0), x)
+  kinds = first_use.types(Dense().apply, params, x)['params']
+  assert kinds == {'Dense_0': {'bias': HALF, 'kernel': HALF}, 'RMSNorm_0': {'scale': SINGLE}}
+
+
+def make_policy(dtype, **changes):
+  """The smallest π0.5 and the shapes of its weights."""
+  made = experiment.Experiment(robot.make_config(actor__dtype=dtype, **changes))
+  params = jax.eval_shape(lambda: made.learner(1.0).init_actor(0, made.example()))
+  return made, made.policy(params, made.inputs(None), None, None)
+
+
+def test_a_policy_in_bfloat16_draws_the_same_chunks_from_parameters_that_were_rounded_before():
+  lora = dict(actor__lora__language=2, actor__lora__expert=2, actor__train='vision+lora')
+  made, policy = make_policy('bfloat16', **lora)
+  observation = made.example().observation
+  rng = np.random.default_rng(0)
+  noise = tiny.normal(rng, 1, 2, *policy.chunk_shape[:1], policy.actor.action_size)
+  # Random, and no numbers of bfloat16.
+  params = jax.tree.map(lambda x: 0.1 * tiny.normal(rng, *x.shape), policy.params)
+
+  def sample(params, *given):
+    return policy.replace(params=params).sample(*given)
+
+  kinds = first_use.types(sample, params, observation, noise)
+  rounded = first_use.rounded(jax.tree.map(jnp.asarray, params), kinds)
+  halves = sum(x.size for x in jax.tree.leaves(rounded) if x.dtype == HALF)
+  table = params['params']['PaliGemma']['llm']['embedder']['input_embedding'].size
+  assert halves > 0.9 * (sum(x.size for x in jax.tree.leaves(rounded)) - table)
+  compiled = jax.jit(sample)
+  chunks = compiled(rounded, observation, noise)
+  assert np.isfinite(chunks).all() and np.std(chunks) > 0.1
+  np.testing.assert_array_equal(chunks, compiled(params, observation, noise))
+
+
+def test_a_policy_in_float32_is_read_as_it_is():
+  made, policy = make_policy('float32')
+  observation = made.example().observation
+  noise = np.zeros((1, 1, *policy.chunk_shape[:1], policy.actor.action_size), np.float32)
+  kinds = first_use.types(
+    lambda params, *given: policy.replace(params=params).sample(*given),
+    policy.params,
+    observation,
+    noise,
+  )
+  assert set(jax.tree.leaves(kinds)) == {SINGLE}
