@@ -11,6 +11,7 @@ import numpy as np
 
 from aloe_jax import best_of
 from aloe_jax import types
+from aloe_jax.models import first_use
 from aloe_jax.models import flow
 from aloe_jax.parallel import hosts
 from aloe_jax.preprocessing import inputs as inputs_lib
@@ -153,6 +154,28 @@ class Policy:
     actor, steps = self.actor, self.flow_steps
     chunks = flow.sample_actions(actor, self.params, observation, noise, steps, in_flight)
     return self.inputs.carried_out(chunks[..., : self.action_size], observation.proprio)
+
+  def rounded(self, observation: types.Observation) -> 'Policy':
+    """This policy with its parameters in the types that `sample` reads them in.
+
+    It draws the same chunks, bit for bit: of a network that computes in half precision from half
+    the memory. Leaves that are read as they are, and all of a network that computes in float32,
+    are this policy's own.
+
+    Args:
+      observation: of any number of states; its shapes count alone.
+    """
+    if jnp.dtype(getattr(self.actor, 'dtype', jnp.float32)) == jnp.float32:
+      return self
+    noise = jax.ShapeDtypeStruct(
+      (len(observation.proprio), 1, self.actor.horizon, self.actor.action_size), jnp.float32
+    )
+
+    def sample(params: Any, *given: Any) -> types.Array:
+      return self.replace(params=params).sample(*given)
+
+    kinds = first_use.types(sample, self.params, observation, noise)
+    return self.replace(params=first_use.rounded(self.params, kinds))
 
   def sample_guided(
     self,

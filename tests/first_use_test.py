@@ -1,5 +1,7 @@
 """In which type parameters are read first, and that rounding them beforehand changes no bit."""
 
+import contextlib
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,8 +10,11 @@ import pytest
 import robot
 import tiny
 
+from aloe_jax.learning import action_bank
 from aloe_jax.models import first_use
+from aloe_jax.parallel import host_memory
 from aloe_jax.run import experiment
+from aloe_jax.run import policy_actions
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 
@@ -106,23 +111,22 @@ def test_a_policy_in_bfloat16_draws_the_same_chunks_from_parameters_that_were_ro
   # Random, and no numbers of bfloat16.
   params = jax.tree.map(lambda x: 0.1 * tiny.normal(rng, *x.shape), policy.params)
 
-  def sample(params, *given):
-    return policy.replace(params=params).sample(*given)
-
-  kinds = first_use.types(sample, params, observation, noise)
-  rounded = first_use.rounded(jax.tree.map(jnp.asarray, params), kinds)
-  halves = sum(x.size for x in jax.tree.leaves(rounded) if x.dtype == HALF)
+  policy = policy.replace(params=jax.tree.map(jnp.asarray, params))
+  rounded = policy.rounded(observation)
+  leaves = jax.tree.leaves(rounded.params)
+  halves = sum(x.size for x in leaves if x.dtype == HALF)
   table = params['params']['PaliGemma']['llm']['embedder']['input_embedding'].size
-  assert halves > 0.9 * (sum(x.size for x in jax.tree.leaves(rounded)) - table)
-  compiled = jax.jit(sample)
-  chunks = compiled(rounded, observation, noise)
+  assert halves > 0.9 * (sum(x.size for x in leaves) - table)
+  sample = jax.jit(type(policy).sample)
+  chunks, expected = (sample(each, observation, noise) for each in (rounded, policy))
   assert np.isfinite(chunks).all() and np.std(chunks) > 0.1
-  np.testing.assert_array_equal(chunks, compiled(params, observation, noise))
+  np.testing.assert_array_equal(chunks, expected)
 
 
 def test_a_policy_in_float32_is_read_as_it_is():
   made, policy = make_policy('float32')
   observation = made.example().observation
+  assert policy.rounded(observation) is policy
   noise = np.zeros((1, 1, *policy.chunk_shape[:1], policy.actor.action_size), np.float32)
   kinds = first_use.types(
     lambda params, *given: policy.replace(params=params).sample(*given),
@@ -131,3 +135,39 @@ def test_a_policy_in_float32_is_read_as_it_is():
     noise,
   )
   assert set(jax.tree.leaves(kinds)) == {SINGLE}
+
+
+@pytest.mark.parametrize('apart', [True, False])
+def test_a_bank_is_drawn_from_rounded_parameters_where_devices_have_memory_of_their_own(
+  apart, monkeypatch, tmp_path
+):
+  made, policy = make_policy('bfloat16')
+  policy = policy.replace(params=jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), policy.params))
+  told = {}
+  monkeypatch.setattr(host_memory, 'is_apart', lambda: apart)
+  monkeypatch.setattr(action_bank, 'draw', lambda drawn, *_, **__: told.update(drawn=drawn.params))
+
+  def aside(asked):
+    told['asked'] = asked
+    return contextlib.nullcontext()
+
+  with contextlib.suppress(AttributeError):  # there is no bank to look at
+    policy_actions.PolicyActions(made, tmp_path).bank(
+      1, lambda: policy, Buffer(made), 'd', fingerprint=lambda: 'f', drawn_by=1, aside=aside
+    )
+  assert told['drawn'] is told['asked']
+  found = {x.dtype for x in jax.tree.leaves(told['drawn'])}
+  assert found == ({HALF, SINGLE} if apart else {SINGLE})
+
+
+class Buffer:
+  """Of one state."""
+
+  def __init__(self, made):
+    self._made = made
+
+  def __len__(self):
+    return 1
+
+  def observation(self, rows, images):
+    return self._made.example().observation

@@ -155,7 +155,7 @@ class _Run:
   def bank(self) -> Program:
     """The sweep that draws the policy's actions at every state of the buffer."""
     size = self._config.actor.batch_size * self._hosts
-    params = self.state.acting
+    params = self._asked() if self._apart else self.state.acting
     policy = self._experiment.policy(params, self._inputs, None, None)
     policy = policy.replace(chooser=None)
     rows = self._rows(self._example(images=self._experiment.reads_images).observation, size)
@@ -169,7 +169,19 @@ class _Run:
 
     given = held((params, rows, numbers, key))
     kept = self._kept(without=updates.IDLE if self._apart else ())
+    if self._apart:
+      kept['average'] = held(params)
     return self._sweep(f'bank, M = {samples}', size, lower, rows, given, kept)
+
+  def _asked(self) -> Any:
+    """Where the parameters lie that a bank is drawn from, in the types that they are read in."""
+    acting, observation = self.state.acting, self._example(images=self._experiment.reads_images)
+
+    def rounded(params: Any) -> Any:
+      policy = self._experiment.policy(params, self._inputs, None, None)
+      return policy.rounded(observation.observation).params
+
+    return self._layout.shapes(rounded, acting)
 
   def features(self) -> Program:
     """The sweep that makes features of every image."""

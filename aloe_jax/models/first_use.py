@@ -54,7 +54,9 @@ def rounded(params: Any, kinds: Any) -> Any:
   leaves, tree = jax.tree.flatten(params)
   wanted = tree.flatten_up_to(kinds)
   pairs = zip(leaves, wanted, strict=True)
-  return jax.tree.unflatten(tree, [x if kind is None else x.astype(kind) for x, kind in pairs])
+  return jax.tree.unflatten(
+    tree, [x if kind in (None, x.dtype) else x.astype(kind) for x, kind in pairs]
+  )
 
 
 class _Uses:

@@ -18,16 +18,21 @@ class Lent:
 
   Args:
     arrays: a tree of them, on devices.
+    stay: a tree of arrays; those of `arrays` that are among them stay on their devices.
 
   Raises:
     jax.errors.JaxRuntimeError: the host has no room.
   """
 
-  def __init__(self, arrays: Any):
-    self._shardings = jax.tree.map(lambda x: x.sharding, arrays)
-    there = jax.tree.map(lambda at: at.with_memory_kind('pinned_host'), self._shardings)
+  def __init__(self, arrays: Any, stay: Any = ()):
+    staying = {id(x) for x in jax.tree.leaves(stay)}
+    self._here = jax.tree.map(lambda x: x.sharding, arrays)
+    there = jax.tree.map(
+      lambda x: x.sharding if id(x) in staying else x.sharding.with_memory_kind('pinned_host'),
+      arrays,
+    )
     self.arrays = jax.block_until_ready(jax.device_put(arrays, there))
 
   def returned(self) -> Any:
     """The arrays, where they were before."""
-    return jax.block_until_ready(jax.device_put(self.arrays, self._shardings))
+    return jax.block_until_ready(jax.device_put(self.arrays, self._here))

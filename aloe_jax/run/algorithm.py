@@ -268,7 +268,7 @@ class Run:
   def _draw_bank(self, iteration: int, buffer: replay.Replay) -> action_bank.Bank | None:
     return self._actions.bank(
       iteration,
-      self._policy(),
+      self._policy,
       buffer,
       self._data.digest(iteration),
       fingerprint=self._updates.policy_fingerprint,

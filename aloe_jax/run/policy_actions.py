@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import contextlib
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from aloe_jax import stopping
 from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.learning import action_bank
+from aloe_jax.parallel import host_memory
 from aloe_jax.parallel import hosts
 from aloe_jax.parallel import shared_disk
 from aloe_jax.run import experiment as experiment_lib
@@ -36,30 +38,31 @@ class PolicyActions:
   def bank(
     self,
     iteration: int,
-    policy: policy_lib.Policy,
+    policy: Callable[[], policy_lib.Policy],
     buffer: replay.Replay,
     data: str,
     *,
     fingerprint: Callable[[], str],
     drawn_by: int,
-    aside: Callable[[], contextlib.AbstractContextManager[None]],
+    aside: Callable[[Any], contextlib.AbstractContextManager[None]],
   ) -> action_bank.Bank | None:
     """Actions at every state of the buffer, drawn by the first call; None where there is no bank.
 
     Args:
       iteration: of the run.
-      policy: that enters it.
+      policy: tells the one that enters it.
       buffer: of the iteration.
       data: digest of its datasets.
       fingerprint: tells `policy.fingerprint` of the policy's parameters.
       drawn_by: the iteration whose random numbers it is drawn by: another one where that one had
         the same policy, whose bank then serves again.
-      aside: inside it the devices hold little but the policy.
+      aside: inside it the devices hold little but the parameters that it is given.
     """
     if not (self._experiment.agent.samples_policy and self._config.bank):
       return None
+    acting, observation = policy(), self._observation(buffer)
     key = action_bank.make_key(
-      policy,
+      acting,
       seed=self._seed(drawn_by),
       samples=self._config.samples,
       rows=len(buffer),
@@ -77,10 +80,16 @@ class PolicyActions:
       self._remove_others(key.name)
       what = f'Bank {iteration}'
       kept = f'{what} goes on after the states that it has by the same command.'
-      with aside(), stopping.saying(kept), progress.bar(what, len(buffer), 'states') as advance:
+      if host_memory.is_apart():
+        acting = acting.rounded(observation(np.arange(1)))
+      with (
+        aside(acting.params),
+        stopping.saying(kept),
+        progress.bar(what, len(buffer), 'states') as advance,
+      ):
         self._bank = action_bank.draw(
-          policy,
-          self._observation(buffer),
+          acting,
+          observation,
           key,
           self._directory,
           layout=self._experiment.layout,

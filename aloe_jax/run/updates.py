@@ -28,8 +28,15 @@ from aloe_jax.run import state_items
 from aloe_jax.run import step_time
 from aloe_jax.run import unfinished
 
-# Of the state, what the policy that acts is not made of.
-IDLE = ('actor', 'actor_optimizer', 'critic_target', 'critic_optimizer')
+# Of the state, what waits while the policy that acts is asked, but for what that is made of.
+IDLE = (
+  'actor',
+  'actor_ema',
+  'actor_frozen',
+  'actor_optimizer',
+  'critic_target',
+  'critic_optimizer',
+)
 PREFETCH = 2  # calls whose batches are read ahead
 
 # (first, count) -> batches of the critic and of the actor for as many updates, None for neither.
@@ -99,9 +106,13 @@ class Updates:
     return self._fingerprint
 
   @contextlib.contextmanager
-  def aside(self) -> Iterator[None]:
-    """Inside it `IDLE` waits in the host's memory, where devices have memory of their own."""
-    lent = self._lent() if host_memory.is_apart() else None
+  def aside(self, asked: Any) -> Iterator[None]:
+    """Inside it `IDLE` waits in the host's memory, where devices have memory of their own.
+
+    Args:
+      asked: arrays that the devices go on with: those of the state among them stay.
+    """
+    lent = self._lent(asked) if host_memory.is_apart() else None
     if lent is not None:
       self._placed = self._placed.replace(**lent.arrays)
     try:
@@ -110,10 +121,10 @@ class Updates:
       if lent is not None:
         self._placed = self._placed.replace(**lent.returned())
 
-  def _lent(self) -> host_memory.Lent | None:
+  def _lent(self, asked: Any) -> host_memory.Lent | None:
     """`IDLE` at the host; None where that has no room, which is said."""
     try:
-      return host_memory.Lent({name: getattr(self._placed, name) for name in IDLE})
+      return host_memory.Lent({name: getattr(self._placed, name) for name in IDLE}, asked)
     except jax.errors.JaxRuntimeError as error:
       progress.CONSOLE.print(
         'What updates alone need stays on the devices, as the host has no room for it: '
