@@ -165,7 +165,7 @@ class Policy:
     Args:
       observation: of any number of states; its shapes count alone.
     """
-    if jnp.dtype(getattr(self.actor, 'dtype', jnp.float32)) == jnp.float32:
+    if not first_use.narrows(self.actor):
       return self
     noise = jax.ShapeDtypeStruct(
       (len(observation.proprio), 1, self.actor.horizon, self.actor.action_size), jnp.float32

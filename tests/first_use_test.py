@@ -64,6 +64,16 @@ def test_the_type_is_what_every_use_rounds_to(function, expected):
   assert first_use.types(function, jax.ShapeDtypeStruct((3, 3), SINGLE)) == expected
 
 
+def test_what_is_rounded_in_two_places_keeps_its_type_where_gradients_are_added_up():
+  def twice(w):
+    return half(w[0]) + half(w[1])
+
+  w = jax.ShapeDtypeStruct((3, 3), SINGLE)
+  assert first_use.types(twice, w) == HALF
+  assert first_use.types(twice, w, once=True) == SINGLE
+  assert first_use.types(lambda w: half(w), w, once=True) == HALF
+
+
 def test_only_parameters_are_told_of_and_each_by_itself():
   def function(params, x):
     return half(params['a']) @ x, params['b']
@@ -93,6 +103,45 @@ def test_a_network_of_flax_needs_no_list():
   params = Dense().init(jax.random.key(0), x)
   kinds = first_use.types(Dense().apply, params, x)['params']
   assert kinds == {'Dense_0': {'bias': HALF, 'kernel': HALF}, 'RMSNorm_0': {'scale': SINGLE}}
+
+
+class Layers(nn.Module):
+  """Two layers of somebody's network, one after another."""
+
+  dtype = HALF
+
+  @nn.compact
+  def __call__(self, x):
+    layers = nn.scan(nn.remat(Layer), variable_axes={'params': 0}, split_rngs={'params': True})
+    return layers()(x, jnp.zeros(2))[0].astype(SINGLE).sum()
+
+
+class Layer(nn.Module):
+  """x plus what a dense layer makes of it."""
+
+  @nn.compact
+  def __call__(self, x, _):
+    return x + jnp.tanh(nn.Dense(3, dtype=HALF)(x)), None
+
+
+def test_gradients_are_those_of_parameters_that_are_rounded_in_every_layer():
+  x = jnp.linspace(-1, 1, 12).reshape(4, 3).astype(HALF)
+  params = Layers().init(jax.random.key(0), x)
+
+  def ahead(params):
+    return Layers().apply(first_use.rounded_for(Layers(), params, x), x)
+
+  def stacks(function):
+    traced = jax.make_jaxpr(jax.grad(function))(params)
+    return str(traced).count(':bf16[2,3,3]')
+
+  def within(params):
+    return Layers().apply(params, x)
+
+  assert (stacks(within), stacks(ahead)) == (0, 2)  # of the parameter and of its gradient
+  found, expected = jax.jit(jax.grad(ahead))(params), jax.jit(jax.grad(within))(params)
+  assert {x.dtype for x in jax.tree.leaves(found)} == {SINGLE}
+  jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 def make_policy(dtype, **changes):

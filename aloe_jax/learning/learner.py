@@ -20,6 +20,7 @@ from aloe_jax.agents import agent as agent_lib
 from aloe_jax.learning import microbatches
 from aloe_jax.learning import rounding
 from aloe_jax.learning.train_state import TrainState
+from aloe_jax.models import first_use
 from aloe_jax.models import flow
 from aloe_jax.models import parts
 from aloe_jax.models import prompt_embedding
@@ -255,7 +256,10 @@ class Learner:
 
     def loss(trained: Any) -> tuple[jax.Array, agent_lib.Metrics]:
       params = parts.join(trained, state.actor_frozen)
-      velocity: Any = actor.apply(params, observation, noisy, 1 - eta)
+      # Before the loops over layers: stacks of gradients are in the same type then.
+      given = observation, noisy, 1 - eta
+      params = first_use.rounded_for(actor, params, *given)
+      velocity: Any = actor.apply(params, *given)
       velocity = velocity.astype(jnp.float32)  # of parameters in half precision
       error = losses.flow_matching_error(
         velocity[..., counted], action[..., counted], noise[..., counted], valid

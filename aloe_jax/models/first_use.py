@@ -9,6 +9,7 @@ that no list beside the model can be wrong about it.
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from flax import linen as nn
 import jax
 from jax.extend import core
 import jax.numpy as jnp
@@ -27,13 +28,15 @@ _Parts = frozenset[int]  # numbers of the parameters that a value is, or is a pa
 _NONE: _Parts = frozenset()
 
 
-def types(function: Callable[..., Any], params: Any, *arguments: Any) -> Any:
+def types(function: Callable[..., Any], params: Any, *arguments: Any, once: bool = False) -> Any:
   """The type of each parameter's first use.
 
   Args:
     function: of `params` and `arguments`.
     params: a tree of arrays, or their shapes.
     arguments: likewise.
+    once: leaves their own type to parameters that are rounded in several places: of those the
+      gradients of all places would be added up in the narrower type, and not in their own.
 
   Returns:
     A tree as `params`: the narrower type that all uses of a leaf round it to; its own type where
@@ -42,7 +45,7 @@ def types(function: Callable[..., Any], params: Any, *arguments: Any) -> Any:
   shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (params, *arguments))
   traced = jax.make_jaxpr(function)(*shapes).jaxpr
   leaves, tree = jax.tree.flatten(shapes[0])
-  uses = _Uses([leaf.dtype for leaf in leaves])
+  uses = _Uses([leaf.dtype for leaf in leaves], 1 if once else None)
   given = [frozenset((number,)) for number in range(len(leaves))]
   given += [_NONE] * (len(traced.invars) - len(given))
   uses.as_they_are(uses.follow(traced, given))
@@ -59,30 +62,50 @@ def rounded(params: Any, kinds: Any) -> Any:
   )
 
 
+def rounded_for(network: nn.Module, params: Any, *arguments: Any) -> Any:
+  """Parameters in the types that a call of a network reads them in; their gradients are the same.
+
+  Args:
+    network: which computes in float32 if it has no `dtype`; then they stay as they are.
+    params: its variables.
+    arguments: of its call.
+  """
+  if not narrows(network):
+    return params
+  return rounded(params, types(network.apply, params, *arguments, once=True))
+
+
+def narrows(network: nn.Module) -> bool:
+  """Whether a network computes in another type than float32."""
+  return jnp.dtype(getattr(network, 'dtype', jnp.float32)) != jnp.float32
+
+
 class _Uses:
   """What parameters, each by its number, are rounded to.
 
   Args:
     own: type of each.
+    most: roundings of one in the text of the trace, above which it keeps its own; None for no end.
   """
 
-  def __init__(self, own: list[Any]):
-    self._own = own
-    self._found: list[set[Any]] = [set() for _ in own]
+  def __init__(self, own: list[Any], most: int | None):
+    self._own, self._most = own, most
+    self._found: list[list[Any]] = [[] for _ in own]
 
   def type(self, number: int) -> Any:
     """Of the first use of one; None for no use."""
     found, own = self._found[number], self._own[number]
     if not found:
       return None
-    kind = next(iter(found))
+    kind = found[0]
     narrower = jnp.issubdtype(kind, jnp.floating) and kind.itemsize < own.itemsize
-    return kind if len(found) == 1 and narrower else own
+    alike = len(set(found)) == 1 and (self._most is None or len(found) <= self._most)
+    return kind if alike and narrower else own
 
   def as_they_are(self, parts: Iterable[_Parts]) -> None:
     """Notes uses that round nothing."""
     for number in frozenset().union(*parts):
-      self._found[number].add(self._own[number])
+      self._found[number].append(self._own[number])
 
   def follow(self, traced: Any, given: list[_Parts]) -> list[_Parts]:
     """Notes the uses inside a trace; of its inputs as parts of parameters to its outputs."""
@@ -102,7 +125,7 @@ class _Uses:
     name, told, count = equation.primitive.name, equation.params, len(equation.outvars)
     if name == 'convert_element_type':
       for number in parts[0]:
-        self._found[number].add(jnp.dtype(told['new_dtype']))
+        self._found[number].append(jnp.dtype(told['new_dtype']))
       return [_NONE] * count
     if name in _MOVES:
       self.as_they_are(parts[1:])
