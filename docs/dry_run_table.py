@@ -36,7 +36,8 @@ VERSION = 1
 OLDER = (
   'Of programs from before parameters were rounded ahead of what loops over them and the sampler '
   'gathered its weights once, with more traffic than there is, as slices in fusions of fusions '
-  'were counted whole. Actor updates but that of v5p-8 are from before attention was changed too'
+  'were counted whole. Actor updates but those of v5e-16 and v5p-8 are from before attention was '
+  'changed too'
 )
 # As the experiment has it; then what is otherwise drawn beforehand, in every update.
 CONFIGS = ({}, {'actor.bank': False, 'actor.weights': 'per_step'})
