@@ -12,6 +12,7 @@ INSTALL = [
   'google-crc32c>=1.6',
   'jax>=0.7.2',
   'matplotlib>=3.9',
+  'ml-dtypes>=0.4',
   'ml-collections>=1.1',
   'msgpack>=1.0.5',
   'numpy>=2.0',
@@ -30,7 +31,7 @@ INSTALL = [
   'websockets>=15.0',
 ]
 
-GCS = ['gcsfs>=2026.10.1']  # buckets of Google Cloud Storage
+GCS = ['aiohttp>=3.9', 'gcsfs>=2026.10.1']  # buckets of Google Cloud Storage
 IMPORT = ['av>=15.0']  # videos of LeRobot datasets
 SIM = [  # other simulators
   'gymnasium>=1.0',
