@@ -1,6 +1,6 @@
 """A robot's message, checked and made into a reading; everything wrong is answered by name."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import difflib
 from typing import Any
@@ -17,6 +17,8 @@ OPTIONS = 'aloe'  # key of what is asked besides openpi's
 _ASKED = ('values', 'seed', 'prefix', 'delay', 'id')
 _LONGEST = 10_000  # characters of a prompt
 _ROOM = 64  # characters of an id
+_LONGEST_EDGE = 8192  # pixels of an image
+_THINNEST = 16  # of two edges, the longer over the shorter
 
 
 class RequestError(ValueError):
@@ -61,13 +63,12 @@ class Reader:
     options = message.get(OPTIONS, {})
     if not isinstance(options, Mapping):
       raise RequestError(
-        f'{OPTIONS}: found {_kind(options)}, expected a map of {", ".join(_ASKED)}.'
+        f'{OPTIONS}: found {_kind(options)}, expected a map of some of {", ".join(_ASKED)}.'
       )
     for key in options:
       if key not in _ASKED:
-        close = difflib.get_close_matches(str(key), _ASKED, n=1)
-        hint = f'did you mean {close[0]!r}?' if close else f'expected {", ".join(_ASKED)}.'
-        raise RequestError(f'{OPTIONS}: there is no option {str(key)[:40]!r}; {hint}')
+        hint = _closest(str(key), _ASKED) or f'expected some of {", ".join(_ASKED)}.'
+        raise RequestError(f'{OPTIONS}: there is no option {str(key)[:80]!r}; {hint}')
     state = self._state(message)
     plan, delay = self._plan(options)
     reading = model_lib.Reading(
@@ -96,8 +97,7 @@ class Reader:
     known = self._keys()
     for key in _paths(message, known):
       if key not in known:
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f'did you mean {close[0]!r}?' if close else f'expected {self._expected()}.'
+        hint = _closest(key, known) or f'expected {self._expected()}.'
         raise RequestError(
           f'there is no key {key[:80]!r} in a request of {self.robot.name}; {hint}'
         )
@@ -152,8 +152,13 @@ class Reader:
 
   def _prompt(self, message: Mapping) -> str | None:
     found = _look(message, self.robot.prompt)
-    if isinstance(found, np.ndarray) and found.ndim == 0:
-      found = found[()]
+    try:
+      if isinstance(found, np.ndarray) and found.ndim == 0:
+        found = found[()]
+      if isinstance(found, str):
+        found.encode()
+    except ValueError:  # NumPy keeps texts without looking at them
+      raise RequestError(f'{self.robot.prompt}: found characters that are none.') from None
     if isinstance(found, bytes):
       found = found.decode(errors='replace')
     if found is None:
@@ -177,8 +182,8 @@ class Reader:
   def _plan(self, options: Mapping) -> tuple[np.ndarray | None, int]:
     plan, delay = options.get('prefix'), options.get('delay', 0)
     if plan is None:
-      if delay:
-        raise RequestError(f'{OPTIONS}/delay: found {delay!r} without {OPTIONS}/prefix.')
+      if not (type(delay) is int and delay == 0):
+        raise RequestError(f'{OPTIONS}/delay: found {str(delay)[:40]} without {OPTIONS}/prefix.')
       return None, 0
     if not self.real_time:
       raise RequestError(
@@ -228,11 +233,24 @@ def _paths(message: Mapping, known: tuple[str, ...]) -> Iterator[str]:
       yield key
 
 
+def _closest(key: str, known: Sequence[str]) -> str:
+  """A question whether another key was meant, or ''."""
+  close = difflib.get_close_matches(key[:80], known, n=1)  # what is longer is compared for hours
+  return f'did you mean {close[0]!r}?' if close else ''
+
+
+def _are_numbers(value: Any) -> bool:
+  """Whether lists hold nothing but numbers; NumPy would make long texts of one that they hold."""
+  if isinstance(value, list):
+    return all(map(_are_numbers, value))
+  return isinstance(value, (int, float, np.ndarray, np.generic)) and not isinstance(value, bool)
+
+
 def _numbers(key: str, value: Any) -> np.ndarray:
   """Finite float32 numbers."""
   try:
-    found = np.asarray(value)
-  except ValueError:
+    found = np.asarray(value) if _are_numbers(value) else np.empty((), object)
+  except ValueError:  # lists of unequal lengths
     found = np.empty((), object)
   if found.dtype.kind not in 'fiu':
     raise RequestError(f'{key}: found {_kind(value)}, expected numbers.')
@@ -255,6 +273,12 @@ def _image(key: str, value: Any) -> np.ndarray:
     raise RequestError(
       f'{key}: found {_kind(value)}, expected an image [H, W, 3] or [3, H, W] of which only one '
       'axis can be that of the colours.'
+    )
+  edges = value.shape[1:] if first else value.shape[:2]
+  if max(edges) > _LONGEST_EDGE or min(edges) * _THINNEST < max(edges):
+    raise RequestError(
+      f'{key}: found {_kind(value)}, expected up to {_LONGEST_EDGE} pixels, and an edge that is at '
+      f'most {_THINNEST} times the other.'
     )
   if value.dtype.kind == 'f':
     low, high = float(value.min()), float(value.max())

@@ -34,6 +34,7 @@ from aloe_jax.serving import version as version_lib
 _LATELY = 2.0  # seconds after which a robot that has not asked is waited for no more
 _ALIVE = 20.0, 60.0  # seconds between two pings, and until a missing answer ends a connection
 _SENDING = 30.0  # seconds after which a robot that takes no bytes is left
+_FINISHING = 10.0  # seconds that robots are waited for at the end
 _THREADS = 4
 _FAULT = 'the policy could not answer; the log of the server says why.'
 
@@ -87,7 +88,9 @@ class Server:
     self._version = version
     self._log = log
     self._asked: dict[Any, float] = {}  # when each connection last asked
-    self._open = 0
+    self._open: set[websockets_server.ServerConnection] = set()
+    self._busy: set[websockets_server.ServerConnection] = set()  # that wait for a reply
+    self._ending = False
     self._seeds = itertools.count(settings.seed)
     self._pool = futures.ThreadPoolExecutor(_THREADS, 'messages')
     self._batcher = batching.Batcher(
@@ -114,7 +117,7 @@ class Server:
     settings = self.settings
     quiet = logging.getLogger('websockets.server')
     quiet.setLevel(logging.CRITICAL)  # a broken handshake is counted, and is no news
-    async with websockets_server.serve(
+    listener = await websockets_server.serve(
       self._converse,
       settings.host,
       settings.port,
@@ -129,12 +132,28 @@ class Server:
       ping_timeout=_ALIVE[1],
       close_timeout=2,
       logger=quiet,
-    ) as listener:
-      try:
-        yield listener.sockets[0].getsockname()[1]
-      finally:
-        listener.close()
-    self._batcher.close()
+    )
+    try:
+      yield listener.sockets[0].getsockname()[1]
+    finally:
+      await self._finish(listener)
+
+  async def _finish(self, listener: websockets_server.Server) -> None:
+    """Lets nobody in any more, answers what was asked, and leaves."""
+    self._ending = True
+    listener.close(close_connections=False)
+    idle = [connection for connection in self._open if connection not in self._busy]
+    leaving = [
+      asyncio.create_task(connection.close(1001, 'the server ends')) for connection in idle
+    ]
+    with contextlib.suppress(TimeoutError):
+      async with asyncio.timeout(_FINISHING):
+        while self._open:
+          await asyncio.sleep(0.01)
+    for connection in self._open:
+      connection.transport.abort()
+    await asyncio.gather(*leaving, return_exceptions=True)
+    await asyncio.to_thread(self._batcher.close)
     self._pool.shutdown()
 
   def _answer_http(
@@ -156,7 +175,7 @@ class Server:
         {'Content-Type': 'text/plain; version=0.0.4', 'Content-Length': str(len(body))}
       )
       return Response(200, 'OK', headers, body)
-    if self._open >= self.settings.connections:
+    if len(self._open) >= self.settings.connections:
       self.telemetry.refused.labels('full').inc()
       return connection.respond(
         http.HTTPStatus.SERVICE_UNAVAILABLE,
@@ -174,26 +193,31 @@ class Server:
 
   async def _converse(self, connection: websockets_server.ServerConnection) -> None:
     """One robot, until it leaves."""
-    if self._open >= self.settings.connections:  # came while others shook hands
-      await connection.close(1013, 'too many robots are connected')
+    if self._ending or len(self._open) >= self.settings.connections:  # while it shook hands
+      await connection.close(1013, 'too many robots are connected, or the server ends')
       return
-    self._open += 1
-    self.telemetry.connections.set(self._open)
+    self._open.add(connection)
+    self.telemetry.connections.set(len(self._open))
     try:
       await self._send(connection, self._version.greeting)
       before: float | None = None
       async for frame in connection:
         began = time.perf_counter()
         self._asked[connection] = time.monotonic()
+        self._busy.add(connection)
         await self._send(connection, await self._reply(frame, before))
+        self._busy.discard(connection)
         before = time.perf_counter() - began
         self.telemetry.total.observe(before)
+        if self._ending:
+          await connection.close(1001, 'the server ends')
     except (ConnectionClosed, TimeoutError):
       pass
     finally:
       self._asked.pop(connection, None)
-      self._open -= 1
-      self.telemetry.connections.set(self._open)
+      self._busy.discard(connection)
+      self._open.discard(connection)
+      self.telemetry.connections.set(len(self._open))
 
   async def _send(self, connection: websockets_server.ServerConnection, frame: bytes | str) -> None:
     try:

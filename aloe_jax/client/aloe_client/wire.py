@@ -16,6 +16,8 @@ import msgpack
 import numpy as np
 
 MAX_DIMENSIONS = 8
+MAX_ENTRIES = 10_000  # of one list or map; a byte of a message may become seventy of memory
+MAX_TOTAL = 100_000  # of all lists and maps of a message
 _KINDS = 'biufmMSU'  # of NumPy types that are plain numbers, times or texts
 
 
@@ -43,8 +45,24 @@ def unpack(data: bytes) -> Any:
   Raises:
     WireError: saying what is wrong with the bytes.
   """
+  left = MAX_TOTAL
+
+  def counted(found: Any) -> Any:
+    nonlocal left
+    left -= 1 + len(found)
+    if left < 0:
+      raise WireError(f'more than {MAX_TOTAL} entries of lists and maps; send numbers as arrays')
+    return found
+
   try:
-    return msgpack.unpackb(data, object_hook=_decode, ext_hook=_refuse_extension)
+    return msgpack.unpackb(
+      data,
+      object_hook=lambda found: _decode(counted(found)),
+      list_hook=counted,
+      ext_hook=_refuse_extension,
+      max_array_len=MAX_ENTRIES,
+      max_map_len=MAX_ENTRIES,
+    )
   except WireError:
     raise
   except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
@@ -108,7 +126,8 @@ def _scalar(data: Any, name: Any) -> np.generic:
   if not isinstance(data, (bool, int, float, str, bytes)):
     raise WireError(f'a scalar of type {kind.str} holds {type(data).__name__}, expected a number')
   try:
-    return kind.type(data)
+    with np.errstate(over='ignore'):  # it becomes an infinity, as other packages have it
+      return kind.type(data)
   except (ValueError, OverflowError, TypeError) as error:
     raise WireError(f'a scalar of type {kind.str}: {error}') from None
 
