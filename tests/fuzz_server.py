@@ -172,6 +172,9 @@ class Robot:
       time.sleep(max(0, due - time.monotonic()))
 
   def told(self):
+    until = time.monotonic() + PATIENCE
+    while not self._seconds and not self._errors and time.monotonic() < until:
+      time.sleep(0.01)
     assert not self._errors, f'a good request was not answered: {self._errors[0]!r}'
     seconds, self._seconds = sorted(self._seconds), []
     assert seconds, 'no good request was answered'

@@ -35,6 +35,7 @@ _LATELY = 2.0  # seconds after which a robot that has not asked is waited for no
 _ALIVE = 20.0, 60.0  # seconds between two pings, and until a missing answer ends a connection
 _SENDING = 30.0  # seconds after which a robot that takes no bytes is left
 _FINISHING = 10.0  # seconds that robots are waited for at the end
+_SENTENCE = 600  # characters of an error, which quotes what was sent
 _THREADS = 4
 _FAULT = 'the policy could not answer; the log of the server says why.'
 
@@ -256,7 +257,7 @@ class Server:
       packed = await loop.run_in_executor(self._pool, pack)
     except (requests.RequestError, wire.WireError) as error:
       self.telemetry.requests.labels('wrong').inc()
-      return f'{error}'
+      return _line(error)
     except batching.Busy as error:
       self.telemetry.requests.labels('busy').inc()
       return f'{error}'
@@ -281,3 +282,8 @@ class Server:
   def _expected(self) -> int:
     since = time.monotonic() - _LATELY
     return sum(asked > since for asked in list(self._asked.values()))
+
+
+def _line(error: Exception) -> str:
+  """What an error says, on one line whatever it quotes of a message."""
+  return ' '.join(f'{error}'.split())[:_SENTENCE]

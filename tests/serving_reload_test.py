@@ -1,0 +1,110 @@
+"""A newer checkpoint while robots ask: every reply is of one version, and nobody is dropped."""
+
+import threading
+import time
+
+import numpy as np
+import served
+
+from aloe_client import wire
+from aloe_jax.serving import newer
+
+
+def watch(server, directory, make):
+  return newer.Watcher(
+    directory, server.server, make, number=1, seconds=0.02, log=server.said.append
+  )
+
+
+def until(condition, seconds=20.0):
+  end = time.monotonic() + seconds
+  while not condition() and time.monotonic() < end:
+    time.sleep(0.01)
+  assert condition()
+
+
+def test_a_request_under_way_is_answered_by_the_version_that_read_it():
+  slow = served.make_version(seconds=0.5)
+  with served.Served(slow) as server, server.connect() as client, server.connect() as other:
+    client.socket.send(wire.pack(served.make_request(10.0)))
+    time.sleep(0.2)
+    server.server.exchange(served.make_version(step=2, scale=1.0))
+    # 10 is far outside of what the newer one knows: statistics were exchanged with the weights.
+    assert 'far outside of -1 to 1' in other.ask(served.make_request(10.0))
+    reply = client.receive()
+    np.testing.assert_array_equal(reply['actions'], 11.0)
+    assert (reply['aloe']['step'], reply['aloe']['checkpoint']) == (1, 'checkpoints/1')
+    assert client.ask(served.make_request(0.5))['aloe']['step'] == 2
+    assert client.metadata['aloe']['step'] == 1
+    with server.connect() as late:
+      assert late.metadata['aloe']['step'] == 2
+      assert late.metadata['aloe']['statistics'] != client.metadata['aloe']['statistics']
+
+
+def test_every_reply_names_the_version_whose_actions_it_has_and_none_is_missing():
+  versions = [served.make_version(step=step, seconds=0.002) for step in range(1, 31)]
+  seen, wrong = set(), []
+  with served.Served(versions[0]) as server:
+    ended = threading.Event()
+
+    def ask():
+      with server.connect() as client:
+        while not ended.is_set():
+          reply = client.ask(served.make_request(0.5))
+          if isinstance(reply, str) or not (reply['actions'] == 0.5 + reply['aloe']['step']).all():
+            wrong.append(reply)
+          else:
+            seen.add(reply['aloe']['step'])
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+      thread.start()
+    for version in versions:
+      server.server.exchange(version)
+      time.sleep(0.03)
+    until(lambda: 30 in seen)
+    ended.set()
+    for thread in threads:
+      thread.join()
+  assert not wrong
+  assert len(seen) > 15
+
+
+def test_a_newer_checkpoint_answers_once_it_is_warm(tmp_path):
+  (tmp_path / '1').mkdir()
+  warm = threading.Event()
+
+  def make(path):
+    assert warm.wait(20)
+    return served.make_version(step=int(path.name))
+
+  with served.Served(served.make_version()) as server, server.connect() as client:
+    with watch(server, tmp_path, make):
+      (tmp_path / '3').mkdir()
+      until(lambda: server.said)
+      assert client.ask()['aloe']['step'] == 1
+      warm.set()
+      until(lambda: client.ask()['aloe']['step'] == 3)
+  assert '3 is newer' in server.said[0] and 'checkpoints/1 answers' in server.said[0]
+  assert '3 answers, after' in server.said[1]
+
+
+def test_a_bad_newest_checkpoint_leaves_the_old_one_and_says_so(tmp_path):
+  def make(path):
+    if path.name == '2':
+      raise ValueError(f'{path} is cut off.')
+    return served.make_version(step=int(path.name))
+
+  with served.Served(served.make_version()) as server, server.connect() as client:
+    with watch(server, tmp_path, make):
+      (tmp_path / '2').mkdir()
+      until(lambda: len(server.said) == 2)
+      time.sleep(0.1)
+      assert len(server.said) == 2  # once
+      assert 'is cut off. checkpoints/1 goes on answering' in server.said[1]
+      assert client.ask()['aloe']['step'] == 1
+      (tmp_path / '3').mkdir()
+      until(lambda: client.ask()['aloe']['step'] == 3)
+    counted = server.server.telemetry.text().decode()
+  assert 'aloe_reloads_total{outcome="failed"} 1.0' in counted
+  assert 'aloe_reloads_total{outcome="served"} 1.0' in counted
