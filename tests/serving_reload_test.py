@@ -78,13 +78,16 @@ def test_a_newer_checkpoint_answers_once_it_is_warm(tmp_path):
     assert warm.wait(20)
     return served.make_version(step=int(path.name))
 
-  with served.Served(served.make_version()) as server, server.connect() as client:
-    with watch(server, tmp_path, make):
-      (tmp_path / '3').mkdir()
-      until(lambda: server.said)
-      assert client.ask()['aloe']['step'] == 1
-      warm.set()
-      until(lambda: client.ask()['aloe']['step'] == 3)
+  with (
+    served.Served(served.make_version()) as server,
+    server.connect() as client,
+    watch(server, tmp_path, make),
+  ):
+    (tmp_path / '3').mkdir()
+    until(lambda: server.said)
+    assert client.ask()['aloe']['step'] == 1
+    warm.set()
+    until(lambda: client.ask()['aloe']['step'] == 3)
   assert '3 is newer' in server.said[0] and 'checkpoints/1 answers' in server.said[0]
   assert '3 answers, after' in server.said[1]
 

@@ -91,7 +91,7 @@ class Server:
     self._asked: dict[Any, float] = {}  # when each connection last asked
     self._open: set[websockets_server.ServerConnection] = set()
     self._busy: set[websockets_server.ServerConnection] = set()  # that wait for a reply
-    self._ending = False
+    self._ending = asyncio.Event()
     self._seeds = itertools.count(settings.seed)
     self._pool = futures.ThreadPoolExecutor(_THREADS, 'messages')
     self._batcher = batching.Batcher(
@@ -141,7 +141,7 @@ class Server:
 
   async def _finish(self, listener: websockets_server.Server) -> None:
     """Lets nobody in any more, answers what was asked, and leaves."""
-    self._ending = True
+    self._ending.set()
     listener.close(close_connections=False)
     idle = [connection for connection in self._open if connection not in self._busy]
     leaving = [
@@ -194,7 +194,9 @@ class Server:
 
   async def _converse(self, connection: websockets_server.ServerConnection) -> None:
     """One robot, until it leaves."""
-    if self._ending or len(self._open) >= self.settings.connections:  # while it shook hands
+    if (
+      self._ending.is_set() or len(self._open) >= self.settings.connections
+    ):  # while it shook hands
       await connection.close(1013, 'too many robots are connected, or the server ends')
       return
     self._open.add(connection)
@@ -210,7 +212,7 @@ class Server:
         self._busy.discard(connection)
         before = time.perf_counter() - began
         self.telemetry.total.observe(before)
-        if self._ending:
+        if self._ending.is_set():
           await connection.close(1001, 'the server ends')
     except (ConnectionClosed, TimeoutError):
       pass
