@@ -17,7 +17,7 @@ import numpy as np
 
 MAX_DIMENSIONS = 8
 MAX_ENTRIES = 10_000  # of one list or map; a byte of a message may become seventy of memory
-MAX_TOTAL = 100_000  # of all lists and maps of a message
+MAX_TOTAL = 20_000  # of all lists and maps of a message
 _KINDS = 'biufmMSU'  # of NumPy types that are plain numbers, times or texts
 
 

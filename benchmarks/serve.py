@@ -1,0 +1,212 @@
+"""What a policy server adds to its model: time of replies, missed deadlines, memory.
+
+  python -m benchmarks.serve --workdir=runs/laundry
+  python -m benchmarks.serve --workdir=runs/laundry --hours=8
+
+Three processes: the server as `python -m aloe_jax.serve` starts it; robots that ask it; and this
+one, which calls the same model itself. The calls and the robots' requests are interleaved. Images
+are once of the size that most models read and once of a camera's. Over the model is the median of
+a reply less that of a call with the same images; a deadline is missed by a reply that comes later
+than the next request is due. With --hours as many requests are sent as a robot sends in these
+hours, as fast as they are answered, and nothing but the server's memory is looked at.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import rich.table
+
+from aloe_jax import command_line
+from aloe_jax import config as config_lib
+from aloe_jax import progress
+from aloe_jax.run import checkpoints
+from aloe_jax.run import compile_cache
+from aloe_jax.run import kept
+from aloe_jax.serving import loading
+from aloe_jax.serving import model as model_lib
+from benchmarks import serve_robots
+
+HERE = pathlib.Path(__file__).resolve().parents[1]
+RATE = 30.0  # requests a second
+SIZES = ((224, 224), (480, 640))
+LOOKS = 10  # at the memory
+
+
+@dataclasses.dataclass
+class Case:
+  """One row of the table, and what was measured of it, in seconds.
+
+  Attributes:
+    robots: that ask at the same time.
+    rate: requests a second of each; 0 for as fast as they are answered.
+    rows, columns: of the images.
+  """
+
+  robots: int
+  rate: float
+  rows: int
+  columns: int
+  seconds: list[float] = dataclasses.field(default_factory=list)
+  model: list[float] = dataclasses.field(default_factory=list)
+  late: list[float] = dataclasses.field(default_factory=list)
+  calls: list[float] = dataclasses.field(default_factory=list)
+
+
+def main() -> None:
+  """Prints the table, or what memory was taken when."""
+  parser = command_line.parser('benchmarks.serve', __doc__)
+  parser.add_argument('--robots', type=int, nargs='+', default=[1, 4, 16], metavar='N')
+  parser.add_argument('--rounds', type=int, default=5, help='measurements of each, interleaved')
+  parser.add_argument('--requests', type=int, default=60, help='of each robot in a round')
+  parser.add_argument('--hours', type=float, default=0.0, help='of one robot, for the memory alone')
+  given = command_line.parse(parser)
+  options = given.options
+  with contextlib.ExitStack() as stack:
+    process, port = stack.enter_context(_server(options.workdir, max(options.robots)))
+    robots = stack.enter_context(_Robots(port))
+    if options.hours:
+      _endure(process, robots, options.hours)
+      return
+    model = _model(given)
+    cases = [Case(n, rate, *size) for size in SIZES for rate in (0.0, RATE) for n in options.robots]
+    with progress.bar('Measure', options.rounds, 'rounds') as advance:
+      for round_ in range(options.rounds):
+        for case in cases:
+          case.calls += _call(model, case, options.requests)
+          found = robots.ask(case, options.requests)
+          for name in ('seconds', 'model', 'late'):
+            getattr(case, name).extend(found[name])
+        advance(round_ + 1)
+  _print(cases)
+
+
+@contextlib.contextmanager
+def _server(workdir: str, robots: int) -> Iterator[tuple[subprocess.Popen, int]]:
+  """The server of a run's newest checkpoint, and its port."""
+  command = [sys.executable, '-m', 'aloe_jax.serve', f'--workdir={workdir}', '--port=0']
+  command += ['--reload_seconds=0', f'--connections={robots + 4}', f'--max_batch={min(robots, 8)}']
+  process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+  try:
+    assert process.stdout is not None
+    for line in process.stdout:
+      if line.startswith('Ready: '):
+        yield process, int(line.partition('127.0.0.1:')[2].split()[0])
+        return
+    raise SystemExit('error: the server did not start; it said why above.')
+  finally:
+    process.terminate()
+    process.wait()
+
+
+class _Robots(contextlib.AbstractContextManager):
+  """The robots' process."""
+
+  def __init__(self, port: int):
+    self._port = port
+    self._process = subprocess.Popen(
+      [sys.executable, serve_robots.__file__],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+      env=os.environ | {'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
+    )
+
+  def ask(self, case: Case, requests: int) -> dict[str, list[float]]:
+    """What `serve_robots.measure` finds."""
+    told = {'robots': case.robots, 'rate': case.rate, 'rows': case.rows, 'columns': case.columns}
+    assert self._process.stdin is not None and self._process.stdout is not None
+    self._process.stdin.write(json.dumps({'port': self._port, 'requests': requests} | told) + '\n')
+    self._process.stdin.flush()
+    line = self._process.stdout.readline()
+    if not line:
+      raise SystemExit('error: the robots ended; they said why above.')
+    return json.loads(line)
+
+  def __exit__(self, *error: object) -> None:
+    assert self._process.stdin is not None
+    self._process.stdin.close()
+    self._process.wait()
+
+
+def _model(given: command_line.Given) -> model_lib.Model:
+  """What the server serves, in this process."""
+  config = kept.config(given, 'serve', None)
+  config.parallel.update(mode='fsdp', fsdp=0)
+  with config_lib.user_errors():
+    compile_cache.use(config, given.workdir)
+    path = checkpoints.Checkpoints(given.workdir / 'checkpoints').newest()
+    model = loading.of_run(config, path, largest=1, real_time=False)
+  model.warm()
+  return model
+
+
+def _call(model: model_lib.Model, case: Case, count: int) -> list[float]:
+  """Seconds of calls from a camera's images to actions on the host."""
+  task = model.experiment.config.task
+  rng = np.random.default_rng(0)
+  images = {
+    camera: rng.integers(0, 256, (case.rows, case.columns, 3), np.uint8) for camera in task.cameras
+  }
+  reading = model_lib.Reading(np.zeros(task.proprio_size, np.float32), images, seed=0)
+  seconds = []
+  for _ in range(count):
+    began = time.perf_counter()
+    model.answer([model.prepare(reading)])
+    seconds.append(time.perf_counter() - began)
+  return seconds
+
+
+def _endure(process: subprocess.Popen, robots: _Robots, hours: float) -> None:
+  """Prints the server's memory after each tenth of the requests of so many hours."""
+  count = int(hours * 3600 * RATE)
+  case = Case(1, 0.0, *SIZES[0])
+  robots.ask(case, 1000)
+  table = rich.table.Table(title=f'{count} requests, {hours:g} hours of {RATE:g} a second')
+  for name in ('requests', 'memory, MB', 'median, ms', 'largest, ms'):
+    table.add_column(name, justify='right')
+  for look in range(LOOKS + 1):
+    seconds = [0.0]
+    if look:
+      seconds = robots.ask(case, count // LOOKS)['seconds']
+    cells = [f'{1e3 * x:.2f}' for x in (np.median(seconds), np.max(seconds))]
+    table.add_row(f'{count // LOOKS * look}', f'{memory(process.pid) / 1e6:.1f}', *cells)
+  progress.CONSOLE.print(table)
+
+
+def memory(process: int) -> int:
+  """Bytes that a process holds in memory; of Linux."""
+  pages = int(pathlib.Path(f'/proc/{process}/statm').read_text().split()[1])
+  return pages * os.sysconf('SC_PAGE_SIZE')
+
+
+def _print(cases: list[Case]) -> None:
+  table = rich.table.Table(title='Replies')
+  columns: list[str] = ['images', 'robots', 'each asks', 'call, ms', 'p50', 'p95', 'p99']
+  columns += ['over the call', 'model, ms', 'over it', 'late', 'replies/s']
+  for name in columns:
+    table.add_column(name, justify='right')
+  for case in cases:
+    call, median, model = (float(np.median(x)) for x in (case.calls, case.seconds, case.model))
+    cells: list[Any] = [f'{case.columns} x {case.rows}', case.robots]
+    cells.append(f'{case.rate:g} /s' if case.rate else 'at once')
+    cells.append(f'{1e3 * call:.2f}')
+    cells += [f'{1e3 * np.quantile(case.seconds, q):.2f}' for q in (0.5, 0.95, 0.99)]
+    cells += [f'{1e3 * (median - call):.2f}', f'{1e3 * model:.2f}']
+    cells.append(f'{1e3 * (median - model):.2f}')
+    cells.append(f'{np.mean(np.array(case.late) > 1 / RATE):.1%}' if case.rate else '')
+    cells.append('' if case.rate else f'{case.robots / np.mean(case.seconds):.0f}')
+    table.add_row(*map(str, cells))
+  progress.CONSOLE.print(table)
+
+
+if __name__ == '__main__':
+  command_line.run(main)
