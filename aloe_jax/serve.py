@@ -25,6 +25,7 @@ from aloe_jax.run import checkpoints
 from aloe_jax.run import compile_cache
 from aloe_jax.run import kept
 from aloe_jax.serving import actions
+from aloe_jax.serving import buffers
 from aloe_jax.serving import loading
 from aloe_jax.serving import model as model_lib
 from aloe_jax.serving import newer
@@ -63,6 +64,7 @@ def _serve(given: command_line.Given, settings: server_lib.Settings, robot: robo
 
   with config_lib.user_errors():
     version = make(path)
+  buffers.keep()
   server = server_lib.Server(version, settings, _say)
   watched: contextlib.AbstractContextManager = contextlib.nullcontext()
   if options.reload_seconds and not options.checkpoint:

@@ -28,11 +28,11 @@ import time
 
 import msgpack
 import numpy as np
-import psutil
 from websockets.exceptions import ConnectionClosed
 from websockets.exceptions import InvalidHandshake
 
 from aloe_client import wire
+from aloe_jax.serving import buffers
 
 HANDSHAKE = (
   b'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
@@ -84,6 +84,7 @@ def serve():
   """The server's process, until its standard input ends."""
   import served
 
+  buffers.keep()
   with served.Served(served.make_version()) as server:
     print(server.port, flush=True)
     sys.stdin.read()
@@ -102,7 +103,8 @@ class Server:
 
   @property
   def memory(self):
-    return psutil.Process(self.process.pid).memory_info().rss
+    pages = int(pathlib.Path(f'/proc/{self.process.pid}/statm').read_text().split()[1])
+    return pages * resource.getpagesize()
 
   def check(self, what, robot):
     """Says how it stands, and ends the program where it does badly."""
