@@ -9,6 +9,8 @@ import time
 
 from aloe_jax.serving import model as model_lib
 
+_WORTH = 1 / 8  # of the model's time; a second batch for one row costs most of it again
+
 
 class Busy(RuntimeError):
   """More requests wait than the server was told to keep."""
@@ -40,18 +42,22 @@ class Batcher:
   """Gathers rows for a moment and has them answered together.
 
   A row is answered by the model that it was prepared by, also where a newer one has come meanwhile.
-  Nobody waits for others that are not there: a batch is closed as soon as it has a row of every
-  robot that has asked lately, and after `seconds` in any case.
+  What came while the model was busy is answered together next. Beyond that a row waits only where
+  another robot's is about to come, and no longer than is made up for: an eighth of the time that
+  the model takes, and `seconds` in any case.
 
   Args:
     largest: rows of a batch.
-    seconds: that the first row of a batch waits for others.
-    expected: tells how many robots have asked lately.
+    seconds: that the first row of a batch waits for others at most.
+    coming: tells whether a row is about to come within so many seconds.
     room: rows that may wait.
   """
 
-  def __init__(self, *, largest: int, seconds: float, expected: Callable[[], int], room: int = 256):
-    self._largest, self._seconds, self._expected = largest, seconds, expected
+  def __init__(
+    self, *, largest: int, seconds: float, coming: Callable[[float], bool], room: int = 256
+  ):
+    self._largest, self._seconds, self._coming = largest, seconds, coming
+    self._usual = 0.0  # seconds that the model takes
     self._queue: queue.Queue[_Waiting | None] = queue.Queue(room)
     self._thread = threading.Thread(target=self._run, name='batches', daemon=True)
     self._thread.start()
@@ -93,11 +99,11 @@ class Batcher:
   def _gather(self, first: _Waiting) -> tuple[list[_Waiting], _Waiting | None, bool]:
     """A batch of one model, the row that is to begin the next one, and whether all is over."""
     batch = [first]
-    until = time.monotonic() + self._seconds
+    until = time.monotonic() + min(self._seconds, _WORTH * self._usual)
     while len(batch) < self._largest:
       left = until - time.monotonic()
       try:
-        if len(batch) < self._expected() and left > 0:
+        if left > 0 and self._queue.empty() and self._coming(left):
           found = self._queue.get(timeout=left)
         else:
           found = self._queue.get_nowait()
@@ -122,5 +128,6 @@ class Batcher:
         one.answered.set_exception(error)
       return
     seconds = time.perf_counter() - began
+    self._usual += 0.2 * (seconds - self._usual)
     for one, answer in zip(batch, answers, strict=True):
       one.answered.set_result(Answered(answer, seconds, len(batch)))

@@ -31,7 +31,6 @@ from aloe_jax.serving import requests
 from aloe_jax.serving import telemetry as telemetry_lib
 from aloe_jax.serving import version as version_lib
 
-_LATELY = 2.0  # seconds after which a robot that has not asked is waited for no more
 _ALIVE = 20.0, 60.0  # seconds between two pings, and until a missing answer ends a connection
 _SENDING = 30.0  # seconds after which a robot that takes no bytes is left
 _FINISHING = 10.0  # seconds that robots are waited for at the end
@@ -88,7 +87,8 @@ class Server:
     self.telemetry = telemetry_lib.Telemetry()
     self._version = version
     self._log = log
-    self._asked: dict[Any, float] = {}  # when each connection last asked
+    self._reading = 0  # requests that are not yet before the model
+    self._due: dict[Any, float] = {}  # when each robot that has its reply should ask again
     self._open: set[websockets_server.ServerConnection] = set()
     self._busy: set[websockets_server.ServerConnection] = set()  # that wait for a reply
     self._ending = asyncio.Event()
@@ -97,7 +97,7 @@ class Server:
     self._batcher = batching.Batcher(
       largest=settings.largest,
       seconds=settings.batch_seconds,
-      expected=self._expected,
+      coming=self._coming,
       room=settings.room,
     )
     self.telemetry.step.set(version.model.step)
@@ -204,20 +204,24 @@ class Server:
     try:
       await self._send(connection, self._version.greeting)
       before: float | None = None
+      replied: float | None = None
       async for frame in connection:
         began = time.perf_counter()
-        self._asked[connection] = time.monotonic()
+        self._due.pop(connection, None)
         self._busy.add(connection)
         await self._send(connection, await self._reply(frame, before))
         self._busy.discard(connection)
-        before = time.perf_counter() - began
+        if replied is not None:
+          self._due[connection] = time.perf_counter() + began - replied
+        replied = time.perf_counter()
+        before = replied - began
         self.telemetry.total.observe(before)
         if self._ending.is_set():
           await connection.close(1001, 'the server ends')
     except (ConnectionClosed, TimeoutError):
       pass
     finally:
-      self._asked.pop(connection, None)
+      self._due.pop(connection, None)
       self._busy.discard(connection)
       self._open.discard(connection)
       self.telemetry.connections.set(len(self._open))
@@ -241,7 +245,11 @@ class Server:
         raise requests.RequestError(
           f'found a text of {len(frame)} characters, expected bytes of MessagePack.'
         )
-      reading, tag, row = await loop.run_in_executor(self._pool, self._read, version, frame)
+      self._reading += 1
+      try:
+        reading, tag, row = await loop.run_in_executor(self._pool, self._read, version, frame)
+      finally:
+        self._reading -= 1
       answered = await asyncio.wrap_future(self._batcher.submit(version.model, row))
       self.telemetry.model.observe(answered.seconds)
       self.telemetry.batch.observe(answered.batch)
@@ -281,9 +289,10 @@ class Server:
     except ValueError as error:  # the prompt is too long
       raise requests.RequestError(f'{error}') from error
 
-  def _expected(self) -> int:
-    since = time.monotonic() - _LATELY
-    return sum(asked > since for asked in list(self._asked.values()))
+  def _coming(self, seconds: float) -> bool:
+    """Whether a row is about to come: of a robot that asks as long after a reply as last time."""
+    now = time.perf_counter()
+    return self._reading > 0 or any(abs(due - now) < seconds for due in list(self._due.values()))
 
 
 def _line(error: Exception) -> str:
