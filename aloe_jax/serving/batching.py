@@ -123,11 +123,12 @@ class Batcher:
     began = time.perf_counter()
     try:
       answers = batch[0].model.answer([one.row for one in batch])
+      told = list(zip(batch, answers, strict=True))
     except Exception as error:  # whatever it is, the next batch is answered
       for one in batch:
         one.answered.set_exception(error)
       return
     seconds = time.perf_counter() - began
     self._usual += 0.2 * (seconds - self._usual)
-    for one, answer in zip(batch, answers, strict=True):
+    for one, answer in told:
       one.answered.set_result(Answered(answer, seconds, len(batch)))

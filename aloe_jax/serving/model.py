@@ -143,12 +143,16 @@ class Model:
       self.policy.inputs.check_prompts([prompt])
       if len(self._prompts) < 1000:  # a client may send any number of them
         self._prompts.add(prompt)
+    seen = self._fitted(reading, self._actor_size)
+    judged = seen
+    if reading.values and self._critic_size != self._actor_size:
+      judged = self._fitted(reading, self._critic_size)
     make = functools.partial(self._observation, reading, prompt)
     return Row(
       reading,
-      make(self.policy.tag, self._actor_size),
-      make(types.Tag.NONE, self._actor_size) if self.policy.is_guided else None,
-      make(types.Tag.NONE, self._critic_size) if reading.values else None,
+      make(self.policy.tag, seen),
+      make(types.Tag.NONE, seen) if self.policy.is_guided else None,
+      make(types.Tag.NONE, judged) if reading.values else None,
     )
 
   def answer(self, rows: Sequence[Row]) -> list[Answer]:
@@ -220,19 +224,24 @@ class Model:
     size = next(size for size in self.sizes if size >= len(rows))
     return [*rows, *[rows[-1]] * (size - len(rows))]
 
+  def _fitted(self, reading: Reading, size: int) -> dict[str, np.ndarray] | None:
+    """Images of a network's size, zeros of cameras that the robot lacks; None for features."""
+    if reading.features is not None:
+      return None
+    images = {camera: np.zeros((size, size, 3), np.uint8) for camera in types.CAMERAS}
+    shown = list(reading.images.values())
+    if any(image.shape[:2] != (size, size) for image in shown):
+      shown = list(self._pool.map(lambda image: images_lib.resize_with_pad(image, size), shown))
+    return images | dict(zip(reading.images, shown, strict=True))
+
   def _observation(
-    self, reading: Reading, prompt: str, tag: types.Tag, size: int
+    self, reading: Reading, prompt: str, tag: types.Tag, images: dict[str, np.ndarray] | None
   ) -> types.Observation:
     inputs = self.policy.inputs
     proprio = np.asarray(inputs.proprio(reading.state[None]))
     tokens, mask = inputs.prompts([prompt], proprio, [tag])
-    images, masks = None, None
-    if reading.features is None:
-      fitted = self._pool.map(
-        lambda image: images_lib.resize_with_pad(image, size), reading.images.values()
-      )
-      images = {camera: np.zeros((size, size, 3), np.uint8) for camera in types.CAMERAS}
-      images |= zip(reading.images, fitted, strict=True)
+    masks = None
+    if images is not None:
       masks = {camera: np.bool_(camera in reading.images) for camera in types.CAMERAS}
     return types.Observation(proprio[0], tokens[0], mask[0], reading.features, images, masks)
 

@@ -68,6 +68,25 @@ class Settings:
   seed: int = 0
 
 
+@dataclasses.dataclass(eq=False)
+class _Robot:
+  """One connection, in seconds of `time.perf_counter`.
+
+  Attributes:
+    connection: to it.
+    answered: when the model last answered it.
+    pause: from the answer before until it asked again.
+    total: that its last request took, until the reply was sent.
+    here: whether it is still connected.
+  """
+
+  connection: websockets_server.ServerConnection
+  answered: float | None = None
+  pause: float | None = None
+  total: float | None = None
+  here: bool = True
+
+
 class Server:
   """Answers robots by one version of a policy, which may be exchanged at any time.
 
@@ -87,8 +106,8 @@ class Server:
     self.telemetry = telemetry_lib.Telemetry()
     self._version = version
     self._log = log
-    self._reading = 0  # requests that are not yet before the model
-    self._due: dict[Any, float] = {}  # when each robot that has its reply should ask again
+    self._reading: set[object] = set()  # one for each message that is being read
+    self._due: dict[_Robot, float] = {}  # when those that were answered should ask again
     self._open: set[websockets_server.ServerConnection] = set()
     self._busy: set[websockets_server.ServerConnection] = set()  # that wait for a reply
     self._ending = asyncio.Event()
@@ -199,29 +218,27 @@ class Server:
     ):  # while it shook hands
       await connection.close(1013, 'too many robots are connected, or the server ends')
       return
+    robot = _Robot(connection)
     self._open.add(connection)
     self.telemetry.connections.set(len(self._open))
     try:
       await self._send(connection, self._version.greeting)
-      before: float | None = None
-      replied: float | None = None
       async for frame in connection:
         began = time.perf_counter()
-        self._due.pop(connection, None)
+        self._due.pop(robot, None)
+        robot.pause = began - robot.answered if robot.answered else None
         self._busy.add(connection)
-        await self._send(connection, await self._reply(frame, before))
+        await self._send(connection, await self._reply(robot, frame, began))
         self._busy.discard(connection)
-        if replied is not None:
-          self._due[connection] = time.perf_counter() + began - replied
-        replied = time.perf_counter()
-        before = replied - began
-        self.telemetry.total.observe(before)
+        robot.total = time.perf_counter() - began
+        self.telemetry.total.observe(robot.total)
         if self._ending.is_set():
           await connection.close(1001, 'the server ends')
     except (ConnectionClosed, TimeoutError):
       pass
     finally:
-      self._due.pop(connection, None)
+      robot.here = False
+      self._due.pop(robot, None)
       self._busy.discard(connection)
       self._open.discard(connection)
       self.telemetry.connections.set(len(self._open))
@@ -235,36 +252,16 @@ class Server:
       connection.transport.abort()
       raise
 
-  async def _reply(self, frame: bytes | str, before: float | None) -> bytes | str:
+  async def _reply(self, robot: _Robot, frame: bytes | str, began: float) -> bytes | str:
     """The reply to a frame: bytes, or a text that says what is wrong with it."""
     loop = asyncio.get_running_loop()
-    version = self._version
-    began = time.perf_counter()
     try:
       if isinstance(frame, str):
         raise requests.RequestError(
           f'found a text of {len(frame)} characters, expected bytes of MessagePack.'
         )
-      self._reading += 1
-      try:
-        reading, tag, row = await loop.run_in_executor(self._pool, self._read, version, frame)
-      finally:
-        self._reading -= 1
-      answered = await asyncio.wrap_future(self._batcher.submit(version.model, row))
-      self.telemetry.model.observe(answered.seconds)
-      self.telemetry.batch.observe(answered.batch)
-
-      def pack() -> bytes:
-        reply = version.reply(reading, answered.answer, tag)
-        if reply[requests.OPTIONS]['flags']:
-          self.telemetry.flagged.inc()
-        reply['policy_timing'] = {'infer_ms': 1e3 * answered.seconds}
-        reply['server_timing'] = {'infer_ms': 1e3 * (time.perf_counter() - began)}
-        if before is not None:
-          reply['server_timing']['prev_total_ms'] = 1e3 * before
-        return wire.pack(reply)
-
-      packed = await loop.run_in_executor(self._pool, pack)
+      asked = self._version, robot, frame, began
+      packed = await asyncio.wrap_future(await loop.run_in_executor(self._pool, self._ask, *asked))
     except (requests.RequestError, wire.WireError) as error:
       self.telemetry.requests.labels('wrong').inc()
       return _line(error)
@@ -278,21 +275,67 @@ class Server:
     self.telemetry.requests.labels('answered').inc()
     return packed
 
+  def _ask(
+    self, version: version_lib.Version, robot: _Robot, frame: bytes, began: float
+  ) -> futures.Future[bytes]:
+    """Has a message read and answered; the packed reply, which is made once there is an answer.
+
+    Every change of threads takes a while on a busy machine, so that none goes by way of the loop.
+    """
+    reading, tag, row = self._read(version, frame)
+    packed: futures.Future[bytes] = futures.Future()
+
+    def pack(answered: futures.Future[batching.Answered]) -> None:
+      try:
+        reply = version.reply(reading, answered.result().answer, tag)
+        packed.set_result(self._pack(reply, answered.result(), began, robot.total))
+      except Exception as error:  # whoever waits is told
+        packed.set_exception(error)
+
+    def go_on(answered: futures.Future[batching.Answered]) -> None:
+      robot.answered = time.perf_counter()
+      if robot.pause is not None:
+        self._due[robot] = robot.answered + robot.pause
+      if not robot.here:
+        self._due.pop(robot, None)
+      self._pool.submit(pack, answered)
+
+    self._batcher.submit(version.model, row).add_done_callback(go_on)
+    return packed
+
   def _read(
     self, version: version_lib.Version, frame: bytes
   ) -> tuple[model_lib.Reading, Any, model_lib.Row]:
-    reading, tag = version.reader.read(wire.unpack(frame))
-    if reading.seed is None:
-      reading = dataclasses.replace(reading, seed=next(self._seeds) % 2**32)
+    reading_of = object()
+    self._reading.add(reading_of)
     try:
-      return reading, tag, version.model.prepare(reading)
-    except ValueError as error:  # the prompt is too long
-      raise requests.RequestError(f'{error}') from error
+      reading, tag = version.reader.read(wire.unpack(frame))
+      if reading.seed is None:
+        reading = dataclasses.replace(reading, seed=next(self._seeds) % 2**32)
+      try:
+        return reading, tag, version.model.prepare(reading)
+      except ValueError as error:  # the prompt is too long
+        raise requests.RequestError(f'{error}') from error
+    finally:
+      self._reading.discard(reading_of)
+
+  def _pack(
+    self, reply: dict[str, Any], answered: batching.Answered, began: float, total: float | None
+  ) -> bytes:
+    self.telemetry.model.observe(answered.seconds)
+    self.telemetry.batch.observe(answered.batch)
+    if reply[requests.OPTIONS]['flags']:
+      self.telemetry.flagged.inc()
+    reply['policy_timing'] = {'infer_ms': 1e3 * answered.seconds}
+    reply['server_timing'] = {'infer_ms': 1e3 * (time.perf_counter() - began)}
+    if total is not None:
+      reply['server_timing']['prev_total_ms'] = 1e3 * total
+    return wire.pack(reply)
 
   def _coming(self, seconds: float) -> bool:
     """Whether a row is about to come: of a robot that asks as long after a reply as last time."""
     now = time.perf_counter()
-    return self._reading > 0 or any(abs(due - now) < seconds for due in list(self._due.values()))
+    return bool(self._reading) or any(abs(due - now) < seconds for due in list(self._due.values()))
 
 
 def _line(error: Exception) -> str:
