@@ -5,10 +5,12 @@
 
 Three processes: the server as `python -m aloe_jax.serve` starts it; robots that ask it; and this
 one, which calls the same model itself. The calls and the robots' requests are interleaved. Images
-are once of the size that most models read and once of a camera's. Over the model is the median of
-a reply less that of a call with the same images; a deadline is missed by a reply that comes later
-than the next request is due. With --hours as many requests are sent as a robot sends in these
-hours, as fast as they are answered, and nothing but the server's memory is looked at.
+are once of the size that most models read and once of a camera's. What a reply takes more than a
+call with the same images is told of the medians and of the quickest tenths, which on a machine with
+other work are closer to those of an idle one; and in processor time of all threads, as far as the
+server's goes. A deadline is missed by a reply that comes after the next request was due. With
+--hours as many requests are sent as a robot sends in these hours, as fast as they are answered, and
+nothing but the server's memory is looked at.
 """
 
 from collections.abc import Iterator
@@ -20,7 +22,6 @@ import pathlib
 import subprocess
 import sys
 import time
-from typing import Any
 
 import numpy as np
 import rich.table
@@ -58,6 +59,8 @@ class Case:
   seconds: list[float] = dataclasses.field(default_factory=list)
   model: list[float] = dataclasses.field(default_factory=list)
   late: list[float] = dataclasses.field(default_factory=list)
+  spent: list[float] = dataclasses.field(default_factory=list)
+  calls_spent: list[float] = dataclasses.field(default_factory=list)
   calls: list[float] = dataclasses.field(default_factory=list)
 
 
@@ -81,8 +84,13 @@ def main() -> None:
     with progress.bar('Measure', options.rounds, 'rounds') as advance:
       for round_ in range(options.rounds):
         for case in cases:
+          began = time.process_time()
           case.calls += _call(model, case, options.requests)
+          case.calls_spent.append((time.process_time() - began) / options.requests)
+          began = processor_time(process.pid)
           found = robots.ask(case, options.requests)
+          spent = processor_time(process.pid) - began
+          case.spent.append(spent / (options.requests + 1) / case.robots)  # one is not counted
           for name in ('seconds', 'model', 'late'):
             getattr(case, name).extend(found[name])
         advance(round_ + 1)
@@ -188,23 +196,41 @@ def memory(process: int) -> int:
   return pages * os.sysconf('SC_PAGE_SIZE')
 
 
+def processor_time(process: int) -> float:
+  """Seconds that all threads of a process took; of Linux."""
+  told = pathlib.Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()
+  return (int(told[11]) + int(told[12])) / os.sysconf('SC_CLK_TCK')
+
+
 def _print(cases: list[Case]) -> None:
-  table = rich.table.Table(title='Replies')
-  columns: list[str] = ['images', 'robots', 'each asks', 'call, ms', 'p50', 'p95', 'p99']
-  columns += ['over the call', 'model, ms', 'over it', 'late', 'replies/s']
-  for name in columns:
+  table = rich.table.Table(title='Replies, ms')
+  for name in (
+    'images',
+    'robots',
+    'each asks',
+    'call',
+    'p50',
+    'p95',
+    'p99',
+    'more',
+    'tenth',
+    'CPU',
+  ):
     table.add_column(name, justify='right')
+  table.add_column('call CPU', justify='right')
+  table.add_column('late', justify='right')
+  table.add_column('/s', justify='right')
   for case in cases:
-    call, median, model = (float(np.median(x)) for x in (case.calls, case.seconds, case.model))
-    cells: list[Any] = [f'{case.columns} x {case.rows}', case.robots]
+    replies, calls = np.array(case.seconds), np.array(case.calls)
+    more, tenth = (np.quantile(replies, q) - np.quantile(calls, q) for q in (0.5, 0.1))
+    times = [np.median(calls), *np.quantile(replies, (0.5, 0.95, 0.99)), more, tenth]
+    times += [np.median(case.spent), np.median(case.calls_spent)]
+    cells = [f'{case.columns}x{case.rows}', f'{case.robots}']
     cells.append(f'{case.rate:g} /s' if case.rate else 'at once')
-    cells.append(f'{1e3 * call:.2f}')
-    cells += [f'{1e3 * np.quantile(case.seconds, q):.2f}' for q in (0.5, 0.95, 0.99)]
-    cells += [f'{1e3 * (median - call):.2f}', f'{1e3 * model:.2f}']
-    cells.append(f'{1e3 * (median - model):.2f}')
+    cells += [f'{1e3 * x:.2f}' for x in times]
     cells.append(f'{np.mean(np.array(case.late) > 1 / RATE):.1%}' if case.rate else '')
-    cells.append('' if case.rate else f'{case.robots / np.mean(case.seconds):.0f}')
-    table.add_row(*map(str, cells))
+    cells.append('' if case.rate else f'{case.robots / replies.mean():.0f}')
+    table.add_row(*cells)
   progress.CONSOLE.print(table)
 
 
