@@ -13,6 +13,7 @@ import os
 import pathlib
 import signal
 import ssl
+import sys
 
 import ml_collections
 
@@ -34,6 +35,7 @@ from aloe_jax.serving import server as server_lib
 from aloe_jax.serving import version as version_lib
 
 _KEY = 'ALOE_API_KEY'
+_TURN = 5e-4  # seconds of Python that a thread may do while others wait: replies, as one loads
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -52,8 +54,14 @@ def _serve(given: command_line.Given, settings: server_lib.Settings, robot: robo
   options = given.options
   load, path = _loader(given, settings, robot)
 
+  programs: model_lib.Programs | None = None
+
   def make(path: pathlib.Path) -> version_lib.Version:
+    nonlocal programs
     model = load(path)
+    if programs is not None:
+      model.take_over(programs)
+    programs = model.programs
     limits = actions.Limits()
     if options.limits:
       limits = actions.read_limits(options.limits, model.chunk_shape[1])
@@ -65,6 +73,7 @@ def _serve(given: command_line.Given, settings: server_lib.Settings, robot: robo
   with config_lib.user_errors():
     version = make(path)
   buffers.keep()
+  sys.setswitchinterval(_TURN)
   server = server_lib.Server(version, settings, _say)
   watched: contextlib.AbstractContextManager = contextlib.nullcontext()
   if options.reload_seconds and not options.checkpoint:

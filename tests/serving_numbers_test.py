@@ -1,5 +1,6 @@
 """Robots that ask together: each gets what it gets alone, at once, and is told the true time."""
 
+import dataclasses
 import threading
 import time
 
@@ -19,30 +20,37 @@ CLOSE = 1e-4  # networks of this size, in batches of other sizes
 PROMPTS = ['Fold the t-shirt', *(f'put thing {word} away' for word in 'abcdefg')]
 
 
+SMALL = dict(
+  actor__kind='small',
+  actor__augment=False,
+  actor__vocab_size=256,
+  data__normalization='none',
+  sim__observation='pixels',
+  sim__image_size=16,
+  task__delta=(),
+)
+
+
 @pytest.fixture(scope='module')
 def path(tmp_path_factory):
   """A checkpoint of the smallest policy that reads images and prompts."""
   workdir = tmp_path_factory.mktemp('runs') / 'laundry'
-  finished_runs.write(
-    workdir,
-    number=1,
-    actor__kind='small',
-    actor__augment=False,
-    actor__vocab_size=256,
-    data__normalization='none',
-    sim__observation='pixels',
-    sim__image_size=16,
-    task__delta=(),
-  )
+  finished_runs.write(workdir, number=1, **SMALL)
   return workdir / 'checkpoints' / '1'
+
+
+def load(path, **changes):
+  """Its model, for one row and for eight, without the values: each program takes seconds."""
+  config = config_lib.from_json(checkpoints.read_meta(path)['config'], str(path))
+  config.actor.update(changes)
+  model = loading.of_run(config, path, largest=8, real_time=False)
+  model.sizes, model.has_values = [1, 8], False
+  return model
 
 
 @pytest.fixture(scope='module')
 def model(path, quick_compilation):
-  """It, warm for one row and for eight, without the values."""
-  config = config_lib.from_json(checkpoints.read_meta(path)['config'], str(path))
-  model = loading.of_run(config, path, largest=8, real_time=False)
-  model.sizes, model.has_values = [1, 8], False  # each program takes seconds to compile
+  model = load(path)
   model.warm()
   return model
 
@@ -122,6 +130,22 @@ def test_nothing_compiles_once_it_is_ready(server, compiled):
   assert compiled  # it would have been heard
 
 
+def test_a_newer_checkpoint_of_the_run_compiles_nothing_anew(path, model, compiled):
+  finished_runs.write(path.parents[1], number=2, **SMALL)
+  newer = load(path.with_name('2'))
+  assert newer.take_over(model.programs)
+  compiled.clear()
+  newer.warm()
+  assert not compiled
+  reading = served.make_version(model).reader.read(request(1))[0]
+  old, new = (m.answer([m.prepare(reading)])[0].actions for m in (model, newer))
+  assert np.abs(old - new).max() > 10 * CLOSE  # with its own parameters
+
+
+def test_a_checkpoint_that_is_read_otherwise_takes_no_programs_over(path, model):
+  assert not load(path, flow_steps=7).take_over(model.programs)
+
+
 def test_the_time_told_is_that_until_the_device_is_done(server, model, monkeypatch):
   shape = jax.ShapeDtypeStruct((1, *model.chunk_shape), np.float32)
 
@@ -130,7 +154,7 @@ def test_the_time_told_is_that_until_the_device_is_done(server, model, monkeypat
     return np.zeros(shape.shape, np.float32)
 
   act = jax.jit(lambda numbers, *seen: jax.pure_callback(slow, shape, seen[2]))
-  monkeypatch.setattr(model, '_act', act)
+  monkeypatch.setattr(model, 'programs', dataclasses.replace(model.programs, act=act))
   with server.connect() as client:
     client.ask(request(0))
     reply = client.ask(request(0))

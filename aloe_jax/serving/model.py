@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 import dataclasses
 import functools
+import json
 from typing import Any
 
 import jax
@@ -19,6 +20,9 @@ from aloe_jax.preprocessing import images as images_lib
 from aloe_jax.run import answers
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import restored
+
+# Of what is kept beside a checkpoint; see `Model._make_values`.
+_BUILT_IN = ('agent', 'architecture', 'fail_cost', 'return_range')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +82,23 @@ class Answer:
   spread: float | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Programs:
+  """What is compiled of a checkpoint, to be used for the next one too; holds no parameters.
+
+  Attributes:
+    fixed: all that is built into it, as text.
+    structure: of the numbers that it is given.
+    act: see `answers.act_by_row`.
+    values: see `answers.values_by_row`; None where there is no critic to ask.
+  """
+
+  fixed: str
+  structure: Any
+  act: Callable[..., Any]
+  values: Callable[..., Any] | None
+
+
 class Model:
   """A policy whose programs are compiled for every batch size up to `largest`.
 
@@ -112,13 +133,24 @@ class Model:
     encoder = experiment.encoder
     self._critic_size = (encoder.image_size if encoder else 0) or self._actor_size
     # Numbers are given to the programs apart from what is fixed: a list of them is passed faster.
-    self._numbers, self._structure = jax.tree.flatten((found.policy, found.encoder))
-    self._act = jax.jit(functools.partial(answers.act_by_row, encoder, self._structure))
+    self._numbers, structure = jax.tree.flatten((found.policy, found.encoder))
+    act = jax.jit(functools.partial(answers.act_by_row, encoder, structure))
+    self.programs = Programs(self._fixed(), structure, act, self._make_values(structure))
 
   @property
   def chunk_shape(self) -> tuple[int, int]:
     """(h, A)."""
     return self.policy.chunk_shape
+
+  def take_over(self, programs: Programs) -> bool:
+    """Uses the programs of an earlier checkpoint if only parameters differ; whether they do.
+
+    Otherwise it would be compiled anew what is there, beside a server that answers robots.
+    """
+    if programs.fixed != self.programs.fixed:
+      return False
+    self.programs = programs
+    return True
 
   def warm(self, told: Callable[[int], None] = lambda sizes: None) -> None:
     """Compiles and runs every program for every size, so that no robot waits for it.
@@ -182,12 +214,13 @@ class Model:
     )
     if any(row.reading.plan is not None for row in rows):
       arguments += self._plans(rows)
-    return self._act(self._numbers, *arguments)
+    return self.programs.act(self._numbers, *arguments)
 
   def _run_values(self, rows: Sequence[Row], actions: np.ndarray) -> list[tuple[float, ...]]:
     """Q, V and spread of each row."""
+    assert self.programs.values is not None
     with jax.transfer_guard('allow'):
-      found = self._values(
+      found = self.programs.values(
         self._numbers,
         self.found.critic,
         self.found.encoder,
@@ -199,14 +232,30 @@ class Model:
       )
       return [tuple(map(float, of_row)) for of_row in zip(*jax.device_get(found), strict=True)]
 
-  @functools.cached_property
-  def _values(self) -> Callable[..., Any]:
+  def _make_values(self, structure: Any) -> Callable[..., Any] | None:
+    if not self.has_values:
+      return None
     experiment, meta = self.experiment, self.found.meta
     scale = experiment.chunking(meta['fail_cost']).reward_scale
     span = tuple(meta.get('return_range', rewards.RETURN_RANGE))
     learner = experiment.learner(scale, span)
-    fixed = experiment.encoder, learner, self._structure
-    return jax.jit(functools.partial(answers.values_by_row, *fixed))
+    return jax.jit(functools.partial(answers.values_by_row, experiment.encoder, learner, structure))
+
+  def _fixed(self) -> str:
+    """All that programs are made of beside parameters: the config, statistics, what was learnt."""
+    inputs, meta = self.policy.inputs, self.found.meta
+    limits = inputs.limits and [x.tolist() for x in inputs.limits]
+    normalized = [
+      {name: np.asarray(value).tolist() for name, value in vars(normalizer).items()}
+      for normalizer in (inputs.state, inputs.action)
+    ]
+    told = (
+      self.experiment.config.to_json(sort_keys=True),
+      {key: meta.get(key) for key in _BUILT_IN},
+      [f'{x.dtype}{x.shape}' for x in self._numbers],
+      [normalized, limits, self.policy.guidance, self.has_values],
+    )
+    return json.dumps(told, sort_keys=True)
 
   def _plans(self, rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Plans [B, h, A], their steps and delays [B]; nothing of a row that has none."""
