@@ -71,7 +71,7 @@ def act_by_row(
   seen = jnp.pad(
     policy.inputs.chunk(jnp.asarray(plan), jnp.asarray(state)), [(0, 0)] * 2 + [(0, width)]
   )
-  chunk = policy.act_from(*shown, state, noise, flow.InFlight(seen, weight * robots[None, None]))
+  chunk = policy.act_from(*shown, state, noise, flow.InFlight(seen, weight * robots))
   return jnp.where(jnp.arange(plan.shape[1])[None, :, None] < delay[:, None, None], plan, chunk)
 
 
