@@ -254,7 +254,7 @@ def _numbers(key: str, value: Any) -> np.ndarray:
     found = np.empty((), object)
   if found.dtype.kind not in 'fiu':
     raise RequestError(f'{key}: found {_kind(value)}, expected numbers.')
-  with np.errstate(over='ignore'):
+  with np.errstate(over='ignore', invalid='ignore'):
     numbers = found.astype(np.float32)
   if not np.isfinite(numbers).all():
     bad = np.argwhere(~np.isfinite(numbers))[0].tolist()
