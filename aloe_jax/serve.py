@@ -12,6 +12,7 @@ import ipaddress
 import os
 import pathlib
 import signal
+import socket
 import ssl
 import sys
 
@@ -35,6 +36,7 @@ from aloe_jax.serving import server as server_lib
 from aloe_jax.serving import version as version_lib
 
 _KEY = 'ALOE_API_KEY'
+_MOST = 2**31  # of any number
 _TURN = 5e-4  # seconds of Python that a thread may do while others wait: replies, as one loads
 
 
@@ -44,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   with command_line.usage_errors():
     settings = _settings(given.options)
     robot = robots.find(given.options.robot)
+    _check_free(settings)
   with contextlib.ExitStack() as stack:
     with config_lib.user_errors():
       given = stack.enter_context(bucket_run.opened(given))
@@ -113,6 +116,8 @@ def _loader(
   """What makes a model of a checkpoint, and the first one."""
   options = given.options
   sizes = {'largest': settings.largest, 'real_time': options.real_time}
+  if options.checkpoint and not files.place(options.checkpoint).exists():
+    raise SystemExit(f'error: --checkpoint={options.checkpoint}: there is no such directory.')
   if options.checkpoint and not checkpoints.is_one(files.place(options.checkpoint)):
     config = _openpi_config(given, robot)
     compile_cache.use(config, given.workdir)
@@ -190,8 +195,8 @@ def _settings(options: argparse.Namespace) -> server_lib.Settings:
     ('reload_seconds', 0),
     ('seed', 0),
   ):
-    if not getattr(options, name) >= low:
-      raise ValueError(f'--{name} is {getattr(options, name)}; expected {low} or more.')
+    if not low <= getattr(options, name) <= _MOST:
+      raise ValueError(f'--{name} is {getattr(options, name)}; expected {low} to {_MOST}.')
   if not 0 <= options.port < 65536:
     raise ValueError(f'--port is {options.port}; expected 0 to 65535.')
   if options.best_of is not None and options.best_of < 1:
@@ -213,6 +218,22 @@ def _settings(options: argparse.Namespace) -> server_lib.Settings:
     batch_seconds=options.batch_ms / 1000,
     seed=options.seed,
   )
+
+
+def _check_free(settings: server_lib.Settings) -> None:
+  """Listens once, before anything is loaded and compiled for minutes.
+
+  Raises:
+    ValueError: the address is none of this machine, or another program has the port.
+  """
+  try:
+    found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+    family, _, _, _, address = found[0]
+    socket.create_server(address, family=family).close()
+  except (OSError, UnicodeError) as error:
+    raise ValueError(
+      f'--host={settings.host} --port={settings.port}: nobody can listen there: {error}'
+    ) from error
 
 
 def _is_loopback(host: str) -> bool:

@@ -246,9 +246,11 @@ def _check_layout(directory: pathlib.Path) -> None:
         f'{directory} holds the steps of a training run; give one, the newest is '
         f'{directory / str(max(steps))}.'
       )
+    names = sorted(p.name for p in directory.iterdir())
+    more = f' and {len(names) - 8} more' if len(names) > 8 else ''
     raise ValueError(
       f'{directory} is no checkpoint of openpi: expected params/ and assets/ in it, found '
-      f'{sorted(p.name for p in directory.iterdir())}.'
+      f'{names[:8]}{more}.'
     )
   for name in arrays_on_disk.NEEDED:
     if not (item / name).exists():
