@@ -158,18 +158,22 @@ def _model(given: command_line.Given) -> model_lib.Model:
 
 
 def _call(model: model_lib.Model, case: Case, count: int) -> list[float]:
-  """Seconds of calls from a camera's images to actions on the host."""
+  """Seconds of calls from a camera's images to actions on the host, as often as a robot asks."""
   task = model.experiment.config.task
   rng = np.random.default_rng(0)
   images = {
     camera: rng.integers(0, 256, (case.rows, case.columns, 3), np.uint8) for camera in task.cameras
   }
   reading = model_lib.Reading(np.zeros(task.proprio_size, np.float32), images, seed=0)
-  seconds = []
+  seconds: list[float] = []
+  due = time.perf_counter()
   for _ in range(count):
+    time.sleep(max(0.0, due - time.perf_counter()))  # what rests in between is slower afterwards
     began = time.perf_counter()
     model.answer([model.prepare(reading)])
-    seconds.append(time.perf_counter() - began)
+    ended = time.perf_counter()
+    seconds.append(ended - began)
+    due = max(due + 1 / case.rate, ended) if case.rate else ended
   return seconds
 
 
