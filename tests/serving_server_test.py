@@ -160,6 +160,20 @@ def test_four_vga_images_pass():
     assert not isinstance(reply, str), reply
 
 
+def test_joints_of_an_aloha_robot_come_back_as_it_sent_them():
+  """An echo: what is turned for the policy on the way in is turned back on the way out."""
+  with served.Served(served.make_version(preset='aloha', step=0)) as server:
+    state = np.linspace(-1, 1, robot.SIZE, dtype=np.float32)
+    shown = np.zeros((8, 8, 3), np.uint8)
+    cameras = ('cam_high', 'cam_left_wrist', 'cam_right_wrist')
+    with server.connect() as client:
+      reply = client.ask({'images': dict.fromkeys(cameras, shown), 'state': state})
+    joints = [i for i in range(robot.SIZE) if i not in (6, 13)]
+    np.testing.assert_allclose(
+      reply['actions'][:, joints], np.tile(state[joints], (4, 1)), atol=1e-6
+    )
+
+
 def test_a_message_beyond_the_limit_ends_its_connection_and_no_other():
   with (
     served.Served(served.make_version(), message_bytes=100_000) as server,

@@ -73,6 +73,8 @@ def test_an_array_of_msgpack_numpy_is_read():
     (b'\x01\x02', 'not a message of MessagePack'),
     (b'\x91' * 5000, 'not a message of MessagePack'),
     (b'\xdd\xff\xff\xff\xff', 'not a message of MessagePack'),
+    (b'\xdd\x00\x01\x00\x00' + b'\x80' * 65536, 'exceeds max_array_len'),
+    (msgpack.packb([[{}] * 1000] * 30), 'more than 20000 entries'),
   ],
 )
 def test_bytes_that_are_no_message_are_refused_in_words(data, said):
@@ -89,3 +91,20 @@ def test_types_that_openpi_refuses_are_refused_as_it_does(name, _, said):
 def test_a_value_that_cannot_be_sent_is_named():
   with pytest.raises(wire.WireError, match='found set'):
     wire.pack({'a': {1, 2}})
+
+
+@pytest.mark.parametrize(
+  'value',
+  [
+    np.arange(12.0).reshape(3, 4)[:, ::2],
+    np.asfortranarray(np.arange(6, dtype='>i2').reshape(2, 3)),
+    np.zeros((0, 3)),
+    np.array('text'),
+    np.array([b'', b'']),
+    np.array('2026-11-26', 'datetime64[D]'),
+  ],
+)
+def test_arrays_come_back_however_they_lie_in_memory(value):
+  found = wire.unpack(wire.pack({'a': value}))['a']
+  assert (found.dtype, found.shape) == (value.dtype, value.shape)
+  assert found.tobytes() == value.tobytes()

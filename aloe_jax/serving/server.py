@@ -213,9 +213,8 @@ class Server:
 
   async def _converse(self, connection: websockets_server.ServerConnection) -> None:
     """One robot, until it leaves."""
-    if (
-      self._ending.is_set() or len(self._open) >= self.settings.connections
-    ):  # while it shook hands
+    full = len(self._open) >= self.settings.connections
+    if full or self._ending.is_set():  # since it began to shake hands
       await connection.close(1013, 'too many robots are connected, or the server ends')
       return
     robot = _Robot(connection)
