@@ -74,10 +74,9 @@ def _serve(given: command_line.Given, settings: server_lib.Settings, robot: robo
     return version
 
   with config_lib.user_errors():
-    version = make(path)
+    server = server_lib.Server(make(path), settings, _say)
   buffers.keep()
   sys.setswitchinterval(_TURN)
-  server = server_lib.Server(version, settings, _say)
   watched: contextlib.AbstractContextManager = contextlib.nullcontext()
   if options.reload_seconds and not options.checkpoint:
     watched = newer.Watcher(
@@ -99,15 +98,18 @@ async def _listen(server: server_lib.Server) -> None:
     asyncio.get_running_loop().add_signal_handler(number, ended.set)
   settings = server.settings
   async with server.listening() as port:
-    scheme = 'wss' if settings.tls else 'ws'
-    host = f'[{settings.host}]' if ':' in settings.host else settings.host
-    model = server.version.model
-    _say(
-      f'Ready: {scheme}://{host}:{port} answers by {model.name} (step {model.step}) for '
-      f'{server.version.robot.name}; Ctrl-C ends it.'
-    )
+    _say_ready(server.version, settings, port)
     await ended.wait()
   _say('Stopped; what was asked by then was answered.')
+
+
+def _say_ready(version: version_lib.Version, settings: server_lib.Settings, port: int) -> None:
+  scheme = 'wss' if settings.tls else 'ws'
+  host = f'[{settings.host}]' if ':' in settings.host else settings.host
+  _say(
+    f'Ready: {scheme}://{host}:{port} answers by {version.model.name} (step {version.model.step}) '
+    f'for {version.robot.name}; Ctrl-C ends it.'
+  )
 
 
 def _loader(

@@ -35,7 +35,7 @@ class FakeModel:
     cameras: that it reads.
   """
 
-  real_time, has_values = True, False
+  real_time, has_values, sizes, programs = True, False, [1], None
 
   def __init__(self, step=1, seconds=0.0, scale=50.0, horizon=4, cameras=aloe_types.CAMERAS):
     self.name, self.step, self.seconds = f'checkpoints/{step}', step, seconds
@@ -49,6 +49,9 @@ class FakeModel:
       inputs=experiment.Experiment(config).inputs(stats), prompt='Fold the t-shirt', samples=1
     )
     self.chunk_shape = (horizon, robot.SIZE)
+
+  def warm(self, told):
+    told(1)
 
   def prepare(self, reading):
     return types.SimpleNamespace(reading=reading)

@@ -1,8 +1,16 @@
-"""What is wrong on the command line of the server: one message each, before anything is loaded."""
+"""The command of the server: what is wrong is told before anything is loaded, and how it ends."""
 
+import gc
+import os
+import signal
 import socket
+import sys
+import threading
+import time
+import weakref
 
 import pytest
+import served
 
 from aloe_jax import serve
 
@@ -75,3 +83,46 @@ def test_a_key_lets_it_listen_elsewhere(monkeypatch):
   given = serve._parser().parse_args(['--workdir=x', '--host=0.0.0.0'])
   settings = serve._settings(given)
   assert (settings.host, settings.key) == ('0.0.0.0', 'secret')
+
+
+def test_the_command_takes_up_what_is_newer_forgets_the_old_and_ends_by_a_signal(
+  monkeypatch, tmp_path
+):
+  said, loaded, found, interval = [], [], {}, sys.getswitchinterval()
+  (tmp_path / '1').mkdir()
+
+  def load(path):
+    model = served.FakeModel(step=int(path.name))
+    loaded.append(weakref.ref(model))
+    return model
+
+  def robot():
+    try:
+      until(lambda: said)
+      port = int(said[0].partition('127.0.0.1:')[2].split()[0])
+      with served.Client(port) as client:
+        found['first'] = client.ask()['aloe']['step']
+        (tmp_path / '2').mkdir()
+        until(lambda: 'answers, after' in said[-1])
+        found['second'] = client.ask()['aloe']['step']
+        gc.collect()
+        found['kept'] = [model() is not None for model in loaded]
+    finally:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  monkeypatch.setattr(serve, '_loader', lambda *_: (load, tmp_path / '1'))
+  monkeypatch.setattr(serve, '_say', said.append)
+  thread = threading.Thread(target=robot)
+  thread.start()
+  serve.main([f'--workdir={tmp_path}', '--port=0', '--reload_seconds=0.05'])
+  thread.join()
+  sys.setswitchinterval(interval)
+  assert found == {'first': 1, 'second': 2, 'kept': [False, True]}
+  assert said[-1] == 'Stopped; what was asked by then was answered.'
+
+
+def until(condition, seconds=20.0):
+  end = time.monotonic() + seconds
+  while not condition() and time.monotonic() < end:
+    time.sleep(0.01)
+  assert condition()
