@@ -28,6 +28,7 @@ import time
 
 import msgpack
 import numpy as np
+import served
 from websockets.exceptions import ConnectionClosed
 from websockets.exceptions import InvalidHandshake
 
@@ -82,8 +83,6 @@ def main(argv=None):
 
 def serve():
   """The server's process, until its standard input ends."""
-  import served
-
   buffers.keep()
   with served.Served(served.make_version()) as server:
     print(server.port, flush=True)
@@ -141,8 +140,6 @@ class Robot:
   """Asks 30 times a second, on a thread; every reply must be what a good request is answered."""
 
   def __init__(self, port):
-    import served
-
     self._client = served.Client(port)
     self._bytes = wire.pack(served.make_request(0.5, rows=64, columns=64))
     self._seconds, self._errors = [], []
@@ -188,8 +185,6 @@ class Robot:
 
 def good_requests():
   """What mutations begin with: maps of every kind that a server is sent."""
-  import served
-
   prefix = np.zeros((3, 14), np.float32)
   yield served.make_request(0.1)
   yield served.make_request(0.2, prompt='Fold', aloe={'seed': 3, 'id': 'x'})
@@ -292,8 +287,6 @@ def spoil(coin, data):
 
 def send_frames(server, count, seed):
   """Sends mutated frames, each after the reply to the one before; how they were answered."""
-  import served
-
   coin, requests = random.Random(seed), list(good_requests())
   outcomes = dict.fromkeys(('replies', 'errors', 'closed'), 0)
   client = served.Client(server.port)
@@ -336,8 +329,6 @@ def send_raw(server, count, seed):
 
 def crowd(server, count):
   """Connections that do nothing good, all at a time, and after them a good one."""
-  import served
-
   outcomes = dict.fromkeys(('half-open', 'half a handshake', 'deaf', 'idle', 'refused'), 0)
   request = wire.pack(served.make_request(aloe={'seed': 1}))
   with contextlib.ExitStack() as held:
