@@ -111,3 +111,26 @@ def test_a_bad_newest_checkpoint_leaves_the_old_one_and_says_so(tmp_path):
     counted = server.server.telemetry.text().decode()
   assert 'aloe_reloads_total{outcome="failed"} 1.0' in counted
   assert 'aloe_reloads_total{outcome="served"} 1.0' in counted
+
+
+def test_what_a_disk_does_not_give_is_tried_again(tmp_path):
+  tries = []
+
+  def make(path):
+    tries.append(path.name)
+    if path.name == '3' or len(tries) < 3:
+      raise OSError(f'{path}: the disk is away.')
+    return served.make_version(step=int(path.name))
+
+  with (
+    served.Served(served.make_version()) as server,
+    server.connect() as client,
+    watch(server, tmp_path, make),
+  ):
+    (tmp_path / '2').mkdir()
+    until(lambda: client.ask()['aloe']['step'] == 2)
+    assert 'goes on answering, and it is tried again.' in server.said[1]
+    (tmp_path / '3').mkdir()
+    until(lambda: tries == ['2'] * 3 + ['3'] * 3)
+    time.sleep(0.1)
+    assert len(tries) == 6 and server.said[-1].endswith('goes on answering.')
