@@ -37,6 +37,7 @@ from aloe_jax.buckets import twin
 from aloe_jax.data import bucket
 from aloe_jax.data import manifest
 from aloe_jax.data import steps as steps_lib
+from aloe_jax.reporting import alarm
 from aloe_jax.reporting import card
 from aloe_jax.reporting import deployed
 from aloe_jax.reporting import examination
@@ -269,7 +270,8 @@ class Report:
         'give --episodes that it has not seen.',
         'warn',
       )
-    return told + page.cards(card.lines(examined.numbers))
+    warning = page.paragraph(alarm.sentence(examined.numbers))
+    return told + page.cards(card.lines(examined.numbers)) + warning
 
   def _training(self) -> str:
     records, drawn = self._records, []

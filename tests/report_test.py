@@ -135,7 +135,8 @@ def test_numbers_are_flat_and_of_fresh_episodes(reported):
   )
   assert numbers['bias_v'] < numbers['bias_v_high']
   # A policy of random numbers never succeeds.
-  assert numbers['falls_success'] is None
+  assert numbers['falls_success'] is numbers['q_threshold'] is numbers['false_alarms'] is None
+  assert 'no threshold of Q can be told' in (reported / 'report.html').read_text()
 
 
 def test_an_episode_is_kept_to_be_drawn_again(reported):

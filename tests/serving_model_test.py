@@ -1,6 +1,7 @@
 """A served policy: what it says is what the loaded one says, for each row of a batch alone."""
 
 import dataclasses
+import json
 
 import finished_runs
 import jax
@@ -9,6 +10,7 @@ import pytest
 import robot
 import tiny
 
+from aloe_client import wire
 import aloe_jax
 from aloe_jax import types
 from aloe_jax.run import checkpoints
@@ -160,3 +162,18 @@ def test_a_robot_of_another_width_or_without_a_camera_is_refused(model):
   lacking = dataclasses.replace(robots.PRESETS['aloe'], cameras={'top': 'head'})
   with pytest.raises(ValueError, match="has no camera 'left_wrist', 'right_wrist'"):
     version.make(model, lacking, actions.Limits())
+
+
+def test_the_threshold_of_a_report_on_this_critic_is_told_to_robots(model, path):
+  def told():
+    made = version.make(model, robots.PRESETS['aloe'], actions.Limits())
+    about = wire.unpack(made.greeting)['aloe']
+    return about['q_threshold'], about['false_alarms']
+
+  assert told() == (None, None)
+  report = {'held_out': True, 'q_threshold': -41.5, 'false_alarms': 0.08}
+  written = path.parents[1] / 'report.json'
+  for iteration, expected in ((1, (-41.5, 0.08)), (2, (None, None))):
+    written.write_text(json.dumps(report | {'iteration': iteration}))
+    assert told() == expected
+  written.unlink()

@@ -18,6 +18,7 @@ from aloe_jax.data import steps as steps_lib
 from aloe_jax.learning import action_bank
 from aloe_jax.learning import chunk_weights
 from aloe_jax.learning import learner as learner_lib
+from aloe_jax.reporting import alarm
 from aloe_jax.reporting import ended
 from aloe_jax.reporting import estimates
 from aloe_jax.reporting import judgement
@@ -206,6 +207,7 @@ def examine(material: Material) -> Examined:
   numbers = report_numbers.measure(
     judged, episode, horizon=chunking.critic_horizon, discount=chunking.discount
   )
+  numbers |= alarm.measure(judged, episode)
   if material.actions is not None:
     numbers['ended_auroc'] = material.ended_auroc(learner.settings)
   told = chunk_weights.diagnostics(weights, buffer, learner.settings)

@@ -6,11 +6,13 @@ A request is read, answered and replied to by one version, whatever comes meanwh
 import dataclasses
 import hashlib
 import json
+import pathlib
 from typing import Any
 
 import numpy as np
 
 from aloe_client import wire
+from aloe_jax.reporting import alarm
 from aloe_jax.serving import actions as actions_lib
 from aloe_jax.serving import model as model_lib
 from aloe_jax.serving import requests
@@ -95,6 +97,7 @@ def _metadata(
   horizon, size = model.chunk_shape
   sizes = _state_sizes(robot, reader.state_size)
   low, high = _reach(model, robot)
+  q_threshold, false_alarms = _alarm(model)
   return {
     'version': PROTOCOL,
     'checkpoint': model.name,
@@ -129,6 +132,8 @@ def _metadata(
     'real_time': model.real_time,
     'best_of': model.policy.samples,
     'statistics': _digest(meta),
+    'q_threshold': q_threshold,
+    'false_alarms': false_alarms,
   }
 
 
@@ -157,6 +162,15 @@ def _reach(
     [None if r else float(x) for x, r in zip(row, relative, strict=True)] for row in found
   )
   return low, high
+
+
+def _alarm(model: model_lib.Model) -> tuple[float | None, float | None]:
+  """Below which Q a person is warned, and how often falsely, where the run's report says so."""
+  found = None
+  if model.has_values:
+    workdir = pathlib.Path(model.name).parent.parent
+    found = alarm.read(workdir, model.found.meta['iteration'])
+  return found or (None, None)
 
 
 def _digest(meta: dict[str, Any]) -> str:
