@@ -50,6 +50,7 @@ class Recorder:
   action, whoever chose it: waiting for the first chunk is not recorded.
 
   Attributes:
+    directory: of the episodes.
     events: what a person has to hear; `events.listen` tells it at once.
     metadata: what the server said of itself.
     hz: steps a second.
@@ -127,6 +128,7 @@ class Recorder:
     self._server = server
     self._asks: executor_lib.Asks = asker_lib.Nobody()
     self.metadata: dict[str, Any] = dict(server.open()) if server is not None else {}
+    self.directory = pathlib.Path(directory).expanduser()
     self.events = events_lib.Events(clock)
     with contextlib.ExitStack() as undo:  # a recorder that is not made leaves nothing open
       if server is not None:
@@ -140,9 +142,7 @@ class Recorder:
         if policy.size is None:
           raise ValueError('robot: found no action in it, expected one where commands have limits.')
         limits = motion.Limits(policy.size, **bounds)
-      self._writer = episode_writer.EpisodeWriter(
-        pathlib.Path(directory).expanduser(), self.events, encode=encode
-      )
+      self._writer = episode_writer.EpisodeWriter(self.directory, self.events, encode=encode)
       undo.callback(self._writer.close)
       self._writer.check_free()
       undo.pop_all()

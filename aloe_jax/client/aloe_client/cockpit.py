@@ -1,0 +1,356 @@
+"""A page on which a person watches a robot, takes over, and says how an episode ended.
+
+    with cockpit.serve(recorder) as page:
+      while page.wait():  # until a person says next; False once they say stop
+        pace = recorder.pace()
+        while recorder.recording:
+          pace.wait()
+          ...
+
+It is served by threads of the robot's own program, which nothing on the page can slow down: each
+page gets a state ten times a second, and the next one only once it has drawn the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import hmac
+import http
+import ipaddress
+import json
+import logging
+import pathlib
+import socket
+import ssl
+import threading
+import time
+from typing import Any
+import urllib.parse
+
+import numpy as np
+from websockets import datastructures
+from websockets import exceptions
+from websockets import http11
+from websockets.sync import server as server_lib
+
+from aloe_client import commands as commands_lib
+from aloe_client import images as images_lib
+from aloe_client import watch as watch_lib
+
+PORT = 8010
+_log = logging.getLogger('aloe_client')
+_PERIOD = 0.1  # seconds between two states
+_PAGES = 16  # open at a time
+_LARGEST = 4096  # bytes of what a page says
+_EVENTS = 40
+_SIDE = 480  # pixels of a picture's longer side, at most
+_FILES = {
+  '/': ('cockpit.html', 'text/html'),
+  '/cockpit.css': ('cockpit.css', 'text/css'),
+  '/cockpit.js': ('cockpit.js', 'text/javascript'),
+}
+_HEADERS = {
+  'Cache-Control': 'no-store',
+  'Content-Security-Policy': (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src blob: data:; "
+    "connect-src 'self'; frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
+  ),
+  'X-Content-Type-Options': 'nosniff',
+  'Referrer-Policy': 'no-referrer',
+}
+
+
+class Cockpit:
+  """The page of a recorder, while it is served; see `serve`.
+
+  Attributes:
+    url: to open in a browser; it ends with the key, if there is one.
+    commands: what buttons do.
+    views: what pages see.
+  """
+
+  def __init__(self, recorder: Any, url: str, key: str | None, insecure: bool):
+    self.url = url + (f'#key={urllib.parse.quote(key)}' if key else '')
+    self.commands = commands_lib.of(recorder)
+    self._key, self._insecure = key, insecure
+    self.views = _Views(recorder)
+    self._rooms = threading.BoundedSemaphore(_PAGES)
+
+  @property
+  def stopped(self) -> bool:
+    """Whether a person has said stop."""
+    return self.commands.stopped
+
+  def wait(self, timeout: float | None = None) -> bool:
+    """Waits until an episode may begin; see `commands.Commands.wait`."""
+    return self.commands.wait(timeout)
+
+  def answer(
+    self, connection: server_lib.ServerConnection, request: http11.Request
+  ) -> http11.Response | None:
+    """The reply to a request of HTTP; None for one that becomes a websocket."""
+    host, path = request.headers.get('Host', ''), urllib.parse.urlsplit(request.path).path
+    if not self._key and not _is_own(host):
+      text = f'The cockpit is not at {host}; open it by the address of its machine.\n'
+      return connection.respond(http.HTTPStatus.FORBIDDEN, text)
+    if path == '/live':
+      origin = request.headers.get('Origin')
+      if origin is not None and urllib.parse.urlsplit(origin).netloc != host:
+        return connection.respond(
+          http.HTTPStatus.FORBIDDEN, f'A page of {origin} may not move this robot.\n'
+        )
+      return None
+    if path not in _FILES:
+      return connection.respond(http.HTTPStatus.NOT_FOUND, f'There is no {path}.\n')
+    name, kind = _FILES[path]
+    body = (pathlib.Path(__file__).parent / name).read_bytes()
+    headers = {'Content-Type': f'{kind}; charset=utf-8', 'Content-Length': str(len(body))}
+    headers.update(_HEADERS, Connection='close')
+    return http11.Response(200, 'OK', datastructures.Headers(headers), body)
+
+  def attend(self, connection: server_lib.ServerConnection) -> None:
+    """Shows one page what goes on, and does what it says, until it is closed."""
+    with contextlib.suppress(exceptions.ConnectionClosed, TimeoutError):
+      if not self._rooms.acquire(blocking=False):
+        connection.close(1013, f'{_PAGES} pages are open already')
+        return
+      try:
+        if self._admits(connection):
+          _Page(connection, self.commands, self.views).run()
+      finally:
+        self._rooms.release()
+
+  def _admits(self, connection: server_lib.ServerConnection) -> bool:
+    if not self._key:
+      return True
+    told = _read(connection.recv(timeout=5)).get('key')
+    if isinstance(told, str) and hmac.compare_digest(told.encode(), self._key.encode()):
+      return True
+    time.sleep(0.5)  # nobody tries many
+    connection.close(4401, 'another key')
+    return False
+
+
+@contextlib.contextmanager
+def serve(
+  recorder: Any,
+  *,
+  port: int = PORT,
+  host: str = '127.0.0.1',
+  key: str | None = None,
+  tls: ssl.SSLContext | None = None,
+  insecure: bool = False,
+) -> Iterator[Cockpit]:
+  """Serves the page of a recorder.
+
+  Args:
+    recorder: a `Recorder`.
+    port: 0 takes any that is free.
+    host: address to listen at; by default this machine alone can open the page.
+    key: that a page has to know.
+    tls: for https.
+    insecure: listen at other addresses without a key.
+
+  Raises:
+    ValueError: another address than the machine's own without a key.
+    OSError: the port is taken.
+  """
+  if not (_is_loopback(host) or key or insecure):
+    raise ValueError(
+      f'host: {host} lets others than this machine move the robot, and there is no key; give '
+      'key=..., or insecure=True. Over SSH neither is needed: ssh -L 8010:localhost:8010 ROBOT.'
+    )
+  if key is not None and not (key and key.isascii() and key.isprintable()):
+    raise ValueError('key: expected one or more characters of ASCII.')
+  listening = _listen(host, port)
+  port = listening.getsockname()[1]
+  shown = socket.gethostname() if host in ('0.0.0.0', '::', '') else host
+  shown = f'[{shown}]' if ':' in shown else shown
+  page = Cockpit(recorder, f'http{"s" if tls else ""}://{shown}:{port}/', key, insecure)
+  running = server_lib.serve(
+    page.attend,
+    sock=listening,
+    ssl=tls,
+    process_request=page.answer,
+    compression=None,
+    max_size=_LARGEST,
+    open_timeout=3,
+    ping_interval=5,
+    ping_timeout=5,
+    close_timeout=1,
+    logger=_quiet_logger(),
+  )
+  threads = [
+    threading.Thread(target=work, name='aloe_cockpit', daemon=True)
+    for work in (running.serve_forever, page.views.run)
+  ]
+  for thread in threads:
+    thread.start()
+  page.commands.open()
+  recorder.events.add('cockpit', f'The cockpit is at {page.url.partition("#")[0]}')
+  try:
+    yield page
+  finally:
+    page.commands.close()
+    running.shutdown()
+    page.views.end()
+    for thread in threads:
+      thread.join()
+
+
+class _Views:
+  """What all pages see. It is looked at all the time, so that a new page sees the whole episode."""
+
+  def __init__(self, recorder: Any):
+    self._watch = watch_lib.Watch(recorder)
+    self._lock = threading.Lock()
+    self._state = self._watch.look()
+    self._encode = images_lib.encoder()
+    self._pictures: dict[str, tuple[Any, bytes]] = {}  # by camera: pixels, and their file
+    self._ended = threading.Event()
+
+  def run(self) -> None:
+    """Looks, until `end`."""
+    while not self._ended.wait(_PERIOD):
+      try:
+        self._state = self._watch.look()
+      except Exception:  # pages show that they get nothing
+        _log.exception('the cockpit cannot look at the recorder')
+
+  def end(self) -> None:
+    """See `run`."""
+    self._ended.set()
+
+  def get(self) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The state, and the file of each camera's picture, which is made when a page asks."""
+    with self._lock:
+      state = self._state
+      for camera, pixels in state['images'].items():
+        if pixels is None:
+          self._pictures.pop(camera, None)
+        elif camera not in self._pictures or self._pictures[camera][0] is not pixels:
+          self._pictures[camera] = pixels, self._encode(_small(pixels))
+      return state, {camera: data for camera, (_, data) in self._pictures.items()}
+
+
+class _Page:
+  """One page."""
+
+  def __init__(
+    self,
+    connection: server_lib.ServerConnection,
+    commands: commands_lib.Commands,
+    views: _Views,
+  ):
+    self._connection, self._commands, self._views = connection, commands, views
+    self._state: Any = None
+    self._number = 0  # of states
+    self._seen = 0  # likewise, by the page
+    self._trace, self._points = -1, 0
+    self._last_event: Any = None
+    self._shown: dict[str, bytes] = {}
+
+  def run(self) -> None:
+    """Until the page is closed."""
+    buttons = [dataclasses.asdict(command) for command in commands_lib.ALL]
+    self._connection.send(json.dumps({'commands': buttons}))
+    due = time.monotonic()
+    while True:
+      if self._seen == self._number and time.monotonic() >= due:
+        due = time.monotonic() + _PERIOD
+        self._show()
+      # What has been drawn, or a command; a page that draws slowly gets fewer states.
+      patience = max(due - time.monotonic(), 0.001) if self._seen == self._number else None
+      with contextlib.suppress(TimeoutError):
+        self._hear(_read(self._connection.recv(timeout=patience)))
+
+  def _hear(self, told: dict[str, Any]) -> None:
+    if isinstance(told.get('seen'), int):
+      self._seen = told['seen']
+    if 'command' in told:
+      episode = told.get('episode')
+      try:
+        text, done = self._commands.run(str(told['command']), episode), True
+      except commands_lib.RefusedError as error:
+        text, done = str(error), False
+      self._connection.send(json.dumps({'answer': told.get('id'), 'done': done, 'text': text}))
+
+  def _show(self) -> None:
+    state, pictures = self._views.get()
+    if state is self._state:  # what is not looked at any more is not shown as if it were new
+      return
+    self._state = state
+    self._number += 1
+    told = {name: x for name, x in state.items() if name not in ('images', 'points', 'events')}
+    told['number'] = self._number
+    told['cameras'] = {camera: camera in pictures for camera in state['images']}
+    if state['trace'] != self._trace:
+      self._trace, self._points = state['trace'], 0
+      told['begins'] = True
+    told['points'] = state['points'][self._points :]
+    self._points = len(state['points'])
+    events = state['events']
+    if events and events[-1] is not self._last_event:
+      self._last_event = events[-1]
+      told['events'] = [
+        {'time': e.time, 'kind': e.kind, 'text': e.text, 'loud': e.loud} for e in events[-_EVENTS:]
+      ]
+    for camera, data in pictures.items():
+      if self._shown.get(camera) is not data:
+        name = camera.encode()[:255]
+        self._connection.send(bytes([len(name)]) + name + data)
+        self._shown[camera] = data
+    self._connection.send(json.dumps(told))
+
+
+def _read(data: Any) -> dict[str, Any]:
+  """What a page says; {} where it makes no sense."""
+  try:
+    found = json.loads(data)
+  except (ValueError, RecursionError):
+    return {}
+  return found if isinstance(found, dict) else {}
+
+
+def _small(pixels: np.ndarray) -> np.ndarray:
+  """A picture [H, W, 3] of which rows and columns are left out evenly."""
+  step = -(-max(pixels.shape[:2]) // _SIDE)
+  return np.ascontiguousarray(pixels[::step, ::step])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+  try:
+    family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0][0]
+    return socket.create_server((host, port), family=family)
+  except OSError as error:
+    raise OSError(
+      error.errno,
+      f'the cockpit cannot listen at {host}:{port} ({error.strerror or error}); pass another port, '
+      'or port=0 for any that is free',
+    ) from error
+
+
+def _is_loopback(host: str) -> bool:
+  try:
+    return ipaddress.ip_address(host).is_loopback
+  except ValueError:
+    return host == 'localhost'
+
+
+def _is_own(host: str) -> bool:
+  """Whether a name is no name of somebody else's that was made to lead here."""
+  name = urllib.parse.urlsplit(f'//{host}').hostname or ''
+  with contextlib.suppress(ValueError):
+    ipaddress.ip_address(name)
+    return True
+  own = socket.gethostname().lower()
+  return name in ('localhost', own, f'{own}.local', own.partition('.')[0])
+
+
+def _quiet_logger() -> logging.Logger:
+  """A page that is closed while it loads is no news."""
+  logger = logging.getLogger('aloe_client.cockpit.socket')
+  logger.setLevel(logging.CRITICAL)
+  return logger
