@@ -148,15 +148,9 @@ def test_a_watch_follows_q_and_keeps_the_last_episode_until_the_next_moves(tmp_p
   state = seen[-1]
   assert [point[1] for point in state['points'][:4]] == [None, -30, -50, -35]
   assert state['points'][1] == [1, -30, -28, 2, False]
-  assert (state['q_threshold'], state['q_least'], state['fell'], state['low']) == (
-    -40,
-    -50,
-    True,
-    False,
-  )
-  assert [one['low'] for one in seen if one['q'] == -50] and all(
-    one['low'] for one in seen if one['q'] == -50
-  )
+  assert (state['q_threshold'], state['q_least']) == (-40, -50)
+  assert state['fell'] and not state['low']
+  assert {one['low'] for one in seen if one['q'] == -50} == {True}
   recorder.takeover()
   robot_clock.play(recorder, clock, 3, start=18)
   assert watch.look()['points'][-1][1:] == [None, None, None, True]

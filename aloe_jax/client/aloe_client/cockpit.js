@@ -238,7 +238,7 @@ function showFacts(told) {
   set(at('rate'), `${rate} of ${+told.hz.toFixed(1)} Hz`,
     told.real_hz !== null && Math.abs(told.real_hz / told.hz - 1) > 0.1);
   set(at('latency'), told.latency_ms === null ? '–'
-    : `${Math.round(told.latency_ms)} ms, ${told.delay_ticks} steps`);
+    : `${Math.round(told.latency_ms)} ms, ${told.delay_ticks} step${told.delay_ticks === 1 ? '' : 's'}`);
   const lost = Object.entries(told.lost).map(([camera, count]) => `${count} ${camera}`);
   set(at('images'), lost.join(', ') || 'none', lost.length > 0);
   const free = told.free_gb === null ? '' : `${told.free_gb.toFixed(told.free_gb < 10 ? 1 : 0)} GB free`;
