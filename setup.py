@@ -87,7 +87,7 @@ setuptools.setup(
   # What the robot's machine installs alone comes along, so that both sides speak the same.
   packages=[*setuptools.find_packages(include=['aloe_jax', 'aloe_jax.*']), 'aloe_client'],
   package_dir={'aloe_client': 'aloe_jax/client/aloe_client'},
-  package_data={'aloe_client': ['cockpit.*']},
+  package_data={'aloe_client': ['*.html', '*.css', '*.js']},
   install_requires=INSTALL,
   extras_require=EXTRAS,
 )

@@ -55,7 +55,7 @@ def get(url, **headers):
 
 def test_the_page_refers_to_nothing_elsewhere_and_runs_no_script_of_others(recorder):
   with cockpit.serve(recorder, port=0) as page:
-    for name in ('', 'cockpit.css', 'cockpit.js'):
+    for name in ('', 'cockpit.css', 'cockpit.js', 'cockpit_plot.js'):
       status, text, headers = get(page.url + name)
       assert status == 200 and '//' not in text.replace('://${', '').replace('// ', '')
       assert "script-src 'self'" in headers['Content-Security-Policy']

@@ -34,6 +34,18 @@ def ends(directory):
   ]
 
 
+def test_before_the_first_step_there_is_nothing_to_judge(tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path, delays=(1.0,))
+  commands, watch = commands_lib.of(recorder), watch_lib.Watch(recorder, clock)
+  robot_clock.play(recorder, clock, 5)
+  state = watch.look()
+  assert (state['phase'], state['holding']) == ('ready', 'waits for the first chunk')
+  assert refused(commands, 'success') == 'There is no episode to end.'
+  assert commands.run('cut') == 'Paused before an episode began.'
+  assert watch.look()['phase'] == 'paused'
+  recorder.close()
+
+
 def test_a_person_acts_and_gives_back(made):
   recorder, _, commands = made
   assert commands.run('takeover') == 'A person acts.'
@@ -146,8 +158,8 @@ def test_a_watch_follows_q_and_keeps_the_last_episode_until_the_next_moves(tmp_p
     robot_clock.play(recorder, clock, 1, start=step)
     seen.append(watch.look())
   state = seen[-1]
-  assert [point[1] for point in state['points'][:4]] == [None, -30, -50, -35]
-  assert state['points'][1] == [1, -30, -28, 2, False]
+  assert [point[1] for point in state['points'][:3]] == [-30, -50, -35]
+  assert state['points'][0] == [1, -30, -28, 2, False]
   assert (state['q_threshold'], state['q_least']) == (-40, -50)
   assert state['fell'] and not state['low']
   assert {one['low'] for one in seen if one['q'] == -50} == {True}

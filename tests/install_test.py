@@ -5,6 +5,7 @@ import importlib.metadata
 import pathlib
 import runpy
 import sys
+import tomllib
 from unittest import mock
 
 from packaging import requirements
@@ -86,3 +87,13 @@ def test_the_pythons_that_are_promised_are_those_that_are_tried(setup):
   )
   assert ast.literal_eval(matrix.strip()) == promised
   assert setup['python_requires'] == f'>={promised[0]}'
+
+
+def test_files_of_the_robots_side_that_are_no_python_come_along_in_both_installs(setup):
+  package = ROOT / 'aloe_jax/client/aloe_client'
+  alone = tomllib.loads((package.parent / 'pyproject.toml').read_text())['tool']['setuptools']
+  shipped = {path.name for path in package.iterdir() if path.suffix not in ('.py', '')}
+  assert shipped
+  for patterns in (alone['package-data'], setup['package_data']):
+    found = {path.name for pattern in patterns['aloe_client'] for path in package.glob(pattern)}
+    assert found == shipped

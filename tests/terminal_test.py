@@ -49,7 +49,7 @@ class Terminal:
     """Reads until the screen says something new; what came before it is forgotten."""
     end = time.monotonic() + 60
     while text not in self.shown:
-      assert time.monotonic() < end, f'not in time: {text!r} in {self.shown!r}'
+      assert time.monotonic() < end, f'not in time: {text!r} in {self.shown[-500:]!r}'
       if select.select([self._mine], [], [], 0.2)[0]:
         with contextlib.suppress(OSError):
           self.shown += os.read(self._mine, 1 << 16).decode()

@@ -133,7 +133,7 @@ class Commands:
   def _run(self, name: str, episode: int | None) -> str:
     recorder = self._recorder
     state = recorder.snapshot()
-    now, goes_on = state['episode'], state['recording']
+    now, goes_on = state['episode'], state['recording'] and state['step'] > 0
     if episode not in (None, now) and name in ('success', 'failure', 'cut', 'discard'):
       raise RefusedError(f'Not done: it was said of episode {episode}, and now it is {now}.')
     if name == 'takeover':
@@ -157,9 +157,7 @@ class Commands:
     if name == 'discard':
       if not goes_on and not now:
         raise RefusedError('There is no episode to take back.')
-      recorder.discard()
-      if goes_on:  # no other begins by itself before the scene is put back
-        recorder.end('cut', wait=True)
+      recorder.discard(wait=goes_on)  # no other begins by itself before the scene is put back
       return f'Episode {now if goes_on else now - 1} is put aside.'
     if name in ('success', 'failure') and not goes_on:
       raise RefusedError('There is no episode to end.')

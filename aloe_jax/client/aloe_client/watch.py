@@ -87,7 +87,7 @@ class Watch:
     }
 
   def _find_phase(self, state: Mapping[str, Any]) -> str:
-    if state['recording']:
+    if state['recording'] and state['step']:  # without a step there is nothing to judge
       return 'recording'
     if self._recorder.recording:
       return 'ready'
@@ -99,7 +99,7 @@ class Watch:
 
   def _follow(self, state: Mapping[str, Any], now: float) -> None:
     """Notes Q and who acts; what the last episode left stays until the next one moves."""
-    if not state['recording']:
+    if not (state['recording'] and state['step']):
       self._open, self._moved = False, now
       return
     step = state['step']
