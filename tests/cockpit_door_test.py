@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import ssl
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -91,6 +93,23 @@ def test_another_address_wants_a_key(recorder):
         assert caught.value.rcvd.code == 4401
     with live(page) as connection:
       connection.send(json.dumps({'key': 's3cret'}))
+      assert 'commands' in listen(connection, 1)[0]
+
+
+def test_the_page_and_what_it_says_go_by_tls_where_that_is_given(recorder, tmp_path):
+  command = (
+    'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -keyout key.pem '
+    '-out cert.pem -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1'
+  )
+  subprocess.run(command.split(), cwd=tmp_path, capture_output=True, check=True)
+  context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+  context.load_cert_chain(tmp_path / 'cert.pem', tmp_path / 'key.pem')
+  trusting = ssl.create_default_context(cafile=str(tmp_path / 'cert.pem'))
+  with cockpit.serve(recorder, port=0, tls=context) as page:
+    assert page.url.startswith('https://')
+    with urllib.request.urlopen(page.url, context=trusting) as reply:
+      assert reply.status == 200
+    with live(page, ssl=trusting, origin=page.url[:-1]) as connection:
       assert 'commands' in listen(connection, 1)[0]
 
 

@@ -15,7 +15,6 @@ import importlib
 import logging
 import os
 import select
-import shutil
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ from aloe_client import commands as commands_lib
 from aloe_client import watch as watch_lib
 
 _PERIOD = 0.25  # seconds between two lines
+_COLUMNS = 80  # of a terminal that does not say
 _BEAT = '|/-\\'
 _CLEAR = '\r\x1b[K'
 _log = logging.getLogger('aloe_client')
@@ -98,9 +98,14 @@ class Controls:
       self._say(time.strftime('%H:%M:%S ', time.localtime(event.time)) + loud + event.text)
       self._last = event
     self._beat += 1
-    width = shutil.get_terminal_size().columns
     line = f'{_BEAT[self._beat % len(_BEAT)]} {watch_lib.summary(state)}'
-    self._write(_CLEAR + line[: max(width - 1, 20)])
+    self._write(_CLEAR + line[: self._width() - 1])
+
+  def _width(self) -> int:
+    """Columns, within which the line is written over; serial lines say none."""
+    with contextlib.suppress(OSError):
+      return os.get_terminal_size(self._target).columns or _COLUMNS
+    return _COLUMNS
 
   def _say(self, text: str) -> None:
     self._write(f'{_CLEAR}{text}\r\n')
