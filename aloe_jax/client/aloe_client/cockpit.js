@@ -3,6 +3,7 @@
 
 const SILENT = 1500;  // ms without a state, after which the connection counts as lost
 
+const clock = (ms) => new Date(ms).toLocaleTimeString('en-GB');
 const at = (id) => document.getElementById(id);
 
 let COMMANDS = [];  // {name, key, title, help} of each, as the recorder's side tells
@@ -38,7 +39,7 @@ function connect() {
   mine.onclose = (event) => {
     if (mine !== socket) return;
     refused = event.code === 4401;
-    lose(event.code === 1013 ? event.reason : '');
+    lose(refused ? 'This cockpit asks for its key.' : event.code === 1013 ? event.reason : '');
     if (refused) ask();
     else setTimeout(connect, 1000);
   };
@@ -64,11 +65,13 @@ function lose(why) {
     waiting.delete(id);
     answer(`Not known whether ${title(name)} arrived: look at the robot, then say it again.`, false);
   }
-  const seconds = Math.round((Date.now() - since) / 1000);
   at('lost').hidden = false;
-  at('lost').textContent = why || `Connection lost for ${seconds} s. Nothing here is live and no `
-    + 'button works; the robot’s program goes on. Its terminal has the same keys.';
-  at('phase').textContent = 'Not connected';
+  set(at('lost'), why || `Connection lost at ${clock(since)}. Nothing here is live and no button `
+    + 'works; the robot’s program goes on. Its keys work in its terminal, where that is open.');
+  set(at('phase'), 'Not connected');
+  set(at('who'), '');
+  set(at('count'), '');
+  document.body.classList.remove('paused', 'low', 'still');
 }
 
 function watchOver() {
@@ -188,14 +191,15 @@ function showPhase(told) {
   const phase = {
     recording: `Episode ${told.episode}`,
     ready: 'No episode yet',
-    paused: `Paused ${seconds} s`,
+    paused: 'Paused',
     stopped: 'Stopped',
   }[told.phase];
   set(at('phase'), phase);
   set(at('count'), {
-    recording: `step ${told.step}, ${(told.step / told.hz).toFixed(1)} s`,
+    recording: `step ${told.step}, ${(told.step / told.hz).toFixed(1)} s`
+      + (told.stalled_s ? `, stands for ${Math.floor(told.stalled_s)} s` : ''),
     ready: `episode ${told.episode} begins with the first action`,
-    paused: `${told.waiting ? 'the robot’s program waits: ' : ''}`
+    paused: `for ${seconds} s${told.waiting ? ', the robot’s program waits' : ''}: `
       + `put the scene back, then Next for episode ${told.episode}`,
     stopped: 'no episode begins unless you press Next',
   }[told.phase]);
@@ -215,7 +219,7 @@ function showWarning(told) {
   let text = '';
   let loud = true;
   if (told.stalled_s) {
-    text = `The robot’s loop has taken no step for ${Math.floor(told.stalled_s)} s.`;
+    text = 'The robot’s loop has taken no step for more than a second.';
   } else if (told.low) {
     text = `Q has fallen below ${round(told.q_threshold)}: be ready to take over.${alarms}`;
   } else if (told.fell && told.phase === 'recording') {
@@ -284,7 +288,7 @@ function showEvents(events) {
   at('events').replaceChildren(...events.slice().reverse().map((event) => {
     const line = document.createElement('li');
     const time = document.createElement('time');
-    time.textContent = new Date(1000 * event.time).toLocaleTimeString('en-GB');
+    time.textContent = clock(1000 * event.time);
     line.append(time, event.text);
     line.classList.toggle('loud', event.loud);
     return line;
