@@ -61,6 +61,7 @@ NOT_RUN = {  # what a command begins with: why it is not run
   ),
   'python -m experiments.': 'takes hours: comparison_test and jobs_test are about it',
   'python -m aloe_jax.serve': 'serves until it is stopped: the tests of serving are about it',
+  'python -m aloe_jax.collect': 'asks a server that runs meanwhile: loop.py is about it',
   'export ALOE_API_KEY': 'is read by the command after it',
   'cat pi05_laundry/openpi_config.py': 'is done where openpi is installed',
   'uv run scripts/serve_policy.py': "is openpi's",
