@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   given = command_line.parse(_parser(), argv, instead=lambda read: read.to or '')
   options = given.options
   with command_line.usage_errors():
-    _check(options)
+    _check(options, given.file)
   config, _ = command_line.config(given)
   with config_lib.user_errors():
     if not config.sim.task:
@@ -155,7 +155,7 @@ def _recorder(
     human=lambda observation: stage.human_action(),
     hold=lambda state: stage.still(),
     real_time=options.real_time,
-    values=True,
+    values=None,
     clock=clock.Stepped(None if alone else options.speed),
   )
 
@@ -194,12 +194,14 @@ def _table(ended: list[_Ended], options: argparse.Namespace) -> rich.table.Table
   return table
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check(options: argparse.Namespace, file: str) -> None:
   """Refuses what cannot be done; names the option."""
   if not options.to:
     raise ValueError(
       '--to is missing: the directory of the recordings, such as recordings/round_1.'
     )
+  if not file:
+    raise ValueError('--config is missing: the simulator, such as experiments/laundry.py:sim.')
   if options.episodes < 1:
     raise ValueError(f'--episodes is {options.episodes}; expected 1 or more.')
   if options.human not in _HUMANS:

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 from collections.abc import Callable, Sequence
 import contextlib
+import errno
 import functools
 import ipaddress
 import os
@@ -24,6 +25,7 @@ from aloe_jax import files
 from aloe_jax import progress
 from aloe_jax.run import bucket_run
 from aloe_jax.run import checkpoints
+from aloe_jax.run import compilation
 from aloe_jax.run import compile_cache
 from aloe_jax.run import kept
 from aloe_jax.serving import actions
@@ -73,7 +75,7 @@ def _serve(given: command_line.Given, settings: server_lib.Settings, robot: robo
       model.warm(lambda done: advance(done))
     return version
 
-  with config_lib.user_errors():
+  with config_lib.user_errors(), compilation.told():
     server = server_lib.Server(make(path), settings, _say)
   buffers.keep()
   sys.setswitchinterval(_TURN)
@@ -233,8 +235,10 @@ def _check_free(settings: server_lib.Settings) -> None:
     family, _, _, _, address = found[0]
     socket.create_server(address, family=family).close()
   except (OSError, UnicodeError) as error:
+    taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+    why = 'something listens there already; give another --port' if taken else f'{error}'
     raise ValueError(
-      f'--host={settings.host} --port={settings.port}: nobody can listen there: {error}'
+      f'--host={settings.host} --port={settings.port}: nobody can listen there: {why}.'
     ) from error
 
 

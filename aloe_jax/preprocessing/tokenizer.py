@@ -13,6 +13,7 @@ import sentencepiece
 from aloe_jax import types
 
 _PALIGEMMA = 'big_vision/paligemma_tokenizer.model'
+_SHOWN = 100  # characters of a prompt in a message
 _BIN_EDGES = np.linspace(-1, 1, 256, endpoint=False)  # left ones, of the state in the text
 
 
@@ -109,8 +110,9 @@ class PromptTokenizer:
     if not self.discrete_state:
       ids = ids + self.vocabulary.encode('\n', bos=False)  # encoded apart from the prompt in openpi
     if len(ids) > self.max_length:
+      shown = prompt if len(prompt) <= _SHOWN else f'{prompt[:_SHOWN]}…'
       problem = (
-        f'the prompt {prompt!r} has {len(ids)} tokens, more than the {self.max_length} that '
+        f'the prompt {shown!r} has {len(ids)} tokens, more than the {self.max_length} that '
         'config.actor.prompt_length allows'
       )
       if not self.truncate:

@@ -24,12 +24,13 @@ def tell(
   lines = [f'The newest checkpoint is {checkpoint}. What can be done with it:']
   if experiment.config.sim.task:
     lines += ['  the policy in other scenes:', f'    python -m aloe_jax.evaluate {where} --unseen']
-  if experiment.agent.critic is not None:
+  if experiment.agent.critic is not None and experiment.config.iterations:
     on = '' if experiment.config.sim.task else ' (on other episodes with --episodes=DIRECTORY)'
     lines += [
       f'  whether its critic can be trusted{on}:',
       f'    python -m aloe_jax.report {where}',
     ]
+  lines += ['  actions for a robot that asks:', f'    python -m aloe_jax.serve {where}']
   if experiment.reads_images:
     to = shlex.quote(f'--to={run}_exported')
     lines += [
@@ -38,9 +39,11 @@ def tell(
     ]
   if not experiment.config.sim.task:
     episodes = (*map(str, experiment.config.data.episodes), 'DIRECTORY')
+    given = _quoted(f'--config.data.episodes={episodes}')
+    first = '' if experiment.config.iterations else ' --config.iterations=1'
     lines += [
       '  another round, with new episodes named after those of before:',
-      f'    python -m aloe_jax.train {where} {_quoted(f"--config.data.episodes={episodes}")}',
+      f'    python -m aloe_jax.train {where} {given}{first}',
     ]
   progress.CONSOLE.print('\n'.join(lines), soft_wrap=True, highlight=False, markup=False)
 

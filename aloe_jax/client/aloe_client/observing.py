@@ -31,6 +31,7 @@ class Layout:
     flat = dict(_flat(observation))
     has_features = told.get('features') if told else 'features' in flat
     self.features = 'features' if has_features else None
+    self._seen: set[str] = set()  # cameras
     if told.get('state'):
       self.state = list(told['state'])
       self.cameras = {
@@ -77,12 +78,19 @@ class Layout:
     """{camera: uint8 [H, W, 3], its own copy, or None where the camera gave none}.
 
     Raises:
-      ValueError: naming the key that holds no picture.
+      ValueError: naming the key that holds no picture, or that never was there: one that gives
+        none for a while is a camera that has lost some.
     """
     found: dict[str, np.ndarray | None] = {}
     for camera, key in self.cameras.items():
       image = find(observation, key)
       found[camera] = None if image is None else pixels(image, key)
+      if image is None and camera not in self._seen and not _names(observation, key):
+        raise ValueError(
+          f'{key}: found no such picture, and the server reads it; the observation has '
+          f'{sorted(name for name, _ in _flat(observation))}. Nothing was sent.'
+        )
+      self._seen.add(camera)
     return found
 
   def _found(self, observation: Mapping[str, Any], key: str) -> Any:
@@ -103,6 +111,11 @@ def find(observation: Mapping[str, Any], key: str) -> Any:
     if name == key or name == f'images/{key}':
       return value
   return None
+
+
+def _names(observation: Mapping[str, Any], key: str) -> bool:
+  """Whether an observation has what a key names, be it None for now."""
+  return any(name in (key, f'images/{key}') for name, _ in _flat(observation))
 
 
 def pixels(image: Any, key: str) -> np.ndarray:

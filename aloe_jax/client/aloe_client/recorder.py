@@ -77,7 +77,7 @@ class Recorder:
     to_robot: Callable[[np.ndarray], Any] | None = None,
     to_policy: Callable[[Any], Any] | None = None,
     real_time: bool = False,
-    values: bool = False,
+    values: bool | None = False,
     images: str | Callable[[np.ndarray], bytes] = 'auto',
     clock: Any = time,
   ):
@@ -104,7 +104,7 @@ class Recorder:
       to_robot: the robot's own command for an action [A]; what it clips counts as executed.
       to_policy: its inverse; both or none.
       real_time: real-time chunking.
-      values: ask for Q, V and the ensemble's spread.
+      values: ask for Q, V and the ensemble's spread; None where the server offers them.
       images: auto, jpeg, png or raw, see `images.encoder`; or what makes bytes of pixels.
       clock: `monotonic`, `time` and `sleep`; those of a simulator, where there is one.
 
@@ -134,6 +134,8 @@ class Recorder:
       if server is not None:
         undo.callback(server.close)
       policy = described.Policy.of(self.metadata, robot or robot_lib.Robot())
+      if values is None:
+        values = bool(policy.told.get('values'))
       policy.check(execute=execute, real_time=real_time, values=values)
       self.hz = float(hz or policy.hz)
       bounds = {'low': low, 'high': high, 'max_step': max_step}
