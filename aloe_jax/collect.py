@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import dataclasses
 import os
 import pathlib
+import time
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from aloe_jax.run import experiment as experiment_lib
 _HUMANS = ('watching', 'none', 'demonstrating')
 _KEY = 'ALOE_API_KEY'
 _SEEDS = 2**31
+_SILENT_SECONDS = 10.0  # after which nothing more is to be had of a server
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         'there is no simulator in this config; expected a variant that has one, such as :sim. On a '
         'robot its own program collects, see docs/robot.md.'
       )
+    kept: list[_Ended] = []
     stage = _stage(experiment_lib.Experiment(config), options.human)
     if options.human == 'watching' and not stage.has_human:
       raise ValueError(
@@ -50,11 +53,12 @@ def main(argv: Sequence[str] | None = None) -> None:
       )
     try:
       with _recorder(options, config, stage) as recorder:
-        ended = _collect(recorder, stage, options)
+        _collect(recorder, stage, options, kept)
         recorder.flush()
     except (connection_lib.LostServerError, connection_lib.UnfitServerError) as error:
-      raise ValueError(f'{error}') from error
-  progress.CONSOLE.print(_table(ended, options))
+      there = f' {len(kept)} whole episodes are kept in {options.to}.' if kept else ''
+      raise ValueError(f'{error}{there}') from error
+  progress.CONSOLE.print(_table(kept, options))
   progress.CONSOLE.print(
     f'For training: python -m aloe_jax.data import {options.to} --from=recorder '
     f'--to=data/{pathlib.Path(options.to).name}/1.0.0 --name=collected',
@@ -73,10 +77,12 @@ class _Ended:
 
 
 def _collect(
-  recorder: aloe_client.Recorder, stage: stage_lib.Stage, options: argparse.Namespace
-) -> list[_Ended]:
-  """Plays episodes until there are as many as were asked for."""
-  kept: list[_Ended] = []
+  recorder: aloe_client.Recorder,
+  stage: stage_lib.Stage,
+  options: argparse.Namespace,
+  kept: list[_Ended],
+) -> None:
+  """Plays episodes until as many are kept as were asked for; one after the other joins `kept`."""
   pace, scene = recorder.pace(), options.seed
   play = _demonstrated if options.human == 'demonstrating' else _played
   with progress.bar('Collect', options.episodes, 'episodes') as advance:
@@ -90,7 +96,6 @@ def _collect(
       kept.append(episode)
       successes = sum(e.reason == types.EndReason.SUCCESS for e in kept)
       advance(len(kept), success=successes / len(kept))
-  return kept
 
 
 def _played(
@@ -102,10 +107,18 @@ def _played(
 ) -> _Ended:
   """One episode of the policy, in which the human may take over and go on to its end."""
   sight, episode, by_human = stage.begin(scene), _Ended(types.EndReason.NONE), False
+  since = time.monotonic()  # when the policy acted last
   while episode.reason == types.EndReason.NONE:
     wait()
     command = recorder.infer(stage_lib.request(sight))
-    if command is None:  # the first chunk is on its way: the scene stands still
+    if not recorder.holding:
+      since = time.monotonic()
+    elif time.monotonic() > since + _SILENT_SECONDS:
+      recorder.end('cut')
+      raise connection_lib.LostServerError(
+        f'the server gave no actions for {_SILENT_SECONDS:.0f} s{_last_word(recorder)}'
+      )
+    if command is None or recorder.holding == 'first':  # on its way: the scene stands still
       continue
     executed = stage.executed(command)
     if not np.array_equal(executed, command):
@@ -119,6 +132,14 @@ def _played(
       stage.take_over()
       by_human = True
   return episode
+
+
+def _last_word(recorder: aloe_client.Recorder) -> str:
+  """What was heard of the server last, after a colon."""
+  heard = [
+    event.text for event in recorder.events.recent() if event.kind in ('server', 'lost_server')
+  ]
+  return f': {heard[-1]}' if heard else '.'
 
 
 def _demonstrated(

@@ -260,6 +260,11 @@ class Recorder:
   # A person, from any thread
 
   @property
+  def holding(self) -> str:
+    """Why the robot holds, or empty; 'first' until the first chunk of an episode is there."""
+    return self._executor.holding
+
+  @property
   def recording(self) -> bool:
     """Whether an episode goes on or begins with the next `infer`; False while `end(wait=True)`."""
     return not self._paused

@@ -1,0 +1,107 @@
+"""`collect`: a simulated robot's episodes over a real socket, recorded as they were."""
+
+import numpy as np
+import pytest
+import scripted_server
+
+from aloe_client import episode_files
+from aloe_jax import collect
+from aloe_jax.envs import tabletop
+from aloe_jax.envs import tabletop_sight
+
+TASK = '--config=experiments/sort_products.py:sim_debug'
+PART = {'size': tabletop.ACTION_SIZE, 'names': [], 'unit': '', 'kind': 'velocity'}
+TOLD = scripted_server.metadata(
+  cameras={},
+  features=list(tabletop_sight.FEATURE_SHAPE),
+  state={'state': PART},
+  action=PART,
+  horizon=8,
+  execute=2,
+  control_hz=30.0,
+  values=False,
+  real_time=False,
+)
+
+pytestmark = pytest.mark.usefixtures('quick_compilation')
+
+
+def reply(request):
+  """Down, with both grippers open: in the end somebody is alarmed, or time runs out."""
+  assert request['features'].shape == tabletop_sight.FEATURE_SHAPE
+  action = np.zeros((8, 2, 7), np.float32)
+  action[..., 2], action[..., 6] = -0.2, 1.0
+  return {
+    'actions': action.reshape(8, -1),
+    'aloe': {'checkpoint': 'run/checkpoints/2', 'step': 7, 'flags': []},
+  }
+
+
+def run(directory, *options):
+  collect.main([TASK, f'--to={directory}', '--speed=100', *options])
+
+
+def episodes(directory):
+  return [episode_files.read(path) for path in episode_files.finished(directory)]
+
+
+def refusal(directory, *options):
+  with pytest.raises(SystemExit) as ended:
+    run(directory, *options)
+  return str(ended.value.code)
+
+
+def test_demonstrations_are_kept_where_they_succeed(tmp_path, capsys):
+  run(tmp_path, '--human=demonstrating', '--episodes=2')
+  found = episodes(tmp_path)
+  assert [e.summary['end_reason'] for e in found] == ['success', 'success']
+  assert all((e.column('who') == 'human').all() for e in found)
+  assert all(e.summary['real_hz'] == 30.0 for e in found)
+  assert found[0].column('features').shape[1:] == tabletop_sight.FEATURE_SHAPE
+  assert 'success' in capsys.readouterr().out
+
+
+def test_what_is_played_is_what_is_recorded_and_counted(tmp_path, capsys):
+  with scripted_server.serving(reply, TOLD) as url:
+    run(tmp_path, f'--server={url}', '--episodes=2', '--human=none')
+  found = episodes(tmp_path)
+  assert len(found) == 2
+  steps = sum(len(e.steps) for e in found)
+  printed = capsys.readouterr().out
+  assert f' {steps} ' in printed
+  assert all((e.column('who') == 'policy').all() for e in found)
+  assert {p['checkpoint_step'] for e in found for p in e.plans.values()} == {7}
+  played = [s for e in found for s in e.steps if not s['held']]
+  expected = reply({'features': np.zeros(tabletop_sight.FEATURE_SHAPE)})['actions'][0]
+  np.testing.assert_array_equal(played[0]['executed'], expected)
+
+
+def test_a_server_that_falls_silent_ends_it_and_whole_episodes_stay(tmp_path, monkeypatch):
+  monkeypatch.setattr(collect, '_SILENT_SECONDS', 1.0)
+  answered = []
+
+  def dying(request):
+    answered.append(1)
+    return reply(request) if len(answered) < 20 else None
+
+  with scripted_server.serving(dying, TOLD) as url:
+    told = refusal(tmp_path, f'--server={url}', '--episodes=50', '--human=none')
+  assert 'the server gave no actions for 1 s' in told
+  whole = [e for e in episodes(tmp_path) if e.summary['end_reason'] != 'cut']
+  assert (f' {len(whole)} whole episodes are kept in' in told) == bool(whole)
+  assert len(episodes(tmp_path)) - len(whole) <= 1
+
+
+@pytest.mark.parametrize(
+  'options, said',
+  [
+    (('--episodes=0',), '--episodes is 0; expected 1 or more'),
+    (('--speed=nan',), '--speed is nan; expected more than 0'),
+    (('--human=nobody',), "--human is 'nobody'; expected one of watching"),
+    (('--human=demonstrating', '--real_time'), '--real_time is of a policy'),
+    (('--server=ws://127.0.0.1:9',), '127.0.0.1:9'),
+  ],
+)
+def test_a_wrong_option_is_named(options, said, tmp_path, capsys):
+  told = refusal(tmp_path / 'to', *options)
+  assert said in told + capsys.readouterr().err
