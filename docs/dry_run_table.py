@@ -36,7 +36,7 @@ VERSION = 1
 OLDER = (
   'Of programs from before parameters were rounded ahead of what loops over them and the sampler '
   'gathered its weights once, with more traffic than there is, as slices in fusions of fusions '
-  'were counted whole. Actor updates but those of v5e-16 and v5p-8 are from before attention was '
+  'were counted whole. Their actor updates are from before attention was '
   'changed too'
 )
 # As the experiment has it; then what is otherwise drawn beforehand, in every update.
