@@ -138,12 +138,12 @@ def compare(
   actions = policy_actions.PolicyActions(experiment, workdir / 'report')
   bank = actions.bank(
     iteration,
-    found.policy,
+    lambda: found.policy,
     trained,
     data.digest(iteration),
     fingerprint=lambda: policy_lib.fingerprint(found.policy.params),
     drawn_by=iteration,
-    aside=contextlib.nullcontext,
+    aside=lambda asked: contextlib.nullcontext(),
   )
   seed = streams.integer(experiment.config.seed, Stream.CRITIC_ROWS, 2 * iteration + 1)
 

@@ -45,5 +45,8 @@ def test_a_run_without_a_critic_of_actions_is_refused(workdir):
   config = laundry.get_config('sim_debug')
   config.agent = 'awr'
   config_lib.keep(config, workdir / 'config.json')
+  for path in workdir.glob('checkpoints/*/meta/metadata'):
+    meta = json.loads(path.read_text())
+    path.write_text(json.dumps(meta | {'config': json.loads(config.to_json())}))
   with pytest.raises(SystemExit, match='is a run of awr; expected'):
     ended_chunks.main([f'--workdir={workdir}'])

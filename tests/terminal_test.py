@@ -14,6 +14,9 @@ import pytest
 
 from aloe_client import episode_files
 
+# The child is another program at once; JAX, which other tests of this process use, cannot know.
+pytestmark = pytest.mark.filterwarnings('ignore:os.fork:RuntimeWarning')
+
 PROGRAM = pathlib.Path(__file__).parent / 'terminal_robot.py'
 
 
