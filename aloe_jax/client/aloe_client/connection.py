@@ -20,11 +20,11 @@ from typing import Any
 import urllib.parse
 import uuid
 
-import numpy as np
 from websockets import exceptions
 from websockets.sync import client
 
 from aloe_client import robot as robot_lib
+from aloe_client import told as told_lib
 from aloe_client import wire
 
 PORT = 8000
@@ -116,7 +116,7 @@ class Connection:
 
     Raises:
       LostServerError: there is no reply; the connection is closed, and opened by the next request.
-      UnfitServerError: see `open`, or the reply is none for this robot.
+      UnfitServerError: see `open`, or the reply is none that this robot can use.
       ServerError: the server refuses this request.
       wire.WireError: the request holds what cannot be sent.
     """
@@ -169,7 +169,10 @@ class Connection:
         first = self._socket.recv(timeout=left())
       if isinstance(first, str):
         raise UnfitServerError(f'{self.address}: {_sentence(first)}')
-      self.metadata = self._message(first)
+      metadata = self._message(first)
+      if fault := told_lib.fault(metadata):
+        raise UnfitServerError(f'{self.address} says of its policy {fault} Nothing was moved.')
+      self.metadata = metadata
       if differences := self._robot.differences(self.metadata):
         raise UnfitServerError(
           f'{self.address} has a policy of another robot: {"; ".join(differences)}. Nothing was '
@@ -221,21 +224,14 @@ class Connection:
     if name is not None and isinstance(told, dict) and told.get('id', name) != name:
       self._drop()
       raise LostServerError(f'{self.address}: the reply belongs to another request.')
-    actions = np.asarray(reply.get('actions'))
-    if actions.ndim != 2 or actions.dtype.kind not in 'fiu' or not actions.size:
-      raise UnfitServerError(
-        f'{self.address}: actions: found {actions.dtype} {list(actions.shape)}, expected numbers '
-        '[h, A].'
-      )
     part = self._robot.action
-    if part is not None and actions.shape[1] != part.size:
-      raise UnfitServerError(
-        f'{self.address}: actions have {actions.shape[1]} numbers, this robot takes {part.size}; '
-        'nothing of them was sent.'
-      )
-    if not np.isfinite(actions).all():
-      raise ServerError('the actions hold NaN or infinity; none of them was sent.')
-    return {**reply, 'actions': actions.astype(np.float32)}
+    size = part.size if part is not None else told_lib.width(self.metadata)
+    try:
+      actions = told_lib.actions(reply, size)
+      about = told_lib.about(reply)
+    except ValueError as error:
+      raise UnfitServerError(f'{self.address}: {error}') from None
+    return {**reply, 'actions': actions, **({'aloe': about} if about else {})}
 
   def _drop(self) -> None:
     dropped, self._socket, self._answered = self._socket, None, False

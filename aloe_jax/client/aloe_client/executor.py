@@ -20,6 +20,7 @@ from aloe_client import delay as delay_lib
 from aloe_client import events as events_lib
 from aloe_client import motion
 from aloe_client import plan as plan_lib
+from aloe_client import told as told_lib
 
 _NUMBER = re.compile(r'[-\d.]+')
 Source = Callable[[dict[str, Any]], Any]  # a person's action [A] at an observation
@@ -54,6 +55,7 @@ class Executor:
     *,
     hz: float,
     execute: int,
+    size: int | None = None,
     limits: motion.Limits | None = None,
     kind: str = 'position',
     turns: Sequence[bool] | None = None,
@@ -73,6 +75,8 @@ class Executor:
       asks: the server.
       hz: ticks a second.
       execute: e, actions of a chunk that are played before the next takes over.
+      size: A, numbers of an action, by the word of the server or of the robot; None where nobody
+        says, then the first action has it.
       limits: of commands.
       kind: of actions, position or velocity.
       turns: of velocities, [A], where a number is one; the others stay where they were sent last.
@@ -98,7 +102,8 @@ class Executor:
     self._on_plan = on_plan or (lambda plan: None)
     self._events = events or events_lib.Events(clock)
     self._clock = clock
-    self._size: int | None = None  # of an action
+    self._size = size
+    self._guessed = False  # the size, by a person's action
     self._tick = self._executed = self._numbers = self._generation = 0
     self._next: plan_lib.Plan | None = None
     self._index = self._start = 0
@@ -183,6 +188,8 @@ class Executor:
     """A new episode: nothing of the last one is played, and nobody has moved yet."""
     self._drop()
     self.who, self._source, self._fade = 'policy', None, None
+    if self._guessed:
+      self._size, self._guessed = None, False
     if self._kind != 'velocity':
       self._last = None  # the robot may be moved by hand until it begins
 
@@ -205,11 +212,17 @@ class Executor:
     if asked.generation != self._generation:
       return
     problem = '' if answer.error is None else str(answer.error) or type(answer.error).__name__
+    reply = answer.reply
+    if reply is not None:
+      try:
+        actions, about = told_lib.actions(reply, self._size), told_lib.about(reply)
+      except ValueError as error:
+        problem, reply = str(error), None
     kind = _NUMBER.sub('', problem)  # a state that goes on is refused with another number each time
     if problem and kind != self._problem:
       self._events.add('server', f'No actions: {problem}', loud=True)
     self._problem = kind
-    if answer.reply is None:
+    if reply is None:
       return
     delay = self._tick - asked.tick
     late = self.plan is None and self._clock.monotonic() - asked.sent > self._stale
@@ -222,16 +235,9 @@ class Executor:
     self._was_late = late
     self._waiting = None
     self.delay.add(delay)
-    actions = np.asarray(answer.reply['actions'], np.float32)
-    if self._size not in (None, actions.shape[1]):
-      self._events.add(
-        'server',
-        f'Actions of {actions.shape[1]} numbers came after those of {self._size}: none is sent.',
-        loud=True,
-      )
-      return
+    self._size = actions.shape[1]
     self._warn_of_delay(len(actions))
-    reply = {key: value for key, value in answer.reply.items() if key != 'actions'}
+    reply = {**{key: value for key, value in reply.items() if key != 'actions'}, 'aloe': about}
     self._next = plan_lib.Plan(
       number=asked.number,
       step=asked.step,
@@ -321,7 +327,6 @@ class Executor:
     silent = 0.0 if self._waiting is None else self._clock.monotonic() - self._waiting
     if self.plan is not None and self._index < len(self.plan.actions) and silent <= self._stale:
       requested = self.plan.actions[self._index]
-      self._size = requested.size
       plan, index = self.plan.number, self._index
       self._index += 1
       self._executed += 1
@@ -357,7 +362,9 @@ class Executor:
         self._events.add('human', f"The person's action: {self._trouble}: held.", loud=True)
       held = self.rest(state)
       return plan_lib.Command(held, held, 'human', held=True)
-    self._trouble, self._held, self._size = '', None, requested.size
+    self._trouble, self._held = '', None
+    if self._size is None:
+      self._size, self._guessed = requested.size, True
     before = self._last if self._last is not None else self._as_action(state, requested.size)
     action = requested if self._fade is None else self._fade.apply(requested, before)
     self._last = self._limited(action, before)

@@ -21,7 +21,8 @@ class Judged:
   """
 
   def __init__(self, told: Mapping[str, Any], events: events_lib.Events):
-    self.threshold, self.false_alarms = told.get('q_threshold'), told.get('false_alarms')
+    found = (told.get(name) for name in ('q_threshold', 'false_alarms'))
+    self.threshold, self.false_alarms = (None if x is None else float(x) for x in found)
     self._events = events
     self.reset()
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from aloe_client import told as told_lib
+
 
 class Layout:
   """Where a request holds images and state.
@@ -34,9 +36,7 @@ class Layout:
     self._seen: set[str] = set()  # cameras
     if told.get('state'):
       self.state = list(told['state'])
-      self.cameras = {
-        str(camera.get('camera') or key): key for key, camera in (told.get('cameras') or {}).items()
-      }
+      self.cameras = told_lib.cameras(told)
       for key, part in told['state'].items():
         found = np.size(self._found(observation, key))
         if part.get('size') not in (None, found):

@@ -39,6 +39,7 @@ from aloe_client import plan as plan_lib
 from aloe_client import rate
 from aloe_client import robot as robot_lib
 from aloe_client import steps as steps_lib
+from aloe_client import told as told_lib
 
 _RATE_SLACK = 0.02  # of the rates of the loop and of the policy
 
@@ -127,12 +128,15 @@ class Recorder:
       server = connection_lib.Connection(server, key=key, certificate=certificate, robot=robot)
     self._server = server
     self._asks: executor_lib.Asks = asker_lib.Nobody()
-    self.metadata: dict[str, Any] = dict(server.open()) if server is not None else {}
+    self.metadata: dict[str, Any] = {}
     self.directory = pathlib.Path(directory).expanduser()
     self.events = events_lib.Events(clock)
     with contextlib.ExitStack() as undo:  # a recorder that is not made leaves nothing open
       if server is not None:
         undo.callback(server.close)
+        self.metadata = dict(server.open())
+        if fault := told_lib.fault(self.metadata):
+          raise connection_lib.UnfitServerError(f'The server says of its policy {fault}')
       policy = described.Policy.of(self.metadata, robot or robot_lib.Robot())
       if values is None:
         values = bool(policy.told.get('values'))
@@ -159,6 +163,7 @@ class Recorder:
       self._asks,
       hz=self.hz,
       execute=execute or policy.execute,
+      size=policy.size,
       limits=limits,
       kind=policy.kind,
       turns=policy.turns,
