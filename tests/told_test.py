@@ -98,9 +98,11 @@ def test_a_server_that_describes_its_policy_wrongly_is_refused(changed, said, tm
 
 
 def test_a_description_of_no_use_is_refused_when_the_connection_opens(tmp_path):
-  with scripted_server.serving(told={'aloe': 5}) as address:
-    with pytest.raises(connection.UnfitServerError, match=r'aloe: found 5, expected a map\. Noth'):
-      recorder_lib.Recorder(address, 'fold', tmp_path)
+  with (
+    scripted_server.serving(told={'aloe': 5}) as address,
+    pytest.raises(connection.UnfitServerError, match=r'aloe: found 5, expected a map\. Noth'),
+  ):
+    recorder_lib.Recorder(address, 'fold', tmp_path)
 
 
 @pytest.mark.parametrize('name', ['../../x', '/tmp/x', '.lock', 'a/b', '', 'a\nb', 'é', 'x' * 65])

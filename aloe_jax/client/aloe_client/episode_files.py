@@ -6,7 +6,7 @@
       head.images         a record for each image: {step, data}; a JPEG or PNG, or no bytes where
                           the picture is the one before
     DIR/open-…/           one that is being recorded, or was when the program died: header.json, and
-                          the records up to then
+                          the records up to then; .sound is there unless something was lost
     DIR/discarded/…       episodes that a person took back
     DIR/.lock             held by the program that records
 
@@ -38,6 +38,9 @@ STEPS, HEADER, SUMMARY, IMAGES, OPEN = (
   '.images',
   'open-',
 )
+SOUND = '.sound'  # there while nothing of an open episode is lost: a full disk can remove a file
+_BEYOND = 'steps_before_cut.records'
+_UNSOUND = 'something of it was not written, as was told then'
 ENDS = ('success', 'failure', 'timeout', 'cut')
 _LOCK = '.lock'
 FORMAT = 1
@@ -106,14 +109,28 @@ def read(path: pathlib.Path) -> Episode:
     if len(steps) != summary['steps']:
       raise ValueError(f'{path}: found {len(steps)} steps, expected {summary["steps"]}.')
     return Episode(path, summary, steps, plans)
-  lost = {}
-  for camera in summary['cameras']:
-    file = path / f'{camera}{IMAGES}'
-    there = _images(file) if file.is_file() else {}
-    steps = steps[: max(there, default=-1) + 1]
-    lost[camera] = there
-  missing = {c: sum(s not in there for s in range(len(steps))) for c, there in lost.items()}
-  return Episode(path, summarised(summary, steps, 'cut', missing), steps, plans)
+  pictures = _pictures(path, summary)
+  last = min((max(there, default=-1) for there in pictures.values()), default=len(steps))
+  return _cut(path, summary, steps[: last + 1], plans, pictures)
+
+
+def _pictures(path: pathlib.Path, header: Mapping[str, Any]) -> dict[str, Mapping[int, bytes]]:
+  """{camera: {step: image}} of an episode that was never finished."""
+  files = {camera: path / f'{camera}{IMAGES}' for camera in header['cameras']}
+  return {camera: _images(file) if file.is_file() else {} for camera, file in files.items()}
+
+
+def _cut(
+  path: pathlib.Path,
+  header: Mapping[str, Any],
+  steps: list[dict[str, Any]],
+  plans: dict[int, dict[str, Any]],
+  pictures: Mapping[str, Mapping[int, bytes]],
+) -> Episode:
+  """What was never finished, as a cut of some steps."""
+  missing = {c: sum(s not in there for s in range(len(steps))) for c, there in pictures.items()}
+  problems = () if (path / SOUND).is_file() else (_UNSOUND,)
+  return Episode(path, summarised(header, steps, 'cut', missing, problems), steps, plans)
 
 
 def summarised(
@@ -174,6 +191,7 @@ def close(path: pathlib.Path, summary: Mapping[str, Any]) -> pathlib.Path:
   numbers = [int(other.name) for other in finished(root)]
   place = root / f'{max(numbers, default=-1) + 1:06d}'
   write_json(path / SUMMARY, {**summary, 'number': int(place.name)})
+  (path / SOUND).unlink(missing_ok=True)
   _sync(path)
   path.rename(place)
   _sync(root)
@@ -184,8 +202,9 @@ def discard(path: pathlib.Path) -> None:
   """Puts an episode aside, where nothing reads it."""
   place = path.parent / 'discarded'
   place.mkdir(exist_ok=True)
-  count = len(list(place.iterdir()))
-  path.rename(place / f'{count:06d}-was-{path.name}')
+  numbers = [entry.name.partition('-')[0] for entry in place.iterdir()]
+  number = max((int(name) for name in numbers if name.isdecimal()), default=-1) + 1
+  path.rename(place / f'{number:06d}-was-{path.name}')
   _sync(path.parent)
 
 
@@ -194,31 +213,55 @@ def recover(root: pathlib.Path) -> list[str]:
 
   Returns:
     A sentence for each: where it is now. One without any step is removed, and one that cannot be
-    read is put aside.
+    read is put aside. Steps after the last picture are cut off and kept in a file beside; where
+    a camera gave no picture at all, every step stays and the episode is not to be trained on.
   """
   found = []
   for path in unfinished(root):
     try:
       episode = read(path) if (path / HEADER).is_file() else None
+      content, whole = records.read(path / STEPS) if (path / STEPS).is_file() else ([], True)
+      steps = [record for record in map(wire.unpack, content) if record['type'] == 'step']
+      if episode is not None and steps and not episode.steps:
+        header = _json(path / HEADER)
+        episode = _cut(path, header, steps, episode.plans, _pictures(path, header))
     except (KeyError, TypeError, ValueError) as error:
       discard(path)
       found.append(f'{path} was open when the program ended and is in discarded/: {error}')
       continue
-    if episode is None or not episode.steps:
+    if not steps:
       shutil.rmtree(path)
       continue
-    temporary = path / f'{STEPS}.whole'  # without what was being written
-    temporary.unlink(missing_ok=True)
-    writer = records.Writer(temporary)
-    for content in records.read(path / STEPS)[0]:
-      if wire.unpack(content).get('step', -1) < len(episode.steps):
-        writer.add(content)
-    writer.close()
-    temporary.replace(path / STEPS)
+    if episode is None:
+      discard(path)
+      found.append(
+        f'{path} was open when the program ended and is in discarded/: found no {HEADER}.'
+      )
+      continue
+    left = len(steps) - len(episode.steps)
+    if left or not whole:
+      _shorten(path, content, len(episode.steps), keep=left > 0)
     place = close(path, {**episode.summary, 'recovered': True})
-    end = episode.summary['end_reason']
-    found.append(f'{place} was open when the program ended: {len(episode.steps)} steps, {end}.')
+    flags = [*episode.summary['flags'], *([f'{left} more are in {_BEYOND}'] if left else [])]
+    found.append(
+      f'{place} was open when the program ended: {len(episode.steps)} steps, cut'
+      f'{"; " if flags else ""}{"; ".join(flags)}.'
+    )
   return found
+
+
+def _shorten(path: pathlib.Path, content: list[bytes], count: int, *, keep: bool) -> None:
+  """Leaves some steps, and nothing of what was being written; `keep` keeps the file as it was."""
+  temporary = path / f'{STEPS}.whole'
+  temporary.unlink(missing_ok=True)
+  writer = records.Writer(temporary)
+  for record in content:
+    if wire.unpack(record).get('step', -1) < count:
+      writer.add(record)
+  writer.close()
+  if keep:
+    (path / STEPS).replace(path / _BEYOND)
+  temporary.replace(path / STEPS)
 
 
 @contextlib.contextmanager

@@ -82,10 +82,13 @@ class Recording:
     """Notes, from any thread, that something of it could not be written."""
     if text not in self._problems:
       self._problems.append(text)
+      self._writer.put_fault(self)
       self._writer.events.add('disk', f'{text}: this episode will not be exported.', loud=True)
 
   def _lose(self, camera: str, step: int, why: str) -> None:
     self.lost[camera] = count = self.lost[camera] + 1
+    if count == 1:
+      self._writer.put_fault(self)
     if count in (1, _LOUD) or count % 100 == 0:
       self._writer.events.add(
         'images',
@@ -176,6 +179,7 @@ class EpisodeWriter:
     path = self._root / f'{episode_files.OPEN}{time.time_ns():020d}'
     path.mkdir()
     episode_files.write_json(path / episode_files.HEADER, header)
+    (path / episode_files.SOUND).touch()
     recording = Recording(self, path, header)
     self._steps.put(_Item(recording))
     return recording
@@ -189,6 +193,10 @@ class EpisodeWriter:
   def put_step(self, recording: Recording, content: bytes) -> None:
     """Queues a record."""
     self._steps.put(_Item(recording, data=content))
+
+  def put_fault(self, recording: Recording) -> None:
+    """Queues that an episode is not to be trained on, should the program die before its end."""
+    self._steps.put(_Item(recording, faulty=True))
 
   def put_image(self, recording: Recording, camera: str, step: int, pixels: np.ndarray) -> bool:
     """Queues an image; False if too many wait already."""
@@ -238,7 +246,9 @@ class EpisodeWriter:
     while (item := self._steps.get()) is not None:
       recording = item.recording
       try:
-        if item.data is None and not item.ends:
+        if item.faulty:
+          (recording.place / episode_files.SOUND).unlink(missing_ok=True)
+        elif item.data is None and not item.ends:
           current, file = recording, None
           file = records.Writer(recording.place / episode_files.STEPS)
         elif recording is not current:  # an event that came after its end
@@ -323,6 +333,7 @@ class _Item:
   data: Any = None
   camera: str = ''
   step: int = 0
+  faulty: bool = False
   ends: bool = False
   end: str | None = None
   more: dict[str, Any] = dataclasses.field(default_factory=dict)
