@@ -162,3 +162,18 @@ def test_no_more_pages_are_open_than_it_has_room_for(recorder, monkeypatch):
         return
       time.sleep(0.05)
     raise AssertionError('the room is not free again')
+
+
+def test_pages_that_do_not_say_the_key_keep_nobody_out_and_are_dropped(recorder, monkeypatch):
+  monkeypatch.setattr(cockpit, '_PATIENCE', 1.0)
+  monkeypatch.setattr(cockpit, '_UNPROVEN', 4)
+  with cockpit.serve(recorder, port=0, key='s3cret') as page, contextlib.ExitStack() as held:
+    silent = [held.enter_context(live(page)) for _ in range(20)]
+    with live(page) as connection:
+      connection.send(json.dumps({'key': 's3cret'}))
+      assert 'commands' in listen(connection, 1)[0]
+      start = time.monotonic()
+      for other in silent:
+        with pytest.raises(exceptions.ConnectionClosed):
+          other.recv(timeout=10)
+      assert time.monotonic() - start < 5

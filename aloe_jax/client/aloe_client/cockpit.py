@@ -37,6 +37,8 @@ from aloe_client import pages
 
 PORT = 8010
 _PAGES = 16  # open at a time
+_UNPROVEN = 32  # that have not said the key yet
+_PATIENCE = 2.0  # seconds until they have to
 _LARGEST = 4096  # bytes of what a page says
 _FILES = {
   '/': ('cockpit.html', 'text/html'),
@@ -70,6 +72,7 @@ class Cockpit:
     self._key, self._insecure = key, insecure
     self.views = pages.Views(recorder)
     self._rooms = threading.BoundedSemaphore(_PAGES)
+    self._unproven = _Unproven()
 
   @property
   def stopped(self) -> bool:
@@ -106,24 +109,52 @@ class Cockpit:
   def attend(self, connection: server_lib.ServerConnection) -> None:
     """Shows one page what goes on, and does what it says, until it is closed."""
     with contextlib.suppress(exceptions.ConnectionClosed, TimeoutError):
+      if not self._admits(connection):
+        return
       if not self._rooms.acquire(blocking=False):
         connection.close(1013, f'{_PAGES} pages are open already')
         return
       try:
-        if self._admits(connection):
-          pages.Page(connection, self.commands, self.views).run()
+        pages.Page(connection, self.commands, self.views).run()
       finally:
         self._rooms.release()
 
   def _admits(self, connection: server_lib.ServerConnection) -> bool:
+    """Whether a page knows the key; one that does not say it takes no room of one that does."""
     if not self._key:
       return True
-    told = pages.read(connection.recv(timeout=5)).get('key')
-    if isinstance(told, str) and hmac.compare_digest(told.encode(), self._key.encode()):
-      return True
-    time.sleep(0.5)  # nobody tries many
-    connection.close(4401, 'another key')
-    return False
+    with self._unproven.entered(connection):
+      told = pages.read(connection.recv(timeout=_PATIENCE)).get('key')
+      if isinstance(told, str) and hmac.compare_digest(
+        told.encode(errors='replace'), self._key.encode()
+      ):
+        return True
+      time.sleep(0.5)  # nobody tries many
+      connection.close(4401, 'another key')
+      return False
+
+
+class _Unproven:
+  """Pages that have not said the key yet: of too many the oldest goes, never the one that comes."""
+
+  def __init__(self) -> None:
+    self._lock = threading.Lock()
+    self._pages: list[server_lib.ServerConnection] = []
+
+  @contextlib.contextmanager
+  def entered(self, connection: server_lib.ServerConnection) -> Iterator[None]:
+    """One of them for a while."""
+    with self._lock:
+      self._pages.append(connection)
+      left = self._pages.pop(0) if len(self._pages) > _UNPROVEN else None
+    if left is not None:
+      with contextlib.suppress(OSError):  # it is closed already
+        left.socket.shutdown(socket.SHUT_RDWR)
+    try:
+      yield
+    finally:
+      with self._lock, contextlib.suppress(ValueError):  # it had to go
+        self._pages.remove(connection)
 
 
 @contextlib.contextmanager
