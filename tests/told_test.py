@@ -139,3 +139,21 @@ def test_a_person_of_another_width_locks_no_server_out_that_says_nothing_of_itse
     recorder.end('cut')
     recorder.release()
     assert robot_clock.play(recorder, clock, 5)[-1].shape == (3,)
+
+
+@pytest.mark.parametrize('text', ['\x1b[2J\x1b]0;x\x07 hi', '\x9b2J hi', 'a\r\n\x00\u202e hi'])
+def test_words_of_a_server_move_no_cursor(text, tmp_path):
+  sent = {'refusal': RuntimeError(text), 'flag': {**scripted_server.still({'state': np.zeros(3)})}}
+  sent['flag']['aloe'] = {'flags': [text]}
+  for name, answer in sent.items():
+    recorder, clock, _ = robot_clock.recorder(tmp_path / name, reply=lambda r, n, a=answer: a)
+    with contextlib.closing(recorder):
+      robot_clock.play(recorder, clock, 3)
+      (told,) = [e.text for e in recorder.events.recent() if e.kind in ('server', 'flag')]
+      assert told.isprintable() and told.endswith(' hi') and '�' in told
+  with scripted_server.serving(told=text) as address:
+    found = connection.Connection(address)
+    with pytest.raises(connection.UnfitServerError) as refused:
+      found.open()
+    found.close()
+  assert str(refused.value).isprintable()

@@ -318,7 +318,7 @@ def _told(error: BaseException, timeout: float) -> tuple[Callable[[str], Excepti
       return LostServerError, 'the server has no room for another connection, or is not ready.'
     return UnfitServerError, f'answers HTTP status {status}; expected a policy server there.'
   if isinstance(error, exceptions.ConnectionClosed):
-    why = error.rcvd.reason if error.rcvd is not None else ''
+    why = told_lib.printable(error.rcvd.reason) if error.rcvd is not None else ''
     return LostServerError, f'closed the connection at once{f": {why}" if why else ""}.'
   if isinstance(error, TimeoutError):
     return LostServerError, (
@@ -346,12 +346,12 @@ def _sentence(text: str) -> str:
   if not lines:
     return 'the server refused without a word'
   if lines[0].startswith('Traceback'):
-    return lines[-1]
-  return ' '.join(lines).replace('Error in inference server: ', '', 1)
+    return told_lib.printable(lines[-1])
+  return told_lib.printable(' '.join(lines).replace('Error in inference server: ', '', 1))
 
 
 def _short(error: BaseException) -> str:
-  return ' '.join(str(error).split()).rstrip('.') or type(error).__name__
+  return told_lib.printable(' '.join(str(error).split()).rstrip('.')) or type(error).__name__
 
 
 def _abort(opened: client.ClientConnection) -> None:

@@ -10,6 +10,8 @@ import threading
 import time
 from typing import Any
 
+from aloe_client import told as told_lib
+
 _KEPT = 200
 _log = logging.getLogger('aloe_client')
 
@@ -41,7 +43,11 @@ class Events:
     self._listeners: list[Callable[[Event], None]] = []
 
   def add(self, kind: str, text: str, *, loud: bool = False) -> None:
-    """Keeps an event, logs it and tells it; what a listener raises is logged, not raised."""
+    """Keeps an event, logs it and tells it; what a listener raises is logged, not raised.
+
+    A text may hold a server's words: what would move a terminal's cursor or hide text is replaced.
+    """
+    text = told_lib.printable(text)
     event = Event(self._clock.time(), kind, text, loud)
     with self._lock:
       self._events.append(event)

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping
 import math
 import re
 from typing import Any
+import unicodedata
 
 import numpy as np
 
 _CAMERA = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}')
+_LONGEST = 1000  # characters of a text
 _RATES = 0.01, 10_000.0  # actions a second
 _TEXTS = ('checkpoint', 'prompt', 'prompt_key')
 _COUNTS = ('horizon', 'execute')
@@ -97,6 +99,17 @@ def about(reply: Mapping[str, Any]) -> dict[str, Any]:
   _text('checkpoint', told.get('checkpoint'))
   told['flags'] = _texts('flags', told.get('flags'))
   return told
+
+
+def printable(text: str) -> str:
+  """A server's words in one line of which a terminal obeys nothing."""
+  shown = ''.join(' ' if c in '\t\n\r' else '�' if _is_control(c) else c for c in text[:_LONGEST])
+  return shown if len(text) <= _LONGEST else f'{shown}…'
+
+
+def _is_control(character: str) -> bool:
+  """Whether it is a control, turns the direction of text, or is half of a character."""
+  return unicodedata.category(character) in ('Cc', 'Cf', 'Cs', 'Zl', 'Zp')
 
 
 class _FaultError(ValueError):
