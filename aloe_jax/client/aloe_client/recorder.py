@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 import contextlib
+import math
+import numbers
 import pathlib
 import threading
 import time
@@ -120,6 +122,7 @@ class Recorder:
       raise ValueError('task: found an empty text, expected what the robot is asked to do.')
     if (to_robot is None) != (to_policy is None):
       raise ValueError('to_robot and to_policy: found one of them, expected both or none.')
+    _check_numbers(hz=hz, execute=execute, stale=stale, fade=fade)
     self._clock, self._task, self._human = clock, task, human
     self._to_robot = to_robot or (lambda action: action)
     self._to_policy = to_policy or (lambda command: command)
@@ -447,3 +450,24 @@ class Recorder:
     """Keeps a chunk when it is taken up."""
     self._judged.add(plan.reply.get('aloe') or {})
     self._steps.plan(plan)
+
+
+def _check_numbers(*, hz: Any, execute: Any, stale: Any, fade: Any) -> None:
+  """Refuses numbers that a loop cannot run by.
+
+  Raises:
+    ValueError: naming the argument.
+  """
+  if hz is not None and not (_is_number(hz) and hz > 0):
+    raise ValueError(f'hz: found {hz!r}, expected more than 0 steps a second.')
+  whole = isinstance(execute, numbers.Integral) and not isinstance(execute, bool)
+  if execute is not None and not (whole and execute >= 1):
+    raise ValueError(f'execute: found {execute!r}, expected a whole number of actions from 1.')
+  for name, seconds in (('stale', stale), ('fade', fade)):
+    if not (_is_number(seconds) and seconds >= 0):
+      raise ValueError(f'{name}: found {seconds!r}, expected a number of seconds from 0.')
+
+
+def _is_number(value: Any) -> bool:
+  real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+  return real and math.isfinite(value)
