@@ -43,6 +43,7 @@ def about(**changed):
     (about(spread=float('nan')), 'spread: found nan, expected a finite number'),
     (about(flags=5), 'flags: found 5, expected a list of texts'),
     (about(flags=[{'a': 1}]), "flags: found [{'a': 1}], expected a list of texts"),
+    (about(clipped=[1]), 'clipped: found [1], expected true or false'),
     (about(step={'a': 1}), "step: found {'a': 1}, expected a whole number from 0"),
     (about(checkpoint=b'x'), "checkpoint: found b'x', expected a text"),
   ],
@@ -74,6 +75,7 @@ def test_a_reply_of_no_use_is_refused_by_the_connection_too():
     ({'checkpoint': {'a': 1}}, "checkpoint: found {'a': 1}"),
     ({'action': [1]}, 'action: found [1], expected a map'),
     ({'action': {'size': '7'}}, "action: size: found '7', expected a whole number"),
+    ({'action': {'size': 2**40}}, 'action: size: found 1099511627776, expected no more than'),
     ({'action': {'size': 3, 'names': 7}}, 'action: names: found 7, expected a list of texts'),
     ({'action': {'size': 3, 'kind': 'torque'}}, 'expected position or velocity'),
     ({'state': [1]}, 'state: found [1], expected a map'),
@@ -157,3 +159,16 @@ def test_words_of_a_server_move_no_cursor(text, tmp_path):
       found.open()
     found.close()
   assert str(refused.value).isprintable()
+
+
+def test_what_a_server_says_beyond_that_is_kept_as_far_as_a_file_can_hold_it(tmp_path):
+  deep = []
+  for _ in range(400):
+    deep = [deep]
+  extra = {'low': deep, 'high': np.zeros(2, 'M8[s]'), 'x': np.zeros(1, complex), 'y': b'x'}
+  told = scripted_server.metadata(action={'size': 3, **extra})
+  recorder, clock, _ = robot_clock.recorder(tmp_path, told=told)
+  with recorder:
+    assert robot_clock.play(recorder, clock, 5)[-1] is not None
+    recorder.end('success')
+  assert (tmp_path / '000000' / 'episode.json').is_file()

@@ -121,14 +121,18 @@ def of_plan(plan: plan_lib.Plan) -> dict[str, Any]:
   }
 
 
-def plain(value: Any) -> Any:
-  """What JSON can hold of a value of a server."""
+def plain(value: Any, depth: int = 8) -> Any:
+  """What JSON can hold of a value of a server, however deep or strange it is."""
+  if isinstance(value, (Mapping, list, tuple)) and not depth:
+    return type(value).__name__
   if isinstance(value, Mapping):
-    return {str(key): plain(part) for key, part in value.items()}
+    return {str(key): plain(part, depth - 1) for key, part in value.items()}
   if isinstance(value, (list, tuple)):
-    return [plain(part) for part in value]
+    return [plain(part, depth - 1) for part in value]
   if isinstance(value, (np.ndarray, np.generic)):
-    return value.tolist()
+    if value.dtype.kind == 'f':
+      return value.astype(np.float64).tolist()
+    return value.tolist() if value.dtype.kind in 'biuU' else str(value)
   return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
 
 

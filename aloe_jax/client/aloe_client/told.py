@@ -16,6 +16,7 @@ import numpy as np
 
 _CAMERA = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}')
 _LONGEST = 1000  # characters of a text
+_WIDEST = 10_000  # numbers of a state or an action
 _RATES = 0.01, 10_000.0  # actions a second
 _TEXTS = ('checkpoint', 'prompt', 'prompt_key')
 _COUNTS = ('horizon', 'execute')
@@ -97,6 +98,8 @@ def about(reply: Mapping[str, Any]) -> dict[str, Any]:
       told[key] = _number(key, told[key])
   _whole('step', told, least=0)
   _text('checkpoint', told.get('checkpoint'))
+  if not isinstance(told.get('clipped'), (bool, type(None))):
+    raise _FaultError('clipped', told['clipped'], 'true or false')
   told['flags'] = _texts('flags', told.get('flags'))
   return told
 
@@ -154,6 +157,8 @@ def _check_part(key: str, part: Any) -> None:
   """Of an action, or of one key of the state."""
   part = _map(key, part)
   _whole('size', part, least=1, within=key)
+  if (part.get('size') or 0) > _WIDEST:
+    raise _FaultError(f'{key}: size', part['size'], f'no more than {_WIDEST}')
   _texts(f'{key}: names', part.get('names'))
   for name in ('unit', 'kind'):
     _text(f'{key}: {name}', part.get(name))
