@@ -5,6 +5,7 @@
       steps.records       a record of MessagePack for each step, chunk and event, as they happened
       head.images         a record for each image: {step, data}; a JPEG or PNG, or no bytes where
                           the picture is the one before
+      steps_before_cut.records   steps that had no pictures yet when the program died, with the rest
     DIR/open-…/           one that is being recorded, or was when the program died: header.json, and
                           the records up to then; .sound is there unless something was lost
     DIR/discarded/…       episodes that a person took back
