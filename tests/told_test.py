@@ -172,3 +172,12 @@ def test_what_a_server_says_beyond_that_is_kept_as_far_as_a_file_can_hold_it(tmp
     assert robot_clock.play(recorder, clock, 5)[-1] is not None
     recorder.end('success')
   assert (tmp_path / '000000' / 'episode.json').is_file()
+
+
+def test_a_report_of_too_few_episodes_gives_no_threshold_and_refuses_nothing(tmp_path):
+  told = scripted_server.metadata(q_threshold=float('nan'), false_alarms=float('inf'))
+  recorder, clock, _ = robot_clock.recorder(tmp_path, told=told, values=True)
+  with recorder:
+    assert robot_clock.play(recorder, clock, 5)[-1] is not None
+    seen = recorder.snapshot()
+  assert seen['q'] == -50 and seen['q_threshold'] is None and seen['false_alarms'] is None

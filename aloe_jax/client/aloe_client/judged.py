@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+import math
 from typing import Any
 
 from aloe_client import events as events_lib
@@ -22,7 +23,9 @@ class Judged:
 
   def __init__(self, told: Mapping[str, Any], events: events_lib.Events):
     found = (told.get(name) for name in ('q_threshold', 'false_alarms'))
-    self.threshold, self.false_alarms = (None if x is None else float(x) for x in found)
+    self.threshold, self.false_alarms = (
+      float(x) if x is not None and math.isfinite(x) else None for x in found
+    )
     self._events = events
     self.reset()
 

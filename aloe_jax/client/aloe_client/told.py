@@ -129,7 +129,7 @@ def _check(told: Mapping[str, Any]) -> None:
     _whole(key, told, least=1)
   _whole('step', told, least=0)
   for key in _NUMBERS:
-    if told.get(key) is not None:
+    if told.get(key) is not None and not _is_nowhere(told[key]):
       _number(key, told[key])
   for key in _SWITCHES:
     if not isinstance(told.get(key), (bool, type(None))):
@@ -207,10 +207,15 @@ def _texts(key: str, value: Any) -> list[str]:
 
 
 def _number(key: str, value: Any) -> float:
-  plain = value.item() if isinstance(value, np.generic) else value
+  plain = value.item() if isinstance(value, (np.generic, np.ndarray)) and not value.ndim else value
   if isinstance(plain, bool) or not isinstance(plain, (int, float)) or not _finite(plain):
     raise _FaultError(key, value, 'a finite number')
   return float(plain)
+
+
+def _is_nowhere(value: Any) -> bool:
+  """Whether it is NaN or infinity, as a report has them of too few episodes."""
+  return isinstance(value, float) and not math.isfinite(value)
 
 
 def _finite(value: float) -> bool:
