@@ -98,12 +98,23 @@ def test_what_is_no_image_is_named(reader, image, said):
     ({'aloe': {'prefix': np.zeros((2, 13))}}, r'aloe/prefix: found \[2, 13\], expected \[k, 14\]'),
     ({'aloe': {'prefix': np.zeros((0, 14))}}, r'aloe/prefix: found \[0, 14\]'),
     ({'aloe': {'prefix': np.zeros((2, 14)), 'delay': 3}}, 'aloe/delay: found 3, expected 0 to 2'),
+    (
+      {'aloe': {'prefix': np.stack([np.zeros(14), np.eye(14)[3] * 1e30])}},
+      r'aloe/prefix: number 3 of action 1 is 1e\+30, far outside of -2 to 2',
+    ),
+    ({'aloe': {'prefix': np.full((2, 14), 21)}}, 'number 0 of action 0 is 21, far outside'),
     ({'aloe': {'sed': 3}}, "aloe: there is no option 'sed'; did you mean 'seed'?"),
   ],
 )
 def test_what_is_wrong_in_a_message_is_named(reader, changes, said):
   with pytest.raises(requests.RequestError, match=said):
     reader.read(make_message() | changes)
+
+
+def test_a_plan_somewhat_beyond_what_was_seen_is_read_as_it_was_sent(reader):
+  plan = np.full((2, 14), 19, np.float32)
+  reading, _ = reader.read(make_message(aloe={'prefix': plan, 'delay': 1}))
+  np.testing.assert_array_equal(reading.plan, plan)
 
 
 @pytest.mark.parametrize('message', [None, 3, b'x', [1], 'text', np.zeros(3)])

@@ -17,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 
 from aloe_client import wire
 from aloe_jax import serve
+from aloe_jax.serving import actions
 from aloe_jax.serving import server as server_lib
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / 'golden/pi05_io_golden.json').read_text())
@@ -262,3 +263,28 @@ def test_robots_that_ask_together_are_answered_together():
   for i, reply in enumerate(replies):
     np.testing.assert_array_equal(reply['actions'], 1 + i / 4)
   assert max(model.batches) == 4 and len(model.batches) < 12
+
+
+@pytest.mark.parametrize('field, value', [('actions', np.nan), ('actions', np.inf), ('v', np.nan)])
+def test_numbers_that_are_none_are_never_sent_and_are_counted(monkeypatch, field, value):
+  model = served.FakeModel()
+  answer, bad = model.answer, [True]
+
+  def spoilt(rows):
+    found = answer(rows)[0]
+    found = dataclasses.replace(found, q=1.0, v=2.0, spread=0.1)
+    number = np.full_like(found.actions, value) if field == 'actions' else value
+    return [dataclasses.replace(found, **{field: number}) if bad.pop() else found]
+
+  monkeypatch.setattr(model, 'answer', spoilt)
+  limits = actions.Limits(high=np.full(14, 0.5, np.float32))
+  with (
+    served.Served(served.make_version(model, limits=limits)) as server,
+    server.connect() as client,
+  ):
+    assert client.ask() == 'the policy gave numbers that are not finite; nothing is sent.'
+    bad.append(False)
+    assert (client.ask()['actions'] == 0.5).all()
+    counted = server.server.telemetry.text().decode()
+  assert 'aloe_requests_total{outcome="not_finite"} 1.0' in counted
+  assert 'not finite' in server.said[0]

@@ -1,28 +1,25 @@
 """A robot's message, checked and made into a reading; everything wrong is answered by name."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 import dataclasses
-import difflib
 from typing import Any
 
 import numpy as np
 
 from aloe_jax import types
 from aloe_jax.preprocessing import inputs as inputs_lib
+from aloe_jax.serving import entries
 from aloe_jax.serving import model as model_lib
 from aloe_jax.serving import robots
 
 FAR = 5.0  # of a state once normalised, 98 % of which lie within -1 and 1 in training
+_FAR_PLAN = 2 * FAR  # of an action of a plan: what the policy itself asked for comes back in it
 OPTIONS = 'aloe'  # key of what is asked besides openpi's
 _ASKED = ('values', 'seed', 'prefix', 'delay', 'id')
 _LONGEST = 10_000  # characters of a prompt
 _ROOM = 64  # characters of an id
-_LONGEST_EDGE = 8192  # pixels of an image
-_THINNEST = 16  # of two edges, the longer over the shorter
 
-
-class RequestError(ValueError):
-  """A message that cannot be answered; its text is for whoever sent it."""
+RequestError = entries.RequestError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,19 +55,19 @@ class Reader:
       RequestError: naming the key, what was found and what was expected.
     """
     if not isinstance(message, Mapping):
-      raise RequestError(f'found {_kind(message)}, expected a map of {self._expected()}.')
+      raise RequestError(f'found {entries.kind(message)}, expected a map of {self._expected()}.')
     self._check_keys(message)
     options = message.get(OPTIONS, {})
     if not isinstance(options, Mapping):
       raise RequestError(
-        f'{OPTIONS}: found {_kind(options)}, expected a map of some of {", ".join(_ASKED)}.'
+        f'{OPTIONS}: found {entries.kind(options)}, expected a map of some of {", ".join(_ASKED)}.'
       )
     for key in options:
       if key not in _ASKED:
-        hint = _closest(str(key), _ASKED) or f'expected some of {", ".join(_ASKED)}.'
+        hint = entries.closest(str(key), _ASKED) or f'expected some of {", ".join(_ASKED)}.'
         raise RequestError(f'{OPTIONS}: there is no option {str(key)[:80]!r}; {hint}')
     state = self._state(message)
-    plan, delay = self._plan(options)
+    plan, delay = self._plan(options, state)
     reading = model_lib.Reading(
       state,
       images=self._images(message),
@@ -95,15 +92,15 @@ class Reader:
 
   def _check_keys(self, message: Mapping) -> None:
     known = self._keys()
-    for key in _paths(message, known):
+    for key in entries.paths(message, known):
       if key not in known:
-        hint = _closest(key, known) or f'expected {self._expected()}.'
+        hint = entries.closest(key, known) or f'expected {self._expected()}.'
         raise RequestError(
           f'there is no key {key[:80]!r} in a request of {self.robot.name}; {hint}'
         )
 
   def _state(self, message: Mapping) -> np.ndarray:
-    parts = [_numbers(key, self._needed(message, key)) for key in self.robot.state]
+    parts = [entries.numbers(key, self._needed(message, key)) for key in self.robot.state]
     named = ' and '.join(self.robot.state)
     for key, part in zip(self.robot.state, parts, strict=True):
       if part.ndim > 1:
@@ -137,7 +134,7 @@ class Reader:
     if self.features:
       return {}
     return {
-      camera: _image(key, self._needed(message, key))
+      camera: entries.image(key, self._needed(message, key))
       for key, camera in self.robot.cameras.items()
       if camera in self.cameras
     }
@@ -145,13 +142,13 @@ class Reader:
   def _features(self, message: Mapping) -> np.ndarray | None:
     if not self.features:
       return None
-    found = _numbers('features', self._needed(message, 'features'))
+    found = entries.numbers('features', self._needed(message, 'features'))
     if found.shape != self.features:
       raise RequestError(f'features: found {list(found.shape)}, expected {list(self.features)}.')
     return found
 
   def _prompt(self, message: Mapping) -> str | None:
-    found = _look(message, self.robot.prompt)
+    found = entries.look(message, self.robot.prompt)
     try:
       if isinstance(found, np.ndarray) and found.ndim == 0:
         found = found[()]
@@ -164,14 +161,14 @@ class Reader:
     if found is None:
       return None
     if not isinstance(found, str) or len(found) > _LONGEST:
-      what = _kind(found) if not isinstance(found, str) else f'{len(found)} characters'
+      what = entries.kind(found) if not isinstance(found, str) else f'{len(found)} characters'
       raise RequestError(f'{self.robot.prompt}: found {what}, expected a text.')
     return str(found)
 
   def _values(self, options: Mapping) -> bool:
     wanted = options.get('values', False)
     if not isinstance(wanted, (bool, np.bool_)):
-      raise RequestError(f'{OPTIONS}/values: found {_kind(wanted)}, expected true or false.')
+      raise RequestError(f'{OPTIONS}/values: found {entries.kind(wanted)}, expected true or false.')
     if wanted and not self.has_values:
       raise RequestError(
         f'{OPTIONS}/values: this policy is served without a critic of actions; the metadata say '
@@ -179,7 +176,7 @@ class Reader:
       )
     return bool(wanted)
 
-  def _plan(self, options: Mapping) -> tuple[np.ndarray | None, int]:
+  def _plan(self, options: Mapping, state: np.ndarray) -> tuple[np.ndarray | None, int]:
     plan, delay = options.get('prefix'), options.get('delay', 0)
     if plan is None:
       if not (type(delay) is int and delay == 0):
@@ -189,7 +186,7 @@ class Reader:
       raise RequestError(
         f'{OPTIONS}/prefix: this server was started without --real_time; the metadata say so too.'
       )
-    plan = _numbers(f'{OPTIONS}/prefix', plan)
+    plan = entries.numbers(f'{OPTIONS}/prefix', plan)
     if plan.ndim != 2 or plan.shape[1] != self.chunk[1] or not len(plan):
       raise RequestError(
         f'{OPTIONS}/prefix: found {list(plan.shape)}, expected [k, {self.chunk[1]}], the actions '
@@ -202,94 +199,31 @@ class Reader:
         f'{OPTIONS}/delay: found {str(delay)[:40]}, expected 0 to {len(plan)}, as many as '
         f'{OPTIONS}/prefix has.'
       )
-    return self.robot.action_to_policy(plan), delay
+    plan = self.robot.action_to_policy(plan)
+    if self.normalized:
+      self._check_plan(plan, state)
+    return plan, delay
+
+  def _check_plan(self, plan: np.ndarray, state: np.ndarray) -> None:
+    """Refuses a plan that no policy could go on from: its numbers would make nonsense of it."""
+    seen = np.abs(np.asarray(self.inputs.chunk(plan[None], state[None]))[0])
+    step, worst = map(int, np.unravel_index(int(seen.argmax()), seen.shape))
+    if not seen[step, worst] <= _FAR_PLAN:
+      ends = np.array([[[-1.0]], [[1.0]]], np.float32) * np.ones((1, *plan.shape[1:]), np.float32)
+      low, high = np.asarray(self.inputs.undo_chunk(ends, np.stack([state] * 2)))[:, 0, worst]
+      adapted = ' (as the policy knows them)' if self.robot.adapts else ''
+      raise RequestError(
+        f'{OPTIONS}/prefix: number {worst} of action {step} is {plan[step, worst]:.6g}, far '
+        f'outside of {low:.6g} to {high:.6g}, where 98 % of the training lay from such a state'
+        f'{adapted}; expected the actions that are carried out, in the units of the replies.'
+      )
 
   def _needed(self, message: Mapping, key: str) -> Any:
-    found = _look(message, key)
+    found = entries.look(message, key)
     if found is None:
-      given = ', '.join(map(repr, list(_paths(message, self._keys()))[:12])) or 'none'
+      given = ', '.join(map(repr, list(entries.paths(message, self._keys()))[:12])) or 'none'
       raise RequestError(f'{key}: there is no such key among {given}; expected {self._expected()}.')
     return found
-
-
-def _look(message: Mapping, path: str) -> Any:
-  """What a message has under a key or a path of keys; None for nothing."""
-  if path in message:
-    return message[path]
-  first, _, rest = path.partition('/')
-  inner = message.get(first)
-  return _look(inner, rest) if rest and isinstance(inner, Mapping) else None
-
-
-def _paths(message: Mapping, known: tuple[str, ...]) -> Iterator[str]:
-  """Keys of a message, of its maps the keys inside where such a path is known."""
-  for key, value in message.items():
-    key = key if isinstance(key, str) else repr(key)
-    inside = any(path.startswith(f'{key}/') for path in known)
-    if key not in known and inside and isinstance(value, Mapping):
-      below = tuple(p.partition('/')[2] for p in known if p.startswith(f'{key}/'))
-      yield from (f'{key}/{path}' for path in _paths(value, below))
-    else:
-      yield key
-
-
-def _closest(key: str, known: Sequence[str]) -> str:
-  """A question whether another key was meant, or ''."""
-  close = difflib.get_close_matches(key[:80], known, n=1)  # what is longer is compared for hours
-  return f'did you mean {close[0]!r}?' if close else ''
-
-
-def _are_numbers(value: Any) -> bool:
-  """Whether lists hold nothing but numbers; NumPy would make long texts of one that they hold."""
-  if isinstance(value, list):
-    return all(map(_are_numbers, value))
-  return isinstance(value, (int, float, np.ndarray, np.generic)) and not isinstance(value, bool)
-
-
-def _numbers(key: str, value: Any) -> np.ndarray:
-  """Finite float32 numbers."""
-  try:
-    found = np.asarray(value) if _are_numbers(value) else np.empty((), object)
-  except ValueError:  # lists of unequal lengths
-    found = np.empty((), object)
-  if found.dtype.kind not in 'fiu':
-    raise RequestError(f'{key}: found {_kind(value)}, expected numbers.')
-  with np.errstate(over='ignore', invalid='ignore'):
-    numbers = found.astype(np.float32)
-  if not np.isfinite(numbers).all():
-    bad = np.argwhere(~np.isfinite(numbers))[0].tolist()
-    raise RequestError(
-      f'{key}: found {found[tuple(bad)]} at {bad}, expected finite numbers everywhere.'
-    )
-  return numbers
-
-
-def _image(key: str, value: Any) -> np.ndarray:
-  """[H, W, 3] uint8 of any of the layouts that cameras and openpi's clients have."""
-  if not isinstance(value, np.ndarray) or value.ndim != 3 or 0 in value.shape:
-    raise RequestError(f'{key}: found {_kind(value)}, expected an image [H, W, 3] or [3, H, W].')
-  first, last = value.shape[0] == 3, value.shape[2] == 3
-  if first == last:
-    raise RequestError(
-      f'{key}: found {_kind(value)}, expected an image [H, W, 3] or [3, H, W] of which only one '
-      'axis can be that of the colours.'
-    )
-  edges = value.shape[1:] if first else value.shape[:2]
-  if max(edges) > _LONGEST_EDGE or min(edges) * _THINNEST < max(edges):
-    raise RequestError(
-      f'{key}: found {_kind(value)}, expected up to {_LONGEST_EDGE} pixels, and an edge that is at '
-      f'most {_THINNEST} times the other.'
-    )
-  if value.dtype.kind == 'f':
-    low, high = float(value.min()), float(value.max())
-    if not 0 <= low <= high <= 1:  # of NaN too
-      raise RequestError(
-        f'{key}: found {value.dtype} from {low:.6g} to {high:.6g}, expected 0 to 1, or uint8.'
-      )
-    value = (255 * value).astype(np.uint8)
-  if value.dtype != np.uint8:
-    raise RequestError(f'{key}: found {_kind(value)}, expected uint8, or floats from 0 to 1.')
-  return np.ascontiguousarray(value.transpose(1, 2, 0) if first else value)
 
 
 def _seed(value: Any) -> int | None:
@@ -303,16 +237,9 @@ def _seed(value: Any) -> int | None:
 def _id(value: Any) -> Any:
   if value is None or type(value) is int or (isinstance(value, str) and len(value) <= _ROOM):
     return value
-  raise RequestError(f'{OPTIONS}/id: found {_kind(value)}, expected a short text or a number.')
-
-
-def _kind(value: Any) -> str:
-  """What a value is, in a few words."""
-  if isinstance(value, (np.ndarray, np.generic)):
-    return f'{value.dtype} {list(value.shape)}'
-  if isinstance(value, (str, bytes)):
-    return f'{type(value).__name__} of {len(value)}'
-  return type(value).__name__
+  raise RequestError(
+    f'{OPTIONS}/id: found {entries.kind(value)}, expected a short text or a number.'
+  )
 
 
 def make_reader(model: model_lib.Model, robot: robots.Robot) -> Reader:

@@ -267,6 +267,10 @@ class Server:
     except batching.Busy as error:
       self.telemetry.requests.labels('busy').inc()
       return f'{error}'
+    except version_lib.NotFiniteError as error:
+      self.telemetry.requests.labels('not_finite').inc()
+      self._log(f'A request failed: {error}')
+      return f'{error}'
     except Exception as error:  # whatever it is, the robot is told and the server lives on
       self.telemetry.requests.labels('failed').inc()
       self._log(f'A request failed: {type(error).__name__}: {error}')

@@ -21,6 +21,10 @@ from aloe_jax.serving import robots
 PROTOCOL = 1
 
 
+class NotFiniteError(RuntimeError):
+  """The policy gave what no robot may be sent."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Version:
   """One checkpoint, for one kind of robot.
@@ -43,12 +47,18 @@ class Version:
     """What is sent back, but for the times: numbers of the robot, and what is to be known of them.
 
     Besides the actions there are no arrays, as openpi's chunk broker would take steps of them.
+
+    Raises:
+      NotFiniteError: the policy gave no numbers: neither limits nor alarms would stop these.
     """
     chunk = answer.actions
+    wanted = self.robot.action_to_robot(chunk)
+    values = [x for x in (answer.q, answer.v, answer.spread) if x is not None]
+    if not (np.isfinite(wanted).all() and np.isfinite(values).all()):
+      raise NotFiniteError('the policy gave numbers that are not finite; nothing is sent.')
     told: list[str] = []
     if self.reader.normalized:
       told = actions_lib.unusual(self.model.policy.inputs, chunk, reading.state)
-    wanted = self.robot.action_to_robot(chunk)
     held, clipped = self.limits.hold(wanted, self._before(reading))
     about: dict[str, Any] = {
       'checkpoint': self.model.name,
