@@ -3,6 +3,7 @@
 import threading
 import time
 
+import fsspec
 import numpy as np
 import served
 
@@ -134,3 +135,45 @@ def test_what_a_disk_does_not_give_is_tried_again(tmp_path):
     until(lambda: tries == ['2'] * 3 + ['3'] * 3)
     time.sleep(0.1)
     assert len(tries) == 6 and server.said[-1].endswith('goes on answering.')
+
+
+def test_a_good_copy_in_place_of_a_failed_one_is_taken_up_and_so_is_a_lower_one(tmp_path):
+  tries = []
+
+  def make(path):
+    tries.append(path.name)
+    if (path / 'state').read_text() != 'whole':
+      raise ValueError(f'{path} is cut off.')
+    return served.make_version(step=int(path.name))
+
+  def write(number, text):
+    (tmp_path / f'.{number}').mkdir()
+    (tmp_path / f'.{number}' / 'state').write_text(text)
+    (tmp_path / f'.{number}').rename(tmp_path / str(number))
+
+  with served.Served(served.make_version()) as server:
+    watcher = watch(server, tmp_path, make)
+    write(5, 'who')
+    assert [watcher.look() for _ in range(4)] == [False] * 4 and tries == ['5']
+    write(3, 'whole')  # lower than what failed, and newer than what answers
+    assert watcher.look() and server.server.version.model.step == 3
+    (tmp_path / '5/state').write_text('whol')  # is being copied
+    assert not watcher.look()
+    (tmp_path / '5/state').write_text('whole')
+    assert not watcher.look() and tries == ['5', '3']
+    assert watcher.look() and server.server.version.model.step == 5
+    write(4, 'whole')
+    assert not watcher.look() and tries == ['5', '3', '5']
+    write(6, 'cut')
+    assert not watcher.look()
+    (tmp_path / '6/state').write_text('cut too')
+    assert sum(watcher.look() for _ in range(4)) == 0 and tries == ['5', '3', '5', '6', '6']
+
+
+def test_a_changed_object_of_a_bucket_is_seen():
+  bucket = fsspec.filesystem('memory')
+  seen = []
+  for content in (b'who', b'whole'):
+    bucket.pipe('/run/checkpoints/5/state/data', content)
+    seen.append(newer._files('memory://run/checkpoints/5'))
+  assert seen[0][0][0].endswith('5/state/data') and seen[0] != seen[1]
