@@ -72,7 +72,7 @@ def test_a_damaged_list_is_refused_and_not_begun_anew(text, tmp_path):
     manifest.Manifest(path)
 
 
-CONTENT = holding(one='d1', moved='d1', two='d2', copy='d1', demos='d0', three='d3')
+CONTENT = holding(one='d1', moved='d1', two='d2', copy='d1', demos='d0', three='d3', third='d3')
 
 
 def follow(path, *given):
@@ -100,6 +100,7 @@ def test_datasets_are_known_where_they_lie_now_and_new_ones_follow_them(tmp_path
     (('two', 'one'), 'two holds other episodes than one, in whose place'),
     (('one', 'three', 'two'), 'three holds other episodes than two, in whose place'),
     (('one', 'two', 'copy'), 'copy adds nothing: it holds the same episodes as one, which'),
+    (('one', 'two', 'three', 'third'), 'third adds nothing: it holds the same episodes as three,'),
     (('one', 'two', 'demos'), 'demos adds nothing: it holds the same episodes as own, which'),
   ],
 )
@@ -110,6 +111,13 @@ def test_datasets_that_are_missing_in_another_order_or_double_are_refused(given,
   with pytest.raises(ValueError, match=told):
     follow(path, *given)
   assert path.read_text() == before
+
+
+def test_a_run_does_not_begin_with_the_same_episodes_twice(tmp_path):
+  kept = manifest.Manifest(tmp_path / 'manifest.json')
+  with pytest.raises(ValueError, match='copy adds nothing: it holds the same episodes as one, and'):
+    kept.follow(['one', 'two', 'copy'], CONTENT, bool)
+  assert kept.follow(['one', 'two', 'one'], CONTENT, bool) == ({}, [])
 
 
 def test_the_digest_of_an_iteration_does_not_know_what_joins_later(tmp_path):

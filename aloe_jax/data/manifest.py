@@ -77,11 +77,12 @@ class Manifest:
       listed nothing yet.
 
     Raises:
-      ValueError: in the place of one there is another, or a new one holds what is listed; names
-        both.
+      ValueError: in the place of one there is another, or a new one holds what is listed or what
+        another new one holds; names both.
     """
     former = [entry for entry in self._entries if not is_own(entry['path'])]
     if not self._entries:
+      _check_differ(given, content)
       return {}, []
     if len(former) > len(given):
       listed = ', '.join(entry['path'] for entry in former)
@@ -110,6 +111,7 @@ class Manifest:
             f'{entry["iteration"]} added ({self._path}), and they would count double; leave it out '
             'of config.data.episodes.'
           )
+    _check_differ(new, content)
     for entry in former:
       entry['path'] = moved.get(entry['path'], entry['path'])
     if moved:
@@ -141,6 +143,18 @@ class Manifest:
   def _keep(self) -> None:
     if hosts.is_first():
       files.write_text(self._path, json.dumps(self._entries, indent=2))
+
+
+def _check_differ(new: Sequence[str], content: Callable[[str], str]) -> None:
+  """Raises ValueError if two new datasets hold the same; names both."""
+  first: dict[str, str] = {}
+  for path in new:
+    other = first.setdefault(content(path), path)
+    if place(other) != place(path):
+      raise ValueError(
+        f'{path} adds nothing: it holds the same episodes as {other}, and they would count double; '
+        'leave one of the two out of config.data.episodes.'
+      )
 
 
 def place(path: str) -> str:
