@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import robot
+import served
 
 from aloe_jax import types
 from aloe_jax.preprocessing import normalize
@@ -164,3 +165,9 @@ def test_statistics_of_another_transform_are_refused(reader):
   strict.read(make_message(state=np.ones(14)))
   with pytest.raises(requests.RequestError, match='number 1 is -1, far outside of 0.8 to 1.2'):
     strict.read(make_message(state=np.array([1, -1, -1, 1, 1, 1, 1] * 2)))
+
+
+def test_names_of_other_numbers_than_an_action_has_are_refused_at_the_start():
+  named = dataclasses.replace(robots.PRESETS['aloe'], name='mine', names=('a', 'b'))
+  with pytest.raises(ValueError, match='--robot=mine has 2 names, but an action of .* has 14'):
+    requests.make_reader(served.FakeModel(), named)

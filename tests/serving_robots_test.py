@@ -83,6 +83,9 @@ def test_a_declaration_is_read(tmp_path):
     ({'kind': 'torque'}, "kind is 'torque'; expected one of position, velocity"),
     ({'adapts': True}, 'adapts is of 14 numbers, found 7'),
     ({'adapts': 1}, 'adapts is 1; expected true or false'),
+    ({'cameras': {'top': ['head']}}, "cameras is {'top': ['head']}; expected {key of a request"),
+    ({'cameras': {'top': {'a': 1}}}, 'of the cameras head, left_wrist, right_wrist'),
+    ({'names': ['a', 'b']}, 'names has 2 entries and action_size is 7; expected a name for each'),
     ({'unit': 3}, 'unit is 3; expected a text'),
   ],
 )

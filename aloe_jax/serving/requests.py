@@ -258,6 +258,11 @@ def make_reader(model: model_lib.Model, robot: robots.Robot) -> Reader:
       f'--robot={robot.name} takes actions of {robot.action_size} numbers, but those of '
       f'{model.name} have {size}.'
     )
+  if len(robot.names) not in (0, size):
+    raise ValueError(
+      f'--robot={robot.name} has {len(robot.names)} names, but an action of {model.name} has '
+      f'{size} numbers; expected a name for each, or none.'
+    )
   missing = [c for c in task.cameras if c not in robot.cameras.values()]
   if missing and not features:
     raise ValueError(

@@ -181,10 +181,11 @@ def read(content: Any, where: str) -> Robot:
       hint = f'did you mean {close[0]!r}?' if close else f'expected some of {sorted(fields)}.'
       raise ValueError(f'{where}: there is no field {key!r}; {hint}')
   cameras = content.get('cameras', {})
-  if not isinstance(cameras, dict) or not set(cameras.values()) <= set(types.CAMERAS):
+  known = isinstance(cameras, dict) and all(c in types.CAMERAS for c in cameras.values())
+  if not known:
     raise ValueError(
-      f'{where}: cameras is {cameras!r}; expected {{key of a request: camera}}, of the cameras '
-      f'{", ".join(types.CAMERAS)}.'
+      f'{where}: cameras is {cameras!r:.200}; expected {{key of a request: camera}}, of the '
+      f'cameras {", ".join(types.CAMERAS)}.'
     )
   if len(set(cameras.values())) < len(cameras):
     raise ValueError(f'{where}: cameras names a camera twice: {cameras!r}.')
@@ -195,6 +196,12 @@ def read(content: Any, where: str) -> Robot:
   size, kind = content.get('action_size', 0), content.get('kind', 'position')
   if type(size) is not int or size < 0:
     raise ValueError(f'{where}: action_size is {size!r}; expected a number, or none.')
+  names = lists.get('names', [])
+  if size and names and len(names) != size:
+    raise ValueError(
+      f'{where}: names has {len(names)} entries and action_size is {size}; expected a name for '
+      'each number of an action, or none.'
+    )
   if kind not in _KINDS:
     raise ValueError(f'{where}: kind is {kind!r}; expected one of {", ".join(_KINDS)}.')
   for key in ('name', 'prompt', 'unit'):
