@@ -8,6 +8,7 @@ left out. Nothing of the directory is changed.
 """
 
 from collections.abc import Iterator
+import hashlib
 import pathlib
 from typing import Any
 
@@ -19,6 +20,7 @@ from aloe_jax import types
 from aloe_jax.data import cameras as cameras_lib
 from aloe_jax.data import rlds
 from aloe_jax.data.importers import importer
+from aloe_jax.data.importers import recorder_summary
 from aloe_jax.data.importers import settings as settings_lib
 
 _NAMES = {'state': 'state', 'action': 'executed'}  # fields of a step
@@ -96,9 +98,11 @@ class Folder:
     Raises:
       ValueError: naming the folder and what is wrong in it.
     """
+    first: dict[str, pathlib.Path] = {}
     for folder in self._folders:
       episode = None
       with self._settings.log.reading():
+        _check_is_new(folder, first)
         episode = self._episode(folder)
       if episode is not None:
         yield episode
@@ -108,15 +112,19 @@ class Folder:
     """The episode, or None where it is not to be trained on."""
     try:
       found = episode_files.read(folder)
+    except RecursionError:
+      raise ValueError(f'{folder}: found JSON nested too deep; copy it again.') from None
     except (KeyError, TypeError, wire.WireError) as error:
       raise ValueError(f'{folder}: found no episode of a recorder ({error}).') from error
     log, summary = self._settings.log, found.summary
+    recorder_summary.check(folder, summary)
     if not summary['exportable']:
       log.aside(str(folder), f'left out: {"; ".join(summary["flags"])}')
       return None
     if not found.steps:
       log.aside(str(folder), 'left out: no step of it was written')
       return None
+    recorder_summary.check_pictures(folder, summary)
     arrays = {name: _column(found, name) for name in ('state', 'requested', 'executed')}
     for what, parts in self._parts.items():
       for part in parts:
@@ -158,6 +166,28 @@ class Folder:
       str(folder), f'ran at {real:.3g} steps a second, not {told:g}: that rate is kept as fps'
     )
     return round(real, 1)
+
+
+def _check_is_new(folder: pathlib.Path, first: dict[str, pathlib.Path]) -> None:
+  """Refuses a copy of, or a link to, another episode: two are never the same, for their times.
+
+  Args:
+    folder: of the episode.
+    first: {digest of its steps: folder} of those before; this one is added.
+
+  Raises:
+    ValueError: naming both.
+  """
+  steps = folder / episode_files.STEPS
+  if not steps.is_file() or not steps.stat().st_size:
+    return
+  with steps.open('rb') as file:
+    other = first.setdefault(hashlib.file_digest(file, 'sha256').hexdigest(), folder)
+  if other != folder:
+    raise ValueError(
+      f'{folder} holds the same episode as {other}, which would count double; remove one of '
+      'the two.'
+    )
 
 
 def _column(episode: episode_files.Episode, name: str) -> np.ndarray:

@@ -1,0 +1,88 @@
+"""What a recorder's episode.json has to hold: a field that a person edited is named."""
+
+from collections.abc import Callable, Mapping
+import math
+import pathlib
+from typing import Any
+
+from aloe_client import episode_files
+
+
+def check(folder: pathlib.Path, summary: Mapping[str, Any]) -> None:
+  """Looks at the fields of a summary that an import reads.
+
+  Args:
+    folder: of the episode.
+    summary: of its episode.json, or of header.json where it was never finished.
+
+  Raises:
+    ValueError: naming the file, the field, what was found and what was expected.
+  """
+  file = folder / episode_files.SUMMARY
+  if not file.is_file():
+    file = folder / episode_files.HEADER
+  for field, (fits, expected, optional) in _FIELDS.items():
+    if field not in summary:
+      if optional:
+        continue
+      raise ValueError(f'{file}: {field} is missing, expected {expected}; {_ADVICE}')
+    if not fits(summary[field]):
+      raise ValueError(
+        f'{file}: {field}: found {summary[field]!r:.80}, expected {expected}; {_ADVICE}'
+      )
+
+
+def check_pictures(folder: pathlib.Path, summary: Mapping[str, Any]) -> None:
+  """Raises ValueError, naming the file, where one of the episode's cameras has no pictures."""
+  for camera in summary['cameras']:
+    file = folder / f'{camera}{episode_files.IMAGES}'
+    if not file.is_file():
+      raise ValueError(
+        f'{file} is missing, but the episode was recorded with the camera {camera!r}; {_ADVICE}'
+      )
+
+
+def _is_number(value: Any) -> bool:
+  is_one = isinstance(value, (int, float)) and not isinstance(value, bool)
+  return is_one and abs(value) < 1e15 and math.isfinite(value)
+
+
+def _is_rate(value: Any) -> bool:
+  return _is_number(value) and value > 0
+
+
+def _is_count(value: Any) -> bool:
+  return type(value) is int and 0 <= value < 2**31
+
+
+def _are_texts(value: Any) -> bool:
+  return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _are_names(value: Any) -> bool:
+  return _are_texts(value) and all(pathlib.PurePath(name).name == name for name in value)
+
+
+def _or_null(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+  return lambda value: value is None or fits(value)
+
+
+_ADVICE = 'put it back as it was recorded.'
+# {field: (whether a value fits, what is expected, whether the field may be missing)}
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str, bool]] = {
+  'cameras': (_are_names, 'a list of the names of cameras', False),
+  'hz': (_is_rate, 'steps a second, more than 0', False),
+  'real_hz': (_or_null(_is_rate), 'steps a second, more than 0, or null', False),
+  'end_reason': (
+    lambda value: isinstance(value, str) and value in episode_files.ENDS,
+    f'one of {", ".join(episode_files.ENDS)}',
+    False,
+  ),
+  'exportable': (lambda value: isinstance(value, bool), 'true or false', False),
+  'flags': (_are_texts, 'a list of texts', False),
+  'started': (_is_number, 'seconds since 1970', False),
+  'steps_held': (_is_count, 'a number of steps', False),
+  'steps_changed': (_is_count, 'a number of steps', False),
+  'checkpoint': (_or_null(lambda value: isinstance(value, str)), 'a text or null', True),
+  'checkpoint_step': (_or_null(_is_count), 'a number or null', True),
+}
