@@ -135,6 +135,18 @@ def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
     np.savez(file, **arrays)
 
 
+def parse_json(text: str | bytes) -> Any:
+  """What JSON says.
+
+  Raises:
+    ValueError: it is none; also where lists lie in lists until Python gives up.
+  """
+  try:
+    return json.loads(text)
+  except RecursionError:
+    raise ValueError('it is nested too deep') from None
+
+
 def read_json(path: pathlib.Path, advice: str) -> Any:
   """What a JSON file holds.
 
@@ -147,7 +159,7 @@ def read_json(path: pathlib.Path, advice: str) -> Any:
     ValueError: it is not text, or no JSON.
   """
   try:
-    return json.loads(path.read_text(encoding='utf-8'))
+    return parse_json(path.read_text(encoding='utf-8'))
   except IsADirectoryError as error:
     raise ValueError(f'{path}: found a directory, expected a file of JSON; {advice}') from error
   except ValueError as error:
@@ -166,7 +178,7 @@ def read_json_lines(path: pathlib.Path, advice: str) -> list[dict[str, Any]]:
   found = []
   for number, line in enumerate(lines, start=1):
     try:
-      value = json.loads(line) if line.strip() else {}
+      value = parse_json(line) if line.strip() else {}
     except ValueError:
       value = None
     if not isinstance(value, dict):
@@ -184,8 +196,10 @@ def no_json(path: pathlib.Path, error: ValueError) -> str:
   """What is wrong with a file that was to hold JSON: that it is empty, cut off or damaged."""
   if not size(path):
     return 'found an empty file, expected JSON'
-  if not isinstance(error, json.JSONDecodeError):
+  if isinstance(error, UnicodeDecodeError):
     return f'found no whole JSON: it is no text ({error})'
+  if not isinstance(error, json.JSONDecodeError):
+    return f'found no whole JSON: {error}'
   rest = error.doc.rstrip()[error.pos :]
   begins_a_word = any(word.startswith(rest) for word in ('true', 'false', 'null', '-'))
   if begins_a_word or error.msg.startswith('Unterminated'):

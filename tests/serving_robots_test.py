@@ -101,6 +101,9 @@ def test_a_robot_that_is_not_there_is_named(tmp_path):
   (tmp_path / 'bad.json').write_text('{')
   with pytest.raises(ValueError, match='which is no JSON'):
     robots.find(str(tmp_path / 'bad.json'))
+  (tmp_path / 'bad.json').write_text('{"a":' * 200_000)
+  with pytest.raises(ValueError, match='which is no JSON: it is nested too deep'):
+    robots.find(str(tmp_path / 'bad.json'))
 
 
 def test_actions_are_held_within_limits_and_it_is_said():
@@ -125,6 +128,10 @@ def test_actions_are_held_within_limits_and_it_is_said():
     ('{}', 'expected an object of low, high, step'),
     ('{"lo": [1, 2]}', 'expected an object of low, high, step'),
     ('{"low": [1]}', 'low is [1]; expected a list of 2 numbers'),
+    ('[' * 200_000, 'cannot be read as JSON: it is nested too deep'),
+    ('{"low": [1, 1' + 400 * '0' + ']}', 'low is [1, 1000'),
+    ('{"low": [1, 1e39]}', 'low is [1, 1e+39]; expected a list of 2 numbers'),
+    ('{"low": [1, Infinity]}', 'expected a list of 2 numbers'),
     ('{"low": [1, NaN]}', 'expected a list of 2 numbers'),
     ('{"low": [1, 2], "high": [2, 2]}', 'number 1 has low 2.0 and high 2.0'),
     ('{"step": [1, 0]}', 'step holds 0.0, expected more than 0'),

@@ -93,7 +93,7 @@ class Index:
       EOFError: one is empty.
       ValueError: one is not what was written.
     """
-    index = json.loads((directory / 'index.json').read_text(encoding='utf-8'))
+    index = files.parse_json((directory / 'index.json').read_text(encoding='utf-8'))
     _check_sizes(directory, index.get('sizes', {}))  # older indices tell none
     self._directory = directory
     self.dataset = dataset

@@ -1,7 +1,6 @@
 """Whether the arrays that Orbax has written are all there, before any of them is read."""
 
 from collections.abc import Iterator, Sequence
-import json
 import pathlib
 import urllib.parse
 
@@ -29,7 +28,7 @@ def check(item: pathlib.Path, described: Sequence[str] = ('_METADATA',)) -> None
       raise ValueError(f'{name} is missing.')
   for path in [path for pattern in described for path in sorted(item.glob(pattern))]:
     try:
-      json.loads(path.read_text())
+      files.parse_json(path.read_text())
     except ValueError as error:
       raise ValueError(f'{path.relative_to(item)}: {files.no_json(path, error)}.') from error
   try:

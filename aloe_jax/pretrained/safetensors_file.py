@@ -15,6 +15,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from aloe_jax import files
+
 _TYPES = {
   'F64': np.dtype(np.float64),
   'F32': np.dtype(np.float32),
@@ -59,7 +61,7 @@ def header(path: pathlib.Path) -> tuple[dict[str, Tensor], dict[str, str]]:
   try:
     if len(text) < length:
       raise ValueError(f'its header has {len(text)} bytes, expected {length}')
-    content = json.loads(text)
+    content = files.parse_json(text)
     if not isinstance(content, dict):
       raise ValueError('its header is no object of JSON')
     kept = content.pop('__metadata__', {})

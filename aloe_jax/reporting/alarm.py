@@ -7,12 +7,12 @@ which k of n lie announces it with chance (k + 1) / (n + 1).
 """
 
 from collections.abc import Mapping
-import json
 import pathlib
 from typing import Any
 
 import numpy as np
 
+from aloe_jax import files
 from aloe_jax import types
 from aloe_jax.reporting import estimates
 from aloe_jax.reporting import judgement as judgement_lib
@@ -97,7 +97,7 @@ def read(workdir: pathlib.Path, iteration: int) -> tuple[float, float] | None:
     None where the report is missing, is of another critic, or of episodes that it was trained on.
   """
   try:
-    told: Any = json.loads((workdir / 'report.json').read_text(encoding='utf-8'))
+    told: Any = files.parse_json((workdir / 'report.json').read_text(encoding='utf-8'))
   except (OSError, ValueError):  # an older one, or one that is damaged, is no reason not to serve
     return None
   if not isinstance(told, dict) or told.get('iteration') != iteration or not told.get('held_out'):

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
 import numpy as np
 
+from aloe_jax import files
 from aloe_jax.preprocessing import inputs as inputs_lib
 
 FAR = 2.0  # of an action once normalised, 98 % of which lie within -1 and 1 in training
+_MOST = float(np.finfo(np.float32).max)
 _FIELDS = ('low', 'high', 'step')
 
 
@@ -64,7 +65,7 @@ def read_limits(path: str, size: int) -> Limits:
     ValueError: naming the file and what is wrong.
   """
   try:
-    content = json.loads(pathlib.Path(path).read_text())
+    content = files.parse_json(pathlib.Path(path).read_text())
   except (OSError, ValueError) as error:
     raise ValueError(f'--limits names {path}, which cannot be read as JSON: {error}') from error
   if not isinstance(content, dict) or not content or not set(content) <= set(_FIELDS):
@@ -113,7 +114,7 @@ def _farthest(asked: np.ndarray, held: np.ndarray) -> float:
 
 def _list(value: Any, size: int, where: str) -> np.ndarray:
   numbers = isinstance(value, Sequence) and all(
-    isinstance(x, (int, float)) and not isinstance(x, bool) and np.isfinite(x) for x in value
+    isinstance(x, (int, float)) and not isinstance(x, bool) and abs(x) <= _MOST for x in value
   )
   if not numbers or len(value) != size:
     raise ValueError(f'{where} is {str(value)[:80]}; expected a list of {size} numbers.')

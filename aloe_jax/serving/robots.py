@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 import dataclasses
 import difflib
-import json
 import pathlib
 from typing import Any
 
 import numpy as np
 
+from aloe_jax import files
 from aloe_jax import types
 from aloe_jax.serving import aloha
 
@@ -160,7 +160,7 @@ def find(text: str) -> Robot:
       f'{hint}'
     )
   try:
-    content = json.loads(path.read_text())
+    content = files.parse_json(path.read_text())
   except (ValueError, OSError) as error:
     raise ValueError(f'--robot names {text}, which is no JSON: {error}') from error
   return read(content, text)

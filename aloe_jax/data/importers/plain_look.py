@@ -6,13 +6,13 @@ the odd one, wherever it stands; headers and names tell it, without reading a nu
 
 import collections
 from collections.abc import Collection, Mapping, Sequence
-import json
 import pathlib
 from typing import IO, Any
 import zipfile
 
 import numpy as np
 
+from aloe_jax import files
 from aloe_jax.data import image_codec
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
@@ -69,7 +69,7 @@ def _layout(folder: pathlib.Path, fields: Collection[str]) -> Layout | None:
         kind, height, width = image_codec.frame_format(first.read_bytes())
         layout[path.name] = f'{kind} {height} x {width}'
     told = folder / 'episode.json'
-    values = json.loads(told.read_text(encoding='utf-8')) if told.exists() else {}
+    values = files.parse_json(told.read_text(encoding='utf-8')) if told.exists() else {}
     if 'fps' in values:
       layout['fps'] = 'a rate'
     for name, value in values.get('metadata', {}).items():
