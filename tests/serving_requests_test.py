@@ -14,6 +14,7 @@ from aloe_jax.serving import requests
 from aloe_jax.serving import robots
 
 CHUNK = 8, robot.SIZE
+BAD_TEXT = np.array([2**31], np.uint32).view('<U1').reshape(())  # no code point
 
 
 @pytest.fixture(scope='module')
@@ -88,6 +89,12 @@ def test_what_is_no_image_is_named(reader, image, said):
     ({'state': None}, 'state: there is no such key among'),
     ({'stat': 1}, "there is no key 'stat' in a request of aloe; did you mean 'state'?"),
     ({b'x': 1}, 'there is no key'),
+    ({'prompt': BAD_TEXT}, 'prompt: found characters that are none'),
+    ({'prompt': np.array([0xD800], np.uint32).view('<U1').reshape(())}, 'prompt: found'),
+    (
+      {'images/head': np.zeros((6, 8, 3), np.uint8)},
+      "images/head is told twice, inside of 'images' and as a key of its own",
+    ),
     ({'prompt': 5}, 'prompt: found int, expected a text'),
     ({'prompt': 'x' * 20_000}, 'prompt: found 20000 characters'),
     ({'aloe': 3}, 'aloe: found int, expected a map'),
@@ -104,6 +111,8 @@ def test_what_is_no_image_is_named(reader, image, said):
       r'aloe/prefix: number 3 of action 1 is 1e\+30, far outside of -2 to 2',
     ),
     ({'aloe': {'prefix': np.full((2, 14), 21)}}, 'number 0 of action 0 is 21, far outside'),
+    ({'aloe': {'seed': BAD_TEXT}}, r'aloe/seed: found <U1 \[\], expected 0 to'),
+    ({'aloe': {'delay': BAD_TEXT}}, r'aloe/delay: found <U1 \[\] without'),
     ({'aloe': {'sed': 3}}, "aloe: there is no option 'sed'; did you mean 'seed'?"),
   ],
 )

@@ -109,3 +109,8 @@ def kind(value: Any) -> str:
   if isinstance(value, (str, bytes)):
     return f'{type(value).__name__} of {len(value)}'
   return type(value).__name__
+
+
+def shown(value: Any) -> str:
+  """A number as it is, anything else by its kind: an array may hold texts that Python cannot."""
+  return f'{value}'[:40] if isinstance(value, (bool, int, float, np.number)) else kind(value)

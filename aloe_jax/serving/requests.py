@@ -91,13 +91,19 @@ class Reader:
     return ', '.join(map(repr, [*needed, *self.robot.state]))
 
   def _check_keys(self, message: Mapping) -> None:
-    known = self._keys()
+    known, told = self._keys(), set()
     for key in entries.paths(message, known):
       if key not in known:
         hint = entries.closest(key, known) or f'expected {self._expected()}.'
         raise RequestError(
           f'there is no key {key[:80]!r} in a request of {self.robot.name}; {hint}'
         )
+      if key in told:
+        raise RequestError(
+          f'{key} is told twice, inside of {key.partition("/")[0]!r} and as a key of its own; '
+          'expected one of the two.'
+        )
+      told.add(key)
 
   def _state(self, message: Mapping) -> np.ndarray:
     parts = [entries.numbers(key, self._needed(message, key)) for key in self.robot.state]
@@ -154,7 +160,7 @@ class Reader:
         found = found[()]
       if isinstance(found, str):
         found.encode()
-    except ValueError:  # NumPy keeps texts without looking at them
+    except (ValueError, SystemError):  # NumPy keeps texts without looking at them
       raise RequestError(f'{self.robot.prompt}: found characters that are none.') from None
     if isinstance(found, bytes):
       found = found.decode(errors='replace')
@@ -180,7 +186,9 @@ class Reader:
     plan, delay = options.get('prefix'), options.get('delay', 0)
     if plan is None:
       if not (type(delay) is int and delay == 0):
-        raise RequestError(f'{OPTIONS}/delay: found {str(delay)[:40]} without {OPTIONS}/prefix.')
+        raise RequestError(
+          f'{OPTIONS}/delay: found {entries.shown(delay)} without {OPTIONS}/prefix.'
+        )
       return None, 0
     if not self.real_time:
       raise RequestError(
@@ -196,7 +204,7 @@ class Reader:
       delay = int(delay)
     if type(delay) is not int or not 0 <= delay <= len(plan):
       raise RequestError(
-        f'{OPTIONS}/delay: found {str(delay)[:40]}, expected 0 to {len(plan)}, as many as '
+        f'{OPTIONS}/delay: found {entries.shown(delay)}, expected 0 to {len(plan)}, as many as '
         f'{OPTIONS}/prefix has.'
       )
     plan = self.robot.action_to_policy(plan)
@@ -231,7 +239,7 @@ def _seed(value: Any) -> int | None:
     value = int(value)
   if value is None or (type(value) is int and 0 <= value < 2**32):
     return value
-  raise RequestError(f'{OPTIONS}/seed: found {str(value)[:40]}, expected 0 to {2**32 - 1}.')
+  raise RequestError(f'{OPTIONS}/seed: found {entries.shown(value)}, expected 0 to {2**32 - 1}.')
 
 
 def _id(value: Any) -> Any:
