@@ -39,6 +39,7 @@ from aloe_jax.serving import version as version_lib
 
 _KEY = 'ALOE_API_KEY'
 _MOST = 2**31  # of any number
+_LARGEST = 256  # requests answered together: a program is compiled for every power of two
 _TURN = 5e-4  # seconds of Python that a thread may do while others wait: replies, as one loads
 
 
@@ -191,16 +192,16 @@ def _settings(options: argparse.Namespace) -> server_lib.Settings:
       raise ValueError(f'--api_key_file={options.api_key_file} is empty; expected the key in it.')
   if key and not (key.isascii() and key.isprintable()):
     raise ValueError('the API key holds other characters than ASCII.')
-  for name, low in (
-    ('max_batch', 1),
-    ('connections', 1),
-    ('message_mb', 1),
-    ('batch_ms', 0),
-    ('reload_seconds', 0),
-    ('seed', 0),
+  for name, low, high in (
+    ('max_batch', 1, _LARGEST),
+    ('connections', 1, _MOST),
+    ('message_mb', 1, _MOST),
+    ('batch_ms', 0, _MOST),
+    ('reload_seconds', 0, _MOST),
+    ('seed', 0, _MOST),
   ):
-    if not low <= getattr(options, name) <= _MOST:
-      raise ValueError(f'--{name} is {getattr(options, name)}; expected {low} to {_MOST}.')
+    if not low <= getattr(options, name) <= high:
+      raise ValueError(f'--{name} is {getattr(options, name)}; expected {low} to {high}.')
   if not 0 <= options.port < 65536:
     raise ValueError(f'--port is {options.port}; expected 0 to 65535.')
   if options.best_of is not None and options.best_of < 1:

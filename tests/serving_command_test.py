@@ -29,6 +29,7 @@ def said(capsys, *arguments):
     ('--port=70000', '--port is 70000; expected 0 to 65535'),
     ('--port=abc', "argument --port: invalid int value: 'abc'"),
     ('--max_batch=0', '--max_batch is 0; expected 1 to'),
+    ('--max_batch=257', '--max_batch is 257; expected 1 to 256'),
     ('--batch_ms=nan', '--batch_ms is nan; expected 0 to'),
     ('--reload_seconds=inf', '--reload_seconds is inf; expected 0 to'),
     ('--message_mb=0', '--message_mb is 0; expected 1 to'),

@@ -65,8 +65,11 @@ def unpack(data: bytes) -> Any:
     )
   except WireError:
     raise
-  except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
-    raise WireError(f'not a message of MessagePack: {error or type(error).__name__}') from None
+  except (RecursionError, msgpack.StackError):
+    raise WireError('not a message of MessagePack: nested too deep') from None
+  except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
+    told = str(error) or type(error).__name__
+    raise WireError(f'not a message of MessagePack: {told}') from None
 
 
 def _encode(value: Any) -> Any:
