@@ -99,7 +99,8 @@ def test_a_prompt_of_the_episodes_that_is_too_long_is_refused_before_training(re
   episodes = robot.write_episodes(
     tmp_path / 'long', robot.make_episode(0), robot.make_episode(1, prompt=prompt)
   )
-  assert refusal(episodes=episodes).startswith(f'error: the prompt {prompt!r} has 77 tokens, more')
+  shown = f'{prompt[:100]}…'
+  assert refusal(episodes=episodes).startswith(f'error: the prompt {shown!r} has 77 tokens, more')
 
 
 def test_a_leaf_of_another_shape_is_named_with_both_shapes(refusal, tmp_path):
