@@ -27,8 +27,9 @@ def kept(directory):
   for episode in found:
     assert [step['step'] for step in episode.steps] == list(range(len(episode.steps)))
     assert len(episode.steps) == episode.summary['steps'] > 0
-    if not episode.summary['exportable']:  # killed before its first picture: said, and kept
-      assert episode.summary['flags'] and episode.summary['end_reason'] == 'cut'
+    if not (episode.path / 'head.images').exists():  # killed before its first picture
+      assert episode.summary['recovered'] and not episode.summary['exportable']
+      assert episode.summary['end_reason'] == 'cut'
       continue
     assert len(episode.images('head')) == len(episode.steps)
     for step, image in zip(episode.steps, episode.images('head'), strict=True):

@@ -243,27 +243,37 @@ def test_the_end_answers_what_was_asked_and_lets_nobody_in():
       client.receive()
 
 
+def wait_for(happens):
+  end = time.monotonic() + 60
+  while not happens():
+    assert time.monotonic() < end, 'not in time'
+    time.sleep(0.005)
+
+
 def test_robots_that_ask_together_are_answered_together():
-  model = served.FakeModel(seconds=0.2)
-  with served.Served(served.make_version(model), batch_seconds=0.2) as server:
+  model, opened = served.FakeModel(), threading.Event()
+  answer = model.answer
+
+  def held(rows):
+    found = answer(rows)
+    assert opened.wait(60)
+    return found
+
+  model.answer = held
+  with served.Served(served.make_version(model)) as server:
     clients = [server.connect() for _ in range(4)]
-    replies = [None] * 4
-
-    def ask(i):
-      for _ in range(3):
-        replies[i] = clients[i].ask(served.make_request(i / 4))
-
-    threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
-    for thread in threads:
-      thread.start()
-    for thread in threads:
-      thread.join()
+    clients[0].socket.send(wire.pack(served.make_request(0.0)))
+    wait_for(lambda: model.batches == [1])
+    for i in range(1, 4):  # these ask while the first is answered
+      clients[i].socket.send(wire.pack(served.make_request(i / 4)))
+    wait_for(lambda: server.server._batcher.waiting == 3)
+    opened.set()
+    replies = [client.receive() for client in clients]
     for client in clients:
       client.close()
   for i, reply in enumerate(replies):
     np.testing.assert_array_equal(reply['actions'], 1 + i / 4)
-  # One that asks just after a batch has begun is in the next; how many are depends on the machine.
-  assert max(model.batches) >= 2 and sum(model.batches) == 12
+  assert model.batches == [1, 3]
 
 
 @pytest.mark.parametrize('field, value', [('actions', np.nan), ('actions', np.inf), ('v', np.nan)])

@@ -8,7 +8,6 @@ import ml_collections
 
 from aloe_jax import config as config_lib
 from aloe_jax import defaults
-from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import restored
 from aloe_jax.run import starting_point
@@ -32,8 +31,7 @@ def of_run(
     ValueError: it is of another architecture.
   """
   experiment = experiment_lib.Experiment(config)
-  meta = checkpoints.read_meta(path)
-  learnt = meta.get('critic_learnt', meta.get('phase') != 'warm_start')
+  learnt = starting_point.critic_learnt(starting_point.find(str(path)))
   wanted = experiment.agent.critic == 'action' and learnt
   if config.actor.best_of > 1 and not wanted:
     raise ValueError(

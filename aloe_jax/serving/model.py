@@ -124,9 +124,7 @@ class Model:
     self.real_time = real_time
     self.step = found.step
     self.policy = found.policy
-    meta = found.meta
-    learnt = meta.get('critic_learnt', meta.get('phase') != 'warm_start')
-    self.has_values = bool(found.critic) and learnt and experiment.agent.critic == 'action'
+    self.has_values = bool(found.critic)
     self._pool = futures.ThreadPoolExecutor(len(types.CAMERAS))  # resizing releases the lock
     self._prompts = {self.policy.prompt}  # known to fit
     self._actor_size = found.inputs.image_size or experiment.config.sim.image_size
