@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 import contextlib
 import errno
 import functools
-import ipaddress
 import os
 import pathlib
 import signal
@@ -19,6 +18,7 @@ import sys
 
 import ml_collections
 
+from aloe_client import loopback
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import files
@@ -206,7 +206,11 @@ def _settings(options: argparse.Namespace) -> server_lib.Settings:
     raise ValueError(f'--port is {options.port}; expected 0 to 65535.')
   if options.best_of is not None and options.best_of < 1:
     raise ValueError(f'--best_of is {options.best_of}; expected 1 or more.')
-  if not (_is_loopback(options.host) or key or options.insecure):
+  if options.limits and not pathlib.Path(options.limits).is_file():
+    raise ValueError(
+      f'--limits names {options.limits}, which is no file; expected JSON, see --help.'
+    )
+  if not (loopback.is_loopback(options.host) or key or options.insecure):
     raise ValueError(
       f'--host={options.host} lets others than this machine ask the robot to move, and there is no '
       f'key: give one with --api_key_file or ${_KEY}, better with --tls_cert and --tls_key; or say '
@@ -241,13 +245,6 @@ def _check_free(settings: server_lib.Settings) -> None:
     raise ValueError(
       f'--host={settings.host} --port={settings.port}: nobody can listen there: {why}.'
     ) from error
-
-
-def _is_loopback(host: str) -> bool:
-  try:
-    return ipaddress.ip_address(host).is_loopback
-  except ValueError:
-    return host == 'localhost'
 
 
 def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:

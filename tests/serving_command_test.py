@@ -36,6 +36,7 @@ def said(capsys, *arguments):
     ('--connections=0', '--connections is 0; expected 1 to'),
     ('--seed=-1', '--seed is -1; expected 0 to'),
     ('--best_of=0', '--best_of is 0; expected 1 or more'),
+    ('--limits=nowhere.json', '--limits names nowhere.json, which is no file'),
     ('--robot=alohaa', "--robot is 'alohaa'; expected one of aloe, simulator"),
     ('--host=0.0.0.0', '--host=0.0.0.0 lets others than this machine'),
     ('--host=::', '--host=:: lets others than this machine'),

@@ -33,6 +33,7 @@ from websockets import http11
 from websockets.sync import server as server_lib
 
 from aloe_client import commands as commands_lib
+from aloe_client import loopback
 from aloe_client import pages
 
 PORT = 8010
@@ -181,7 +182,7 @@ def serve(
     ValueError: another address than the machine's own without a key.
     OSError: the port is taken.
   """
-  if not (_is_loopback(host) or key or insecure):
+  if not (loopback.is_loopback(host) or key or insecure):
     raise ValueError(
       f'host: {host} lets others than this machine move the robot, and there is no key; give '
       'key=..., or insecure=True. Over SSH neither is needed: ssh -L 8010:localhost:8010 ROBOT.'
@@ -234,13 +235,6 @@ def _listen(host: str, port: int) -> socket.socket:
       f'the cockpit cannot listen at {host}:{port} ({error.strerror or error}); pass another port, '
       'or port=0 for any that is free',
     ) from error
-
-
-def _is_loopback(host: str) -> bool:
-  try:
-    return ipaddress.ip_address(host).is_loopback
-  except ValueError:
-    return host == 'localhost'
 
 
 def _is_own(host: str) -> bool:
