@@ -229,6 +229,7 @@ def _get_config(path: pathlib.Path) -> Callable[..., Any]:
   spec = importlib.util.spec_from_file_location('experiment_of_the_command_line', path)
   assert spec is not None and spec.loader is not None
   module = importlib.util.module_from_spec(spec)
+  _make_its_package_known(path)
   try:
     spec.loader.exec_module(module)
   except (Exception, SystemExit) as error:  # whatever a person's file does
@@ -242,6 +243,18 @@ def _get_config(path: pathlib.Path) -> Callable[..., Any]:
       'returns the config.'
     )
   return found
+
+
+def _make_its_package_known(path: pathlib.Path) -> None:
+  """Lets an experiment import its neighbours (`from experiments import common`) from anywhere.
+
+  `python -m` looks in the working directory alone, so that it would work in the clone only.
+  """
+  folder = path.absolute().parent
+  while (folder / '__init__.py').is_file():
+    folder = folder.parent
+  if folder != path.absolute().parent and str(folder) not in sys.path:
+    sys.path.append(str(folder))
 
 
 def override(config: ml_collections.ConfigDict, overrides: Sequence[str]) -> dict[str, Any]:

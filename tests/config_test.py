@@ -380,31 +380,6 @@ def test_every_number_of_a_config_has_a_range():
 
 
 @pytest.mark.parametrize(
-  'source, variant, message',
-  [
-    ('def get_config(:', '', r'which cannot be read: SyntaxError: .*mine.py, line 1\)'),
-    ('import nowhere\nget_config = 1', '', r"No module named 'nowhere' \(.*mine.py, line 1\)"),
-    (
-      'def get_config():\n  return {}["sim"]',
-      '',
-      r"whose get_config ends with KeyError: 'sim' \(.*mine.py, line 2\)",
-    ),
-    ('def get_config():\n  int("x")', '', r"^invalid literal.*'x' \(get_config of .*mine.py\)$"),
-    ('def get_config():\n  pass', '', 'whose get_config returns NoneType; expected the ml_coll'),
-    ('get_config = 3', '', 'which holds 3 as get_config; expected a function'),
-    ('def get_config():\n  pass', ':sim', r"the variant 'sim', but its get_config\(\) .*mine.py.$"),
-    ('def get_config(x):\n  pass', '', r'no variant, but its get_config\(x\) .*mine.py:VARIANT.$'),
-    ('# get_config\n\xff', '', 'mine.py, which cannot be read: SyntaxError'),
-  ],
-)
-def test_what_is_wrong_in_a_config_file_is_told_with_its_place(source, variant, message, tmp_path):
-  path = tmp_path / 'mine.py'
-  path.write_text(source, encoding='latin-1')
-  with pytest.raises(ValueError, match=message):
-    command_line_lib.load(f'{path}{variant}')
-
-
-@pytest.mark.parametrize(
   'section, field, value, expected',
   [
     ('actor', 'lr', None, 'float'),
