@@ -101,10 +101,8 @@ def test_a_take_over_is_recorded_step_by_step_with_both_actions(tmp_path):
   assert [s['held'] for s in found.steps[24:]] == [True, False, False, False, False]
 
 
-def test_no_source_of_actions_and_no_reason_for_an_end_are_refused(tmp_path):
+def test_what_is_no_reason_for_an_end_and_no_argument_is_refused(tmp_path):
   recorder, _, _ = robot_clock.recorder(tmp_path)
-  with pytest.raises(ValueError, match='found no source of actions'):
-    recorder.takeover()
   with pytest.raises(ValueError, match="found 'done', expected one of success, failure"):
     recorder.end('done')
   assert not recorder.end('success')  # there is none
@@ -117,6 +115,7 @@ def test_no_source_of_actions_and_no_reason_for_an_end_are_refused(tmp_path):
     ({'execute': 11}, 'execute: found 11, expected 1 to 10 actions'),
     ({'max_step': -1}, 'max_step: found -1'),
     ({'images': 'gif'}, "images: found 'gif'"),
+    ({'human': 'leader'}, "human: found 'leader', expected a function"),
   ):
     with pytest.raises(ValueError, match=said):
       robot_clock.recorder(tmp_path, **wrong)

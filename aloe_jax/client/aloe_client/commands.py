@@ -12,6 +12,10 @@ import time
 from typing import Any
 import weakref
 
+from aloe_client import arguments
+
+_ONCE = 'A person acts as soon as the robot’s program goes on.'
+
 
 @dataclasses.dataclass(frozen=True)
 class Command:
@@ -141,8 +145,9 @@ class Commands:
         return 'A person acts already.'
       if not recorder.plays:
         raise RefusedError('Another program plays this robot: take over there.')
-      recorder.takeover()
-      return 'A person acts.'
+      if not recorder.takeover():
+        raise RefusedError(arguments.NO_PERSON)
+      return _ONCE if self.waiting else 'A person acts.'
     if name == 'release':
       if state['who'] != 'human':
         return 'The policy acts already.'

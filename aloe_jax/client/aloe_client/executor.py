@@ -120,7 +120,7 @@ class Executor:
   @property
   def holding(self) -> str:
     """Why the robot holds, or empty."""
-    return self._why
+    return self._why or ('person' if self._trouble else '')
 
   def tick(
     self, observation: dict[str, Any], state: np.ndarray, step: int, *, whole: bool = True
@@ -135,6 +135,8 @@ class Executor:
     """
     self._tick += 1
     self._collect()
+    if self._why == 'unseen':
+      self._why, self._held = _FIRST if self.who == 'policy' else '', None
     if self.who == 'human':
       return self._of_human(observation, state)
     self._turn()
@@ -168,6 +170,13 @@ class Executor:
       return self._of_human(observation, state).action
     return self.rest(state)
 
+  def blind(self, state: np.ndarray) -> np.ndarray | None:
+    """As `rest`, while nothing of use is seen; `state` [n] was seen last. The chunk is dropped."""
+    if self._why != 'unseen':
+      self._drop()
+      self._why = 'unseen'
+    return self.rest(state)
+
   def executed(self, action: np.ndarray) -> None:
     """Says what the robot made of the last command, [A], where it was something else."""
     self._last = np.asarray(action, np.float32)
@@ -182,12 +191,12 @@ class Executor:
     """The policy acts again, from a chunk planned from now on; until then the robot holds."""
     if self.who == 'human':
       self._drop()
-      self.who, self._source, self._fade = 'policy', None, None
+      self.who, self._source, self._fade, self._trouble = 'policy', None, None, ''
 
   def reset(self) -> None:
     """A new episode: nothing of the last one is played, and nobody has moved yet."""
     self._drop()
-    self.who, self._source, self._fade = 'policy', None, None
+    self.who, self._source, self._fade, self._trouble = 'policy', None, None, ''
     if self._guessed:
       self._size, self._guessed = None, False
     if self._kind != 'velocity':

@@ -74,6 +74,13 @@ class Layout:
       return None
     return np.array(self._found(observation, self.features), np.float32)
 
+  def sizes(self, observation: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Of what every step has to have as large as the first: {key of the request: sizes}."""
+    found = {key: [int(np.size(self._found(observation, key)))] for key in self.state}
+    if self.features is not None:
+      found[self.features] = list(np.shape(self._found(observation, self.features)))
+    return found
+
   def read_images(self, observation: Mapping[str, Any]) -> dict[str, np.ndarray | None]:
     """{camera: uint8 [H, W, 3], its own copy, or None where the camera gave none}.
 

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 import contextlib
-import math
-import numbers
 import pathlib
 import threading
 import time
@@ -26,21 +24,21 @@ from typing import Any
 
 import numpy as np
 
+from aloe_client import arguments
 from aloe_client import asker as asker_lib
 from aloe_client import connection as connection_lib
 from aloe_client import described
 from aloe_client import episode_files
 from aloe_client import episode_writer
+from aloe_client import episodes as episodes_lib
 from aloe_client import events as events_lib
 from aloe_client import executor as executor_lib
 from aloe_client import images as images_lib
-from aloe_client import judged
-from aloe_client import motion
-from aloe_client import observing
 from aloe_client import plan as plan_lib
 from aloe_client import rate
 from aloe_client import robot as robot_lib
-from aloe_client import steps as steps_lib
+from aloe_client import sight as sight_lib
+from aloe_client import snapshot
 from aloe_client import told as told_lib
 
 _RATE_SLACK = 0.02  # of the rates of the loop and of the policy
@@ -118,11 +116,8 @@ class Recorder:
       FullDiskError: there is too little room for an episode.
       ValueError: naming the argument that is wrong.
     """
-    if not task.strip():
-      raise ValueError('task: found an empty text, expected what the robot is asked to do.')
-    if (to_robot is None) != (to_policy is None):
-      raise ValueError('to_robot and to_policy: found one of them, expected both or none.')
-    _check_numbers(hz=hz, execute=execute, stale=stale, fade=fade)
+    acts = {'human': human, 'to_robot': to_robot, 'to_policy': to_policy}
+    arguments.check(task, acts, hz=hz, execute=execute, stale=stale, fade=fade)
     self._clock, self._task, self._human = clock, task, human
     self._to_robot = to_robot or (lambda action: action)
     self._to_policy = to_policy or (lambda command: command)
@@ -145,12 +140,7 @@ class Recorder:
         values = bool(policy.told.get('values'))
       policy.check(execute=execute, real_time=real_time, values=values)
       self.hz = float(hz or policy.hz)
-      bounds = {'low': low, 'high': high, 'max_step': max_step}
-      limits = None
-      if any(bound is not None for bound in bounds.values()):
-        if policy.size is None:
-          raise ValueError('robot: found no action in it, expected one where commands have limits.')
-        limits = motion.Limits(policy.size, **bounds)
+      limits = arguments.limits(policy.size, {'low': low, 'high': high, 'max_step': max_step})
       self._writer = episode_writer.EpisodeWriter(self.directory, self.events, encode=encode)
       undo.callback(self._writer.close)
       self._writer.check_free()
@@ -161,7 +151,11 @@ class Recorder:
     if server is not None:
       itself = hasattr(server, 'take')
       self._asks = server if itself else asker_lib.Asker(server.infer, clock)  # type: ignore
-    self._prompt = str(policy.told.get('prompt_key') or 'prompt')
+    self._sight = sight_lib.Sight(self.metadata, task, self.events)
+    self._episodes = episodes_lib.Episodes(
+      self._writer, self._sight, self.events, policy.told, task, self.hz, clock
+    )
+    self._steps = self._episodes.steps
     self._executor = executor_lib.Executor(
       self._asks,
       hz=self.hz,
@@ -176,16 +170,11 @@ class Recorder:
       fade=fade,
       real_time=real_time,
       options=({'values': True} if values else {}) if policy.told else None,
-      on_plan=self._note_plan,
+      on_plan=self._episodes.plan,
       events=self.events,
       clock=clock,
     )
     self._lock = threading.RLock()
-    self._layout: observing.Layout | None = None
-    self._steps = steps_lib.Steps(self.events)
-    self._judged = judged.Judged(policy.told, self.events)
-    self._monitor = rate.Monitor(self.hz, self.events)
-    self._images: dict[str, np.ndarray | None] = {}
     self._paused = False
 
   def __enter__(self) -> Recorder:
@@ -212,23 +201,29 @@ class Recorder:
 
     Raises:
       FullDiskError: there is no room for an episode; nothing was sent.
-      ValueError: naming the key of the observation that is wrong.
+      ValueError: naming the key of the observation that is wrong, where no episode goes on yet.
+        Within one that is told as an event, and the robot holds.
     """
     with self._lock:
-      request, state = self._look(observation)
+      if count := self._steps.count:
+        found = self._sight.find(observation, f'Episode {self._writer.count}, step {count}')
+      else:
+        found = self._sight.look(observation)
+      if found is None:
+        return self._command(self._executor.blind(self._sight.state))
+      request, state = found
       if self._paused:
-        action = self._executor.idle(request, state)
-        return None if action is None else self._to_robot(action.copy())
-      now = self._tick()
-      whole = all(image is not None for image in self._images.values())
+        return self._command(self._executor.idle(request, state))
+      now = self._episodes.tick()
+      whole = all(image is not None for image in self._sight.images.values())
       command = self._executor.tick(request, state, self._steps.count, whole=whole)
       if command.action is None:
         return None
-      sent = self._to_robot(command.action.copy())
+      sent = self._command(command.action)
       executed = np.asarray(self._to_policy(sent), np.float32).reshape(command.action.shape)
       self._executor.executed(executed)
       if self._steps.count or not command.held:
-        self._add(command, executed, request, state, now)
+        self._episodes.add(command, executed, request, state, now)
       return sent
 
   def executed(self, command: Any) -> None:
@@ -249,16 +244,19 @@ class Recorder:
       observation: before the action.
       action: [A] that was executed, in the units of the policy.
       who: policy or human.
+
+    Raises:
+      ValueError: naming what is wrong; the step is not recorded, and the episode goes on.
     """
     if who not in ('policy', 'human'):
       raise ValueError(f'who: found {who!r}, expected policy or human.')
     with self._lock:
-      request, state = self._look(observation)
+      request, state = self._sight.look(observation)
       if not self._paused:
-        now = self._tick()
-        executed = np.array(action, np.float32)
+        executed = self._steps.checked(np.array(action, np.float32))
+        now = self._episodes.tick()
         command = plan_lib.Command(executed, executed, who, held=False)
-        self._add(command, executed, request, state, now)
+        self._episodes.add(command, executed, request, state, now)
 
   @property
   def plays(self) -> bool:
@@ -277,19 +275,23 @@ class Recorder:
     """Whether an episode goes on or begins with the next `infer`; False while `end(wait=True)`."""
     return not self._paused
 
-  def takeover(self, source: executor_lib.Source | None = None) -> None:
+  def takeover(self, source: executor_lib.Source | None = None) -> bool:
     """A person acts from the next step on.
 
     Args:
       source: the person's action [A] for an observation; by default `human`.
+
+    Returns:
+      Whether a person acts. Where nothing gives their actions that is told, and the policy goes on.
     """
     source = source or self._human
-    if source is None:
-      raise ValueError('takeover: found no source of actions; pass one, or human= to the recorder.')
     with self._lock:
-      if self._executor.who != 'human':
+      if not callable(source):
+        self.events.add('takeover', f'{arguments.NO_PERSON} The policy acts.', loud=True)
+      elif self._executor.who != 'human':
         self._executor.takeover(source)
-        self.events.add('takeover', 'A person acts.')
+        self.events.add('takeover', 'A person has taken over.')
+      return self._executor.who == 'human'
 
   def release(self) -> None:
     """The policy acts again, from a chunk planned from now on."""
@@ -350,29 +352,15 @@ class Recorder:
       uint8 [H, W, 3]} and `events`.
     """
     with self._lock:
-      plan, recording = self._executor.plan, self._steps.recording
-      told = self.metadata.get('aloe') or {}
-      of_reply = (plan.reply.get('aloe') or {}) if plan is not None else {}
       return {
-        'who': self._executor.who,
-        'holding': self._executor.holding,
-        'recording': recording is not None,
+        **snapshot.of(self._executor, self._episodes, self.metadata),
         'task': self._task,
         'episode': self._writer.count,
-        'step': self._steps.count,
-        **self._judged.values,
-        'q_least': self._judged.least,
-        'q_threshold': self._judged.threshold,
-        'false_alarms': self._judged.false_alarms,
-        'latency_ms': None if plan is None else 1e3 * plan.latency,
-        'delay_ticks': self._executor.delay.ticks,
+        'seen': self._sight.count,
+        'may_take_over': self.plays and self._human is not None,
         'hz': self.hz,
-        'real_hz': self._monitor.hz,
-        'checkpoint': of_reply.get('checkpoint', told.get('checkpoint')),
-        'checkpoint_step': of_reply.get('step', told.get('step')),
-        'lost_images': dict(recording.lost) if recording is not None else {},
         'waiting_mb': self._writer.waiting / 1e6,
-        'images': dict(self._images),
+        'images': dict(self._sight.images),
         'events': self.events.recent(),
       }
 
@@ -393,81 +381,12 @@ class Recorder:
 
   # Steps
 
-  def _look(self, observation: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
-    """The request, and its state [n]; keeps the images."""
-    request = {self._prompt: self._task, **observation}
-    if self._layout is None:
-      self._layout = observing.Layout(self.metadata, request)
-    state = self._layout.read_state(request)
-    self._images = self._layout.read_images(request)
-    return request, state
-
-  def _tick(self) -> float:
-    """Writes the step that ends now, in an episode that is opened if none is; returns now."""
-    self._steps.begin(self._open)
-    now = self._clock.monotonic()
-    self._monitor.add(now)
-    self._steps.commit(now)
-    return now
-
-  def _open(self) -> episode_writer.Recording:
-    assert self._layout is not None
-    told = self.metadata.get('aloe') or {}
-    return self._writer.begin(
-      described.header(told, self._layout, self._task, self.hz, self._clock.time())
-    )
-
-  def _add(
-    self,
-    command: plan_lib.Command,
-    executed: np.ndarray,
-    request: Mapping[str, Any],
-    state: np.ndarray,
-    now: float,
-  ) -> None:
-    assert self._layout is not None
-    self._steps.add(
-      command,
-      executed,
-      state=state,
-      features=self._layout.read_features(request),
-      images=self._images,
-      prompt=str(request[self._prompt]),
-      time=self._clock.time(),
-      now=now,
-    )
+  def _command(self, action: np.ndarray | None) -> Any:
+    """An action [A] in the robot's own terms; None where nothing may be sent."""
+    return None if action is None else self._to_robot(action.copy())
 
   def _closed(self, wait: bool) -> episode_writer.Recording | None:
     """The episode that was open; None if there was none with a step in it."""
     self._paused = wait or (self._paused and self._steps.recording is None)
-    recording = self._steps.close()
     self._executor.reset()
-    self._monitor.pause()
-    self._judged.reset()
-    return recording
-
-  def _note_plan(self, plan: plan_lib.Plan) -> None:
-    """Keeps a chunk when it is taken up."""
-    self._judged.add(plan.reply.get('aloe') or {})
-    self._steps.plan(plan)
-
-
-def _check_numbers(*, hz: Any, execute: Any, stale: Any, fade: Any) -> None:
-  """Refuses numbers that a loop cannot run by.
-
-  Raises:
-    ValueError: naming the argument.
-  """
-  if hz is not None and not (_is_number(hz) and hz > 0):
-    raise ValueError(f'hz: found {hz!r}, expected more than 0 steps a second.')
-  whole = isinstance(execute, numbers.Integral) and not isinstance(execute, bool)
-  if execute is not None and not (whole and execute >= 1):
-    raise ValueError(f'execute: found {execute!r}, expected a whole number of actions from 1.')
-  for name, seconds in (('stale', stale), ('fade', fade)):
-    if not (_is_number(seconds) and seconds >= 0):
-      raise ValueError(f'{name}: found {seconds!r}, expected a number of seconds from 0.')
-
-
-def _is_number(value: Any) -> bool:
-  real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-  return real and math.isfinite(value)
+    return self._episodes.close()

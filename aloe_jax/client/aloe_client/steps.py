@@ -85,18 +85,25 @@ class Steps:
     }
     self.count += 1
 
+  def checked(self, action: np.ndarray) -> np.ndarray:
+    """An action that was executed, which has to be as wide as that of the step before.
+
+    Raises:
+      ValueError: it is not, or holds what is no finite number.
+    """
+    size = action.size if self._pending is None else self._pending['executed'].size
+    if action.shape != (size,) or not size or not np.isfinite(action).all():
+      raise ValueError(f'executed: found {action.tolist()}, expected {size} finite numbers.')
+    return action
+
   def correct(self, executed: np.ndarray) -> None:
     """The last action was executed as [A]; it has to be as wide as it was.
 
     Raises:
       ValueError: it is not, or holds what is no finite number.
     """
-    if self._pending is None:
-      return
-    size = self._pending['executed'].size
-    if executed.shape != (size,) or not np.isfinite(executed).all():
-      raise ValueError(f'executed: found {executed.tolist()}, expected {size} finite numbers.')
-    self._pending['executed'] = executed
+    if self._pending is not None:
+      self._pending['executed'] = self.checked(executed)
 
   def commit(self, now: float | None) -> None:
     """Writes the last step, which lasted until now; None where that is not known."""

@@ -1,0 +1,101 @@
+"""What a robot sees, observation after observation, held to the first one.
+
+An episode is an array [T, n]: a state that has another width all at once fits in none. It is found
+here, when it is seen, and not when the episode is brought home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import re
+from typing import Any
+
+import numpy as np
+
+from aloe_client import events as events_lib
+from aloe_client import observing
+
+_NUMBER = re.compile(r'[-\d.]+')
+
+
+class Sight:
+  """Reads observations.
+
+  Attributes:
+    layout: where they hold what; None before the first one.
+    state: [n] of the last one that was of use; None before the first one.
+    images: {camera: uint8 [H, W, 3], or None where it gave none} of that one.
+    count: observations that were looked at, of use or not.
+  """
+
+  def __init__(self, metadata: Mapping[str, Any], task: str, events: events_lib.Events):
+    """Has seen nothing.
+
+    Args:
+      metadata: what the server said of itself.
+      task: the prompt of observations without one.
+      events: to tell of what is of no use.
+    """
+    self.layout: observing.Layout | None = None
+    self.state: np.ndarray | None = None
+    self.images: dict[str, np.ndarray | None] = {}
+    self.count = 0
+    self._metadata, self._task, self._events = metadata, task, events
+    self._prompt_key = str((metadata.get('aloe') or {}).get('prompt_key') or 'prompt')
+    self._sizes: dict[str, list[int]] = {}
+    self._problem = ''
+
+  def look(self, observation: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
+    """The request of an observation, and its state [n].
+
+    Raises:
+      ValueError: naming the key that is wrong, what was found there and what was expected.
+    """
+    self.count += 1
+    request = {self._prompt_key: self._task, **observation}
+    if self.layout is None:
+      self.layout = observing.Layout(self._metadata, request)
+    state = self.layout.read_state(request)
+    sizes = self.layout.sizes(request)
+    for key, found in sizes.items():
+      if (expected := self._sizes.get(key, found)) != found:
+        raise ValueError(
+          f'{key}: found {_shown(found)}, expected {_shown(expected)} as in the first observation.'
+        )
+    images = self.layout.read_images(request)
+    self._sizes, self.state, self.images = sizes, state, images
+    return request, state
+
+  def find(
+    self, observation: Mapping[str, Any], where: str
+  ) -> tuple[dict[str, Any], np.ndarray] | None:
+    """As `look`; None where the observation is of no use, which is told once.
+
+    Args:
+      observation: of the robot.
+      where: episode and step, for a person.
+    """
+    try:
+      found = self.look(observation)
+    except ValueError as error:
+      kind = _NUMBER.sub('', str(error))  # its numbers may be others each time
+      if kind != self._problem:
+        text = (
+          f'{where}: {error} The robot holds and nothing is recorded until what it sees is of use '
+          'again; what was recorded stays.'
+        )
+        self._events.add('unseen', text, loud=True)
+      self._problem = kind
+      return None
+    if self._problem:
+      self._events.add('seen', 'What the robot sees is of use again.')
+    self._problem = ''
+    return found
+
+  def prompt(self, request: Mapping[str, Any]) -> str:
+    """What the robot is asked to do."""
+    return str(request[self._prompt_key])
+
+
+def _shown(size: list[int]) -> str:
+  return f'{size[0]} numbers' if len(size) == 1 else f'numbers {size}'
