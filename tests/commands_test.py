@@ -97,13 +97,75 @@ def test_an_episode_that_goes_on_is_put_aside_and_no_other_begins_by_itself(made
 def test_a_refusal_of_the_recorder_is_told_and_not_raised(tmp_path, monkeypatch):
   recorder, clock, _ = robot_clock.recorder(tmp_path)
   commands = commands_lib.of(recorder)
-  assert 'found no source of actions' in refused(commands, 'takeover')
   assert refused(commands, 'fly') == 'fly: there is no such command.'
   robot_clock.play(recorder, clock, 5)
   commands.run('cut')
   monkeypatch.setattr(shutil, 'disk_usage', lambda path: argparse.Namespace(free=0))
   assert '0.00 GB are free' in refused(commands, 'next')
   assert not recorder.recording
+  recorder.close()
+
+
+@pytest.mark.parametrize('source', [None, 'leader'])
+def test_without_a_source_of_a_persons_actions_the_policy_goes_on(source, tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path)
+  commands, before = commands_lib.of(recorder), robot_clock.play(recorder, clock, 5)
+  said = 'takeover: found no source of actions; pass one, or human= to the recorder.'
+  assert refused(commands, 'takeover') == said
+  assert not recorder.takeover(source)  # within the robot's loop
+  assert [e.text for e in recorder.events.recent() if e.loud] == [f'{said} The policy acts.'] * 2
+  after = robot_clock.play(recorder, clock, 5, start=5)
+  assert before[-1] is not None and all(action is not None for action in after)
+  state = watch_lib.Watch(recorder, clock).look()
+  assert (state['acting'], state['may_take_over']) == ('Policy acts', False)
+  recorder.end('success')
+  recorder.close()
+  (found,) = map(episode_files.read, episode_files.finished(tmp_path))
+  assert {(step['who'], step['held']) for step in found.steps} == {('policy', False)}
+
+
+def test_who_acts_is_said_as_it_is_where_nobody_does(tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path, delays=(0.1,), human=lambda seen: broken[0])
+  broken = [[1, 2, 3]]
+  commands, watch = commands_lib.of(recorder), watch_lib.Watch(recorder, clock)
+
+  def said():
+    shown = watch.look()
+    return shown['acts'], shown['acting'], watch_lib.summary(shown)
+
+  assert said()[:2] == ('policy', '')
+  robot_clock.play(recorder, clock, 2)
+  assert said()[:2] == ('holds', 'Waits for the first chunk')
+  assert 'no episode yet, WAITS FOR THE FIRST CHUNK' in said()[2]
+  robot_clock.play(recorder, clock, 8)
+  assert said()[:2] == ('policy', 'Policy acts')
+  clock.now += 2
+  assert said()[:2] == ('nobody', 'Nobody acts: the robot’s loop stands')
+  assert 'THE LOOP STANDS 2 s' in said()[2]
+  assert commands.run('takeover') == 'A person acts.'
+  assert said()[1] == 'You act once the robot’s program goes on'
+  robot_clock.play(recorder, clock, 2)
+  assert said()[:2] == ('human', 'You act')
+  broken[0] = None
+  robot_clock.play(recorder, clock, 2)
+  assert said()[:2] == ('holds', 'Holds: your actions are of no use')
+  commands.run('release')
+  robot_clock.play(recorder, clock, 1)
+  assert said()[:2] == ('holds', 'Holds: waits for a new chunk')
+  commands.open()
+  commands.run('cut')
+  waits = threading.Thread(target=commands.wait)
+  waits.start()
+  while not commands.waiting:
+    pass
+  assert commands.run('takeover') == 'A person acts as soon as the robot’s program goes on.'
+  assert said()[:2] == ('nobody', 'You act once the robot’s program goes on')
+  commands.run('stop')
+  waits.join()
+  broken[0] = [1, 2, 3]
+  commands.run('takeover')
+  robot_clock.play(recorder, clock, 2)
+  assert said()[:2] == ('human', 'You act, unrecorded')
   recorder.close()
 
 

@@ -1,4 +1,4 @@
-"""A robot's program in a terminal: python terminal_robot.py DIR [raise]; for `terminal_test`."""
+"""A robot's program in a terminal: python terminal_robot.py DIR [raise|alone]."""
 
 import pathlib
 import sys
@@ -12,7 +12,8 @@ from aloe_client import terminal
 
 def main():
   directory = pathlib.Path(sys.argv[1])
-  recorder, clock, _ = robot_clock.recorder(directory, human=lambda seen: seen['state'])
+  human = None if 'alone' in sys.argv else lambda seen: seen['state']
+  recorder, clock, _ = robot_clock.recorder(directory, human=human)
   with recorder, terminal.controls(recorder) as keys:
     if 'raise' in sys.argv:
       raise RuntimeError('a robot that falls over')

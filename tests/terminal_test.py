@@ -121,6 +121,18 @@ def test_a_wait_shows_that_it_lives_and_can_be_ended(start, tmp_path):
   terminal.until('THE END 1')
 
 
+def test_where_nobody_can_take_over_that_is_said_and_the_robot_goes_on(start, tmp_path):
+  terminal = start(tmp_path, 'alone')
+  terminal.until('policy acts')
+  terminal.press('t')
+  terminal.until('takeover: found no source of actions; pass one, or human= to the recorder.')
+  terminal.until('policy acts')
+  terminal.press('x')
+  terminal.until('THE END 1')
+  (found,) = map(episode_files.read, episode_files.finished(tmp_path))
+  assert {(step['who'], step['held']) for step in found.steps} == {('policy', False)}
+
+
 def test_a_terminal_is_as_it_was_after_a_program_that_fell_over(start, tmp_path):
   terminal = start(tmp_path, 'raise')
   terminal.until('RuntimeError: a robot that falls over')

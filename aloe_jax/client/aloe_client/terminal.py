@@ -88,7 +88,7 @@ class Controls:
     try:
       self._say(self.commands.run(name))
     except commands_lib.RefusedError as error:
-      self._say(f'{name}: {error}')
+      self._say(f'{name}: {str(error).removeprefix(f"{name}: ")}')
 
   def _show(self) -> None:
     state = self._watch.look()

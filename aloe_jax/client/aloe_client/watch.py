@@ -14,9 +14,10 @@ _POINTS = 4000  # of a trace, before every other one is left out
 _STALLED = 1.0  # seconds without a step, after which the robot's loop is said to stand
 _HOLDING = {
   'first': 'waits for the first chunk',
-  'asked': 'waits for a new chunk',
   'played': 'the chunk is played to its end',
   'silent': 'the server is silent',
+  'unseen': 'what it sees is of no use',
+  'person': 'your actions are of no use',
 }
 
 
@@ -29,6 +30,7 @@ class Watch:
     self._phase, self._since = '', clock.monotonic()
     self._open = False  # an episode that is followed
     self._step, self._moved = 0, clock.monotonic()
+    self._seen, self._looked = -1, clock.monotonic()  # observations, and when the last one came
     self._trace = 0
     self._points: list[list[Any]] = []  # [step, q, v, spread, whether a human acts]
     self._disk: tuple[float, float | None] = (-math.inf, None)  # when it was asked, free GB
@@ -39,9 +41,10 @@ class Watch:
     Returns:
       A new map. Beside numbers of the recorder's snapshot: `phase` (recording, ready, paused or
       stopped) and `phase_s` since when; `stalled_s` since the last step, or 0; `holding` in words;
-      `low`, whether Q lies below the threshold now; `fell`, whether it did in this episode;
-      `free_gb` of the disk; `waiting`, whether the program waits for next; `trace`, number of the
-      episode that `points` are of, [step, q, v, spread, human] each; `images` and `events`.
+      `acts` (policy, human, holds or nobody) and `acting`, that in words, or empty; `low`, whether
+      Q lies below the threshold now; `fell`, whether it did in this episode; `free_gb` of the disk;
+      `waiting`, whether the program waits for next; `trace`, number of the episode that `points`
+      are of, [step, q, v, spread, human] each; `images` and `events`.
     """
     now = self._clock.monotonic()
     state = self._recorder.snapshot()
@@ -49,6 +52,7 @@ class Watch:
     if phase != self._phase:
       self._phase, self._since = phase, now
     self._follow(state, now)
+    acts, acting = self._find_actor(state, now)
     policy = state['who'] != 'human'
     q, level = _number(state['q']), _number(state['q_threshold'])
     least = _number(state['q_least'])
@@ -59,7 +63,10 @@ class Watch:
       'stalled_s': self._stalled(now),
       'waiting': self._commands.waiting,
       'who': state['who'],
-      'holding': _HOLDING.get(state['holding'], state['holding']),
+      'holding': _in_words(state),
+      'acts': acts,
+      'acting': acting,
+      'may_take_over': state['may_take_over'],
       'task': state['task'],
       'episode': state['episode'],
       'step': state['step'],
@@ -92,6 +99,26 @@ class Watch:
     if self._recorder.recording:
       return 'ready'
     return 'stopped' if self._commands.stopped else 'paused'
+
+  def _find_actor(self, state: Mapping[str, Any], now: float) -> tuple[str, str]:
+    """Who moves the robot now, and that in words; nobody, where its loop asks for no action."""
+    if state['seen'] != self._seen:
+      self._seen, self._looked = state['seen'], now
+    human = state['who'] == 'human'
+    stands = now - self._looked > _STALLED
+    if self._commands.waiting or stands:
+      if human:
+        return 'nobody', 'You act once the robot’s program goes on'
+      stalled = self._phase == 'recording' and stands
+      return 'nobody', 'Nobody acts: the robot’s loop stands' if stalled else ''
+    if state['holding']:
+      nothing_sent = state['holding'] == 'first' and not state['step']
+      holds = '' if nothing_sent else 'Holds: '
+      words = f'{holds}{_in_words(state)}'
+      return 'holds', words[0].upper() + words[1:]
+    if human:
+      return 'human', 'You act' if self._phase in ('recording', 'ready') else 'You act, unrecorded'
+    return 'policy', 'Policy acts' if self._phase == 'recording' else ''
 
   def _stalled(self, now: float) -> float:
     still = now - self._moved
@@ -134,8 +161,11 @@ def summary(state: Mapping[str, Any]) -> str:
   """One line for a person: 'episode 3, recording, step 128, policy acts, Q -41.2, ...'."""
   parts = [f'episode {state["episode"]}', _phase(state)]
   if state['phase'] == 'recording':
-    acts = 'YOU ACT' if state['who'] == 'human' else 'policy acts'
-    parts += [f'step {state["step"]}', f'HOLDS: {state["holding"]}' if state['holding'] else acts]
+    parts.append(f'step {state["step"]}')
+  if state['acting']:
+    acting = state['acting']
+    parts.append(acting.lower() if state['acts'] == 'policy' else acting.upper())
+  if state['phase'] == 'recording':
     if state['q'] is not None and state['who'] != 'human':
       parts.append(f'Q {state["q"]:.1f}')
     if state['low']:
@@ -158,6 +188,13 @@ def _phase(state: Mapping[str, Any]) -> str:
     waits = ': waits for next' if state['phase'] == 'paused' else ''
     return f'{state["phase"]} {state["phase_s"]:.0f} s{waits}'
   return 'no episode yet' if state['phase'] == 'ready' else 'recording'
+
+
+def _in_words(state: Mapping[str, Any]) -> str:
+  """Why the robot holds."""
+  if state['holding'] == 'first' and state['step']:
+    return 'waits for a new chunk'
+  return _HOLDING.get(state['holding'], state['holding'])
 
 
 def _thinned(points: list[list[Any]]) -> list[list[Any]]:
