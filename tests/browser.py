@@ -64,6 +64,15 @@ class Browser:
       assert time.monotonic() < end, f'not in time: {script}'
       time.sleep(0.05)
 
+  def reach(self, url, script, seconds=20):
+    """Opens a page that may not be there yet, until an expression is true on it."""
+    end = time.monotonic() + seconds
+    while True:
+      self.open(url)
+      with contextlib.suppress(AssertionError):
+        return self.until(script, min(1, seconds))
+      assert time.monotonic() < end, f'not in time: {url}'
+
   def text(self, name):
     return self.ask(f'document.getElementById({name!r}).textContent')
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import socket
 import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -177,3 +179,55 @@ def test_pages_that_do_not_say_the_key_keep_nobody_out_and_are_dropped(recorder,
         with pytest.raises(exceptions.ConnectionClosed):
           other.recv(timeout=10)
       assert time.monotonic() - start < 5
+
+
+def test_connections_that_never_ask_are_few_and_gone_soon_and_keep_nobody_(recorder, monkeypatch):
+  monkeypatch.setattr(cockpit, '_OPENING', 1.0)
+  monkeypatch.setattr(cockpit, '_UNPROVEN', 8)
+  with cockpit.serve(recorder, port=0) as page, contextlib.ExitStack() as held:
+    port = int(page.url.rstrip('/').rpartition(':')[2])
+    before, start = threading.active_count(), time.monotonic()
+    begun = (b'', b'GET /', b'GET / HTTP/1.1\r\nHost: localhost\r\n', b'\x16\x03\x01')
+    silent = []
+    for number in range(100):
+      silent.append(held.enter_context(socket.create_connection(('127.0.0.1', port), 5)))
+      silent[-1].sendall(begun[number % len(begun)])
+    assert get(page.url)[0] == 200
+    with live(page) as connection:
+      assert 'commands' in listen(connection, 1)[0]
+      assert threading.active_count() - before < 3 * (8 + 2)
+      for other in silent:
+        with contextlib.suppress(ConnectionError):  # it is gone
+          while other.recv(4096):
+            pass
+      assert time.monotonic() - start < 4
+      assert 'phase' in listen(connection, 1)[0]
+
+
+def test_one_that_asks_a_byte_at_a_time_is_gone_in_time(recorder, monkeypatch):
+  monkeypatch.setattr(cockpit, '_OPENING', 0.5)
+  with cockpit.serve(recorder, port=0) as page:
+    port = int(page.url.rstrip('/').rpartition(':')[2])
+    start = time.monotonic()
+    with (
+      socket.create_connection(('127.0.0.1', port), 5) as slow,
+      pytest.raises(ConnectionError),
+    ):
+      for letter in 100 * b'GET / HTTP/1.1':
+        slow.sendall(bytes([letter]))
+        time.sleep(0.05)
+    assert 0.4 < time.monotonic() - start < 3
+
+
+def test_a_page_is_told_that_the_program_closed_it(recorder):
+  with (
+    pytest.raises(exceptions.ConnectionClosed) as caught,
+    cockpit.serve(recorder, port=0) as page,
+    live(page) as connection,
+  ):
+    listen(connection, 2)
+    leaving = threading.Thread(target=page.say_ended, args=('ValueError: ä' + 300 * 'x',))
+    leaving.start()
+    connection.recv(timeout=10)
+  leaving.join()
+  assert caught.value.rcvd.code == 4410 and caught.value.rcvd.reason.startswith('ValueError: ä')

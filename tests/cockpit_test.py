@@ -1,6 +1,10 @@
 """The cockpit in a real browser: what a person presses, what the robot does and what they see."""
 
 import contextlib
+import pathlib
+import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -182,20 +186,80 @@ def test_a_lost_connection_is_shown_at_once_and_nothing_is_taken_for_done(browse
     browser.until("document.getElementById('answer').textContent === 'A person acts.'")
     del page.commands.run
     browser.until(f'{lost}.hidden')
-    with cockpit.serve(robot.recorder, port=0) as other:
-      browser.open(other.url)
-      browser.until(f"{PHASE} === 'Episode 0'")
-      port = int(other.url.rstrip('/').rpartition(':')[2])
+
+
+@contextlib.contextmanager
+def program(directory, port):
+  """A robot's program of its own, with its cockpit at a port."""
+  path = pathlib.Path(__file__).with_name('cockpit_robot.py')
+  process = subprocess.Popen(
+    [sys.executable, path, directory, str(port)], stderr=subprocess.PIPE, text=True
+  )
+  try:
+    yield process
+  finally:
+    process.kill()
+    process.communicate()
+
+
+def test_a_program_that_ended_is_told_apart_from_a_lost_connection(browser, tmp_path):
+  lost, going = "document.getElementById('lost')", f"{PHASE}.startsWith('Episode')"
+  with socket.create_server(('127.0.0.1', 0)) as free:
+    port = free.getsockname()[1]
+  with program(tmp_path, port) as process:
+    browser.reach(f'http://127.0.0.1:{port}/', going)
+    process.kill()
     began = time.monotonic()
     browser.until(f'!{lost}.hidden')
     assert time.monotonic() - began < 3
-    assert 'Connection lost' in browser.text('lost')
-    robot.take()
+    told = browser.text('lost')
+    assert 'Connection lost at' in told and 'trying again' in told and 'may go on' in told
+    assert browser.text('phase') == 'Not connected'
     browser.press('s')
     assert browser.text('answer') == 'Success was not sent: there is no connection.'
-    with cockpit.serve(robot.recorder, port=port):
-      browser.until(f"{PHASE} === 'Episode 0' && {lost}.hidden")
-    assert robot.take() == []
+  with program(tmp_path, port):
+    browser.until(f'{going} && {lost}.hidden')
+    browser.press('x')
+    browser.until(f"{PHASE} === 'Program ended'")
+    told = browser.text('lost')
+    assert 'The robot’s program ended at' in told and ': a person said Stop.' in told
+    browser.press('s')
+    assert browser.text('answer') == 'Success was not sent: the robot’s program ended.'
+    time.sleep(1.5)  # it tries again meanwhile, and nobody is there
+    assert browser.text('phase') == 'Program ended' and 'lost' not in browser.text('lost')
+  with program(tmp_path, port):
+    browser.until(f'{going} && {lost}.hidden')
+    browser.press('f')
+    browser.until(f"{PHASE} === 'Program ended'")
+    assert ': RuntimeError: an arm that is unplugged.' in browser.text('lost')
+  browser.open('about:blank')
+
+
+def test_it_is_said_who_acts_where_nobody_does(browser, robot):
+  acts = "document.getElementById('who').textContent"
+  with opened(browser, robot) as page:
+    browser.until(f"{acts} === 'Policy acts'")
+    robot.moves = False
+    browser.until(f"{acts} === 'Nobody acts: the robot’s loop stands'")
+    robot.moves = True
+    browser.until(f"{acts} === 'Policy acts'")
+    browser.press('s')
+    browser.until(f"{PHASE}.startsWith('Paused')")
+    waits = threading.Thread(target=page.wait)
+    waits.start()
+    browser.until("document.getElementById('count').textContent.includes('program waits')")
+    browser.press('t')
+    browser.until(f"{acts} === 'You act once the robot’s program goes on'")
+    browser.press('n')
+    browser.until(f"{acts} === 'You act'")
+    waits.join()
+    robot.recorder.release()
+    robot.recorder._human = None
+    browser.until("document.querySelector('#takeover.unfit') !== null")
+    browser.press('t')
+    said = 'takeover: found no source of actions; pass one, or human= to the recorder.'
+    browser.until(f"document.getElementById('answer').textContent === '{said}'")
+    browser.until(f"{acts} === 'Policy acts'")
 
 
 def test_keys_that_are_typed_or_held_command_nothing(browser, robot):

@@ -17,6 +17,7 @@ let points = [];
 const waiting = new Map();  // commands without an answer
 const pictures = new Map();  // cameras
 let refused = false;  // the key
+let ended = '';  // what was said when the robot's program closed this page
 
 // The connection
 
@@ -39,6 +40,11 @@ function connect() {
   mine.onclose = (event) => {
     if (mine !== socket) return;
     refused = event.code === 4401;
+    if (event.code === 4410) {
+      const why = event.reason ? `: ${event.reason}` : '';
+      ended = `The robot’s program ended at ${clock(Date.now())}${why}. `
+        + 'No button works until it is started again; this page then goes on by itself.';
+    }
     lose(refused ? 'This cockpit asks for its key.' : event.code === 1013 ? event.reason : '');
     if (refused) ask();
     else setTimeout(connect, 1000);
@@ -66,9 +72,14 @@ function lose(why) {
     answer(`Not known whether ${title(name)} arrived: look at the robot, then say it again.`, false);
   }
   at('lost').hidden = false;
-  set(at('lost'), why || `Connection lost at ${clock(since)}. Nothing here is live and no button `
-    + 'works; the robot’s program goes on. Its keys work in its terminal, where that is open.');
-  set(at('phase'), 'Not connected');
+  at('lost').classList.toggle('loud', !ended);
+  document.body.classList.toggle('ended', ended !== '');
+  set(at('lost'), why || ended || `Connection lost at ${clock(since)}, trying again. Nothing here is `
+    + 'live and no button works. The robot’s program may go on: its keys work in its terminal, '
+    + 'where that is open.');
+  const phase = ended ? 'Program ended' : 'Not connected';
+  set(at('phase'), phase);
+  document.title = `${phase} – Cockpit`;
   set(at('who'), '');
   set(at('count'), '');
   document.body.classList.remove('paused', 'low', 'still');
@@ -88,7 +99,8 @@ const title = (name) => COMMANDS.find((each) => each.name === name).title;
 
 function command(name) {
   if (document.body.classList.contains('away')) {
-    answer(`${title(name)} was not sent: there is no connection.`, false);
+    const why = ended ? 'the robot’s program ended' : 'there is no connection';
+    answer(`${title(name)} was not sent: ${why}.`, false);
     return;
   }
   asked += 1;
@@ -144,7 +156,7 @@ function fit() {
   const going = state.phase === 'recording';
   const human = state.who === 'human';
   const fits = {
-    takeover: !human, release: human, success: going, failure: going,
+    takeover: !human && state.may_take_over, release: human, success: going, failure: going,
     cut: state.phase !== 'paused' && state.phase !== 'stopped',
     next: state.phase === 'paused' || state.phase === 'stopped',
     discard: going || state.episode > 0, stop: state.phase !== 'stopped',
@@ -167,7 +179,8 @@ function show(told) {
   const before = state;
   state = told;
   const body = document.body.classList;
-  body.remove('away');
+  body.remove('away', 'ended');
+  ended = '';
   at('lost').hidden = true;
   at('beat').classList.toggle('on', told.number % 4 < 2);
   if (told.begins) points = [];
@@ -203,12 +216,8 @@ function showPhase(told) {
       + `put the scene back, then Next for episode ${told.episode}`,
     stopped: 'no episode begins unless you press Next',
   }[told.phase]);
-  let who = told.who === 'human' ? 'You act' : 'Policy acts';
-  let kind = told.who === 'human' ? 'human' : 'policy';
-  if (told.holding) [who, kind] = [`Holds: ${told.holding}`, 'holds'];
-  if (told.phase !== 'recording' && told.who !== 'human' && !told.holding) who = '';
-  set(at('who'), who);
-  at('who').className = `pill ${kind}`;
+  set(at('who'), told.acting);
+  at('who').className = `pill ${told.acts}`;
   set(at('task'), told.task);
   document.title = `${phase}${told.low ? ' ⚠' : ''} – Cockpit`;
 }

@@ -33,14 +33,20 @@ from websockets import http11
 from websockets.sync import server as server_lib
 
 from aloe_client import commands as commands_lib
+from aloe_client import door as door_lib
 from aloe_client import loopback
 from aloe_client import pages
+from aloe_client import told as told_lib
 
 PORT = 8010
 _PAGES = 16  # open at a time
-_UNPROVEN = 32  # that have not said the key yet
-_PATIENCE = 2.0  # seconds until they have to
+_UNPROVEN = 32  # connections that are no page yet: they have not asked, or not said the key
+_PATIENCE = 2.0  # seconds until they have to say it
+_OPENING = 3.0  # seconds until they have to have asked
+_FAREWELL = 2.0  # seconds for telling all pages that the program ends
+_ENDED = 4410  # the code that tells it
 _LARGEST = 4096  # bytes of what a page says
+_LONGEST_REASON = 120  # bytes, of those that close a websocket
 _FILES = {
   '/': ('cockpit.html', 'text/html'),
   '/cockpit.css': ('cockpit.css', 'text/css'),
@@ -65,6 +71,7 @@ class Cockpit:
     url: to open in a browser; it ends with the key, if there is one.
     commands: what buttons do.
     views: what pages see.
+    door: where connections wait that are no page yet.
   """
 
   def __init__(self, recorder: Any, url: str, key: str | None, insecure: bool):
@@ -73,7 +80,9 @@ class Cockpit:
     self._key, self._insecure = key, insecure
     self.views = pages.Views(recorder)
     self._rooms = threading.BoundedSemaphore(_PAGES)
-    self._unproven = _Unproven()
+    self.door = door_lib.Door(_UNPROVEN)
+    self._lock = threading.Lock()
+    self._open: set[server_lib.ServerConnection] = set()
 
   @property
   def stopped(self) -> bool:
@@ -115,47 +124,47 @@ class Cockpit:
       if not self._rooms.acquire(blocking=False):
         connection.close(1013, f'{_PAGES} pages are open already')
         return
+      self.door.let_in(connection.socket)
+      with self._lock:
+        self._open.add(connection)
       try:
         pages.Page(connection, self.commands, self.views).run()
       finally:
+        with self._lock:
+          self._open.discard(connection)
         self._rooms.release()
+
+  def say_ended(self, why: str) -> None:
+    """Tells all pages that the program closes them, so that none takes it for a broken line.
+
+    Args:
+      why: in some words, or empty.
+    """
+    with self._lock:
+      left = list(self._open)
+    reason = told_lib.printable(why).encode()[:_LONGEST_REASON].decode(errors='ignore')
+    threads = [
+      threading.Thread(target=connection.close, args=(_ENDED, reason), daemon=True)
+      for connection in left
+    ]
+    end = time.monotonic() + _FAREWELL
+    for thread in threads:
+      thread.start()
+    for thread in threads:
+      thread.join(max(end - time.monotonic(), 0))
 
   def _admits(self, connection: server_lib.ServerConnection) -> bool:
     """Whether a page knows the key; one that does not say it takes no room of one that does."""
     if not self._key:
       return True
-    with self._unproven.entered(connection):
-      told = pages.read(connection.recv(timeout=_PATIENCE)).get('key')
-      if isinstance(told, str) and hmac.compare_digest(
-        told.encode(errors='replace'), self._key.encode()
-      ):
-        return True
-      time.sleep(0.5)  # nobody tries many
-      connection.close(4401, 'another key')
-      return False
-
-
-class _Unproven:
-  """Pages that have not said the key yet: of too many the oldest goes, never the one that comes."""
-
-  def __init__(self) -> None:
-    self._lock = threading.Lock()
-    self._pages: list[server_lib.ServerConnection] = []
-
-  @contextlib.contextmanager
-  def entered(self, connection: server_lib.ServerConnection) -> Iterator[None]:
-    """One of them for a while."""
-    with self._lock:
-      self._pages.append(connection)
-      left = self._pages.pop(0) if len(self._pages) > _UNPROVEN else None
-    if left is not None:
-      with contextlib.suppress(OSError):  # it is closed already
-        left.socket.shutdown(socket.SHUT_RDWR)
-    try:
-      yield
-    finally:
-      with self._lock, contextlib.suppress(ValueError):  # it had to go
-        self._pages.remove(connection)
+    told = pages.read(connection.recv(timeout=_PATIENCE)).get('key')
+    if isinstance(told, str) and hmac.compare_digest(
+      told.encode(errors='replace'), self._key.encode()
+    ):
+      return True
+    time.sleep(0.5)  # nobody tries many
+    connection.close(4401, 'another key')
+    return False
 
 
 @contextlib.contextmanager
@@ -201,12 +210,13 @@ def serve(
     process_request=page.answer,
     compression=None,
     max_size=_LARGEST,
-    open_timeout=3,
+    open_timeout=_OPENING,
     ping_interval=5,
     ping_timeout=5,
     close_timeout=1,
     logger=_quiet_logger(),
   )
+  running.handler = page.door.guarding(running.handler)
   threads = [
     threading.Thread(target=work, name='aloe_cockpit', daemon=True)
     for work in (running.serve_forever, page.views.run)
@@ -215,10 +225,18 @@ def serve(
     thread.start()
   page.commands.open()
   recorder.events.add('cockpit', f'The cockpit is at {page.url.partition("#")[0]}')
+  why = ''
   try:
     yield page
+    why = 'a person said Stop' if page.stopped else ''
+  except BaseException as error:
+    why = (
+      'interrupted' if isinstance(error, KeyboardInterrupt) else f'{type(error).__name__}: {error}'
+    )
+    raise
   finally:
     page.commands.close()
+    page.say_ended(why)
     running.shutdown()
     page.views.end()
     for thread in threads:
