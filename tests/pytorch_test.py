@@ -193,6 +193,21 @@ def test_a_file_that_was_cut_short_says_so(size, directory):
   assert 'copy' in str(error.value) and len(str(error.value).splitlines()) == 1
 
 
+def test_weights_that_share_their_bytes_are_refused_by_name(directory, golden):
+  path = directory / 'model.safetensors'
+  content = path.read_bytes()
+  length = int.from_bytes(content[:8], 'little')
+  header = json.loads(content[8 : 8 + length])
+  first, second = [name for name in header if name.endswith('mlp.gate_proj.weight')][:2]
+  header[second]['data_offsets'] = header[first]['data_offsets']
+  header[second]['shape'] = header[first]['shape']
+  text = json.dumps(header).encode().ljust(length)
+  path.write_bytes(content[:8] + text + content[8 + length :])
+  with pytest.raises(ValueError, match='share bytes, as data_offsets say') as error:
+    openpi.restore(directory, like(golden))
+  assert first in str(error.value) and second in str(error.value)
+
+
 def test_numbers_of_a_type_without_fractions_are_refused(directory):
   path = directory / 'model.safetensors'
   path.write_bytes(path.read_bytes().replace(b'"dtype": "F32"', b'"dtype": "I32"', 1))

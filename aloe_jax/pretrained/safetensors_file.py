@@ -49,7 +49,8 @@ def header(path: pathlib.Path) -> tuple[dict[str, Tensor], dict[str, str]]:
   """What a file holds, from its header alone, and the text that was kept beside it.
 
   Raises:
-    ValueError: it is no such file, was cut short, or holds a type that no network is stored in.
+    ValueError: it is no such file, was cut short, holds a type that no network is stored in, or its
+      tensors do not lie one behind the other.
   """
   size = path.stat().st_size
   with path.open('rb') as file:
@@ -72,15 +73,56 @@ def header(path: pathlib.Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     ) from error
   end = max((tensor.end for tensor in found.values()), default=begin)
   if size < end:
-    raise ValueError(f'{path} was cut short: it has {size} bytes, expected {end}; copy it again.')
+    beyond = [name for name, tensor in found.items() if tensor.end > size]
+    raise ValueError(
+      f'{path} was cut short: it has {size} bytes, expected {end}; copy it again. '
+      f'{_named(beyond)} would lie beyond its end.'
+    )
+  _check_places(path, found, begin, size)
   return found, kept if isinstance(kept, dict) else {}
+
+
+def _check_places(path: pathlib.Path, found: dict[str, Tensor], begin: int, size: int) -> None:
+  """Each byte is one tensor's: else a header that lies makes weights of others' numbers.
+
+  Raises:
+    ValueError: naming those that share bytes, or the bytes that are nobody's.
+  """
+  placed = sorted(
+    (tensor.start, tensor.end, name) for name, tensor in found.items() if tensor.end > tensor.start
+  )
+  before, reached = '', begin
+  for start, end, name in placed:
+    if start < reached:
+      raise ValueError(
+        f'{path}: {before} and {name} share bytes, as data_offsets say: {name} begins at '
+        f'{start - begin}, {before} ends at {reached - begin}; expected one behind the other. Copy '
+        'the file again.'
+      )
+    if start > reached:
+      where = f'between {before} and {name}' if before else f'before {name}'
+      raise ValueError(
+        f'{path}: bytes {reached - begin} to {start - begin} {where} are of no tensor, as '
+        'data_offsets say; expected one behind the other. Copy the file again.'
+      )
+    before, reached = name, end
+  if reached < size:
+    raise ValueError(
+      f'{path}: {size - reached} bytes behind {before or "the header"} are of no tensor, as '
+      'data_offsets say. Copy the file again.'
+    )
+
+
+def _named(names: list[str]) -> str:
+  more = f' and {len(names) - 3} more' if len(names) > 3 else ''
+  return f'{", ".join(names[:3])}{more}'
 
 
 def _tensor(name: str, entry: Any, begin: int) -> Tensor:
   try:
     kind, shape, (start, end) = entry['dtype'], tuple(entry['shape']), entry['data_offsets']
     numbers = (*shape, start, end)
-    is_whole = isinstance(kind, str) and all(isinstance(n, int) and n >= 0 for n in numbers)
+    is_whole = isinstance(kind, str) and all(type(n) is int and n >= 0 for n in numbers)
   except (KeyError, TypeError, ValueError):
     is_whole = False
   if not is_whole:
