@@ -29,6 +29,15 @@ def test_every_program_of_a_run_is_told_of_and_nothing_is_written(tmp_path):
   assert printed.startswith('Dry run on cpu:8: 8 x CPU device.')
   for program in ('actor update, 32 rows', 'bank, M = 2, 32 rows', 'critic update, 32 rows'):
     assert f'\n{program}\n' in printed, printed
+  told = re.findall(r'\nCompiling (.*)\.\n(.*)\n', printed)  # each before what it takes
+  assert [what for what, _ in told] == [
+    'actor update for cpu:8, 1 of 3; a large program takes minutes',
+    'bank, M = 2 for cpu:8, 2 of 3',
+    'critic update for cpu:8, 3 of 3',
+  ]
+  assert [then.partition(', 32')[0] for _, then in told] == [
+    'actor update', 'bank, M = 2', 'critic update'
+  ]  # fmt: skip
   assert re.search(r'parameters \d.* average .* moments .* critic .* temporaries', printed)
   assert 'all-reduce' in printed  # of gradients
   assert re.search(r'actor/params/action_in/kernel: float32\[\d+, \d+\] as', printed)

@@ -55,7 +55,12 @@ def main(config: ml_collections.ConfigDict, name: str, *, verbose: bool) -> None
   if verbose:
     _print(_shards(experiment))
   estimates = []
-  for program in programs_lib.of(experiment, devices, apart=topology.chip is not None):
+  programs = programs_lib.of(experiment, devices, apart=topology.chip is not None)
+  for number, program in enumerate(programs):
+    # Before it begins: the compiler of a large program says nothing for minutes.
+    minutes = '' if number else '; a large program takes minutes'
+    count = f'{number + 1} of {len(programs)}'
+    _print(['', f'Compiling {program.name} for {topology.name}, {count}{minutes}.'])
     begun = time.monotonic()
     estimates.append(estimate_lib.of(program, topology))
     _print(_lines(estimates[-1], topology))
