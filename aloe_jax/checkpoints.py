@@ -62,6 +62,11 @@ def _list(given: command_line.Given) -> None:
     files = _state(path, bytes_too=given.options.verify)
     table.add_row(f'{number}, unfinished', *_told(path), '', _size(path, counted), files)
   progress.CONSOLE.print(table)
+  progress.CONSOLE.print(
+    'Updates are those of the whole run up to there, of critic and actor together.',
+    highlight=False,
+    soft_wrap=True,
+  )
   for name in written.others():
     progress.CONSOLE.print(f'{written.directory / name}: not of this run', soft_wrap=True)
 

@@ -51,6 +51,7 @@ def test_each_checkpoint_is_listed_with_what_it_is_and_whether_it_is_whole(run, 
   assert rows['0'][-1] == 'whole'
   assert rows['1'][:2] == ['critic', '1']
   assert rows['2, unfinished'] == ['actor', '1', '48 (7 of 20 of the phase)', '', '1.0', 'whole']
+  assert 'Updates are those of the whole run up to there, of critic and actor together.' in printed
   assert f'{run[0]}/checkpoints/best: not of this run' in ' '.join(printed.split())
   rows, _ = listed(capsys, run[0], '--verify')
   assert rows['1'][-1] == 'whole, every byte'

@@ -243,7 +243,6 @@ def test_a_config_that_cannot_be_read_is_told_apart(damage, told, tmp_path):
   'settings, told',
   [
     ({'task.prompt': 'Fold', 'sim.task': ''}, 'episodes that are given carry their own prompts'),
-    ({'iterations': 2, 'sim.task': ''}, 'without a simulator there is one iteration'),
     ({'evaluation.episodes': 2, 'sim.task': ''}, 'there is no simulator, as config.sim.task is'),
     ({'recap.drop': 0.5}, 'this config.agent tags no chunks'),
     ({'critic.bins': 8}, 'it is of a critic of states, as AWR has'),
@@ -263,6 +262,18 @@ def test_a_setting_that_does_nothing_is_warned_of_by_name(settings, told, tmp_pa
     list(settings.items())[-1] if 'sim.task' not in settings else next(iter(settings.items()))
   )
   assert record.getMessage().startswith(f'config.{field} = {value!r} does nothing: {told}')
+
+
+@pytest.mark.parametrize('given, told', [(0, False), (1, False), (2, True), (5, True)])
+def test_more_iterations_than_a_round_makes_are_said_to_count_as_one(given, told, tmp_path, caplog):
+  options = ('--config.sim.task=', "--config.data.episodes=('table',)")
+  read(tmp_path, 'train', FILE, *options, f'--config.iterations={given}')
+  said = [record.getMessage() for record in caplog.records]
+  assert len(said) == told
+  assert not told or said[0].startswith(
+    f'config.iterations = {given} counts as 1: without a simulator there is one iteration for '
+    'every round of episodes.'
+  )
 
 
 def test_settings_that_do_something_or_are_as_they_were_are_no_matter(tmp_path, caplog):

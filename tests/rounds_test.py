@@ -79,12 +79,16 @@ def test_a_round_that_was_not_finished_ends_on_its_own_episodes_before_the_next(
   rounds.assert_same_run(workdir, second)
 
 
-def test_the_first_round_after_imitation_alone_is_iteration_1(robots_rounds, tmp_path, capsys):
+def test_the_first_round_after_imitation_alone_is_iteration_1(
+  robots_rounds, tmp_path, capsys, caplog
+):
   """Its critic learns from the policy's episodes too, and not from demonstrations alone before."""
   workdir = tmp_path / 'run'
   rounds.begin(workdir, rounds.given(robots_rounds, 'one'), iterations=0)
   assert rounds.numbers(workdir) == [0]
-  rounds.go_on(workdir, rounds.given(robots_rounds, 'one', 'two'), '--config.iterations=1')
+  rounds.go_on(workdir, rounds.given(robots_rounds, 'one', 'two'), '--config.iterations=2')
+  (said,) = [r.getMessage() for r in caplog.records if 'iterations' in r.getMessage()]
+  assert said.startswith('config.iterations = 2 counts as 1: without a simulator there is one')
   assert rounds.numbers(workdir) == [0, 1, 2]
   assert listed(workdir) == [('one', 0), ('two', 1)]
   printed = ' '.join(capsys.readouterr().out.split())

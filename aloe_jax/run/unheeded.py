@@ -16,7 +16,7 @@ Config: TypeAlias = ml_collections.ConfigDict
 
 
 def settings(config: Config, given: Mapping[str, Any]) -> list[str]:
-  """A sentence on every setting that does nothing.
+  """A sentence on every setting that does nothing, or less than it says.
 
   Args:
     config: with those settings.
@@ -24,6 +24,12 @@ def settings(config: Config, given: Mapping[str, Any]) -> list[str]:
   """
   lines = []
   for field in given:
+    if field == 'iterations' and config.iterations > 1 and not _is_played(config):
+      lines.append(
+        f'config.iterations = {config.iterations} counts as 1: without a simulator there is one '
+        'iteration for every round of episodes. What config.data.episodes newly names is one '
+        'round; the next one is named after it by a later command.'
+      )
     for names, applies, why in _TABLE:
       if field.startswith(names) and applies(config):
         value = config_lib.lookup(config, field)
@@ -57,11 +63,6 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
     ('task.prompt',),
     lambda c: not _is_played(c) and bool(c.data.episodes),
     'episodes that are given carry their own prompts',
-  ),
-  (
-    ('iterations',),
-    lambda c: not _is_played(c) and c.iterations > 1,
-    'without a simulator there is one iteration for every round of episodes given',
   ),
   (
     ('sim.rollouts', 'sim.attempts', 'task.demonstrations', 'task.max_steps', 'evaluation.'),
