@@ -19,6 +19,10 @@ BAD = {
     {'state': np.full(3, np.nan)},
     'state: found float64 with what is no finite',
   ),
+  'another picture': (
+    {'images': {'head': np.zeros((16, 8, 3), np.uint8)}},
+    'images/head: found a picture of 16 x 8, expected 8 x 8 as in the first step of the episode',
+  ),
 }
 
 
@@ -55,6 +59,19 @@ def test_the_robot_holds_and_the_episode_stays_and_goes_on(kind, told, tmp_path)
   assert found.column('state').shape == (11 + 12, 3) and found.summary['exportable']
   assert found.steps[10]['dt'] == pytest.approx(31 * 0.02)  # of which it held for thirty
   assert len(list(importer.Folder(tmp_path, settings.Settings()))) == 1
+
+
+def test_cameras_may_have_another_size_from_one_episode_to_the_next(tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path)
+  robot_clock.play(recorder, clock, 4)
+  recorder.end('success')
+  for _ in range(4):
+    recorder.infer(robot_clock.observation(0, images={'head': np.zeros((4, 4, 3), np.uint8)}))
+    clock.now += 0.02
+  recorder.end('success')
+  recorder.close()
+  assert [len(found.steps) for found in episodes(tmp_path)] == [3, 3]
+  assert 'unseen' not in [event.kind for event in recorder.events.recent()]
 
 
 def test_a_person_acts_again_once_the_robot_sees(tmp_path):

@@ -251,7 +251,7 @@ class Recorder:
     if who not in ('policy', 'human'):
       raise ValueError(f'who: found {who!r}, expected policy or human.')
     with self._lock:
-      request, state = self._sight.look(observation)
+      request, state = self._sight.look(observation, begins=not self._steps.count)
       if not self._paused:
         executed = self._steps.checked(np.array(action, np.float32))
         now = self._episodes.tick()

@@ -1,7 +1,8 @@
 """What a robot sees, observation after observation, held to the first one.
 
-An episode is an array [T, n]: a state that has another width all at once fits in none. It is found
-here, when it is seen, and not when the episode is brought home.
+An episode is an array [T, n] and pictures of one size: a state that has another width all at once,
+or a camera another size, fits in none. It is found here, when it is seen, and not when the episode
+is brought home.
 """
 
 from __future__ import annotations
@@ -43,10 +44,17 @@ class Sight:
     self._metadata, self._task, self._events = metadata, task, events
     self._prompt_key = str((metadata.get('aloe') or {}).get('prompt_key') or 'prompt')
     self._sizes: dict[str, list[int]] = {}
+    self._pictures: dict[str, tuple[int, ...]] = {}
     self._problem = ''
 
-  def look(self, observation: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
+  def look(
+    self, observation: Mapping[str, Any], *, begins: bool = True
+  ) -> tuple[dict[str, Any], np.ndarray]:
     """The request of an observation, and its state [n].
+
+    Args:
+      observation: of the robot.
+      begins: whether no step of the episode is there yet; then cameras may have another size.
 
     Raises:
       ValueError: naming the key that is wrong, what was found there and what was expected.
@@ -63,20 +71,28 @@ class Sight:
           f'{key}: found {_shown(found)}, expected {_shown(expected)} as in the first observation.'
         )
     images = self.layout.read_images(request)
+    seen = {camera: image.shape for camera, image in images.items() if image is not None}
+    for camera, shape in () if begins else seen.items():
+      if (before := self._pictures.get(camera, shape)) != shape:
+        raise ValueError(
+          f'{self.layout.cameras[camera]}: found a picture of {shape[0]} x {shape[1]}, expected '
+          f'{before[0]} x {before[1]} as in the first step of the episode.'
+        )
     self._sizes, self.state, self.images = sizes, state, images
+    self._pictures = seen if begins else seen | self._pictures
     return request, state
 
   def find(
     self, observation: Mapping[str, Any], where: str
   ) -> tuple[dict[str, Any], np.ndarray] | None:
-    """As `look`; None where the observation is of no use, which is told once.
+    """As `look` within an episode; None where the observation is of no use, which is told once.
 
     Args:
       observation: of the robot.
       where: episode and step, for a person.
     """
     try:
-      found = self.look(observation)
+      found = self.look(observation, begins=False)
     except ValueError as error:
       kind = _NUMBER.sub('', str(error))  # its numbers may be others each time
       if kind != self._problem:
