@@ -4,8 +4,8 @@
 
 plays the robot in the embedded simulator, over the real socket, with a scripted human who takes
 over. It ends with status 1 unless the report shows that the policy of the second round did better
-by itself than that of the first. About a quarter of an hour on two cores; a second call goes on after what
-is there.
+by itself than that of the first. About a quarter of an hour on two cores; a second call goes on
+after what is there.
 """
 
 import argparse
