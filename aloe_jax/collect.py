@@ -16,6 +16,8 @@ import rich.table
 
 import aloe_client
 from aloe_client import connection as connection_lib
+from aloe_client import episode_files
+from aloe_client import events as events_lib
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import metrics
@@ -27,8 +29,10 @@ from aloe_jax.run import experiment as experiment_lib
 
 _HUMANS = ('watching', 'none', 'demonstrating')
 _KEY = 'ALOE_API_KEY'
+_MISSED = (types.EndReason.FAILURE, types.EndReason.TIMEOUT)
 _SEEDS = 2**31
-_SILENT_SECONDS = 10.0  # after which nothing more is to be had of a server
+_SILENT_SECONDS = 10.0  # without an action, after which an episode is cut
+_RETURN_SECONDS = 600.0  # that a server which was lost has to be there again
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,7 +87,11 @@ def _collect(
   kept: list[_Ended],
 ) -> None:
   """Plays episodes until as many are kept as were asked for; one after the other joins `kept`."""
-  pace, scene = recorder.pace(), options.seed
+  recorder.events.listen(_tell)
+  there = len(episode_files.finished(recorder.directory))
+  if there:
+    _say(f'{options.to} holds {there} already; {options.episodes} more join, in other scenes.')
+  pace, scene = recorder.pace(), options.seed + there + _taken_back(recorder.directory)
   play = _demonstrated if options.human == 'demonstrating' else _played
   with progress.bar('Collect', options.episodes, 'episodes') as advance:
     while len(kept) < options.episodes:
@@ -93,6 +101,12 @@ def _collect(
         recorder.discard()
         continue
       recorder.end(episode.reason.name.lower())
+      if episode.reason == types.EndReason.CUT:
+        _say(
+          f'The server gave no actions{_last_word(recorder)} The episode is a cut. The next one '
+          f'waits for the server, {_RETURN_SECONDS / 60:.0f} minutes at most.'
+        )
+        continue
       kept.append(episode)
       successes = sum(e.reason == types.EndReason.SUCCESS for e in kept)
       advance(len(kept), success=successes / len(kept))
@@ -105,7 +119,11 @@ def _played(
   wait: Callable[[], None],
   watched: bool,
 ) -> _Ended:
-  """One episode of the policy, in which the human may take over and go on to its end."""
+  """One episode of the policy, in which the human may take over and go on to its end.
+
+  It is cut where the server is lost and nobody has taken over. A scene that has not begun stands
+  still until the server is there again.
+  """
   sight, episode, by_human = stage.begin(scene), _Ended(types.EndReason.NONE), False
   since = time.monotonic()  # when the policy acted last
   while episode.reason == types.EndReason.NONE:
@@ -113,11 +131,15 @@ def _played(
     command = recorder.infer(stage_lib.request(sight))
     if not recorder.holding:
       since = time.monotonic()
-    elif time.monotonic() > since + _SILENT_SECONDS:
-      recorder.end('cut')
-      raise connection_lib.LostServerError(
-        f'the server gave no actions for {_SILENT_SECONDS:.0f} s{_last_word(recorder)}'
-      )
+    elif (waited := time.monotonic() - since) > _SILENT_SECONDS:
+      if not _is_lost(recorder) or waited > _RETURN_SECONDS:
+        recorder.end('cut')
+        raise connection_lib.LostServerError(
+          f'the server gave no actions for {waited:.0f} s{_last_word(recorder)}'
+        )
+      if episode.steps:
+        episode.reason = types.EndReason.CUT
+        break
     if command is None or recorder.holding == 'first':  # on its way: the scene stands still
       continue
     executed = stage.executed(command)
@@ -126,6 +148,8 @@ def _played(
     sight, episode.reason = stage.step(executed)
     episode.steps += 1
     episode.human_steps += by_human
+    if recorder.holding == 'silent' and episode.reason in _MISSED:  # not by the policy
+      episode.reason = types.EndReason.CUT
     going_on = episode.reason == types.EndReason.NONE
     if watched and going_on and not by_human and stage.alarmed():
       recorder.takeover()
@@ -134,12 +158,38 @@ def _played(
   return episode
 
 
+def _taken_back(directory: pathlib.Path) -> int:
+  """Episodes that were put aside; their scenes have been played too."""
+  aside = directory / 'discarded'
+  return len([*aside.iterdir()]) if aside.is_dir() else 0
+
+
+def _heard(recorder: aloe_client.Recorder) -> list[events_lib.Event]:
+  """What was heard of the server, the last at the end."""
+  kinds = ('server', 'lost_server', 'answers')
+  return [event for event in recorder.events.recent() if event.kind in kinds]
+
+
+def _is_lost(recorder: aloe_client.Recorder) -> bool:
+  """Whether there is no server; one that refuses what it is asked will go on to do so."""
+  heard = _heard(recorder)
+  return bool(heard) and heard[-1].kind == 'lost_server'
+
+
 def _last_word(recorder: aloe_client.Recorder) -> str:
   """What was heard of the server last, after a colon."""
-  heard = [
-    event.text for event in recorder.events.recent() if event.kind in ('server', 'lost_server')
-  ]
-  return f': {heard[-1]}' if heard else '.'
+  heard = _heard(recorder)
+  return f': {heard[-1].text.removeprefix("No actions: ")}' if heard else '.'
+
+
+def _tell(event: events_lib.Event) -> None:
+  """Says what a person waits for; loud events are on the screen already."""
+  if event.kind == 'answers':
+    _say(event.text)
+
+
+def _say(line: str) -> None:
+  progress.CONSOLE.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _demonstrated(
@@ -261,7 +311,13 @@ def _parser() -> argparse.ArgumentParser:
     help='of the robot: 1 is real time; the server has as much less time (default: %(default)s)',
   )
   add('--real_time', action='store_true', help='chunks go on from the one in flight')
-  add('--seed', type=int, default=0, metavar='N', help='of the first scene (default: %(default)s)')
+  add(
+    '--seed',
+    type=int,
+    default=0,
+    metavar='N',
+    help='of the first scene of DIR (default: %(default)s)',
+  )
   return parser
 
 

@@ -1,5 +1,9 @@
 """`collect`: a simulated robot's episodes over a real socket, recorded as they were."""
 
+import socket
+import threading
+import time
+
 import numpy as np
 import pytest
 import scripted_server
@@ -51,14 +55,18 @@ def refusal(directory, *options):
   return str(ended.value.code)
 
 
-def test_demonstrations_are_kept_where_they_succeed(tmp_path, capsys):
-  run(tmp_path, '--human=demonstrating', '--episodes=2')
+def test_demonstrations_are_kept_where_they_succeed_and_more_are_of_other_scenes(tmp_path, capsys):
+  for _ in range(2):
+    run(tmp_path, '--human=demonstrating', '--episodes=1')
   found = episodes(tmp_path)
   assert [e.summary['end_reason'] for e in found] == ['success', 'success']
   assert all((e.column('who') == 'human').all() for e in found)
   assert all(e.summary['real_hz'] == 30.0 for e in found)
   assert found[0].column('features').shape[1:] == tabletop_sight.FEATURE_SHAPE
-  assert 'success' in capsys.readouterr().out
+  first, second = (e.column('features')[0] for e in found)
+  assert not np.array_equal(first, second)
+  printed = capsys.readouterr().out
+  assert 'success' in printed and 'holds 1 already; 1 more join' in printed
 
 
 def test_what_is_played_is_what_is_recorded_and_counted(tmp_path, capsys):
@@ -90,6 +98,42 @@ def test_a_server_that_falls_silent_ends_it_and_whole_episodes_stay(tmp_path, mo
   whole = [e for e in episodes(tmp_path) if e.summary['end_reason'] != 'cut']
   assert (f' {len(whole)} whole episodes are kept in' in told) == bool(whole)
   assert len(episodes(tmp_path)) - len(whole) <= 1
+
+
+def test_a_robot_that_outlives_its_server_waits_for_it_and_goes_on(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(collect, '_SILENT_SECONDS', 0.3)
+  with socket.create_server(('127.0.0.1', 0)) as free:
+    port = free.getsockname()[1]
+  (ready, lost, done), asked = (threading.Event() for _ in range(3)), []
+
+  def dying(request):
+    asked.append(1)
+    if len(asked) < 5:
+      return reply(request)
+    lost.set()
+    return scripted_server.CLOSE
+
+  def killed_and_started_anew():
+    with scripted_server.serving(dying, TOLD, port=port):
+      ready.set()
+      lost.wait(20)
+    time.sleep(0.7)
+    with scripted_server.serving(reply, TOLD, port=port):
+      done.wait(60)
+
+  server = threading.Thread(target=killed_and_started_anew)
+  server.start()
+  assert ready.wait(20)
+  try:
+    run(tmp_path, f'--server=ws://127.0.0.1:{port}', '--episodes=2', '--human=none')
+  finally:
+    done.set()
+    server.join()
+  printed = ' '.join(capsys.readouterr().out.split())
+  assert 'nothing listens there' in printed and 'The episode is a cut.' in printed
+  assert printed.index('The episode is a cut.') < printed.index('The server answers again.')
+  ends = [e.summary['end_reason'] for e in episodes(tmp_path)]
+  assert len(ends) == 3 and ends[0] == 'cut' and 'cut' not in ends[1:]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def still(request):
 
 
 @contextlib.contextmanager
-def serving(reply=still, told=None, *, key=None, ssl=None):
+def serving(reply=still, told=None, *, key=None, ssl=None, port=0):
   """The address of a server.
 
   Args:
@@ -56,6 +56,7 @@ def serving(reply=still, told=None, *, key=None, ssl=None):
     told: its first frame, a map, a text or bytes.
     key: that it asks for.
     ssl: of the server.
+    port: to listen at; 0 for one that is free.
   """
   done = threading.Event()
 
@@ -78,7 +79,9 @@ def serving(reply=still, told=None, *, key=None, ssl=None):
         connection.send(wire.pack(answer) if isinstance(answer, dict) else answer)
 
   options = {'compression': None, 'max_size': None, 'close_timeout': 0.1}
-  with server.serve(handle, '127.0.0.1', 0, ssl=ssl, process_request=check, **options) as running:
+  with server.serve(
+    handle, '127.0.0.1', port, ssl=ssl, process_request=check, **options
+  ) as running:
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
     try:

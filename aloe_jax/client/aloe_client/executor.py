@@ -229,7 +229,10 @@ class Executor:
         problem, reply = str(error), None
     kind = _NUMBER.sub('', problem)  # a state that goes on is refused with another number each time
     if problem and kind != self._problem:
-      self._events.add('server', f'No actions: {problem}', loud=True)
+      lost = isinstance(answer.error, ConnectionError)  # or else it is there and refuses
+      self._events.add('lost_server' if lost else 'server', f'No actions: {problem}', loud=True)
+    if self._problem and not problem:
+      self._events.add('answers', 'The server answers again.')
     self._problem = kind
     if reply is None:
       return
