@@ -22,6 +22,7 @@ import pathlib
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import rich.table
@@ -34,12 +35,13 @@ from aloe_jax.run import compile_cache
 from aloe_jax.run import kept
 from aloe_jax.serving import loading
 from aloe_jax.serving import model as model_lib
+from benchmarks import serve_hours
 from benchmarks import serve_robots
 
 HERE = pathlib.Path(__file__).resolve().parents[1]
-RATE = 30.0  # requests a second
+RATE = 30.0  # requests or ticks a second
 SIZES = ((224, 224), (480, 640))
-LOOKS = 10  # at the memory
+LOOKS = 20  # at the memory
 
 
 @dataclasses.dataclass
@@ -75,10 +77,11 @@ def main() -> None:
   options = given.options
   with contextlib.ExitStack() as stack:
     process, port = stack.enter_context(_server(options.workdir, max(options.robots)))
-    robots = stack.enter_context(_Robots(port))
     if options.hours:
-      _endure(process, robots, options.hours)
+      robot = stack.enter_context(_Asking(serve_hours.__file__, f'ws://127.0.0.1:{port}'))
+      _endure(process, robot, round(options.hours * 3600 * RATE))
       return
+    robots = stack.enter_context(_Asking(serve_robots.__file__))
     model = _model(given)
     cases = [Case(n, rate, *size) for size in SIZES for rate in (0.0, RATE) for n in options.robots]
     with progress.bar('Measure', options.rounds, 'rounds') as advance:
@@ -88,7 +91,7 @@ def main() -> None:
           case.calls += _call(model, case, options.requests)
           case.calls_spent.append((time.process_time() - began) / options.requests)
           began = processor_time(process.pid)
-          found = robots.ask(case, options.requests)
+          found = robots.tell(_case(case, port, options.requests))
           spent = processor_time(process.pid) - began
           case.spent.append(spent / (options.requests + 1) / case.robots)  # one is not counted
           for name in ('seconds', 'model', 'late'):
@@ -115,34 +118,38 @@ def _server(workdir: str, robots: int) -> Iterator[tuple[subprocess.Popen, int]]
     process.wait()
 
 
-class _Robots(contextlib.AbstractContextManager):
-  """The robots' process."""
+class _Asking(contextlib.AbstractContextManager):
+  """A process of robots, which answers a line with a line."""
 
-  def __init__(self, port: int):
-    self._port = port
-    self._process = subprocess.Popen(
-      [sys.executable, serve_robots.__file__],
+  def __init__(self, program: str, *arguments: str):
+    self.process = subprocess.Popen(
+      [sys.executable, program, *arguments],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
       env=os.environ | {'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
     )
 
-  def ask(self, case: Case, requests: int) -> dict[str, list[float]]:
-    """What `serve_robots.measure` finds."""
-    told = {'robots': case.robots, 'rate': case.rate, 'rows': case.rows, 'columns': case.columns}
-    assert self._process.stdin is not None and self._process.stdout is not None
-    self._process.stdin.write(json.dumps({'port': self._port, 'requests': requests} | told) + '\n')
-    self._process.stdin.flush()
-    line = self._process.stdout.readline()
+  def tell(self, value: object) -> dict[str, Any]:
+    """What it says of a value of JSON."""
+    assert self.process.stdin is not None and self.process.stdout is not None
+    self.process.stdin.write(json.dumps(value) + '\n')
+    self.process.stdin.flush()
+    line = self.process.stdout.readline()
     if not line:
       raise SystemExit('error: the robots ended; they said why above.')
     return json.loads(line)
 
   def __exit__(self, *error: object) -> None:
-    assert self._process.stdin is not None
-    self._process.stdin.close()
-    self._process.wait()
+    assert self.process.stdin is not None
+    self.process.stdin.close()
+    self.process.wait()
+
+
+def _case(case: Case, port: int, requests: int) -> dict[str, Any]:
+  """What `serve_robots.measure` is told."""
+  told = {'robots': case.robots, 'rate': case.rate, 'rows': case.rows, 'columns': case.columns}
+  return {'port': port, 'requests': requests} | told
 
 
 def _model(given: command_line.Given) -> model_lib.Model:
@@ -177,21 +184,23 @@ def _call(model: model_lib.Model, case: Case, count: int) -> list[float]:
   return seconds
 
 
-def _endure(process: subprocess.Popen, robots: _Robots, hours: float) -> None:
-  """Prints the server's memory after each tenth of the requests of so many hours."""
-  count = int(hours * 3600 * RATE)
-  case = Case(1, 0.0, *SIZES[0])
-  robots.ask(case, 1000)
-  table = rich.table.Table(title=f'{count} requests, {hours:g} hours of {RATE:g} a second')
-  for name in ('requests', 'memory, MB', 'median, ms', 'largest, ms'):
-    table.add_column(name, justify='right')
-  for look in range(LOOKS + 1):
-    seconds = [0.0]
-    if look:
-      seconds = robots.ask(case, count // LOOKS)['seconds']
-    cells = [f'{1e3 * x:.2f}' for x in (np.median(seconds), np.max(seconds))]
-    table.add_row(f'{count // LOOKS * look}', f'{memory(process.pid) / 1e6:.1f}', *cells)
-  progress.CONSOLE.print(table)
+def _endure(server: subprocess.Popen, robot: _Asking, ticks: int) -> None:
+  """Says what both processes hold after each twentieth of so many ticks."""
+  _say(f'{ticks} ticks, {ticks / RATE / 3600:g} hours of {RATE:g} a second')
+  for look in range(1, LOOKS + 1):
+    count = ticks * look // LOOKS - ticks * (look - 1) // LOOKS
+    found = robot.tell(count)
+    held = (memory(process.pid) / 1e6 for process in (server, robot.process))
+    events = ', '.join(f'{count} {kind}' for kind, count in sorted(found['events'].items()))
+    _say(
+      f'{100 * look // LOOKS:3d} %: {{:.1f}} MB the server, {{:.1f}} MB the robot, '.format(*held)
+      + f'{1e3 * found["seconds"] / count:.2f} ms a tick, {1e3 * found["largest"]:.0f} ms the '
+      f'longest, {found["replies"]} replies, {events}'
+    )
+
+
+def _say(line: str) -> None:
+  progress.CONSOLE.print(line, soft_wrap=True, highlight=False)
 
 
 def memory(process: int) -> int:
