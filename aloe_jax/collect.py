@@ -122,7 +122,8 @@ def _played(
   """One episode of the policy, in which the human may take over and go on to its end.
 
   It is cut where the server is lost and nobody has taken over. A scene that has not begun stands
-  still until the server is there again.
+  still until the server is there again. A server that refuses where the policy has brought the
+  robot ends no command: the robot holds until its time is over.
   """
   sight, episode, by_human = stage.begin(scene), _Ended(types.EndReason.NONE), False
   since = time.monotonic()  # when the policy acted last
@@ -132,15 +133,14 @@ def _played(
     if not recorder.holding:
       since = time.monotonic()
     elif (waited := time.monotonic() - since) > _SILENT_SECONDS:
+      if episode.steps:
+        episode.reason = types.EndReason.TIMEOUT if _refuses(recorder) else types.EndReason.CUT
+        break
       if not _is_lost(recorder) or waited > _RETURN_SECONDS:
-        recorder.end('cut')
         raise connection_lib.LostServerError(
           f'the server gave no actions for {waited:.0f} s{_last_word(recorder)}'
         )
-      if episode.steps:
-        episode.reason = types.EndReason.CUT
-        break
-    if command is None or recorder.holding == 'first':  # on its way: the scene stands still
+    if command is None or (recorder.holding and not episode.steps):  # the scene stands still
       continue
     executed = stage.executed(command)
     if not np.array_equal(executed, command):
@@ -148,8 +148,8 @@ def _played(
     sight, episode.reason = stage.step(executed)
     episode.steps += 1
     episode.human_steps += by_human
-    if recorder.holding == 'silent' and episode.reason in _MISSED:  # not by the policy
-      episode.reason = types.EndReason.CUT
+    if episode.reason in _MISSED and recorder.holding == 'silent' and not _refuses(recorder):
+      episode.reason = types.EndReason.CUT  # not missed by the policy
     going_on = episode.reason == types.EndReason.NONE
     if watched and going_on and not by_human and stage.alarmed():
       recorder.takeover()
@@ -171,9 +171,15 @@ def _heard(recorder: aloe_client.Recorder) -> list[events_lib.Event]:
 
 
 def _is_lost(recorder: aloe_client.Recorder) -> bool:
-  """Whether there is no server; one that refuses what it is asked will go on to do so."""
+  """Whether there is no server now."""
   heard = _heard(recorder)
   return bool(heard) and heard[-1].kind == 'lost_server'
+
+
+def _refuses(recorder: aloe_client.Recorder) -> bool:
+  """Whether the server is there, and has a word against what it is asked now."""
+  heard = _heard(recorder)
+  return bool(heard) and heard[-1].kind == 'server'
 
 
 def _last_word(recorder: aloe_client.Recorder) -> str:

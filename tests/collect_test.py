@@ -100,6 +100,24 @@ def test_a_server_that_falls_silent_ends_it_and_whole_episodes_stay(tmp_path, mo
   assert len(episodes(tmp_path)) - len(whole) <= 1
 
 
+def test_a_server_that_refuses_where_the_policy_went_is_held_against_the_policy(
+  tmp_path, monkeypatch, capsys
+):
+  monkeypatch.setattr(collect, '_SILENT_SECONDS', 0.5)
+  asked = []
+
+  def refusing(request):
+    asked.append(1)
+    return reply(request) if len(asked) < 5 else 'Error in inference server: state: far outside.'
+
+  with scripted_server.serving(refusing, TOLD) as url:
+    told = refusal(tmp_path, f'--server={url}', '--episodes=50', '--human=none')
+  (found,) = episodes(tmp_path)
+  assert found.summary['end_reason'] in ('timeout', 'failure')
+  assert found.steps[-1]['held'] and not found.steps[0]['held']
+  assert 'state: far outside. 1 whole episodes are kept' in told
+
+
 def test_a_robot_that_outlives_its_server_waits_for_it_and_goes_on(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(collect, '_SILENT_SECONDS', 0.3)
   with socket.create_server(('127.0.0.1', 0)) as free:
