@@ -10,6 +10,7 @@ import served
 from aloe_jax import types
 from aloe_jax.preprocessing import normalize
 from aloe_jax.run import experiment
+from aloe_jax.serving import actions
 from aloe_jax.serving import requests
 from aloe_jax.serving import robots
 
@@ -180,3 +181,18 @@ def test_names_of_other_numbers_than_an_action_has_are_refused_at_the_start():
   named = dataclasses.replace(robots.PRESETS['aloe'], name='mine', names=('a', 'b'))
   with pytest.raises(ValueError, match='--robot=mine has 2 names, but an action of .* has 14'):
     requests.make_reader(served.FakeModel(), named)
+
+
+def test_with_z_scores_far_is_as_far_as_with_quantiles(reader):
+  config = robot.make_config(data__normalization='zscore')
+  inputs = experiment.Experiment(config).inputs(robot.make_stats(scale=2.0))  # deviations of 1
+  scored = dataclasses.replace(reader, inputs=inputs)
+  state, chunk = np.eye(robot.SIZE)[3], np.zeros(CHUNK, np.float32)
+  assert scored.read(make_message(state=11.6 * state))[0].state[3] == np.float32(11.6)
+  with pytest.raises(requests.RequestError, match=r'is 11.7, far outside of -2.326 to 2.326'):
+    scored.read(make_message(state=11.7 * state))
+  chunk[2, 13] = 4.6  # no difference to the state is learnt of the gripper
+  assert actions.unusual(inputs, chunk, 0 * state) == []
+  chunk[2, 13] = 4.7
+  (told,) = actions.unusual(inputs, chunk, 0 * state)
+  assert 'number 13 is 4.7 at step 2; in training 98 % lay within -2.326 to 2.326' in told

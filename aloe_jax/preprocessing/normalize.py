@@ -275,7 +275,13 @@ def _histogram(x: np.ndarray, edges: np.ndarray, weights: np.ndarray | None = No
 
 
 class Normalizer(Protocol):
-  """A map to the network's units and its inverse; NumPy arrays or JAX ones, any leading axes."""
+  """A map to the network's units and its inverse; NumPy arrays or JAX ones, any leading axes.
+
+  Attributes:
+    reach: about 98 % of what statistics are of lie within -reach and reach, once normalised.
+  """
+
+  reach: float
 
   def __call__(self, x: types.Array) -> types.Array:
     """The robot's units to the network's, [..., n]."""
@@ -286,6 +292,8 @@ class Normalizer(Protocol):
 
 class Identity:
   """Units of the robot and of the network are the same."""
+
+  reach = 1.0
 
   def __call__(self, x: types.Array) -> types.Array:
     return x
@@ -305,6 +313,8 @@ class Quantile:
     stats: with quantiles.
     key: of the statistics, for messages: 'state' or 'actions'.
   """
+
+  reach = 1.0
 
   def __init__(self, stats: Stats, key: str):
     if stats.q01 is None or stats.q99 is None:
@@ -336,6 +346,8 @@ class ZScore:
     stats: of the data.
     key: of the statistics, for messages: 'state' or 'actions'.
   """
+
+  reach = 2.326  # as of a bell curve
 
   def __init__(self, stats: Stats, key: str):
     self._mean = stats.mean

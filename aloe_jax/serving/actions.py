@@ -10,7 +10,7 @@ import numpy as np
 from aloe_jax import files
 from aloe_jax.preprocessing import inputs as inputs_lib
 
-FAR = 2.0  # of an action once normalised, 98 % of which lie within -1 and 1 in training
+FAR = 2.0  # times as far as 98 % of the actions of training lie, once normalised
 _MOST = float(np.finfo(np.float32).max)
 _FIELDS = ('low', 'high', 'step')
 
@@ -95,9 +95,10 @@ def unusual(inputs: inputs_lib.Inputs, chunk: np.ndarray, state: np.ndarray) -> 
   """
   seen = np.abs(np.asarray(inputs.chunk(chunk[None], state[None]))[0])
   told = []
-  ends = np.ones((2, *chunk.shape), np.float32) * np.array([-1, 1], np.float32)[:, None, None]
+  reach = np.array([-1, 1], np.float32) * np.float32(inputs.action.reach)
+  ends = np.ones((2, *chunk.shape), np.float32) * reach[:, None, None]
   bounds: Any = None
-  for i in np.flatnonzero((seen > FAR).any(0)):
+  for i in np.flatnonzero((seen > FAR * inputs.action.reach).any(0)):
     if bounds is None:
       bounds = np.asarray(inputs.undo_chunk(ends, np.stack([state, state])))
     t = int(seen[:, i].argmax())

@@ -12,7 +12,7 @@ from aloe_jax.serving import entries
 from aloe_jax.serving import model as model_lib
 from aloe_jax.serving import robots
 
-FAR = 5.0  # of a state once normalised, 98 % of which lie within -1 and 1 in training
+FAR = 5.0  # times as far as 98 % of the states of training lie, once normalised
 _FAR_PLAN = 2 * FAR  # of an action of a plan: what the policy itself asked for comes back in it
 OPTIONS = 'aloe'  # key of what is asked besides openpi's
 _ASKED = ('values', 'seed', 'prefix', 'delay', 'id')
@@ -126,8 +126,9 @@ class Reader:
     """Refuses a state of which no policy could know what to do: another unit, order or zero."""
     seen = np.asarray(self.inputs.proprio(state[None]))[0, : self.state_size]
     worst = int(np.abs(seen).argmax())
-    if abs(seen[worst]) > FAR:
-      ends = np.array([[-1.0], [1.0]], np.float32) * np.ones(self.state_size, np.float32)
+    reach = self.inputs.state.reach
+    if abs(seen[worst]) > FAR * reach:
+      ends = np.array([[-1.0], [1.0]], np.float32) * np.full(self.state_size, reach, np.float32)
       low, high = np.asarray(self.inputs.state.inverse(ends))[:, worst]
       adapted = ' (as the policy knows them)' if self.robot.adapts else ''
       raise RequestError(
@@ -216,8 +217,9 @@ class Reader:
     """Refuses a plan that no policy could go on from: its numbers would make nonsense of it."""
     seen = np.abs(np.asarray(self.inputs.chunk(plan[None], state[None]))[0])
     step, worst = map(int, np.unravel_index(int(seen.argmax()), seen.shape))
-    if not seen[step, worst] <= _FAR_PLAN:
-      ends = np.array([[[-1.0]], [[1.0]]], np.float32) * np.ones((1, *plan.shape[1:]), np.float32)
+    reach = np.float32(self.inputs.action.reach)
+    if not seen[step, worst] <= _FAR_PLAN * reach:
+      ends = np.array([[[-1.0]], [[1.0]]], np.float32) * np.full((1, *plan.shape[1:]), reach)
       low, high = np.asarray(self.inputs.undo_chunk(ends, np.stack([state] * 2)))[:, 0, worst]
       adapted = ' (as the policy knows them)' if self.robot.adapts else ''
       raise RequestError(

@@ -164,8 +164,9 @@ def _reach(
   if config.data.normalization == 'none' or robot.adapts:
     return None, None
   size = model.chunk_shape[1]
-  ends = np.array([[-1.0], [1.0]], np.float32) * np.ones(size, np.float32)
-  found = np.asarray(model.policy.inputs.action.inverse(ends))
+  action = model.policy.inputs.action
+  ends = np.array([[-1.0], [1.0]], np.float32) * np.full(size, action.reach, np.float32)
+  found = np.asarray(action.inverse(ends))
   relative = [count > 0 for count in config.task.delta for _ in range(abs(count))]
   relative += [False] * (size - len(relative))
   low, high = (
