@@ -91,11 +91,15 @@ def _collect(
   there = len(episode_files.finished(recorder.directory))
   if there:
     _say(f'{options.to} holds {there} already; {options.episodes} more join, in other scenes.')
-  pace, scene = recorder.pace(), options.seed + there + _taken_back(recorder.directory)
+  pace, first = recorder.pace(), options.seed + there + _taken_back(recorder.directory)
+  scene = first
   play = _demonstrated if options.human == 'demonstrating' else _played
   with progress.bar('Collect', options.episodes, 'episodes') as advance:
     while len(kept) < options.episodes:
-      episode = play(recorder, stage, scene % _SEEDS, pace.wait, options.human == 'watching')
+      # What has never answered is no server that is started again.
+      patience = _RETURN_SECONDS if scene > first else _SILENT_SECONDS
+      watched = options.human == 'watching'
+      episode = play(recorder, stage, scene % _SEEDS, pace.wait, watched, patience)
       scene += 1
       if options.human == 'demonstrating' and episode.reason != types.EndReason.SUCCESS:
         recorder.discard()
@@ -118,6 +122,7 @@ def _played(
   scene: int,
   wait: Callable[[], None],
   watched: bool,
+  patience: float,
 ) -> _Ended:
   """One episode of the policy, in which the human may take over and go on to its end.
 
@@ -136,7 +141,7 @@ def _played(
       if episode.steps:
         episode.reason = types.EndReason.TIMEOUT if _refuses(recorder) else types.EndReason.CUT
         break
-      if not _is_lost(recorder) or waited > _RETURN_SECONDS:
+      if not _is_lost(recorder) or waited > patience:
         raise connection_lib.LostServerError(
           f'the server gave no actions for {waited:.0f} s{_last_word(recorder)}'
         )
@@ -203,10 +208,9 @@ def _demonstrated(
   stage: stage_lib.Stage,
   scene: int,
   wait: Callable[[], None],
-  watched: bool,
+  *_: float,
 ) -> _Ended:
   """One episode of the human alone."""
-  del watched
   sight, episode = stage.begin(scene), _Ended(types.EndReason.NONE)
   while episode.reason == types.EndReason.NONE:
     wait()
