@@ -88,3 +88,10 @@ def test_an_episode_without_images_has_no_strip():
   trace = traces.follow(judged, steps, [SUCCESS])
   assert trace.frames.shape[0] == trace.frame_steps.size == 0
   assert len(figures.trajectory(trace, 'A success').axes) == 1
+
+
+def test_a_phase_of_a_single_call_is_drawn_as_a_point(recwarn):
+  (axes,) = figures.losses([{'phase': 'critic', 'step': 100, 'loss': 0.5}], 'critic').axes
+  (line,) = axes.lines
+  assert line.get_xydata().tolist() == [[100.0, 0.5]] and line.get_marker() == 'o'
+  assert not recwarn.list

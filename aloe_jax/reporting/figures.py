@@ -138,8 +138,9 @@ def losses(records: Sequence[Mapping[str, Any]], phase: str) -> figure.Figure:
   drawing, axes = _single(2.2)
   points = [(r['step'], r['loss']) for r in records if r.get('phase') == phase and r.get('loss')]
   step, loss = np.array(points).T
-  loss[1:][np.diff(step) > 4 * np.median(np.diff(step))] = np.nan  # where another phase ran
-  axes.plot(step, loss, color=plots.colour(0))
+  if len(step) > 1:
+    loss[1:][np.diff(step) > 4 * np.median(np.diff(step))] = np.nan  # where another phase ran
+  axes.plot(step, loss, color=plots.colour(0), marker='' if len(step) > 1 else 'o')
   axes.set(xlabel='update', ylabel=f'{phase} loss', yscale='log')
   axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
   return drawing
