@@ -103,6 +103,41 @@ def test_an_end_that_a_full_disk_lost_is_a_cut_that_is_not_exported(tmp_path, mo
   assert found.summary['end_reason'] == 'cut' and not found.summary['exportable']
 
 
+def killed_while(directory, monkeypatch, say):
+  """Ends or takes back an episode, and dies before it has its place."""
+  with monkeypatch.context() as patch:
+    for name in ('close', 'discard'):
+      patch.setattr(episode_files, name, lambda *_: directory)
+    recorder, clock, _ = robot_clock.recorder(directory)
+    robot_clock.play(recorder, clock, 12)
+    say(recorder)
+    recorder.close()
+  (path,) = episode_files.unfinished(directory)
+  return path
+
+
+def test_how_an_episode_ended_outlives_the_program(tmp_path, monkeypatch):
+  path = killed_while(tmp_path, monkeypatch, lambda recorder: recorder.end('success'))
+  assert episode_files.read(path).summary['end_reason'] == 'success'
+  found, text = recovered(tmp_path)
+  assert found.summary['end_reason'] == 'success' and found.summary['exportable']
+  assert text.endswith(f'{len(found.steps)} steps, success.')
+
+
+def test_an_end_is_a_cut_where_its_last_pictures_are_gone(tmp_path, monkeypatch):
+  path = killed_while(tmp_path, monkeypatch, lambda recorder: recorder.end('success'))
+  os.truncate(path / 'head.images', (path / 'head.images').stat().st_size // 2)
+  found, _ = recovered(tmp_path)
+  assert found.summary['end_reason'] == 'cut' and found.summary['exportable']
+
+
+def test_what_was_taken_back_is_not_found_again(tmp_path, monkeypatch):
+  path = killed_while(tmp_path, monkeypatch, lambda recorder: recorder.discard())
+  assert episode_files.read(path).summary['flags'] == ['taken back']
+  assert episode_files.recover(tmp_path) == []
+  assert not episode_files.finished(tmp_path) and len([*(tmp_path / 'discarded').iterdir()]) == 1
+
+
 def test_an_episode_is_put_aside_under_a_number_that_is_free(tmp_path):
   (tmp_path / 'discarded' / '000003-was-000000').mkdir(parents=True)
   for name in ('000000', '000001'):

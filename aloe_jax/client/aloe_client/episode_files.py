@@ -2,7 +2,8 @@
 
     DIR/000012/           a finished episode: it appears whole, under the next number
       episode.json        prompt, end, rates, cameras, what is wrong with it
-      steps.records       a record of MessagePack for each step, chunk and event, as they happened
+      steps.records       a record of MessagePack for each step, chunk and event, as they happened,
+                          and for the end
       head.images         a record for each image: {step, data}; a JPEG or PNG, or no bytes where
                           the picture is the one before
       steps_before_cut.records   steps that had no pictures yet when the program died, with the rest
@@ -43,6 +44,7 @@ SOUND = '.sound'  # there while nothing of an open episode is lost: a full disk 
 _BEYOND = 'steps_before_cut.records'
 _UNSOUND = 'something of it was not written, as was told then'
 ENDS = ('success', 'failure', 'timeout', 'cut')
+TAKEN_BACK = 'taken back'  # said in place of an end, and a flag
 _LOCK = '.lock'
 FORMAT = 1
 
@@ -57,7 +59,8 @@ class Episode:
 
   Attributes:
     path: of the directory.
-    summary: of episode.json, or of header.json and the end `cut` where it was never finished.
+    summary: of episode.json; where it was never finished, of header.json, and the end is `cut`,
+      or what a person had said of all of it.
     steps: one map each, of as many as have all their images where it was never finished.
     plans: {number: map} of the chunks.
   """
@@ -99,20 +102,25 @@ def read(path: pathlib.Path) -> Episode:
   found, whole = records.read(path / STEPS) if (path / STEPS).is_file() else ([], False)
   if finished and not whole:
     raise ValueError(f'{path / STEPS}: record {len(found)} is damaged; copy it again.')
-  steps, plans = [], {}
+  steps, plans, said = [], {}, 'cut'
   for content in found:
     record = wire.unpack(content)
     if record['type'] == 'step':
       steps.append(record)
     elif record['type'] == 'plan':
       plans[record['number']] = record
+    elif record['type'] == 'end':
+      said = record['reason']
   if finished:
     if len(steps) != summary['steps']:
       raise ValueError(f'{path}: found {len(steps)} steps, expected {summary["steps"]}.')
     return Episode(path, summary, steps, plans)
   pictures = _pictures(path, summary)
   last = min((max(there, default=-1) for there in pictures.values()), default=len(steps))
-  return _cut(path, summary, steps[: last + 1], plans, pictures)
+  left = steps[: last + 1]
+  return _unfinished(
+    path, summary, left, plans, pictures, end=said if len(left) == len(steps) else 'cut'
+  )
 
 
 def _pictures(path: pathlib.Path, header: Mapping[str, Any]) -> dict[str, Mapping[int, bytes]]:
@@ -121,17 +129,23 @@ def _pictures(path: pathlib.Path, header: Mapping[str, Any]) -> dict[str, Mappin
   return {camera: _images(file) if file.is_file() else {} for camera, file in files.items()}
 
 
-def _cut(
+def _unfinished(
   path: pathlib.Path,
   header: Mapping[str, Any],
   steps: list[dict[str, Any]],
   plans: dict[int, dict[str, Any]],
   pictures: Mapping[str, Mapping[int, bytes]],
+  *,
+  end: str = 'cut',
 ) -> Episode:
-  """What was never finished, as a cut of some steps."""
+  """What was never finished, of some steps; a cut, unless a person had said how it ended."""
   missing = {c: sum(s not in there for s in range(len(steps))) for c, there in pictures.items()}
   problems = () if (path / SOUND).is_file() else (_UNSOUND,)
-  return Episode(path, summarised(header, steps, 'cut', missing, problems), steps, plans)
+  if end == TAKEN_BACK:
+    problems = (*problems, TAKEN_BACK)
+  if end not in ENDS or _UNSOUND in problems:
+    end = 'cut'
+  return Episode(path, summarised(header, steps, end, missing, problems), steps, plans)
 
 
 def summarised(
@@ -225,7 +239,7 @@ def recover(root: pathlib.Path) -> list[str]:
       steps = [record for record in map(wire.unpack, content) if record['type'] == 'step']
       if episode is not None and steps and not episode.steps:
         header = _json(path / HEADER)
-        episode = _cut(path, header, steps, episode.plans, _pictures(path, header))
+        episode = _unfinished(path, header, steps, episode.plans, _pictures(path, header))
     except (KeyError, TypeError, ValueError) as error:
       discard(path)
       found.append(f'{path} was open when the program ended and is in discarded/: {error}')
@@ -239,13 +253,17 @@ def recover(root: pathlib.Path) -> list[str]:
         f'{path} was open when the program ended and is in discarded/: found no {HEADER}.'
       )
       continue
+    if TAKEN_BACK in episode.summary['flags']:
+      discard(path)
+      continue
     left = len(steps) - len(episode.steps)
     if left or not whole:
       _shorten(path, content, len(episode.steps), keep=left > 0)
     place = close(path, {**episode.summary, 'recovered': True})
     flags = [*episode.summary['flags'], *([f'{left} more are in {_BEYOND}'] if left else [])]
     found.append(
-      f'{place} was open when the program ended: {len(episode.steps)} steps, cut'
+      f'{place} was open when the program ended: {len(episode.steps)} steps, '
+      f'{episode.summary["end_reason"]}'
       f'{"; " if flags else ""}{"; ".join(flags)}.'
     )
   return found

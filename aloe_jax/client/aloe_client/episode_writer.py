@@ -254,7 +254,8 @@ class EpisodeWriter:
         elif recording is not current:  # an event that came after its end
           continue
         elif item.ends:
-          if file is not None:
+          if file is not None:  # what a person said of it outlives the program from here on
+            file.add(wire.pack({'type': 'end', 'reason': item.end or episode_files.TAKEN_BACK}))
             file.close()
         elif file is not None:
           file.add(item.data)
