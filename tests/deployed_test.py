@@ -15,18 +15,28 @@ SUCCESS, FAILURE, TIMEOUT, TAKEOVER, CUT = (
 )
 
 
+POLICY, HUMAN = types.Source.POLICY, types.Source.HUMAN
+
+
 def make_index(*episodes, hz=10.0):
-  """Of (checkpoint's step or None, ends of its fragments), each fragment of 30 steps."""
-  ends, entries = [], []
-  for step, reasons in episodes:
-    start = 30 * sum(len(r) for _, r in episodes[: len(entries)])
-    metadata = {'fps': hz} | ({} if step is None else {'checkpoint_step': step})
-    stop = start + 30 * len(reasons)
-    entries.append(index_lib.Episode(start, stop, 'file', len(entries), metadata))
+  """Of (checkpoint's step or metadata, ends of its fragments, who began it), 30 steps a fragment.
+
+  After a take-over the human acts.
+  """
+  ends, sources, entries = [], [], []
+  for told, reasons, *begun in episodes:
+    metadata = {'fps': hz} | (told if isinstance(told, dict) else {'checkpoint_step': told})
+    who = begun[0] if begun else POLICY
+    start = len(ends)
     for reason in reasons:
       ends += [0] * 29 + [int(reason)]
+      sources += [int(who)] * 10 + [int(POLICY if begun[1:] else who)] * 20
+      who = HUMAN if reason == TAKEOVER else POLICY
+    entries.append(index_lib.Episode(start, len(ends), 'file', len(entries), metadata))
   return python_types.SimpleNamespace(
-    episodes=lambda: iter(entries), end_reason=np.array(ends, np.int8)
+    episodes=lambda: iter(entries),
+    end_reason=np.array(ends, np.int8),
+    source=np.array(sources, np.int8),
   )
 
 
@@ -39,7 +49,7 @@ INDEX = make_index(
   (200, [SUCCESS]),
   (200, [SUCCESS]),
   (200, [TIMEOUT]),
-  (None, [SUCCESS]),
+  ({}, [SUCCESS]),
   (-1, [SUCCESS]),
 )
 
@@ -80,3 +90,46 @@ def test_episodes_that_were_all_cut_have_no_rate():
   assert next(iter(deployed.rows(found))) == ['5', '-', '-', '-', '-', '0', '0', '1']
   assert deployed.advice(found) == 'No episode came to an end of its own.'
   assert 'deployed_5_success_rate' not in deployed.flat(found)
+
+
+def test_what_a_person_began_is_no_success_of_the_policy_and_what_one_did_alone_is_nobodys():
+  released = (100, [SUCCESS], HUMAN, 'then the policy')
+  (found,) = deployed.of([make_index(released, (100, [SUCCESS]))], 30.0)
+  assert (found.alone.episodes, found.alone.successes) == (2, 1)
+  assert (found.taken_over, found.helped) == (1, 1)
+  assert deployed.of([make_index((100, [SUCCESS], HUMAN))], 30.0) == []
+  assert deployed.of([make_index((100, [SUCCESS], types.Source.DEMO))], 30.0) == []
+
+
+def test_checkpoints_of_two_runs_with_as_many_updates_stay_apart():
+  of_a, of_b = (
+    {'checkpoint_step': 3500, 'checkpoint': f'runs/{run}/checkpoints/0'} for run in 'ab'
+  )
+  found = deployed.of([make_index(*[(of_a, [SUCCESS])] * 20), make_index((of_b, [FAILURE]))], 30.0)
+  assert [(one.checkpoint, one.alone.successes) for one in found] == [
+    ('runs/a/checkpoints/0', 20),
+    ('runs/b/checkpoints/0', 0),
+  ]
+  assert [row[0] for row in deployed.rows(found)] == [
+    '3500 (runs/a/checkpoints/0)',
+    '3500 (runs/b/checkpoints/0)',
+  ]
+  assert deployed.advice(found).startswith(
+    'The checkpoint of 3500 updates (runs/a/checkpoints/0) did best by itself'
+  )
+  numbers = deployed.flat(found)
+  assert numbers['deployed_3500_1_success_rate'] == 1 and numbers['deployed_3500_2_episodes'] == 1
+  assert numbers['deployed_best_checkpoint'] == 'runs/a/checkpoints/0'
+
+
+def test_an_episode_in_which_two_checkpoints_acted_counts_for_neither():
+  both = {'checkpoint_step': -1, 'checkpoint': '', 'checkpoints': 2}
+  found = deployed.of([make_index((both, [SUCCESS]), (both, [CUT]), (7, [FAILURE]))], 30.0)
+  assert [one.step for one in found if one.is_one] == [7]
+  assert deployed.best(found).step == 7
+  assert [row[:2] for row in deployed.rows(found)] == [['7', '0 of 1'], ['more than one', '1 of 1']]
+  assert deployed.advice(found) == (
+    'The checkpoint of 7 updates did best by itself. 2 episodes in which more than one checkpoint '
+    'acted count for none of them.'
+  )
+  assert deployed.flat(found)['deployed_several_episodes'] == 1
