@@ -16,14 +16,15 @@ POLICY, HUMAN = types.Source.POLICY, types.Source.HUMAN
 
 def record(directory, *, hz=50, lost=False, end='success', human=False, steps=11, **options):
   recorder, clock, _ = robot_clock.recorder(directory, **options)
+  first = 20 * len(list(directory.glob('0*')))
   clock.now += 100 * len(list(directory.iterdir()))  # no two are of one time
-  robot_clock.play(recorder, clock, 1 + steps // 2, hz=hz)
+  robot_clock.play(recorder, clock, 1 + steps // 2, start=first, hz=hz)
   if human:
     recorder.takeover(lambda observation: observation['state'] + 0.1)
   if lost:
     recorder.infer(robot_clock.observation(5, images={'head': None}))
     clock.now += 1 / hz
-  robot_clock.play(recorder, clock, steps - steps // 2, start=1 + steps // 2, hz=hz)
+  robot_clock.play(recorder, clock, steps - steps // 2, start=first + 1 + steps // 2, hz=hz)
   if end is not None:
     recorder.end(end)
     recorder.close()

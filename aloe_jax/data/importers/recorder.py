@@ -8,7 +8,6 @@ left out. Nothing of the directory is changed.
 """
 
 from collections.abc import Iterator
-import hashlib
 import pathlib
 from typing import Any
 
@@ -20,6 +19,8 @@ from aloe_jax import types
 from aloe_jax.data import cameras as cameras_lib
 from aloe_jax.data import rlds
 from aloe_jax.data.importers import importer
+from aloe_jax.data.importers import recorder_doubles
+from aloe_jax.data.importers import recorder_steps
 from aloe_jax.data.importers import recorder_summary
 from aloe_jax.data.importers import settings as settings_lib
 
@@ -98,17 +99,21 @@ class Folder:
     Raises:
       ValueError: naming the folder and what is wrong in it.
     """
-    first: dict[str, pathlib.Path] = {}
+    doubles, robot = recorder_doubles.Doubles(), recorder_summary.SameRobot()
     for folder in self._folders:
       episode = None
       with self._settings.log.reading():
-        _check_is_new(folder, first)
-        episode = self._episode(folder)
+        episode = self._episode(folder, doubles, robot)
       if episode is not None:
         yield episode
       del episode
 
-  def _episode(self, folder: pathlib.Path) -> rlds.Episode | None:
+  def _episode(
+    self,
+    folder: pathlib.Path,
+    doubles: recorder_doubles.Doubles,
+    robot: recorder_summary.SameRobot,
+  ) -> rlds.Episode | None:
     """The episode, or None where it is not to be trained on."""
     try:
       found = episode_files.read(folder)
@@ -125,6 +130,18 @@ class Folder:
       log.aside(str(folder), 'left out: no step of it was written')
       return None
     recorder_summary.check_pictures(folder, summary)
+    recorder_steps.check(found)
+    robot.check(folder, summary)
+    if (whole := doubles.beginning_of(found)) is not None:
+      log.aside(str(folder), f'left out: a copy of the beginning of {whole}')
+      return None
+    doubles.add(found)
+    acted = recorder_steps.acted(found)
+    if acted.count > 1:
+      log.aside(
+        str(folder),
+        f'{acted.count} checkpoints acted: {acted.checkpoint}; it counts for neither in the report',
+      )
     arrays = {name: _column(found, name) for name in ('state', 'requested', 'executed')}
     for what, parts in self._parts.items():
       for part in parts:
@@ -149,8 +166,9 @@ class Folder:
       metadata={
         'file_path': f'{folder.parent.name}/{folder.name}',
         'fps': self._rate(folder, summary),
-        'checkpoint': str(summary.get('checkpoint') or ''),
-        'checkpoint_step': _step_of_checkpoint(found),
+        'checkpoint': acted.checkpoint,
+        'checkpoint_step': acted.step,
+        'checkpoints': acted.count,
         'started': float(summary['started']),
         'steps_held': int(summary['steps_held']),
         'steps_changed': int(summary['steps_changed']),
@@ -168,28 +186,6 @@ class Folder:
     return round(real, 1)
 
 
-def _check_is_new(folder: pathlib.Path, first: dict[str, pathlib.Path]) -> None:
-  """Refuses a copy of, or a link to, another episode: two are never the same, for their times.
-
-  Args:
-    folder: of the episode.
-    first: {digest of its steps: folder} of those before; this one is added.
-
-  Raises:
-    ValueError: naming both.
-  """
-  steps = folder / episode_files.STEPS
-  if not steps.is_file() or not steps.stat().st_size:
-    return
-  with steps.open('rb') as file:
-    other = first.setdefault(hashlib.file_digest(file, 'sha256').hexdigest(), folder)
-  if other != folder:
-    raise ValueError(
-      f'{folder} holds the same episode as {other}, which would count double; remove one of '
-      'the two.'
-    )
-
-
 def _column(episode: episode_files.Episode, name: str) -> np.ndarray:
   try:
     return np.stack([np.asarray(step[name], np.float32) for step in episode.steps])
@@ -197,14 +193,6 @@ def _column(episode: episode_files.Episode, name: str) -> np.ndarray:
     raise ValueError(
       f'{episode.path}: {name}: found another width at some steps, expected the same at all.'
     ) from error
-
-
-def _step_of_checkpoint(episode: episode_files.Episode) -> int:
-  """Of the policy that acted last; -1 where it is not known."""
-  played = [step['plan'] for step in episode.steps if step['plan'] is not None]
-  found = episode.plans.get(played[-1], {}).get('checkpoint_step') if played else None
-  found = episode.summary.get('checkpoint_step') if found is None else found
-  return -1 if found is None else int(found)
 
 
 IMPORTER = importer.Importer(
