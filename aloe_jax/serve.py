@@ -113,6 +113,11 @@ def _say_ready(version: version_lib.Version, settings: server_lib.Settings, port
     f'Ready: {scheme}://{host}:{port} answers by {version.model.name} (step {version.model.step}) '
     f'for {version.robot.name}; Ctrl-C ends it.'
   )
+  if not version.reader.normalized:
+    _say(
+      'Its run was trained without statistics (config.data.normalization is none): no state is '
+      'refused and no action flagged for being far from what training had seen.'
+    )
 
 
 def _loader(

@@ -1,5 +1,6 @@
 """A newer checkpoint while robots ask: every reply is of one version, and nobody is dropped."""
 
+import json
 import threading
 import time
 
@@ -40,6 +41,32 @@ def test_a_request_under_way_is_answered_by_the_version_that_read_it():
     with server.connect() as late:
       assert late.metadata['aloe']['step'] == 2
       assert late.metadata['aloe']['statistics'] != client.metadata['aloe']['statistics']
+
+
+def test_the_first_reply_of_a_newer_checkpoint_has_its_alarm_on_every_connection(tmp_path):
+  def make(step, level):
+    model = served.FakeModel(step=step)
+    model.name, model.has_values = f'{tmp_path}/{step}/checkpoints/{step}', True
+    model.found.meta['iteration'] = 1
+    report = {'iteration': 1, 'held_out': True, 'q_threshold': level, 'false_alarms': 0.1}
+    (tmp_path / str(step)).mkdir()
+    (tmp_path / str(step) / 'report.json').write_text(json.dumps(report))
+    return served.make_version(model)
+
+  with served.Served(make(1, -40.0)) as server, server.connect() as client:
+    assert client.metadata['aloe']['q_threshold'] == -40
+    assert 'q_threshold' not in client.ask()['aloe']
+    server.server.exchange(make(2, -70.0))
+    with server.connect() as late:
+      assert late.metadata['aloe']['q_threshold'] == -70
+      assert 'q_threshold' not in late.ask()['aloe']
+    assert 'wrong' in client.ask({'wrong': 1})  # which is no reply
+    first = client.ask()['aloe']
+    assert (first['checkpoint'], first['step']) == (f'{tmp_path}/2/checkpoints/2', 2)
+    assert (first['q_threshold'], first['false_alarms']) == (-70, 0.1)
+    assert 'q_threshold' not in client.ask()['aloe']
+    server.server.exchange(served.make_version(step=3))  # of which no report says anything
+    assert client.ask()['aloe']['q_threshold'] is None
 
 
 def test_every_reply_names_the_version_whose_actions_it_has_and_none_is_missing():

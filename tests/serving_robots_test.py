@@ -121,6 +121,20 @@ def test_actions_are_held_within_limits_and_it_is_said():
   assert not nothing
 
 
+def test_a_robot_outside_of_its_range_is_led_back_and_what_is_sent_is_said():
+  limits = actions.Limits(None, np.float32([1.5, 1.5]), np.float32([0.05, 0.05]))
+  held, told = limits.hold(np.full((3, 2), 1.9, np.float32), np.float32([2.5, 1.5]))
+  np.testing.assert_allclose(held, [[2.45, 1.5], [2.4, 1.5], [2.35, 1.5]], atol=1e-6)
+  assert told == [
+    'number 1 asked for 1.9 and was held at 1.5',
+    'number 0 is outside of its range (high 1.5) and is led back by 0.05 a step: 2.45 is sent '
+    'first, 2.35 last',
+  ]
+  wide = np.full(2, 9, np.float32)
+  held, _ = actions.Limits(-wide, np.float32([1.5, 1.5])).hold(held, np.float32([2.5, 1.5]))
+  np.testing.assert_allclose(held, 1.5)
+
+
 @pytest.mark.parametrize(
   'content, said',
   [

@@ -22,6 +22,7 @@ class Limits:
   Attributes:
     low, high: [A] of every action; None for no such limit.
     step: [A] the most by which a number may change from one action to the next; None for no limit.
+      It goes before the other two where a robot is outside of these.
   """
 
   low: np.ndarray | None = None
@@ -31,31 +32,58 @@ class Limits:
   def hold(self, actions: np.ndarray, before: np.ndarray | None) -> tuple[np.ndarray, list[str]]:
     """Actions [h, A] within the limits, and a sentence on each number that was beyond.
 
+    A robot that is outside of its range is led back into it by `step` at a time: a jump would be
+    worse. Until it is there, what is sent lies outside too, and is said.
+
     Args:
       actions: in the robot's units.
       before: [A] that the first one goes on from; None where that is not known.
     """
-    held = np.array(actions)
+    ranged = np.array(actions)
     if self.low is not None:
-      held = np.maximum(held, self.low)
+      ranged = np.maximum(ranged, self.low)
     if self.high is not None:
-      held = np.minimum(held, self.high)
+      ranged = np.minimum(ranged, self.high)
+    held = ranged.copy()
+    if self.step is not None:
+      last = held[0] if before is None else before
+      for t in range(len(held)):
+        held[t] = last = np.clip(held[t], last - self.step, last + self.step)
+    slowed = np.abs(held - ranged) > 1e-6
+    outside = slowed & (self._beyond(held) > 1e-6)
     told = [
-      f'number {i} asked for {_farthest(actions[:, i], held[:, i]):.6g} and was held at '
-      f'{held[np.abs(actions[:, i] - held[:, i]).argmax(), i]:.6g}'
-      for i in np.flatnonzero((held != actions).any(0))
+      f'number {i} asked for {_farthest(actions[:, i], ranged[:, i]):.6g} and was held at '
+      f'{ranged[np.abs(actions[:, i] - ranged[:, i]).argmax(), i]:.6g}'
+      for i in np.flatnonzero((ranged != actions).any(0) & ~outside.any(0))
     ]
-    if self.step is None:
-      return held, told
-    wanted = held.copy()
-    last = wanted[0] if before is None else before
-    for t in range(len(held)):
-      held[t] = last = np.clip(wanted[t], last - self.step, last + self.step)
+    told += [self._returning(i, held[:, i]) for i in np.flatnonzero(outside.any(0))]
     told += [
       f'number {i} changed faster than {self.step[i]:.6g} a step and was held back'
-      for i in np.flatnonzero((np.abs(held - wanted) > 1e-6).any(0))
+      for i in np.flatnonzero(slowed.any(0) & ~outside.any(0))
+      if self.step is not None
     ]
     return held.astype(np.float32), told
+
+  def _beyond(self, actions: np.ndarray) -> np.ndarray:
+    """[h, A] how far each number lies outside of its range."""
+    found = np.zeros_like(actions)
+    if self.low is not None:
+      found = np.maximum(found, self.low - actions)
+    if self.high is not None:
+      found = np.maximum(found, actions - self.high)
+    return found
+
+  def _returning(self, i: int, held: np.ndarray) -> str:
+    """Of a number whose robot is outside of its range: what is sent, [h], until it is back."""
+    assert self.step is not None
+    bounds = [f'{name} {bound[i]:.6g}' for name, bound in self._bounds() if bound is not None]
+    return (
+      f'number {i} is outside of its range ({", ".join(bounds)}) and is led back by '
+      f'{self.step[i]:.6g} a step: {held[0]:.6g} is sent first, {held[-1]:.6g} last'
+    )
+
+  def _bounds(self) -> list[tuple[str, np.ndarray | None]]:
+    return [('low', self.low), ('high', self.high)]
 
 
 def read_limits(path: str, size: int) -> Limits:

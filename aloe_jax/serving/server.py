@@ -78,9 +78,11 @@ class _Robot:
     pause: from the answer before until it asked again.
     total: that its last request took, until the reply was sent.
     here: whether it is still connected.
+    told: the version that it was last told of.
   """
 
   connection: websockets_server.ServerConnection
+  told: version_lib.Version
   answered: float | None = None
   pause: float | None = None
   total: float | None = None
@@ -217,11 +219,11 @@ class Server:
     if full or self._ending.is_set():  # since it began to shake hands
       await connection.close(1013, 'too many robots are connected, or the server ends')
       return
-    robot = _Robot(connection)
+    robot = _Robot(connection, self._version)
     self._open.add(connection)
     self.telemetry.connections.set(len(self._open))
     try:
-      await self._send(connection, self._version.greeting)
+      await self._send(connection, robot.told.greeting)
       async for frame in connection:
         began = time.perf_counter()
         self._due.pop(robot, None)
@@ -290,7 +292,9 @@ class Server:
 
     def pack(answered: futures.Future[batching.Answered]) -> None:
       try:
-        reply = version.reply(reading, answered.result().answer, tag)
+        answer, is_new = answered.result().answer, version is not robot.told
+        reply = version.reply(reading, answer, tag, is_new=is_new)
+        robot.told = version
         packed.set_result(self._pack(reply, answered.result(), began, robot.total))
       except Exception as error:  # whoever waits is told
         packed.set_exception(error)

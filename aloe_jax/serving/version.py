@@ -3,6 +3,7 @@
 A request is read, answered and replied to by one version, whatever comes meanwhile.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import hashlib
 import json
@@ -35,6 +36,8 @@ class Version:
     limits: that no action goes beyond.
     reader: of messages.
     greeting: the first frame of a connection, packed.
+    alarms: of the greeting, below which Q a person is warned and how often falsely; a connection
+      that was greeted by an earlier version is told them with its first reply by this one.
   """
 
   model: model_lib.Model
@@ -42,11 +45,20 @@ class Version:
   limits: actions_lib.Limits
   reader: requests.Reader
   greeting: bytes
+  alarms: Mapping[str, float | None]
 
-  def reply(self, reading: model_lib.Reading, answer: model_lib.Answer, tag: Any) -> dict[str, Any]:
+  def reply(
+    self, reading: model_lib.Reading, answer: model_lib.Answer, tag: Any, *, is_new: bool = False
+  ) -> dict[str, Any]:
     """What is sent back, but for the times: numbers of the robot, and what is to be known of them.
 
     Besides the actions there are no arrays, as openpi's chunk broker would take steps of them.
+
+    Args:
+      reading: that was asked.
+      answer: of the model.
+      tag: that comes back; None for none.
+      is_new: whether the connection was told of another version last.
 
     Raises:
       NotFiniteError: the policy gave no numbers: neither limits nor alarms would stop these.
@@ -70,6 +82,8 @@ class Version:
       about['id'] = tag
     if answer.q is not None:
       about |= {'q': answer.q, 'v': answer.v, 'spread': answer.spread}
+    if is_new:
+      about |= self.alarms
     return {'actions': np.ascontiguousarray(held, np.float32), requests.OPTIONS: about}
 
   def _before(self, reading: model_lib.Reading) -> np.ndarray | None:
@@ -95,19 +109,22 @@ def make(
     ValueError: the robot and the policy do not go together.
   """
   reader = requests.make_reader(model, robot)
-  told = {requests.OPTIONS: _metadata(model, robot, reader)}
-  return Version(model, robot, limits, reader, wire.pack(told))
+  alarms = _alarm(model)
+  told = {requests.OPTIONS: _metadata(model, robot, reader, alarms)}
+  return Version(model, robot, limits, reader, wire.pack(told), alarms)
 
 
 def _metadata(
-  model: model_lib.Model, robot: robots.Robot, reader: requests.Reader
+  model: model_lib.Model,
+  robot: robots.Robot,
+  reader: requests.Reader,
+  alarms: Mapping[str, float | None],
 ) -> dict[str, Any]:
   """What a robot's program is told when it connects."""
   config, meta = model.experiment.config, model.found.meta
   horizon, size = model.chunk_shape
   sizes = _state_sizes(robot, reader.state_size)
   low, high = _reach(model, robot)
-  q_threshold, false_alarms = _alarm(model)
   return {
     'version': PROTOCOL,
     'checkpoint': model.name,
@@ -141,9 +158,9 @@ def _metadata(
     'values': model.has_values,
     'real_time': model.real_time,
     'best_of': model.policy.samples,
-    'statistics': _digest(meta),
-    'q_threshold': q_threshold,
-    'false_alarms': false_alarms,
+    'checked': reader.normalized,
+    'statistics': _digest(meta) if reader.normalized else None,
+    **alarms,
   }
 
 
@@ -175,13 +192,13 @@ def _reach(
   return low, high
 
 
-def _alarm(model: model_lib.Model) -> tuple[float | None, float | None]:
+def _alarm(model: model_lib.Model) -> dict[str, float | None]:
   """Below which Q a person is warned, and how often falsely, where the run's report says so."""
   found = None
   if model.has_values:
     workdir = pathlib.Path(model.name).parent.parent
     found = alarm.read(workdir, model.found.meta['iteration'])
-  return found or (None, None)
+  return dict(zip(('q_threshold', 'false_alarms'), found or (None, None), strict=True))
 
 
 def _digest(meta: dict[str, Any]) -> str:
