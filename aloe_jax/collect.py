@@ -29,6 +29,7 @@ from aloe_jax.run import experiment as experiment_lib
 
 _HUMANS = ('watching', 'none', 'demonstrating')
 _KEY = 'ALOE_API_KEY'
+_SERVER = 'ws://127.0.0.1:8000'
 _MISSED = (types.EndReason.FAILURE, types.EndReason.TIMEOUT)
 _SEEDS = 2**31
 _SILENT_SECONDS = 10.0  # without an action, after which an episode is cut
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       )
     try:
       with _recorder(options, config, stage) as recorder:
+        _check_task(recorder, config, options.server or _SERVER)
         _collect(recorder, stage, options, kept)
         recorder.flush()
     except (connection_lib.LostServerError, connection_lib.UnfitServerError) as error:
@@ -222,22 +224,42 @@ def _demonstrated(
   return episode
 
 
+def _check_task(recorder: aloe_client.Recorder, config: Any, server: str) -> None:
+  """Refuses a policy that was trained for another task: it would be recorded, and learnt from.
+
+  Raises:
+    ValueError: naming both tasks.
+  """
+  asked = config.task.prompt or config.sim.task
+  told = (recorder.metadata.get('aloe') or {}).get('prompt')
+  if told and told != asked:
+    raise ValueError(
+      f'the policy at {server} was trained to {told!r}, and this config asks for {asked!r}; start '
+      'the server with a checkpoint of this task, or collect with the config of that one. If they '
+      'are one task in other words, give the words of the policy as --config.task.prompt.'
+    )
+
+
 def _recorder(
   options: argparse.Namespace, config: Any, stage: stage_lib.Stage
 ) -> aloe_client.Recorder:
   alone = options.human == 'demonstrating'
   return aloe_client.Recorder(
-    None if alone else options.server,
+    None if alone else options.server or _SERVER,
     config.task.prompt or config.sim.task,
     options.to,
+    robot=aloe_client.Robot(
+      action=aloe_client.Part(config.task.action_size),
+      state={'state': aloe_client.Part(config.task.proprio_size)},
+    ),
     key=os.environ.get(_KEY),
     hz=config.task.control_hz,
     execute=config.task.execute,
     human=lambda observation: stage.human_action(),
     hold=lambda state: stage.still(),
-    real_time=options.real_time,
+    real_time=bool(options.real_time),
     values=None,
-    clock=clock.Stepped(None if alone else options.speed),
+    clock=clock.Stepped(None if alone else options.speed or 1.0),
   )
 
 
@@ -287,12 +309,14 @@ def _check(options: argparse.Namespace, file: str) -> None:
     raise ValueError(f'--episodes is {options.episodes}; expected 1 or more.')
   if options.human not in _HUMANS:
     raise ValueError(f'--human is {options.human!r}; expected one of {", ".join(_HUMANS)}.')
-  if not 0 < options.speed <= 1000:
+  if options.speed is not None and not 0 < options.speed <= 1000:
     raise ValueError(f'--speed is {options.speed}; expected more than 0, up to 1000.')
   if not 0 <= options.seed < _SEEDS:
     raise ValueError(f'--seed is {options.seed}; expected 0 to {_SEEDS - 1}.')
-  if options.human == 'demonstrating' and options.real_time:
-    raise ValueError('--real_time is of a policy, and --human=demonstrating asks none.')
+  if options.human == 'demonstrating':
+    for name in ('real_time', 'server', 'speed'):
+      if getattr(options, name) is not None:
+        raise ValueError(f'--{name} is of a policy, and --human=demonstrating asks none.')
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -301,9 +325,8 @@ def _parser() -> argparse.ArgumentParser:
   add('--to', metavar='DIR', help='directory of the recordings; more are added to those there')
   add(
     '--server',
-    default='ws://127.0.0.1:8000',
     metavar='URL',
-    help=f'of the policy (default: %(default)s); its key is ${_KEY}',
+    help=f'of the policy (default: {_SERVER}); its key is ${_KEY}',
   )
   add('--episodes', type=int, default=50, metavar='N', help='to be kept (default: %(default)s)')
   add(
@@ -316,11 +339,10 @@ def _parser() -> argparse.ArgumentParser:
   add(
     '--speed',
     type=float,
-    default=1.0,
     metavar='X',
-    help='of the robot: 1 is real time; the server has as much less time (default: %(default)s)',
+    help='of the robot: 1 is real time; the server has as much less time (default: 1)',
   )
-  add('--real_time', action='store_true', help='chunks go on from the one in flight')
+  add('--real_time', action='store_true', default=None, help='chunks go on from the one in flight')
   add(
     '--seed',
     type=int,

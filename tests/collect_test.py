@@ -16,6 +16,7 @@ from aloe_jax.envs import tabletop_sight
 TASK = '--config=experiments/sort_products.py:sim_debug'
 PART = {'size': tabletop.ACTION_SIZE, 'names': [], 'unit': '', 'kind': 'velocity'}
 TOLD = scripted_server.metadata(
+  prompt='Retrieve the objects from the front bin and place them onto the conveyor belt.',
   cameras={},
   features=list(tabletop_sight.FEATURE_SHAPE),
   state={'state': PART},
@@ -57,7 +58,7 @@ def refusal(directory, *options):
 
 def test_demonstrations_are_kept_where_they_succeed_and_more_are_of_other_scenes(tmp_path, capsys):
   for _ in range(2):
-    run(tmp_path, '--human=demonstrating', '--episodes=1')
+    collect.main([TASK, f'--to={tmp_path}', '--human=demonstrating', '--episodes=1'])
   found = episodes(tmp_path)
   assert [e.summary['end_reason'] for e in found] == ['success', 'success']
   assert all((e.column('who') == 'human').all() for e in found)
@@ -155,12 +156,28 @@ def test_a_robot_that_outlives_its_server_waits_for_it_and_goes_on(tmp_path, mon
 
 
 @pytest.mark.parametrize(
+  'told, said',
+  [
+    ({'prompt': 'Fold the t-shirt'}, "was trained to 'Fold the t-shirt', and this config asks for"),
+    ({'action': PART | {'size': 7}}, 'action has 14 numbers here and 7 there'),
+    ({'state': {'state': PART | {'size': 8}}}, "state 'state' has 14 numbers here and 8 there"),
+  ],
+)
+def test_a_policy_of_another_task_or_robot_is_refused_before_it_plays(told, said, tmp_path):
+  with scripted_server.serving(reply, {'aloe': TOLD['aloe'] | told}) as url:
+    assert said in refusal(tmp_path, f'--server={url}', '--human=none')
+  assert not episode_files.finished(tmp_path)
+
+
+@pytest.mark.parametrize(
   'options, said',
   [
     (('--episodes=0',), '--episodes is 0; expected 1 or more'),
     (('--speed=nan',), '--speed is nan; expected more than 0'),
     (('--human=nobody',), "--human is 'nobody'; expected one of watching"),
-    (('--human=demonstrating', '--real_time'), '--real_time is of a policy'),
+    (('--human=demonstrating', '--speed', '100', '--real_time'), '--real_time is of a policy'),
+    (('--human=demonstrating', '--server=ws://robot:1'), '--server is of a policy'),
+    (('--human=demonstrating',), '--speed is of a policy, and --human=demonstrating asks none'),
     (('--server=ws://127.0.0.1:9',), '127.0.0.1:9'),
   ],
 )

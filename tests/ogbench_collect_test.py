@@ -22,6 +22,7 @@ def part(size, kind):
 
 
 TOLD = scripted_server.metadata(
+  prompt='Move the cube to its target',
   cameras={},
   features=list(OBJECTS),
   state={'state': part(STATE, 'position')},
