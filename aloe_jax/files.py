@@ -135,16 +135,30 @@ def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
     np.savez(file, **arrays)
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, *, each_once: bool = False) -> Any:
   """What JSON says.
+
+  Args:
+    text: of it.
+    each_once: whether a name that an object has twice is an error, as in what a person wrote:
+      Python takes the last.
 
   Raises:
     ValueError: it is none; also where lists lie in lists until Python gives up.
   """
   try:
-    return json.loads(text)
+    return json.loads(text, object_pairs_hook=_each_once if each_once else None)
   except RecursionError:
     raise ValueError('it is nested too deep') from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  found = dict(pairs)
+  if len(found) < len(pairs):
+    names = [name for name, _ in pairs]
+    twice = next(name for name in names if names.count(name) > 1)
+    raise ValueError(f'{twice!r} is told twice; expected it once')
+  return found
 
 
 def read_json(path: pathlib.Path, advice: str) -> Any:

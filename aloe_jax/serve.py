@@ -38,6 +38,7 @@ from aloe_jax.serving import server as server_lib
 from aloe_jax.serving import version as version_lib
 
 _KEY = 'ALOE_API_KEY'
+_RELOAD = 10.0  # seconds between two looks for a newer checkpoint
 _MOST = 2**31  # of any number
 _LARGEST = 256  # requests answered together: a program is compiled for every power of two
 _TURN = 5e-4  # seconds of Python that a thread may do while others wait: replies, as one loads
@@ -81,13 +82,14 @@ def _serve(given: command_line.Given, settings: server_lib.Settings, robot: robo
   buffers.keep()
   sys.setswitchinterval(_TURN)
   watched: contextlib.AbstractContextManager = contextlib.nullcontext()
-  if options.reload_seconds and not options.checkpoint:
+  seconds = _RELOAD if options.reload_seconds is None else options.reload_seconds
+  if seconds and not options.checkpoint:
     watched = newer.Watcher(
       path.parent,
       server,
       make,
       number=int(path.name),
-      seconds=options.reload_seconds,
+      seconds=seconds,
       log=_say,
     )
   with watched, config_lib.user_errors():
@@ -187,26 +189,24 @@ def _settings(options: argparse.Namespace) -> server_lib.Settings:
   Raises:
     ValueError: naming the option.
   """
-  key = os.environ.get(_KEY, '')
-  if options.api_key_file:
-    try:
-      key = pathlib.Path(options.api_key_file).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-      raise ValueError(f'--api_key_file={options.api_key_file} cannot be read: {error}') from error
-    if not key:
-      raise ValueError(f'--api_key_file={options.api_key_file} is empty; expected the key in it.')
-  if key and not (key.isascii() and key.isprintable()):
-    raise ValueError('the API key holds other characters than ASCII.')
+  key = _key(options)
   for name, low, high in (
     ('max_batch', 1, _LARGEST),
     ('connections', 1, _MOST),
     ('message_mb', 1, _MOST),
     ('batch_ms', 0, _MOST),
-    ('reload_seconds', 0, _MOST),
     ('seed', 0, _MOST),
   ):
     if not low <= getattr(options, name) <= high:
       raise ValueError(f'--{name} is {getattr(options, name)}; expected {low} to {high}.')
+  if options.reload_seconds is not None:
+    if not 0 <= options.reload_seconds <= _MOST:
+      raise ValueError(f'--reload_seconds is {options.reload_seconds}; expected 0 to {_MOST}.')
+    if options.checkpoint:
+      raise ValueError(
+        '--reload_seconds looks for newer checkpoints, and --checkpoint serves one and looks for '
+        'no others; leave one of them out.'
+      )
   if not 0 <= options.port < 65536:
     raise ValueError(f'--port is {options.port}; expected 0 to 65535.')
   if options.best_of is not None and options.best_of < 1:
@@ -232,6 +232,35 @@ def _settings(options: argparse.Namespace) -> server_lib.Settings:
     batch_seconds=options.batch_ms / 1000,
     seed=options.seed,
   )
+
+
+def _key(options: argparse.Namespace) -> str:
+  """That robots have to know; '' for none. A line break at its end is not of it.
+
+  Raises:
+    ValueError: naming where it is from, and what is wrong with it.
+  """
+  key, where = os.environ.get(_KEY, '').strip(), f'${_KEY}'
+  told = key
+  if options.api_key_file:
+    where = f'--api_key_file={options.api_key_file}'
+    try:
+      key = pathlib.Path(options.api_key_file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+      raise ValueError(f'{where} cannot be read: {error}') from error
+    if not key:
+      raise ValueError(f'{where} is empty; expected the key in it.')
+    if told and told != key:
+      raise ValueError(f'{where} and ${_KEY} give two keys; expected one, or unset ${_KEY}.')
+  elif os.environ.get(_KEY) and not key:
+    raise ValueError(f'{where} holds spaces alone; expected the key, or leave it unset.')
+  if not key.isascii():
+    raise ValueError(f'{where}: the API key holds other characters than ASCII.')
+  if key and not key.isprintable():
+    raise ValueError(
+      f'{where}: the API key holds a line break or another control character; expected one line.'
+    )
+  return key
 
 
 def _check_free(settings: server_lib.Settings) -> None:
@@ -302,7 +331,7 @@ def _parser() -> argparse.ArgumentParser:
   add('--batch_ms', type=float, default=4.0, metavar='MS', help='that one waits for others (4)')
   add('--connections', type=int, default=64, metavar='N', help='at a time (64)')
   add('--message_mb', type=int, default=32, metavar='MB', help='longest message (32)')
-  add('--reload_seconds', type=float, default=10.0, metavar='S', help='0: never (10)')
+  add('--reload_seconds', type=float, metavar='S', help=f'0: never ({_RELOAD:.0f})')
   add('--seed', type=int, default=0, metavar='N', help='of the noise (0)')
   return parser
 

@@ -12,7 +12,9 @@ import weakref
 import pytest
 import served
 
+from aloe_client import wire
 from aloe_jax import serve
+from aloe_jax.serving import server as server_lib
 
 
 def said(capsys, *arguments):
@@ -54,11 +56,26 @@ def test_a_wrong_option_is_answered_by_name(capsys, option, message):
 
 
 @pytest.mark.parametrize(
-  'content, message', [('', 'is empty'), ('clé', 'other characters than ASCII'), ('a\nb', 'ASCII')]
+  'content, message',
+  [('', 'is empty'), ('clé', 'other characters than ASCII'), ('a\nb', 'a line break')],
 )
 def test_a_file_without_a_key_is_refused(capsys, tmp_path, content, message):
   (tmp_path / 'key').write_text(content)
   assert message in said(capsys, '--workdir=x', f'--api_key_file={tmp_path / "key"}')
+
+
+def test_two_keys_are_refused_and_a_line_break_at_the_end_is_of_none(capsys, tmp_path, monkeypatch):
+  (tmp_path / 'key').write_text('secret\n')
+  monkeypatch.setenv('ALOE_API_KEY', 'other')
+  given = ('--workdir=x', f'--api_key_file={tmp_path / "key"}')
+  assert 'and $ALOE_API_KEY give two keys' in said(capsys, *given)
+  monkeypatch.setenv('ALOE_API_KEY', 'secret\n')
+  assert serve._settings(serve._parser().parse_args(given)).key == 'secret'
+
+
+def test_looking_for_newer_checkpoints_does_not_go_with_naming_one(capsys):
+  printed = said(capsys, '--checkpoint=x/checkpoints/1', '--reload_seconds=5', '--port=0')
+  assert '--checkpoint serves one and looks for no others' in printed
 
 
 def test_what_is_no_certificate_is_named(capsys, tmp_path):
@@ -121,6 +138,19 @@ def test_the_command_takes_up_what_is_newer_forgets_the_old_and_ends_by_a_signal
   sys.setswitchinterval(interval)
   assert found == {'first': 1, 'second': 2, 'kept': [False, True]}
   assert said[-1] == 'Stopped; what was asked by then was answered.'
+
+
+def test_a_policy_without_statistics_says_that_nothing_is_held_against_them(monkeypatch):
+  said, model = [], served.FakeModel()
+  model.experiment.config.data.normalization = 'none'
+  version = served.make_version(model)
+  told = wire.unpack(version.greeting)['aloe']
+  assert (told['checked'], told['statistics']) == (False, None)
+  checked = wire.unpack(served.make_version().greeting)['aloe']
+  assert checked['checked'] and len(checked['statistics']) == 16
+  monkeypatch.setattr(serve, '_say', said.append)
+  serve._say_ready(version, server_lib.Settings(), 8000)
+  assert said[0].startswith('Ready') and 'no state is refused' in said[1]
 
 
 def until(condition, seconds=20.0):

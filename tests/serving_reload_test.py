@@ -197,6 +197,30 @@ def test_a_good_copy_in_place_of_a_failed_one_is_taken_up_and_so_is_a_lower_one(
     assert sum(watcher.look() for _ in range(4)) == 0 and tries == ['5', '3', '5', '6', '6']
 
 
+def test_a_run_that_goes_back_or_begins_anew_is_followed(tmp_path):
+  def make(path):
+    return served.make_version(step=int(path.name) + 7)
+
+  for number in '01':
+    (tmp_path / number).mkdir()
+  with served.Served(served.make_version(step=900)) as server:
+    watcher = watch(server, tmp_path, make)
+    (tmp_path / '1').rmdir()
+    assert [watcher.look() for _ in range(4)] == [False, False, True, False]
+    assert server.said[0] == (
+      f'{tmp_path}/1, which answers, was removed; {tmp_path}/0 is the newest there.'
+    )
+    assert server.server.version.model.step == 7
+    (tmp_path / '0').rmdir()
+    del server.said[:]
+    assert not any(watcher.look() for _ in range(5))
+    assert server.said == [
+      f'{tmp_path}/0, which answers, was removed, and none is there; it goes on answering.'
+    ]
+    (tmp_path / '0').mkdir()  # as it was put back
+    assert not watcher.look()
+
+
 def test_a_changed_object_of_a_bucket_is_seen():
   bucket = fsspec.filesystem('memory')
   seen = []

@@ -87,6 +87,18 @@ def test_a_declaration_is_read(tmp_path):
     ({'cameras': {'top': {'a': 1}}}, 'of the cameras head, left_wrist, right_wrist'),
     ({'names': ['a', 'b']}, 'names has 2 entries and action_size is 7; expected a name for each'),
     ({'unit': 3}, 'unit is 3; expected a text'),
+    ({'prompt': 'aloe'}, "'aloe' among"),
+    ({'state': ['aloe/joints']}, 'is the key of the options of a request'),
+    ({'prompt': ''}, 'a key is empty among'),
+    ({'cameras': {'': 'head'}}, 'a key is empty among'),
+    (
+      {'state': ['seen/joints'], 'ignored': ['seen']},
+      "'seen' is the whole map that 'seen/joints' is an entry of; expected one of the two",
+    ),
+    (
+      {'adapts': True, 'action_size': 14, 'kind': 'velocity'},
+      "adapts is of positions of joints, found kind 'velocity'",
+    ),
   ],
 )
 def test_what_is_wrong_in_a_declaration_is_named(changes, said):
@@ -99,10 +111,13 @@ def test_a_robot_that_is_not_there_is_named(tmp_path):
   with pytest.raises(ValueError, match="--robot is 'alohaa'.*did you mean aloha"):
     robots.find('alohaa')
   (tmp_path / 'bad.json').write_text('{')
-  with pytest.raises(ValueError, match='which is no JSON'):
+  with pytest.raises(ValueError, match='which cannot be read as JSON'):
+    robots.find(str(tmp_path / 'bad.json'))
+  (tmp_path / 'bad.json').write_text('{"cameras": {"top": "head", "top": "left_wrist"}}')
+  with pytest.raises(ValueError, match="'top' is told twice"):
     robots.find(str(tmp_path / 'bad.json'))
   (tmp_path / 'bad.json').write_text('{"a":' * 200_000)
-  with pytest.raises(ValueError, match='which is no JSON: it is nested too deep'):
+  with pytest.raises(ValueError, match='cannot be read as JSON: it is nested too deep'):
     robots.find(str(tmp_path / 'bad.json'))
 
 
@@ -149,6 +164,7 @@ def test_a_robot_outside_of_its_range_is_led_back_and_what_is_sent_is_said():
     ('{"low": [1, NaN]}', 'expected a list of 2 numbers'),
     ('{"low": [1, 2], "high": [2, 2]}', 'number 1 has low 2.0 and high 2.0'),
     ('{"step": [1, 0]}', 'step holds 0.0, expected more than 0'),
+    ('{"high": [1, 1], "high": [9, 9]}', "cannot be read as JSON: 'high' is told twice"),
   ],
 )
 def test_what_is_wrong_in_limits_is_named(content, said, tmp_path):

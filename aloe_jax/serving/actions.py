@@ -93,7 +93,7 @@ def read_limits(path: str, size: int) -> Limits:
     ValueError: naming the file and what is wrong.
   """
   try:
-    content = files.parse_json(pathlib.Path(path).read_text())
+    content = files.parse_json(pathlib.Path(path).read_text(), each_once=True)
   except (OSError, ValueError) as error:
     raise ValueError(f'--limits names {path}, which cannot be read as JSON: {error}') from error
   if not isinstance(content, dict) or not content or not set(content) <= set(_FIELDS):

@@ -20,9 +20,10 @@ _TRIES = 3
 class Watcher:
   """Looks for newer checkpoints now and then, in a thread of its own.
 
-  One that is damaged, or does not go with the robot, is told once and left until its files change,
-  as when a whole copy is put back; one that a disk does not give is tried again a few times. The
-  version that answers stays.
+  Where the one that answers is removed, and does not come back, the newest that is there takes its
+  place. One that is damaged, or does not go with the robot, is told once and left until its files
+  change, as when a whole copy is put back; one that a disk does not give is tried again a few
+  times. The version that answers stays.
 
   Args:
     directory: of the run's checkpoints.
@@ -47,6 +48,7 @@ class Watcher:
     self._server, self._make, self._log = server, make, log
     self._seconds, self._number = seconds, number
     self._tried = number, 0  # which was tried last, and how often
+    self._gone = 0  # looks at which the one that answers was not there
     self._failed: dict[int, Any] = {}  # {number: its files when it was given up}
     self._last: dict[int, Any] = {}  # likewise, at the last look
     self._ended = threading.Event()
@@ -96,7 +98,9 @@ class Watcher:
 
     One of those is tried again once it stays as it is now, so that no half of a copy is read.
     """
-    for number in reversed(self._checkpoints.numbers()):
+    numbers = self._checkpoints.numbers()
+    self._look_for_own(numbers)
+    for number in reversed(numbers):
       if number <= self._number:
         return None
       if number not in self._failed:
@@ -106,6 +110,21 @@ class Watcher:
       if found == before != self._failed[number]:
         return number
     return None
+
+  def _look_for_own(self, numbers: list[int]) -> None:
+    """Where the one that answers was removed for good, the newest of those there is newer.
+
+    So it is where a run goes back, or begins anew in the same directory.
+    """
+    is_behind = not numbers or numbers[-1] < self._number
+    self._gone = self._gone + 1 if is_behind and self._number not in numbers else 0
+    own = self._checkpoints.path(self._number)
+    if self._gone == _TRIES and not numbers:
+      self._log(f'{own}, which answers, was removed, and none is there; it goes on answering.')
+    elif self._gone >= _TRIES and numbers:
+      latest = self._checkpoints.path(numbers[-1])
+      self._log(f'{own}, which answers, was removed; {latest} is the newest there.')
+      self._number = -1
 
   def _run(self) -> None:
     while not self._ended.wait(self._seconds):

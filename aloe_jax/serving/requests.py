@@ -14,7 +14,7 @@ from aloe_jax.serving import robots
 
 FAR = 5.0  # times as far as 98 % of the states of training lie, once normalised
 _FAR_PLAN = 2 * FAR  # of an action of a plan: what the policy itself asked for comes back in it
-OPTIONS = 'aloe'  # key of what is asked besides openpi's
+OPTIONS = robots.OPTIONS
 _ASKED = ('values', 'seed', 'prefix', 'delay', 'id')
 _LONGEST = 10_000  # characters of a prompt
 _ROOM = 64  # characters of an id
@@ -169,7 +169,9 @@ class Reader:
       return None
     if not isinstance(found, str) or len(found) > _LONGEST:
       what = entries.kind(found) if not isinstance(found, str) else f'{len(found)} characters'
-      raise RequestError(f'{self.robot.prompt}: found {what}, expected a text.')
+      raise RequestError(
+        f'{self.robot.prompt}: found {what}, expected a text of at most {_LONGEST}.'
+      )
     return str(found)
 
   def _values(self, options: Mapping) -> bool:

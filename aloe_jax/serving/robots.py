@@ -12,6 +12,7 @@ from aloe_jax import files
 from aloe_jax import types
 from aloe_jax.serving import aloha
 
+OPTIONS = 'aloe'  # key of what a request asks besides openpi's
 _KINDS = ('position', 'velocity')
 
 
@@ -160,9 +161,9 @@ def find(text: str) -> Robot:
       f'{hint}'
     )
   try:
-    content = files.parse_json(path.read_text())
+    content = files.parse_json(path.read_text(), each_once=True)
   except (ValueError, OSError) as error:
-    raise ValueError(f'--robot names {text}, which is no JSON: {error}') from error
+    raise ValueError(f'--robot names {text}, which cannot be read as JSON: {error}') from error
   return read(content, text)
 
 
@@ -217,8 +218,27 @@ def read(content: Any, where: str) -> Robot:
   keys = [*made.cameras, *made.state, *made.ignored, made.prompt]
   if len(set(keys)) < len(keys):
     raise ValueError(f'{where}: a key is named twice among {sorted(keys)}.')
+  if '' in keys:
+    raise ValueError(f'{where}: a key is empty among {sorted(keys)}; expected a text.')
+  if OPTIONS in keys or any(key.startswith(f'{OPTIONS}/') for key in keys):
+    raise ValueError(
+      f'{where}: {OPTIONS!r} among {sorted(keys)} is the key of the options of a request; expected '
+      'another.'
+    )
+  for key in keys:
+    above = [other for other in keys if key.startswith(f'{other}/')]
+    if above:
+      raise ValueError(
+        f'{where}: {above[0]!r} is the whole map that {key!r} is an entry of; expected one of the '
+        'two.'
+      )
   if not made.state:
     raise ValueError(f'{where}: state is []; expected the key of at least one.')
+  if made.adapts and made.kind != 'position':
+    raise ValueError(
+      f'{where}: adapts is of positions of joints, found kind {made.kind!r}; expected position, or '
+      'adapts false.'
+    )
   if made.adapts and made.action_size not in (0, aloha.SIZE):
     raise ValueError(f'{where}: adapts is of {aloha.SIZE} numbers, found {made.action_size}.')
   return made
