@@ -290,6 +290,23 @@ def test_a_policy_that_lerobot_normalises_otherwise_is_refused(tmp_path):
     lerobot_files.check_normalization(tmp_path, 'zscore')
 
 
+def test_what_lerobots_files_hold_and_nobody_can_use_is_named(tmp_path):
+  lerobot_files.write(tmp_path, TOLD, robot.make_stats())
+  for mapping, said in ((['x'], "mapping is ['x']"), ({'STATE': ['x']}, "STATE is ['x']")):
+    (tmp_path / 'config.json').write_text(json.dumps({'normalization_mapping': mapping}))
+    with pytest.raises(ValueError, match=re.escape(said)):
+      lerobot_files.check_normalization(tmp_path, 'quantile')
+  step = steps_of(tmp_path, 'policy_preprocessor')['normalizer_processor']
+  path = tmp_path / step['state_file']
+  tensors, _ = safetensors_file.header(path)
+  content = bytearray(path.read_bytes())
+  start = tensors['action.q01'].start
+  content[start : start + 4] = b'\xff' * 4
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match=f"{re.escape(str(path))}: 'actions': q01 is no list of fin"):
+    lerobot_files.stats(tmp_path)
+
+
 @pytest.mark.parametrize(
   'flags, message',
   [

@@ -12,6 +12,7 @@ from aloe_client import episode_files
 from aloe_client import records
 from aloe_client import wire
 from aloe_jax.data import index
+from aloe_jax.reporting import deployed
 
 
 @pytest.fixture(scope='module')
@@ -144,6 +145,27 @@ def test_an_episode_in_which_two_checkpoints_acted_says_so(run, root, tmp_path):
   assert f'{root}/000000: 2 checkpoints acted' in printed
   assert 'runs/laundry (6 updates), runs/laundry (7 updates); it counts for neither' in printed
   assert [(m['checkpoint_step'], m['checkpoints']) for m in metadata(tmp_path)] == [(-1, 2), (6, 1)]
+
+
+def test_what_a_person_began_is_no_success_of_the_checkpoint(run, tmp_path):
+  run()
+  (found,) = deployed.of([index.load(tmp_path / 'out', {})], 50.0)
+  assert (found.step, found.checkpoint) == (6, 'runs/laundry')
+  assert (found.alone.episodes, found.alone.successes) == (2, 1)
+  assert (found.taken_over, found.helped) == (1, 1)
+
+
+def test_two_episodes_in_which_nothing_moved_are_no_scene_that_was_played_twice(tmp_path, run):
+  shutil.rmtree(tmp_path / 'recordings')
+  recorder, clock, _ = robot_clock.recorder(tmp_path / 'recordings')
+  for _ in range(2):
+    for _ in range(4):
+      recorder.infer(robot_clock.observation(0))
+      clock.now += 0.02
+    recorder.end('failure')
+  recorder.close()
+  status, printed = run()
+  assert status == 0 and '2 episodes' in printed
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,25 @@ def test_the_header_tells_a_model_that_wants_other_heads_of_the_same_width(direc
     openpi.restore(directory, like(wanted))
 
 
+@pytest.mark.parametrize('key', ['vision_heads', 'key_value_heads'])
+@pytest.mark.parametrize('heads', ['abc', '0', '-1', '1e3', ''])
+def test_a_header_whose_heads_are_no_number_is_named(key, heads, directory):
+  rewrite(directory, lambda tensors: tensors, {'format': 'pt', key: heads})
+  with pytest.raises(ValueError, match=f'model.safetensors: {key} in the header is {heads!r}, exp'):
+    openpi.shapes(directory)
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(directory, golden):
+  def spoil(tensors):
+    tensors[NORM] = tensors[NORM].copy()
+    tensors[NORM][0] = np.nan
+    return tensors
+
+  rewrite(directory, spoil)
+  with pytest.raises(ValueError, match=f'{NORM} holds NaN or infinity'):
+    openpi.restore(directory, like(golden))
+
+
 def half_of_the_values(tensors):
   name = 'paligemma_with_expert.gemma_expert.model.layers.{}.self_attn.v_proj.weight'
   return tensors | {name.format(i): np.zeros((8, 48), np.float32) for i in range(3)}

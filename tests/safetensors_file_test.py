@@ -48,3 +48,13 @@ def test_places_that_lie_are_refused_by_name(places, size, said, tmp_path):
   path = write(tmp_path / pytorch.FILE, places, size)
   with pytest.raises(ValueError, match=f'^{re.escape(str(path))}.*{said}'):
     safetensors_file.header(path)
+
+
+def test_a_tensor_that_is_told_twice_is_refused(tmp_path):
+  path = write(tmp_path / pytorch.FILE, {'a': (0, 32)})
+  content = path.read_bytes()
+  entry = content[9 : content.rindex(b'}') + 1][:-1]  # behind the length and the first brace
+  text = b'{' + entry + b', ' + entry + b'}'
+  path.write_bytes(len(text).to_bytes(8, 'little') + text + bytes(32))
+  with pytest.raises(ValueError, match="'a' is told twice"):
+    safetensors_file.header(path)

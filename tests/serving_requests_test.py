@@ -97,6 +97,7 @@ def test_what_is_no_image_is_named(reader, image, said):
       "images/head is told twice, inside of 'images' and as a key of its own",
     ),
     ({'prompt': 5}, 'prompt: found int, expected a text'),
+    ({'prompt': 'x' * 10_001}, 'found 10001 characters, expected a text of at most 10000'),
     ({'prompt': 'x' * 20_000}, 'prompt: found 20000 characters'),
     ({'aloe': 3}, 'aloe: found int, expected a map'),
     ({'aloe': {'values': 1}}, 'aloe/values: found int'),

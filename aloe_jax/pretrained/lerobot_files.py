@@ -90,7 +90,7 @@ def stats(directory: pathlib.Path) -> dict[str, normalize.Stats]:
         if f'{theirs}.{name}' in tensors
       }
       if {'mean', 'std'} <= set(lists):
-        found[ours] = normalize.Stats(**lists)
+        found |= normalize.from_json({'norm_stats': {ours: lists}}, f'{path}')
   return found
 
 
@@ -102,11 +102,24 @@ def check(directory: pathlib.Path) -> None:
 
 
 def check_normalization(directory: pathlib.Path, normalization: str) -> None:
-  """Raises ValueError if a policy of lerobot normalises otherwise than a config wants it."""
+  """Raises ValueError if a policy of lerobot normalises otherwise than a config wants it.
+
+  What its config does not say is not compared.
+  """
   mapping = _read(directory).get('normalization_mapping')
+  if mapping is not None and not isinstance(mapping, dict):
+    raise ValueError(
+      f'{directory / CONFIG}: normalization_mapping is {mapping!r:.40}, expected an object; copy '
+      'it again.'
+    )
   expected = _MODES[normalization]
   for kind in ('STATE', 'ACTION'):
     found = mapping.get(kind, expected) if isinstance(mapping, dict) else expected
+    if not isinstance(found, str):
+      raise ValueError(
+        f'{directory / CONFIG}: normalization_mapping: {kind} is {found!r:.40}, expected a word '
+        f'such as {expected}; copy it again.'
+      )
     if found != expected:
       ours = {theirs: name for name, theirs in _MODES.items()}.get(found)
       fitting = f'give --config.data.normalization={ours}' if ours else 'there is none here for it'

@@ -99,7 +99,8 @@ def restore(
   Of the host's memory it takes the largest leaf in the type wanted.
 
   Raises:
-    ValueError: it is no whole π0.5, or does not fit `like`; see `trees.check`.
+    ValueError: it is no whole π0.5, holds numbers that are not finite, or does not fit `like`; see
+      `trees.check`.
   """
   found, tensors = _describe(directory, like)
   wanted = traverse_util.flatten_dict(like, sep='/')
@@ -112,6 +113,11 @@ def restore(
     leaf = np.empty(wanted[path].shape, wanted[path].dtype)
     for name, rule, layer in parts:
       tensor = safetensors_file.read(directory / FILE, tensors[name])
+      if not np.isfinite(tensor).all():
+        raise ValueError(
+          f'{directory / FILE}: {name} holds NaN or infinity, expected finite numbers; copy the '
+          'file again, or take a checkpoint from before they came.'
+        )
       leaf[rule.index(layer)] = rule.numbers(tensor, leaf.shape)
     restored[path] = _placed(leaf, wanted[path])
   return traverse_util.unflatten_dict(restored, sep='/')
@@ -128,6 +134,7 @@ def _describe(
 ) -> tuple[dict[str, jax.ShapeDtypeStruct], dict[str, safetensors_file.Tensor]]:
   """Our leaves by path, and the tensors by openpi's names."""
   tensors, kept = _read(directory)
+  heads = _told_heads(directory, kept)
   stacks = pytorch_names.layers(tensors)
   wanted = traverse_util.flatten_dict(like or {}, sep='/')
   expected: set[str] = set()
@@ -151,7 +158,7 @@ def _describe(
       problems.append(f'{first}: found {list(shape)}, expected {len(rule.groups)} axes')
       continue
     leaf = ((depth,) if rule.stacked else ()) + _parts(rule)
-    leaf += _sizes(rule, tensors, shape, wanted.get(rule.path), kept)
+    leaf += _sizes(rule, tensors, shape, wanted.get(rule.path), heads)
     if rule.path in leaves and leaves[rule.path].shape != leaf:
       problems.append(f'{first}: found {list(shape)}, which does not fit what lies beside it')
     dtype = max((tensor.dtype for tensor in there.values()), key=lambda dtype: dtype.itemsize)
@@ -180,7 +187,7 @@ def _sizes(
   tensors: Mapping[str, safetensors_file.Tensor],
   shape: tuple[int, ...],
   wanted: jax.ShapeDtypeStruct | None,
-  kept: Mapping[str, str],
+  told: Mapping[str, int],
 ) -> tuple[int, ...]:
   """Of the axes of our leaf behind layer and part, from the shape of its tensor."""
   known = rule.sizes(wanted.shape) if wanted is not None else {}
@@ -188,10 +195,10 @@ def _sizes(
   for group, size in zip(rule.groups, shape, strict=True):
     if len(group) == 1:
       found[group] = size
-    elif _HEADS not in kept and math.prod(known.get(letter, 0) for letter in group) == size:
+    elif _HEADS not in told and math.prod(known.get(letter, 0) for letter in group) == size:
       found |= {letter: known[letter] for letter in group}
     else:
-      heads = _heads(rule, group, size, tensors, kept)
+      heads = _heads(rule, group, size, tensors, told)
       found |= {group[0]: heads, group[1]: size // heads}
   return tuple(found[letter] for letter in rule.axes)
 
@@ -201,10 +208,10 @@ def _heads(
   group: str,
   size: int,
   tensors: Mapping[str, safetensors_file.Tensor],
-  kept: Mapping[str, str],
+  told: Mapping[str, int],
 ) -> int:
   """How many heads share an axis, by the header or as published; 1 where that does not divide."""
-  told = {key: int(kept[key]) if key in kept else heads for key, heads in _PUBLISHED.items()}
+  told = _PUBLISHED | dict(told)
   if rule.path.startswith('PaliGemma/img'):
     heads = told[_HEADS]
   else:
@@ -214,6 +221,24 @@ def _heads(
       width = tensors[one].shape[0] // heads if one in tensors else size
       heads = size // max(1, width)
   return heads if heads and size % heads == 0 else 1
+
+
+def _told_heads(directory: pathlib.Path, kept: Mapping[str, str]) -> dict[str, int]:
+  """Numbers of heads that a header tells.
+
+  Raises:
+    ValueError: naming the file and the entry that is no such number.
+  """
+  found = {}
+  for key in _PUBLISHED:
+    if key in kept:
+      if not re.fullmatch('[1-9][0-9]{0,3}', f'{kept[key]}'):
+        raise ValueError(
+          f'{directory / FILE}: {key} in the header is {kept[key]!r:.40}, expected a number of '
+          'heads, from 1; copy the file again.'
+        )
+      found[key] = int(kept[key])
+  return found
 
 
 def _read(

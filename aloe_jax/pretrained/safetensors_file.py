@@ -62,7 +62,7 @@ def header(path: pathlib.Path) -> tuple[dict[str, Tensor], dict[str, str]]:
   try:
     if len(text) < length:
       raise ValueError(f'its header has {len(text)} bytes, expected {length}')
-    content = files.parse_json(text)
+    content = files.parse_json(text, each_once=True)
     if not isinstance(content, dict):
       raise ValueError('its header is no object of JSON')
     kept = content.pop('__metadata__', {})
