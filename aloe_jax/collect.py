@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       )
     try:
       with _recorder(options, config, stage) as recorder:
-        _check_task(recorder, config, options.server or _SERVER)
+        _check_task(recorder.metadata, config, options.server or _SERVER)
         _collect(recorder, stage, options, kept)
         recorder.flush()
     except (connection_lib.LostServerError, connection_lib.UnfitServerError) as error:
@@ -224,37 +224,30 @@ def _demonstrated(
   return episode
 
 
-def _check_task(recorder: aloe_client.Recorder, config: Any, server: str) -> None:
-  """Refuses a policy that was trained for another task: it would be recorded, and learnt from.
-
-  Raises:
-    ValueError: naming both tasks.
-  """
+def _check_task(told: Any, config: Any, server: str) -> None:
+  """Refuses a policy that was trained for another task: it would be recorded, and learnt from."""
   asked = config.task.prompt or config.sim.task
-  told = (recorder.metadata.get('aloe') or {}).get('prompt')
+  told = (told.get('aloe') or {}).get('prompt')
   if told and told != asked:
     raise ValueError(
-      f'the policy at {server} was trained to {told!r}, and this config asks for {asked!r}; start '
-      'the server with a checkpoint of this task, or collect with the config of that one. If they '
-      'are one task in other words, give the words of the policy as --config.task.prompt.'
+      f'the policy at {server} was trained to {told!r}, and this config asks for {asked!r}; serve '
+      'a checkpoint of this task, or give --config of that one. If both are one task in other '
+      'words, give those of the policy as --config.task.prompt.'
     )
 
 
 def _recorder(
   options: argparse.Namespace, config: Any, stage: stage_lib.Stage
 ) -> aloe_client.Recorder:
-  alone = options.human == 'demonstrating'
+  alone, task, part = options.human == 'demonstrating', config.task, aloe_client.Part
   return aloe_client.Recorder(
     None if alone else options.server or _SERVER,
-    config.task.prompt or config.sim.task,
+    task.prompt or config.sim.task,
     options.to,
-    robot=aloe_client.Robot(
-      action=aloe_client.Part(config.task.action_size),
-      state={'state': aloe_client.Part(config.task.proprio_size)},
-    ),
+    robot=aloe_client.Robot(part(task.action_size), {'state': part(task.proprio_size)}),
     key=os.environ.get(_KEY),
-    hz=config.task.control_hz,
-    execute=config.task.execute,
+    hz=task.control_hz,
+    execute=task.execute,
     human=lambda observation: stage.human_action(),
     hold=lambda state: stage.still(),
     real_time=bool(options.real_time),

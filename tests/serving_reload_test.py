@@ -215,10 +215,12 @@ def test_a_run_that_goes_back_or_begins_anew_is_followed(tmp_path):
     del server.said[:]
     assert not any(watcher.look() for _ in range(5))
     assert server.said == [
-      f'{tmp_path}/0, which answers, was removed, and none is there; it goes on answering.'
+      f'{tmp_path}/0, which answers, was removed; none is there, and it goes on answering until '
+      'one is.'
     ]
-    (tmp_path / '0').mkdir()  # as it was put back
-    assert not watcher.look()
+    before = server.server.version
+    (tmp_path / '0').mkdir()  # of the same number, and another
+    assert watcher.look() and server.server.version is not before
 
 
 def test_a_changed_object_of_a_bucket_is_seen():

@@ -118,13 +118,13 @@ class Watcher:
     """
     is_behind = not numbers or numbers[-1] < self._number
     self._gone = self._gone + 1 if is_behind and self._number not in numbers else 0
-    own = self._checkpoints.path(self._number)
-    if self._gone == _TRIES and not numbers:
-      self._log(f'{own}, which answers, was removed, and none is there; it goes on answering.')
-    elif self._gone >= _TRIES and numbers:
-      latest = self._checkpoints.path(numbers[-1])
-      self._log(f'{own}, which answers, was removed; {latest} is the newest there.')
-      self._number = -1
+    if self._gone < _TRIES or self._number < 0:
+      return
+    there = 'none is there, and it goes on answering until one is'
+    if numbers:
+      there = f'{self._checkpoints.path(numbers[-1])} is the newest there'
+    self._log(f'{self._checkpoints.path(self._number)}, which answers, was removed; {there}.')
+    self._number = -1  # of the same number may be another one, later
 
   def _run(self) -> None:
     while not self._ended.wait(self._seconds):
