@@ -89,7 +89,7 @@ def test_an_episode_that_lost_something_stays_one_that_is_not_exported(tmp_path)
   assert found.summary['flags'][-1] == 'something of it was not written, as was told then'
 
 
-def test_an_end_that_a_full_disk_lost_is_a_cut_that_is_not_exported(tmp_path, monkeypatch):
+def test_an_episode_that_a_full_disk_left_open_keeps_its_end(tmp_path, monkeypatch):
   def full(*arguments):
     raise OSError(28, 'No space left on device')
 
@@ -100,7 +100,7 @@ def test_an_end_that_a_full_disk_lost_is_a_cut_that_is_not_exported(tmp_path, mo
   recorder.close()
   monkeypatch.undo()
   found, _ = recovered(tmp_path)
-  assert found.summary['end_reason'] == 'cut' and not found.summary['exportable']
+  assert found.summary['end_reason'] == 'success' and found.summary['exportable']
 
 
 def killed_while(directory, monkeypatch, say):

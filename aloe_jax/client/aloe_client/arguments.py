@@ -8,18 +8,41 @@ import numbers
 from typing import Any
 
 from aloe_client import motion
+from aloe_client import robot as robot_lib
 
+_OF_A_CLOCK = ('monotonic', 'time', 'sleep')
 NO_PERSON = 'takeover: found no source of actions; pass one, or human= to the recorder.'
 
 
+def unwritable(text: Any) -> str:
+  """Why a text cannot be a prompt, or empty: it has to reach the server and the disk."""
+  if not isinstance(text, str):
+    return f'found {text!r:.60}, expected a text.'
+  try:
+    text.encode()
+  except UnicodeEncodeError as error:
+    return f'found half of a character at {error.start} of {text!a:.60}, expected a whole text.'
+  return ''
+
+
 def check(
-  task: str, acts: Mapping[str, Any], *, hz: Any, execute: Any, stale: Any, fade: Any
+  task: Any,
+  acts: Mapping[str, Any],
+  *,
+  robot: Any,
+  clock: Any,
+  hz: Any,
+  execute: Any,
+  stale: Any,
+  fade: Any,
 ) -> None:
   """Looks at the arguments of a `Recorder`, whose names these are.
 
   Args:
     task: of it.
     acts: functions that make actions, by name; None for one that is not given.
+    robot: of it.
+    clock: of it.
     hz: of it.
     execute: of it.
     stale: of it.
@@ -28,6 +51,8 @@ def check(
   Raises:
     ValueError: naming the argument.
   """
+  if text := unwritable(task):
+    raise ValueError(f'task: {text}')
   if not task.strip():
     raise ValueError('task: found an empty text, expected what the robot is asked to do.')
   if (acts['to_robot'] is None) != (acts['to_policy'] is None):
@@ -35,6 +60,10 @@ def check(
   for name, function in acts.items():
     if function is not None and not callable(function):
       raise ValueError(f'{name}: found {function!r:.60}, expected a function that gives an action.')
+  if robot is not None and not isinstance(robot, robot_lib.Robot):
+    raise ValueError(f'robot: found {robot!r:.60}, expected aloe_client.Robot(...).')
+  if missing := [name for name in _OF_A_CLOCK if not callable(getattr(clock, name, None))]:
+    raise ValueError(f'clock: found {clock!r:.60} without {missing[0]}(), as the module time has.')
   if hz is not None and not (_is_number(hz) and hz > 0):
     raise ValueError(f'hz: found {hz!r}, expected more than 0 steps a second.')
   whole = isinstance(execute, numbers.Integral) and not isinstance(execute, bool)

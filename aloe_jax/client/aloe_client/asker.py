@@ -9,6 +9,9 @@ import threading
 import time
 from typing import Any, Protocol
 
+from aloe_client import connection as connection_lib
+from aloe_client import told as told_lib
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds after a failure, doubled up to the longest
 
 
@@ -108,6 +111,26 @@ class Asker:
         else:
           self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
           self._not_before = now + self._pause
+
+
+def greeting(server: Server) -> dict[str, Any]:
+  """What a server says of itself.
+
+  Raises:
+    LostServerError: it cannot be reached.
+    UnfitServerError: it says what is of no use.
+  """
+  found = dict(server.open())
+  if fault := told_lib.fault(found):
+    raise connection_lib.UnfitServerError(f'The server says of its policy {fault}')
+  return found
+
+
+def of(server: Server | None, clock: Any) -> Any:
+  """What asks a server from a robot's loop, see `answers.Asks`; `Nobody` where there is none."""
+  if server is None:
+    return Nobody()
+  return server if hasattr(server, 'take') else Asker(server.infer, clock)
 
 
 class Nobody:

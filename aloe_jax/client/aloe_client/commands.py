@@ -160,10 +160,10 @@ class Commands:
       self._stopped.clear()
       return f'Episode {now} begins.'
     if name == 'discard':
-      if not goes_on and not now:
+      which = recorder.discard(wait=goes_on)  # no other begins by itself before the scene is back
+      if not which:
         raise RefusedError('There is no episode to take back.')
-      recorder.discard(wait=goes_on)  # no other begins by itself before the scene is put back
-      return f'Episode {now if goes_on else now - 1} is put aside.'
+      return f'{which} is put aside.'
     if name in ('success', 'failure') and not goes_on:
       raise RefusedError('There is no episode to end.')
     reason = 'cut' if name == 'stop' else name

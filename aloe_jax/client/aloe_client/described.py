@@ -14,6 +14,7 @@ from aloe_client import plan as plan_lib
 from aloe_client import robot as robot_lib
 
 _HZ = 30.0  # where neither the server nor the robot says how many actions a second
+_RATE_SLACK = 0.02  # of the rates of the loop and of the policy
 _HORIZON = 50  # likewise of the actions of a chunk
 _OF_REPLY = ('checkpoint', 'q', 'v', 'spread', 'flags', 'clipped')
 
@@ -62,6 +63,12 @@ class Policy:
       horizon=horizon,
       execute=int(told.get('execute') or horizon or _HORIZON),
     )
+
+  def other_rate(self, hz: float) -> str:
+    """A sentence where the policy was made for another rate than actions are played at, or ''."""
+    if not self.told or abs(hz / self.hz - 1) <= _RATE_SLACK:
+      return ''
+    return f'{hz:g} actions a second are played; the policy was made for {self.hz:g}.'
 
   def check(self, *, execute: int | None, real_time: bool, values: bool) -> None:
     """Refuses what the server cannot give.

@@ -1,7 +1,8 @@
 """Episodes on the robot's disk.
 
     DIR/000012/           a finished episode: it appears whole, under the next number
-      episode.json        prompt, end, rates, cameras, what is wrong with it
+      episode.json        prompt, end, rates, cameras, what is wrong with it; `checkpoints` that
+                          acted, and the last of them as `checkpoint` and `checkpoint_step`
       steps.records       a record of MessagePack for each step, chunk and event, as they happened,
                           and for the end
       head.images         a record for each image: {step, data}; a JPEG or PNG, or no bytes where
@@ -46,6 +47,7 @@ _UNSOUND = 'something of it was not written, as was told then'
 ENDS = ('success', 'failure', 'timeout', 'cut')
 TAKEN_BACK = 'taken back'  # said in place of an end, and a flag
 _LOCK = '.lock'
+_OF_CHECKPOINT = {'checkpoint': 'checkpoint', 'checkpoint_step': 'step'}  # by key of a summary
 FORMAT = 1
 
 
@@ -145,7 +147,7 @@ def _unfinished(
     problems = (*problems, TAKEN_BACK)
   if end not in ENDS or _UNSOUND in problems:
     end = 'cut'
-  return Episode(path, summarised(header, steps, end, missing, problems), steps, plans)
+  return Episode(path, summarised(header, steps, end, missing, problems, plans), steps, plans)
 
 
 def summarised(
@@ -154,6 +156,7 @@ def summarised(
   end: str,
   lost: Mapping[str, int],
   problems: tuple[str, ...] = (),
+  plans: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
   """What episode.json says of an episode.
 
@@ -163,12 +166,16 @@ def summarised(
     end: one of `ENDS`.
     lost: images that are missing, by camera.
     problems: what else is wrong with it; then it is not to be trained on.
+    plans: {number: map} of its chunks.
   """
   flags = [f'{count} images of {camera} are missing' for camera, count in lost.items() if count]
   flags += problems
   seconds = [step['dt'] for step in steps if step['dt'] is not None]
+  acted = checkpoints(steps, plans or {})
   return {
     **header,
+    **{key: acted[-1][name] if acted else None for key, name in _OF_CHECKPOINT.items()},
+    'checkpoints': acted,
     'end_reason': end,
     'steps': len(steps),
     'steps_of_human': sum(step['who'] == 'human' for step in steps),
@@ -183,6 +190,23 @@ def summarised(
     'flags': flags,
     'exportable': not flags,
   }
+
+
+def checkpoints(
+  steps: list[dict[str, Any]], plans: Mapping[int, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+  """{checkpoint, step, steps} of all that acted: path, updates, and how many steps it acted in.
+
+  In order, the one that acted last is the last. Steps of a person, and those in which the robot
+  held, are of none.
+  """
+  found: dict[tuple[Any, Any], int] = {}
+  for step in steps:
+    plan = plans.get(step['plan'])
+    if plan is not None and step['who'] == 'policy' and not step['held']:
+      key = plan.get('checkpoint'), plan.get('checkpoint_step')
+      found[key] = found.pop(key, 0) + 1
+  return [{'checkpoint': key[0], 'step': key[1], 'steps': n} for key, n in found.items()]
 
 
 def finished(root: pathlib.Path) -> list[pathlib.Path]:
@@ -334,7 +358,7 @@ def _images(path: pathlib.Path) -> dict[int, bytes]:
 def _json(path: pathlib.Path) -> dict[str, Any]:
   try:
     found = json.loads(path.read_text(encoding='utf-8'))
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     raise ValueError(f'{path}: found no whole JSON ({error}); copy it again.') from None
   if not isinstance(found, dict) or found.get('format') != FORMAT:
     raise ValueError(f'{path}: found no episode of format {FORMAT}; copy it again.')

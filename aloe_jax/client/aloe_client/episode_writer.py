@@ -23,11 +23,11 @@ import numpy as np
 from aloe_client import episode_files
 from aloe_client import events as events_lib
 from aloe_client import images as images_lib
+from aloe_client import recording as recording_lib
 from aloe_client import records
 from aloe_client import wire
 
 _ROOM = 256 * 2**20  # bytes of images that wait
-_LOUD = 3  # images of a camera after which a person is told again
 _LEAST_FREE = 2**30  # bytes of a disk, before an episode begins
 
 
@@ -35,67 +35,17 @@ class FullDiskError(OSError):
   """There is too little room for another episode."""
 
 
-class Recording:
-  """An open episode; its methods return at once.
+@dataclasses.dataclass
+class _Ended:
+  """An episode that can be taken back.
 
   Attributes:
-    lost: images that were not written, by camera.
-    place: directory of it while it is open.
-    stored: set when all steps are on the disk.
+    number: that it has, or will have when it is written; None where it could not be finished.
+    place: directory of it.
   """
 
-  def __init__(self, writer: EpisodeWriter, path: pathlib.Path, header: dict[str, Any]):
-    self.lost = dict.fromkeys(header['cameras'], 0)
-    self.place = path
-    self.stored = threading.Event()
-    self._writer, self._header = writer, header
-    self._steps: list[dict[str, Any]] = []  # what the summary needs of them
-    self._problems: list[str] = []
-
-  def add(self, record: dict[str, Any]) -> None:
-    """Writes a step, a chunk or an event."""
-    if record['type'] == 'step':
-      kept = ('dt', 'who', 'held', 'requested', 'executed')
-      self._steps.append({name: record[name] for name in kept})
-    self._writer.put_step(self, wire.pack(record))
-
-  def image(self, camera: str, step: int, pixels: np.ndarray | None) -> None:
-    """Writes an image, uint8 [H, W, 3] that nobody changes; None for one that is missing."""
-    if pixels is None or not self._writer.put_image(self, camera, step, pixels):
-      self._lose(camera, step, 'the camera gave none' if pixels is None else 'the disk is too slow')
-
-  def finish(self, end: str, **more: Any) -> None:
-    """Closes the episode; it gets its number when all of it is on the disk."""
-    self._writer.put_end(self, end, more)
-
-  def discard(self) -> None:
-    """Puts the episode aside."""
-    self._writer.put_end(self, None, {})
-
-  def summary(self, end: str, more: dict[str, Any]) -> dict[str, Any]:
-    """What episode.json says."""
-    problems = tuple(self._problems)
-    found = episode_files.summarised(self._header, self._steps, end, self.lost, problems)
-    return {**found, **more}
-
-  def fail(self, text: str) -> None:
-    """Notes, from any thread, that something of it could not be written."""
-    if text not in self._problems:
-      self._problems.append(text)
-      self._writer.put_fault(self)
-      self._writer.events.add('disk', f'{text}: this episode will not be exported.', loud=True)
-
-  def _lose(self, camera: str, step: int, why: str) -> None:
-    self.lost[camera] = count = self.lost[camera] + 1
-    if count == 1:
-      self._writer.put_fault(self)
-    if count in (1, _LOUD) or count % 100 == 0:
-      self._writer.events.add(
-        'images',
-        f'{count} image{"s" * (count > 1)} of {camera} lost, at step {step} ({why}): this episode '
-        'will not be exported.',
-        loud=True,
-      )
+  number: int | None
+  place: pathlib.Path
 
 
 class EpisodeWriter:
@@ -103,7 +53,6 @@ class EpisodeWriter:
 
   Attributes:
     events: of what happens.
-    count: finished episodes, including those that are still being written.
   """
 
   def __init__(
@@ -132,10 +81,15 @@ class EpisodeWriter:
     self._encode = encode or images_lib.encoder()
     self._held = contextlib.ExitStack()
     self._held.enter_context(episode_files.locked(root))
-    for sentence in episode_files.recover(root):
-      events.add('recovered', sentence, loud=True)
-    places = episode_files.finished(root)
-    self.count = len(places)
+    try:
+      for sentence in episode_files.recover(root):
+        events.add('recovered', sentence, loud=True)
+      places = episode_files.finished(root)
+    except OSError as error:
+      self._held.close()
+      why = error.strerror or error
+      raise OSError(f'{root}: what was left open there cannot be finished: {why}.') from error
+    self._ended = [_Ended(int(place.name), place) for place in places]  # the last is the last
     self._largest = max(map(_bytes, places[-3:]), default=0)
     self._waiting, self._lock = 0, threading.Lock()
     self._steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -146,6 +100,16 @@ class EpisodeWriter:
     ]
     for thread in self._threads:
       thread.start()
+
+  @property
+  def count(self) -> int:
+    """Number of the next episode, after those that are still being written."""
+    with self._lock:
+      return self._next()
+
+  def _next(self) -> int:
+    numbers = (ended.number for ended in reversed(self._ended))
+    return next((number for number in numbers if number is not None), -1) + 1
 
   @property
   def waiting(self) -> int:
@@ -166,7 +130,7 @@ class EpisodeWriter:
         f'{wanted / 1e9:.2f} GB: nothing is recorded, nothing moves. Make room, then begin again.'
       )
 
-  def begin(self, header: dict[str, Any]) -> Recording:
+  def begin(self, header: dict[str, Any]) -> recording_lib.Recording:
     """Opens an episode.
 
     Args:
@@ -174,31 +138,47 @@ class EpisodeWriter:
 
     Raises:
       FullDiskError: see `check_free`.
+      OSError: it cannot be opened; nothing of it is left.
+      ValueError: the header holds what cannot be written; likewise.
     """
     self.check_free()
     path = self._root / f'{episode_files.OPEN}{time.time_ns():020d}'
     path.mkdir()
-    episode_files.write_json(path / episode_files.HEADER, header)
-    (path / episode_files.SOUND).touch()
-    recording = Recording(self, path, header)
+    try:
+      episode_files.write_json(path / episode_files.HEADER, header)
+      (path / episode_files.SOUND).touch()
+    except BaseException:
+      shutil.rmtree(path, ignore_errors=True)
+      raise
+    recording = recording_lib.Recording(self, path, header)
     self._steps.put(_Item(recording))
     return recording
 
-  def discard_last(self) -> None:
-    """Puts the last finished episode aside, once it is finished."""
-    if self.count:
-      self.count -= 1
-      self._images.put(_Item(None))
+  def discard_last(self) -> str:
+    """Puts the episode that ended last aside, once it is written.
 
-  def put_step(self, recording: Recording, content: bytes) -> None:
+    Returns:
+      Which one, for a person; empty if there is none.
+    """
+    with self._lock:
+      ended = self._ended.pop() if self._ended else None
+      unfinished = ended is not None and ended.number is None
+    if ended is None:
+      return ''
+    self._images.put(_Item(None, ended=ended))
+    return 'The episode that could not be finished' if unfinished else f'Episode {ended.number}'
+
+  def put_step(self, recording: recording_lib.Recording, content: bytes) -> None:
     """Queues a record."""
     self._steps.put(_Item(recording, data=content))
 
-  def put_fault(self, recording: Recording) -> None:
+  def put_fault(self, recording: recording_lib.Recording) -> None:
     """Queues that an episode is not to be trained on, should the program die before its end."""
     self._steps.put(_Item(recording, faulty=True))
 
-  def put_image(self, recording: Recording, camera: str, step: int, pixels: np.ndarray) -> bool:
+  def put_image(
+    self, recording: recording_lib.Recording, camera: str, step: int, pixels: np.ndarray
+  ) -> bool:
     """Queues an image; False if too many wait already."""
     with self._lock:
       if self._waiting + pixels.nbytes > self._room:
@@ -207,10 +187,16 @@ class EpisodeWriter:
     self._images.put(_Item(recording, data=pixels, camera=camera, step=step))
     return True
 
-  def put_end(self, recording: Recording, end: str | None, more: dict[str, Any]) -> None:
+  def put_end(
+    self, recording: recording_lib.Recording, end: str | None, more: dict[str, Any]
+  ) -> None:
     """Queues the end of an episode; None discards it."""
-    self.count += end is not None
-    item = _Item(recording, ends=True, end=end, more=more)
+    ended = None
+    if end is not None:
+      with self._lock:
+        ended = _Ended(self._next(), recording.place)
+        self._ended.append(ended)
+    item = _Item(recording, ends=True, end=end, more=more, ended=ended)
     self._steps.put(item)
     self._images.put(item)
 
@@ -228,7 +214,7 @@ class EpisodeWriter:
       self.events.add(
         'disk',
         f'{self._waiting / 1e6:.0f} MB of images were not written in {timeout:g} s; the last '
-        'episode is kept as cut when the next program begins.',
+        'episode is finished when the next program begins.',
         loud=True,
       )
       return
@@ -272,7 +258,7 @@ class EpisodeWriter:
       if isinstance(item, threading.Event):
         item.set()
       elif item.recording is None:
-        self._discard_last()
+        self._take_back(item.ended)
       elif item.ends:
         self._finish(item, files)
         files, before = {}, {}
@@ -311,19 +297,28 @@ class EpisodeWriter:
         episode_files.discard(recording.place)
         return
       place = episode_files.close(recording.place, recording.summary(item.end, item.more))
+      with self._lock:
+        item.ended.number, item.ended.place = int(place.name), place
       self._largest = max(self._largest, _bytes(place))
       self.events.add('closed', f'{place}: {item.end}.')
-    except OSError as error:
-      recording.fail(f'{recording.place} was not finished ({error.strerror or error})')
+    except Exception as error:  # whatever it is, the thread goes on
+      why = getattr(error, 'strerror', None) or error
+      with self._lock:
+        if item.ended is not None:
+          item.ended.number = None
+      self.events.add(
+        'disk',
+        f'{recording.place} was not finished ({why}); its end, {item.end}, is '
+        'kept, and it gets its number when the next program records here.',
+        loud=True,
+      )
 
-  def _discard_last(self) -> None:
+  def _take_back(self, ended: _Ended) -> None:
     try:
-      places = episode_files.finished(self._root)
-      if places:
-        episode_files.discard(places[-1])
-        self.events.add('discarded', f'{places[-1]} was taken back.')
+      episode_files.discard(ended.place)
+      self.events.add('discarded', f'{ended.place} was taken back.')
     except OSError as error:
-      self.events.add('disk', f'an episode was not taken back ({error}).', loud=True)
+      self.events.add('disk', f'{ended.place} was not taken back ({error}).', loud=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -337,6 +332,7 @@ class _Item:
   faulty: bool = False
   ends: bool = False
   end: str | None = None
+  ended: Any = None
   more: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from aloe_client import acting as acting_lib
 from aloe_client import described
 from aloe_client import episode_writer
 from aloe_client import events as events_lib
 from aloe_client import judged as judged_lib
 from aloe_client import plan as plan_lib
 from aloe_client import rate
+from aloe_client import recording as recording_lib
 from aloe_client import sight as sight_lib
 from aloe_client import steps as steps_lib
 
@@ -32,6 +34,7 @@ class Episodes:
     sight: sight_lib.Sight,
     events: events_lib.Events,
     told: Mapping[str, Any],
+    acting: acting_lib.Acting,
     task: str,
     hz: float,
     clock: Any,
@@ -43,6 +46,7 @@ class Episodes:
       sight: what the robot sees.
       events: of what happens.
       told: what the server says of its policy.
+      acting: the checkpoint that answers.
       task: what the robot is asked to do.
       hz: ticks a second.
       clock: `monotonic` and `time`.
@@ -50,7 +54,7 @@ class Episodes:
     self.steps = steps_lib.Steps(events)
     self.judged = judged_lib.Judged(told, events)
     self.monitor = rate.Monitor(hz, events)
-    self._writer, self._sight, self._told = writer, sight, told
+    self._writer, self._sight, self._told, self._acting = writer, sight, told, acting
     self._task, self._hz, self._clock = task, hz, clock
 
   def tick(self) -> float:
@@ -87,15 +91,16 @@ class Episodes:
     self.judged.add(plan.reply.get('aloe') or {})
     self.steps.plan(plan)
 
-  def close(self) -> episode_writer.Recording | None:
+  def close(self) -> recording_lib.Recording | None:
     """The episode that was open; None if there was none with a step in it."""
     recording = self.steps.close()
     self.monitor.pause()
     self.judged.reset()
     return recording
 
-  def _open(self) -> episode_writer.Recording:
+  def _open(self) -> recording_lib.Recording:
     assert self._sight.layout is not None
+    told = {**self._told, **self._acting.facts}
     return self._writer.begin(
-      described.header(self._told, self._sight.layout, self._task, self._hz, self._clock.time())
+      described.header(told, self._sight.layout, self._task, self._hz, self._clock.time())
     )

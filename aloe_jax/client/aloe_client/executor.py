@@ -4,40 +4,29 @@ Actions are counted as they are executed. A chunk was planned from one observati
 is for the k-th action executed from then on: what was executed while the reply was on its way is
 skipped, and nothing else, however long the reply took. Where no action is left, or the server is
 silent for longer than `stale` seconds, the robot holds: no action of the old chunk is played again.
+Nor is one after a standstill of the loop itself: the robot may have been moved meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-import re
 import time
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from aloe_client import asker as asker_lib
+from aloe_client import acting as acting_lib
+from aloe_client import answers as answers_lib
+from aloe_client import bounds
 from aloe_client import delay as delay_lib
 from aloe_client import events as events_lib
 from aloe_client import motion
+from aloe_client import person as person_lib
 from aloe_client import plan as plan_lib
-from aloe_client import told as told_lib
+from aloe_client import rest as rest_lib
+from aloe_client import standstill
 
-_NUMBER = re.compile(r'[-\d.]+')
-Source = Callable[[dict[str, Any]], Any]  # a person's action [A] at an observation
-
-
-class Asks(Protocol):
-  """What asks the server; see `asker.Asker`."""
-
-  @property
-  def ready(self) -> bool:
-    """Whether a request may be sent."""
-
-  def send(self, token: Any, request: dict[str, Any]) -> None:
-    """Sends a request."""
-
-  def take(self) -> asker_lib.Answer | None:
-    """The answer that has come."""
+_LEAST_TICKS = 2  # that a loop may miss, however short `stale` is
 
 
 class Executor:
@@ -47,11 +36,12 @@ class Executor:
     plan: that is played, or None.
     who: policy or human.
     delay: of replies, in ticks.
+    acting: the checkpoint that answers.
   """
 
   def __init__(
     self,
-    asks: Asks,
+    asks: answers_lib.Asks,
     *,
     hz: float,
     execute: int,
@@ -65,6 +55,7 @@ class Executor:
     fade: float = 1.0,
     real_time: bool = False,
     options: dict[str, Any] | None = None,
+    acting: acting_lib.Acting | None = None,
     on_plan: Callable[[plan_lib.Plan], None] | None = None,
     events: events_lib.Events | None = None,
     clock: Any = time,
@@ -79,14 +70,14 @@ class Executor:
         says, then the first action has it.
       limits: of commands.
       kind: of actions, position or velocity.
-      turns: of velocities, [A], where a number is one; the others stay where they were sent last.
+      turns: see `rest.Rest`.
       same: whether the state is the very numbers of an action, so that it says where the robot is.
-      hold: the action [A] that keeps the robot where it is, given the state; by default velocities
-        of zero, and positions that it was sent last.
-      stale: seconds that the server may be silent before the robot holds.
+      hold: the rule of `rest.Rest`.
+      stale: seconds that the server may be silent, or the loop stand still, before the robot holds.
       fade: seconds over which a hand-over to a person closes the gap (positions only).
       real_time: send what is left of the chunk in flight along (real-time chunking).
       options: of every request, beyond that; None where the server knows none.
+      acting: the checkpoint that answers; by default none is known.
       on_plan: called with every chunk when it arrives.
       events: of what happens.
       clock: has `monotonic` and `time`.
@@ -94,13 +85,19 @@ class Executor:
     self.plan: plan_lib.Plan | None = None
     self.who = 'policy'
     self.delay = delay_lib.Delay()
-    self._asks, self._hz, self._execute = asks, hz, execute
-    self._turns = None if turns is None else np.array(turns, bool)
-    self._limits, self._kind, self._same, self._hold = limits, kind, same, hold
-    self._stale, self._fade_ticks = stale, max(1, round(fade * hz))
+    self.acting = acting or acting_lib.Acting({})
+    self._asks, self._execute = asks, execute
+    self._kind, self._same = kind, same
+    self._stale, self._longest = stale, max(stale, _LEAST_TICKS / hz)
     self._real_time, self._options = real_time, options
     self._on_plan = on_plan or (lambda plan: None)
-    self._events = events or events_lib.Events(clock)
+    self._events = events = events or events_lib.Events(clock)
+    self._bounds = bounds.Bounds(limits, events)
+    self._answers = answers_lib.Answers(asks, self.acting, events)
+    self._standstill = standstill.Standstill(self._longest, events, clock)
+    self._rest = rest_lib.Rest(kind=kind, turns=turns, rule=hold, events=events)
+    fades = kind != 'velocity'
+    self._person = person_lib.Person(max(1, round(fade * hz)) if fades else None, events)
     self._clock = clock
     self._size = size
     self._guessed = False  # the size, by a person's action
@@ -108,19 +105,15 @@ class Executor:
     self._next: plan_lib.Plan | None = None
     self._index = self._start = 0
     self._last: np.ndarray | None = None  # command
-    self._held: np.ndarray | None = None
+    self._before: np.ndarray | None = None  # the one before this tick's
     self._why = ''  # the robot holds
     self._waiting: float | None = None  # since when the server is silent
     self._was_late = self._too_slow = False
-    self._source: Source | None = None
-    self._fade: motion.Fade | None = None
-    self._trouble = ''  # of the person's source
-    self._problem = ''  # of the server
 
   @property
   def holding(self) -> str:
     """Why the robot holds, or empty."""
-    return self._why or ('person' if self._trouble else '')
+    return self._why or ('person' if self._person.trouble else '')
 
   def tick(
     self, observation: dict[str, Any], state: np.ndarray, step: int, *, whole: bool = True
@@ -134,9 +127,12 @@ class Executor:
       whole: nothing is missing in it; else the server is not asked in this tick.
     """
     self._tick += 1
+    self._notice(state)
+    self._before = self._last
     self._collect()
-    if self._why == 'unseen':
-      self._why, self._held = _FIRST if self.who == 'policy' else '', None
+    if self._why in ('unseen', 'unsent'):
+      self._why = _FIRST if self.who == 'policy' else ''
+      self._rest.forget()
     if self.who == 'human':
       return self._of_human(observation, state)
     self._turn()
@@ -149,54 +145,54 @@ class Executor:
 
   def rest(self, state: np.ndarray) -> np.ndarray | None:
     """The action [A] that keeps the robot where it came to rest; None where none is known."""
-    if self._held is None and self._hold is not None:
-      self._held = np.asarray(self._hold(state), np.float32)
-    elif self._held is None and self._kind == 'velocity':
-      self._held = self._stopped()
-    elif self._held is None and self._kind != 'velocity':
-      self._held = self._last
-    return self._held
-
-  def _stopped(self) -> np.ndarray | None:
-    if self._turns is None:
-      return None if self._size is None else np.zeros(self._size, np.float32)
-    if self._turns.all():
-      return np.zeros(len(self._turns), np.float32)
-    return None if self._last is None else np.where(self._turns, np.float32(0), self._last)
+    return self._rest.action(state, self._size, self._last)
 
   def idle(self, observation: dict[str, Any], state: np.ndarray) -> np.ndarray | None:
     """The action [A] between episodes: a person's, or the one that keeps the robot at rest."""
+    self._notice(state)
+    self._before = self._last
     if self.who == 'human':
       return self._of_human(observation, state).action
     return self.rest(state)
 
   def blind(self, state: np.ndarray) -> np.ndarray | None:
     """As `rest`, while nothing of use is seen; `state` [n] was seen last. The chunk is dropped."""
+    self._notice(None)
     if self._why != 'unseen':
       self._drop()
       self._why = 'unseen'
+    return self.rest(state)
+
+  def unsent(self, state: np.ndarray) -> np.ndarray | None:
+    """As `rest`, where the last command was of no use and never sent. The chunk is dropped."""
+    self._last = self._before
+    self._drop()
+    self._why = 'unsent'
     return self.rest(state)
 
   def executed(self, action: np.ndarray) -> None:
     """Says what the robot made of the last command, [A], where it was something else."""
     self._last = np.asarray(action, np.float32)
 
-  def takeover(self, source: Source) -> None:
+  def takeover(self, source: person_lib.Source) -> None:
     """A person acts from the next tick on; the chunk is dropped."""
     self._drop()
-    self.who, self._source, self._trouble = 'human', source, ''
-    self._fade = motion.Fade(self._fade_ticks) if self._kind != 'velocity' else None
+    self.who = 'human'
+    self._person.begin(source)
 
   def release(self) -> None:
     """The policy acts again, from a chunk planned from now on; until then the robot holds."""
     if self.who == 'human':
       self._drop()
-      self.who, self._source, self._fade, self._trouble = 'policy', None, None, ''
+      self.who = 'policy'
+      self._person.leave()
 
   def reset(self) -> None:
     """A new episode: nothing of the last one is played, and nobody has moved yet."""
     self._drop()
-    self.who, self._source, self._fade, self._trouble = 'policy', None, None, ''
+    self.who = 'policy'
+    self._standstill.forget()
+    self._person.leave()
     if self._guessed:
       self._size, self._guessed = None, False
     if self._kind != 'velocity':
@@ -207,41 +203,44 @@ class Executor:
     self._generation += 1
     self.plan = self._next = None
     self._index = self._start = 0
-    self._held, self._why, self._waiting = None, '', None
+    self._why, self._waiting = '', None
+    self._rest.forget()
     self._was_late = False
+
+  def _notice(self, state: np.ndarray | None) -> None:
+    """Notes a tick; after a standstill of the loop nothing is left of what was planned before.
+
+    Args:
+      state: [n] of the robot now; None where it is not seen.
+    """
+    if not self._standstill.tick(self.who):
+      return
+    self._drop()
+    if self.who == 'human':
+      self._person.approach()
+      where = None if state is None else self._as_action(state, self._size or state.size)
+      self._last = self._last if where is None or self._kind == 'velocity' else where
+    else:
+      self._why = 'stalled'
+      self._last = self._last if self._kind == 'velocity' else None  # where it is, nobody knows
 
   # The server
 
   def _collect(self) -> None:
     """Takes the answer that has come, if it still is one to what is going on."""
-    answer = self._asks.take()
-    if answer is None:
-      return
-    asked: plan_lib.Asked = answer.token
-    if asked.generation != self._generation:
-      return
-    problem = '' if answer.error is None else str(answer.error) or type(answer.error).__name__
-    reply = answer.reply
-    if reply is not None:
-      try:
-        actions, about = told_lib.actions(reply, self._size), told_lib.about(reply)
-      except ValueError as error:
-        problem, reply = str(error), None
-    kind = _NUMBER.sub('', problem)  # a state that goes on is refused with another number each time
-    if problem and kind != self._problem:
-      lost = isinstance(answer.error, ConnectionError)  # or else it is there and refuses
-      self._events.add('lost_server' if lost else 'server', f'No actions: {problem}', loud=True)
-    if self._problem and not problem:
-      self._events.add('answers', 'The server answers again.')
-    self._problem = kind
+    reply = self._answers.take(self._generation, self._size)
     if reply is None:
       return
+    asked, actions = reply.asked, reply.actions
     delay = self._tick - asked.tick
-    late = self.plan is None and self._clock.monotonic() - asked.sent > self._stale
+    age = self._clock.monotonic() - asked.sent
+    late = age > (self._stale if self.plan is None else self._longest)
     if late and not self._was_late:  # the world has moved on: asked once more, then it is taken
       self._was_late, self._waiting = True, None
+      self._why = self._why if self.plan is None else 'silent'
+      self.plan = None
       self._events.add(
-        'late', f'A reply took {answer.seconds:.1f} s and was left out; the robot asks anew.'
+        'late', f'A reply took {reply.seconds:.1f} s and was left out; the robot asks anew.'
       )
       return
     self._was_late = late
@@ -249,17 +248,16 @@ class Executor:
     self.delay.add(delay)
     self._size = actions.shape[1]
     self._warn_of_delay(len(actions))
-    reply = {**{key: value for key, value in reply.items() if key != 'actions'}, 'aloe': about}
     self._next = plan_lib.Plan(
       number=asked.number,
       step=asked.step,
       time=asked.time,
-      reply=reply,
+      reply=reply.told,
       actions=actions,
       skipped=asked.executed,  # the count then, until the chunk is played
       delay=delay,
       told_delay=asked.told_delay,
-      latency=answer.seconds,
+      latency=reply.seconds,
     )
 
   def _warn_of_delay(self, horizon: int) -> None:
@@ -297,7 +295,8 @@ class Executor:
     if self._why and self._why != _FIRST:
       self._events.add('resume', 'The policy acts again.')
     self.plan, self._index, self._start = plan, plan.skipped, plan.skipped
-    self._why, self._held = '', None
+    self._why = ''
+    self._rest.forget()
     self._on_plan(plan)
 
   def _ask(self, observation: dict[str, Any], step: int) -> None:
@@ -313,7 +312,7 @@ class Executor:
     if self._options is not None:
       options = dict(self._options)
       if self._real_time and self.plan is not None and self._index < len(self.plan.actions):
-        prefix = self.plan.actions[self._index :]
+        prefix = self._bounds.followed(self.plan.actions[self._index :], self._last)
         told = min(delay, self._limit(len(self.plan.actions)), len(prefix))
         options.update(prefix=prefix, delay=told)
       request['aloe'] = options
@@ -343,7 +342,7 @@ class Executor:
       self._index += 1
       self._executed += 1
       before = self._last if self._last is not None else self._as_action(state, requested.size)
-      action = self._limited(requested, before)
+      action = self._bounds.apply(requested, before)
       return plan_lib.Command(action, requested, 'policy', held=False, plan=plan, index=index)
     return self._held_command(state, silent)
 
@@ -362,28 +361,16 @@ class Executor:
     return plan_lib.Command(held, held, self.who, held=True)
 
   def _of_human(self, observation: dict[str, Any], state: np.ndarray) -> plan_lib.Command:
-    assert self._source is not None
-    try:
-      requested = np.asarray(self._source(observation), np.float32)
-      size = self._size or requested.size
-      if requested.shape != (size,) or not np.isfinite(requested).all():
-        raise ValueError(f'found {requested.tolist()!s:.60}, expected {size} finite numbers')
-    except Exception as error:  # a leader arm that is unplugged may not stop the robot's loop
-      if not self._trouble:
-        self._trouble = str(error) or type(error).__name__
-        self._events.add('human', f"The person's action: {self._trouble}: held.", loud=True)
+    requested = self._person.action(observation, self._size)
+    if requested is None:
       held = self.rest(state)
       return plan_lib.Command(held, held, 'human', held=True)
-    self._trouble, self._held = '', None
+    self._rest.forget()
     if self._size is None:
       self._size, self._guessed = requested.size, True
     before = self._last if self._last is not None else self._as_action(state, requested.size)
-    action = requested if self._fade is None else self._fade.apply(requested, before)
-    self._last = self._limited(action, before)
+    self._last = self._bounds.apply(self._person.approached(requested, before), before)
     return plan_lib.Command(self._last, requested, 'human', held=False)
-
-  def _limited(self, action: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-    return action if self._limits is None else self._limits.apply(action, before)
 
   def _as_action(self, state: np.ndarray, size: int) -> np.ndarray | None:
     """Where the robot is, where its state says so in the numbers of an action."""

@@ -22,12 +22,16 @@ class Judged:
   """
 
   def __init__(self, told: Mapping[str, Any], events: events_lib.Events):
+    self._events = events
+    self._note(told)
+    self.reset()
+
+  def _note(self, told: Mapping[str, Any]) -> None:
+    """Notes the threshold of a checkpoint."""
     found = (told.get(name) for name in ('q_threshold', 'false_alarms'))
     self.threshold, self.false_alarms = (
       float(x) if x is not None and math.isfinite(x) else None for x in found
     )
-    self._events = events
-    self.reset()
 
   def reset(self) -> None:
     """Another episode."""
@@ -36,7 +40,8 @@ class Judged:
     self._flagged = False
 
   def add(self, told: Mapping[str, Any]) -> None:
-    """Notes what a reply says; warns when Q falls below the threshold for the first time."""
+    """Notes a reply, with all that is known of its checkpoint; warns when Q falls too low first."""
+    self._note(told)
     self.values = {name: None if told.get(name) is None else float(told[name]) for name in _NAMES}
     flags = list(told.get('flags') or ())
     if flags and not self._flagged:  # all of them are kept with the chunk

@@ -9,7 +9,11 @@ import numpy as np
 
 
 class Limits:
-  """Bounds of each number and of how much it changes in a step."""
+  """Bounds of each number and of how much it changes in a step.
+
+  Of a robot outside of its range both cannot be kept: then it comes back by the largest step, since
+  a jump is worse than the way back.
+  """
 
   def __init__(
     self,
@@ -48,6 +52,12 @@ class Limits:
     if before is not None:
       action = np.clip(action, before - self._step, before + self._step)
     return action.astype(np.float32)
+
+  def is_beyond(self, before: np.ndarray) -> bool:
+    """Whether from a command [A] no step leads into the range."""
+    slack = 1e-6 * (1 + np.abs(before))  # float32
+    below = before + self._step + slack < self._low
+    return bool((below | (before - self._step - slack > self._high)).any())
 
 
 class Fade:

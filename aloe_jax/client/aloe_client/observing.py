@@ -62,17 +62,18 @@ class Layout:
     """
     parts = []
     for key in self.state:
-      part = np.asarray(self._found(observation, key))
-      if part.dtype.kind not in 'biuf' or not np.isfinite(part).all():
-        raise ValueError(f'{key}: found {part.dtype} with what is no finite number.')
-      parts.append(part.astype(np.float32).ravel())
+      parts.append(_numbers(self._found(observation, key), key).ravel())
     return np.concatenate(parts)
 
   def read_features(self, observation: Mapping[str, Any]) -> np.ndarray | None:
-    """[V, F] float32, or None where images are seen."""
+    """[V, F] float32, or None where images are seen.
+
+    Raises:
+      ValueError: as `read_state`.
+    """
     if self.features is None:
       return None
-    return np.array(self._found(observation, self.features), np.float32)
+    return _numbers(self._found(observation, self.features), self.features)
 
   def sizes(self, observation: Mapping[str, Any]) -> dict[str, list[int]]:
     """Of what every step has to have as large as the first: {key of the request: sizes}."""
@@ -118,6 +119,17 @@ def find(observation: Mapping[str, Any], key: str) -> Any:
     if name == key or name == f'images/{key}':
       return value
   return None
+
+
+def _numbers(value: Any, key: str) -> np.ndarray:
+  """A copy as float32, every number of which is finite in it."""
+  found = np.asarray(value)
+  if found.dtype.kind in 'biuf':
+    with np.errstate(over='ignore'):  # what is too large becomes an infinity, which is refused
+      found = np.array(found, np.float32)
+    if np.isfinite(found).all():
+      return found
+  raise ValueError(f'{key}: found {np.asarray(value).dtype} with what is no finite number.')
 
 
 def _names(observation: Mapping[str, Any], key: str) -> bool:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from aloe_client import acting as acting_lib
 from aloe_client import arguments
 from aloe_client import asker as asker_lib
 from aloe_client import connection as connection_lib
@@ -34,14 +35,14 @@ from aloe_client import episodes as episodes_lib
 from aloe_client import events as events_lib
 from aloe_client import executor as executor_lib
 from aloe_client import images as images_lib
+from aloe_client import person as person_lib
 from aloe_client import plan as plan_lib
 from aloe_client import rate
+from aloe_client import recording as recording_lib
 from aloe_client import robot as robot_lib
 from aloe_client import sight as sight_lib
 from aloe_client import snapshot
-from aloe_client import told as told_lib
-
-_RATE_SLACK = 0.02  # of the rates of the loop and of the policy
+from aloe_client import units as units_lib
 
 
 class Recorder:
@@ -53,7 +54,6 @@ class Recorder:
   Attributes:
     directory: of the episodes.
     events: what a person has to hear; `events.listen` tells it at once.
-    metadata: what the server said of itself.
     hz: steps a second.
   """
 
@@ -68,7 +68,7 @@ class Recorder:
     certificate: str | None = None,
     hz: float | None = None,
     execute: int | None = None,
-    human: executor_lib.Source | None = None,
+    human: person_lib.Source | None = None,
     hold: Callable[[np.ndarray], Any] | None = None,
     stale: float = 1.0,
     fade: float = 1.0,
@@ -116,26 +116,22 @@ class Recorder:
       FullDiskError: there is too little room for an episode.
       ValueError: naming the argument that is wrong.
     """
-    acts = {'human': human, 'to_robot': to_robot, 'to_policy': to_policy}
-    arguments.check(task, acts, hz=hz, execute=execute, stale=stale, fade=fade)
+    acts = {'human': human, 'hold': hold, 'to_robot': to_robot, 'to_policy': to_policy}
+    times = {'hz': hz, 'execute': execute, 'stale': stale, 'fade': fade}
+    arguments.check(task, acts, robot=robot, clock=clock, **times)
     self._clock, self._task, self._human = clock, task, human
-    self._to_robot = to_robot or (lambda action: action)
-    self._to_policy = to_policy or (lambda command: command)
     encode = images_lib.encoder(images) if isinstance(images, str) else images
     if isinstance(server, str):
       server = connection_lib.Connection(server, key=key, certificate=certificate, robot=robot)
     self._server = server
-    self._asks: executor_lib.Asks = asker_lib.Nobody()
-    self.metadata: dict[str, Any] = {}
+    told: dict[str, Any] = {}
     self.directory = pathlib.Path(directory).expanduser()
     self.events = events_lib.Events(clock)
     with contextlib.ExitStack() as undo:  # a recorder that is not made leaves nothing open
       if server is not None:
         undo.callback(server.close)
-        self.metadata = dict(server.open())
-        if fault := told_lib.fault(self.metadata):
-          raise connection_lib.UnfitServerError(f'The server says of its policy {fault}')
-      policy = described.Policy.of(self.metadata, robot or robot_lib.Robot())
+        told = asker_lib.greeting(server)
+      policy = described.Policy.of(told, robot or robot_lib.Robot())
       if values is None:
         values = bool(policy.told.get('values'))
       policy.check(execute=execute, real_time=real_time, values=values)
@@ -145,15 +141,14 @@ class Recorder:
       undo.callback(self._writer.close)
       self._writer.check_free()
       undo.pop_all()
-    if policy.told and abs(self.hz / policy.hz - 1) > _RATE_SLACK:
-      text = f'{self.hz:g} actions a second are played; the policy was made for {policy.hz:g}.'
+    if text := policy.other_rate(self.hz):
       self.events.add('rate', text, loud=True)
-    if server is not None:
-      itself = hasattr(server, 'take')
-      self._asks = server if itself else asker_lib.Asker(server.infer, clock)  # type: ignore
-    self._sight = sight_lib.Sight(self.metadata, task, self.events)
+    self._asks = asker_lib.of(server, clock)
+    self._told, self._acting = told, acting_lib.Acting(policy.told)
+    self._units = units_lib.Units(to_robot, to_policy, self.events)
+    self._sight = sight_lib.Sight(told, task, self.events)
     self._episodes = episodes_lib.Episodes(
-      self._writer, self._sight, self.events, policy.told, task, self.hz, clock
+      self._writer, self._sight, self.events, policy.told, self._acting, task, self.hz, clock
     )
     self._steps = self._episodes.steps
     self._executor = executor_lib.Executor(
@@ -170,12 +165,13 @@ class Recorder:
       fade=fade,
       real_time=real_time,
       options=({'values': True} if values else {}) if policy.told else None,
+      acting=self._acting,
       on_plan=self._episodes.plan,
       events=self.events,
       clock=clock,
     )
     self._lock = threading.RLock()
-    self._paused = False
+    self._paused = self._is_closed = False
 
   def __enter__(self) -> Recorder:
     return self
@@ -201,26 +197,30 @@ class Recorder:
 
     Raises:
       FullDiskError: there is no room for an episode; nothing was sent.
+      RuntimeError: the recorder is closed.
       ValueError: naming the key of the observation that is wrong, where no episode goes on yet.
         Within one that is told as an event, and the robot holds.
     """
     with self._lock:
+      self._check_open()
       if count := self._steps.count:
         found = self._sight.find(observation, f'Episode {self._writer.count}, step {count}')
       else:
         found = self._sight.look(observation)
       if found is None:
-        return self._command(self._executor.blind(self._sight.state))
+        return self._units.at_rest(self._executor.blind(self._sight.state))
       request, state = found
       if self._paused:
-        return self._command(self._executor.idle(request, state))
+        return self._units.at_rest(self._executor.idle(request, state))
       now = self._episodes.tick()
       whole = all(image is not None for image in self._sight.images.values())
       command = self._executor.tick(request, state, self._steps.count, whole=whole)
       if command.action is None:
         return None
-      sent = self._command(command.action)
-      executed = np.asarray(self._to_policy(sent), np.float32).reshape(command.action.shape)
+      both = self._units.sent(command.action)
+      if both is None:
+        return self._units.at_rest(self._executor.unsent(state))
+      sent, executed = both
       self._executor.executed(executed)
       if self._steps.count or not command.held:
         self._episodes.add(command, executed, request, state, now)
@@ -229,13 +229,19 @@ class Recorder:
   def executed(self, command: Any) -> None:
     """Says what the robot made of the last command, where it was something else.
 
+    It says nothing once the episode has ended.
+
     Args:
       command: in the robot's own terms, as `infer` returns it.
+
+    Raises:
+      ValueError: it is none.
     """
     with self._lock:
-      action = np.array(self._to_policy(command), np.float32)
-      self._steps.correct(action)
-      self._executor.executed(action)
+      if self._steps.is_pending:
+        action = self._units.executed(command)
+        self._steps.correct(action)
+        self._executor.executed(action)
 
   def observe(self, observation: Mapping[str, Any], action: Any, who: str = 'policy') -> None:
     """Records a step that another program plays.
@@ -246,17 +252,24 @@ class Recorder:
       who: policy or human.
 
     Raises:
+      RuntimeError: the recorder is closed.
       ValueError: naming what is wrong; the step is not recorded, and the episode goes on.
     """
     if who not in ('policy', 'human'):
       raise ValueError(f'who: found {who!r}, expected policy or human.')
     with self._lock:
+      self._check_open()
       request, state = self._sight.look(observation, begins=not self._steps.count)
       if not self._paused:
         executed = self._steps.checked(np.array(action, np.float32))
         now = self._episodes.tick()
         command = plan_lib.Command(executed, executed, who, held=False)
         self._episodes.add(command, executed, request, state, now)
+
+  @property
+  def metadata(self) -> dict[str, Any]:
+    """What the server said of itself, with the checkpoint that answers now."""
+    return self._acting.greeting(self._told)
 
   @property
   def plays(self) -> bool:
@@ -275,7 +288,7 @@ class Recorder:
     """Whether an episode goes on or begins with the next `infer`; False while `end(wait=True)`."""
     return not self._paused
 
-  def takeover(self, source: executor_lib.Source | None = None) -> bool:
+  def takeover(self, source: person_lib.Source | None = None) -> bool:
     """A person acts from the next step on.
 
     Args:
@@ -325,43 +338,39 @@ class Recorder:
 
     Raises:
       FullDiskError: there is no room for it.
+      RuntimeError: the recorder is closed.
     """
     with self._lock:
+      self._check_open()
       self._writer.check_free()
       self._paused = False
 
-  def discard(self, *, wait: bool = False) -> None:
-    """Takes back the episode that goes on, or else the last one; `wait` as in `end`."""
-    with self._lock:
-      recording = self._closed(wait)
-      if recording is not None:
-        recording.discard()
-        self.events.add('discarded', 'The episode was taken back.')
-      else:
-        self._writer.discard_last()
-
-  def snapshot(self) -> dict[str, Any]:
-    """What a page or a screen shows now.
+  def discard(self, *, wait: bool = False) -> str:
+    """Takes back the episode that goes on, or else the last one; `wait` as in `end`.
 
     Returns:
-      A new map: `who` acts, `holding` (why the robot holds, or empty), `recording`, `task`,
-      `episode` (number of the one that goes on or comes next), `step`, `q`, `v`, `spread` (None
-      where they are not known), `q_least` of this episode, `q_threshold` and `false_alarms` of the
-      report card, `latency_ms`, `delay_ticks`, `hz` and `real_hz`, `checkpoint` and
-      `checkpoint_step`, `lost_images` by camera, `waiting_mb` of images, `images` {camera: last
-      uint8 [H, W, 3]} and `events`.
+      Which one, for a person; empty if there is none.
+
+    Raises:
+      RuntimeError: the recorder is closed.
     """
     with self._lock:
+      self._check_open()
+      recording = self._closed(wait)
+      if recording is None:
+        return self._writer.discard_last()
+      recording.discard()
+      self.events.add('discarded', 'The episode was taken back.')
+      return f'Episode {self._writer.count}'
+
+  def snapshot(self) -> dict[str, Any]:
+    """What a page or a screen shows now, as a new map; see `snapshot.of`."""
+    with self._lock:
       return {
-        **snapshot.of(self._executor, self._episodes, self.metadata),
+        **snapshot.of(self._executor, self._episodes, self._writer, self._sight, self.events),
         'task': self._task,
-        'episode': self._writer.count,
-        'seen': self._sight.count,
         'may_take_over': self.plays and self._human is not None,
         'hz': self.hz,
-        'waiting_mb': self._writer.waiting / 1e6,
-        'images': dict(self._sight.images),
-        'events': self.events.recent(),
       }
 
   def flush(self, timeout: float | None = None) -> bool:
@@ -372,7 +381,7 @@ class Recorder:
     """Ends an open episode as cut, writes what waits, and leaves the server."""
     with self._lock:
       self.end('cut')
-      self._paused = True
+      self._paused = self._is_closed = True
     if self._server is not None:
       self._server.close()
     if isinstance(self._asks, asker_lib.Asker):
@@ -381,11 +390,11 @@ class Recorder:
 
   # Steps
 
-  def _command(self, action: np.ndarray | None) -> Any:
-    """An action [A] in the robot's own terms; None where nothing may be sent."""
-    return None if action is None else self._to_robot(action.copy())
+  def _check_open(self) -> None:
+    if self._is_closed:
+      raise RuntimeError(f'{self.directory}: this recorder is closed; make another one.')
 
-  def _closed(self, wait: bool) -> episode_writer.Recording | None:
+  def _closed(self, wait: bool) -> recording_lib.Recording | None:
     """The episode that was open; None if there was none with a step in it."""
     self._paused = wait or (self._paused and self._steps.recording is None)
     self._executor.reset()

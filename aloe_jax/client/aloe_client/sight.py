@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from aloe_client import arguments
 from aloe_client import events as events_lib
 from aloe_client import observing
 
@@ -60,10 +61,15 @@ class Sight:
       ValueError: naming the key that is wrong, what was found there and what was expected.
     """
     self.count += 1
+    if not isinstance(observation, Mapping):
+      raise ValueError(f'observation: found {type(observation).__name__}, expected a map.')
     request = {self._prompt_key: self._task, **observation}
+    if text := arguments.unwritable(request[self._prompt_key]):
+      raise ValueError(f'{self._prompt_key}: {text}')
     if self.layout is None:
       self.layout = observing.Layout(self._metadata, request)
     state = self.layout.read_state(request)
+    self.layout.read_features(request)
     sizes = self.layout.sizes(request)
     for key, found in sizes.items():
       if (expected := self._sizes.get(key, found)) != found:
@@ -93,7 +99,7 @@ class Sight:
     """
     try:
       found = self.look(observation, begins=False)
-    except ValueError as error:
+    except Exception as error:  # whatever a camera or a driver gives, the robot's loop goes on
       kind = _NUMBER.sub('', str(error))  # its numbers may be others each time
       if kind != self._problem:
         text = (

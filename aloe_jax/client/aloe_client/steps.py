@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from aloe_client import described
-from aloe_client import episode_writer
 from aloe_client import events as events_lib
 from aloe_client import plan as plan_lib
+from aloe_client import recording as recording_lib
 
 
 class Steps:
@@ -23,12 +23,17 @@ class Steps:
 
   def __init__(self, events: events_lib.Events):
     self.count = 0
-    self.recording: episode_writer.Recording | None = None
+    self.recording: recording_lib.Recording | None = None
     self._pending: dict[str, Any] | None = None
     self._plans: list[plan_lib.Plan] = []
     events.listen(self._keep_event)
 
-  def begin(self, open_recording: Callable[[], episode_writer.Recording]) -> None:
+  @property
+  def is_pending(self) -> bool:
+    """Whether a step goes on, so that it may still be said what became of its action."""
+    return self._pending is not None
+
+  def begin(self, open_recording: Callable[[], recording_lib.Recording]) -> None:
     """Opens an episode if none is open."""
     if self.recording is None:
       self.recording = open_recording()
@@ -112,7 +117,7 @@ class Steps:
       start = step.pop('clock')
       self.recording.add({**step, 'dt': None if now is None else now - start})
 
-  def close(self) -> episode_writer.Recording | None:
+  def close(self) -> recording_lib.Recording | None:
     """The episode that was open, all its steps written; None if it had none."""
     self.commit(None)
     recording, self.recording = self.recording, None

@@ -16,6 +16,8 @@ _HOLDING = {
   'first': 'waits for the first chunk',
   'played': 'the chunk is played to its end',
   'silent': 'the server is silent',
+  'stalled': 'the loop stood still',
+  'unsent': 'what would be sent is of no use',
   'unseen': 'what it sees is of no use',
   'person': 'your actions are of no use',
 }
