@@ -1,9 +1,12 @@
 """A robot program of openpi is recorded; its runtime stands here as openpi runs it."""
 
+import threading
+
 import numpy as np
 import pytest
 import robot_clock
 
+from aloe_client import commands
 from aloe_client import episode_files
 from aloe_client import openpi_adapter
 from aloe_client import recorder as recorder_lib
@@ -109,6 +112,18 @@ def test_a_person_ends_an_episode_and_the_program_goes_on_with_the_next(tmp_path
   environment = openpi_adapter.Environment(Robot(clock, 50), recorder)
 
   class Presses(openpi_adapter.Subscriber):
+    waited = 0
+
+    def on_episode_start(self):
+      if not recorder.recording:
+        threading.Timer(0.1, self.begin).start()
+      super().on_episode_start()
+      assert recorder.recording
+
+    def begin(self):
+      Presses.waited += 1
+      recorder.begin()
+
     def on_step(self, observation, action):
       if recorder.snapshot()['step'] == 5:
         recorder.end('success', wait=True)
@@ -118,6 +133,44 @@ def test_a_person_ends_an_episode_and_the_program_goes_on_with_the_next(tmp_path
   recorder.close()
   found = episodes(tmp_path)
   assert [(e.summary['end_reason'], len(e.steps)) for e in found] == [('success', 5)] * 2
+  assert Presses.waited == 1  # the next episode began when a person said so
+
+
+@pytest.mark.parametrize('episodes_left', [0, 3])
+def test_after_stop_the_robot_moves_no_more(episodes_left, tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path)
+  robot = Robot(clock, 50)
+  environment = openpi_adapter.Environment(robot, recorder)
+
+  class Presses(openpi_adapter.Subscriber):
+    def on_step(self, observation, action):
+      if recorder.snapshot()['step'] == 5:
+        assert commands.of(recorder).run('stop') == 'Stopped. Episode 0 is cut.'
+
+  policy = openpi_adapter.Policy(recorder, clock)
+  with pytest.raises(openpi_adapter.StoppedError, match='A person has said stop'):
+    run(environment, Agent(policy), [Presses(recorder)], episodes=1 + episodes_left)
+  assert (robot.resets, len(robot.sent)) == (1, 5)
+  with pytest.raises(SystemExit):
+    openpi_adapter.Subscriber(recorder).on_episode_start()
+  recorder.close()
+
+
+def test_nothing_of_the_last_episode_is_sent_in_the_next(tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path, delays=[0.02, 0.02, 1e9])
+  robot = Robot(clock, 4)
+  environment = openpi_adapter.Environment(robot, recorder)
+  policy = openpi_adapter.Policy(recorder, clock)
+  run(environment, Agent(policy), [openpi_adapter.Subscriber(recorder)])
+  sent = len(robot.sent)
+  policy.reset()
+  robot.reset()
+  recorder.end('cut', wait=True)  # before the first chunk is there
+  command = policy.infer(robot_clock.observation(0))
+  assert command == {'actions': None}
+  environment.apply_action(command)
+  assert sent == len(robot.sent) == 4 and environment.is_episode_complete()
+  recorder.close()
 
 
 def test_a_program_that_asks_its_own_server_is_recorded_by_the_subscriber_alone(tmp_path):

@@ -81,11 +81,13 @@ class Commands:
     with self._lock:
       self._fronts -= 1
 
-  def wait(self, timeout: float | None = None) -> bool:
+  def wait(self, timeout: float | None = None, *, alone: bool = False) -> bool:
     """Waits while the recorder is paused, until a person says next.
 
     Args:
       timeout: seconds; None waits as long as it takes.
+      alone: whether to wait where there is neither a page nor a terminal too, since another thread
+        may call `begin` of the recorder.
 
     Returns:
       Whether an episode may begin; False where a person has said stop, or it took too long.
@@ -99,7 +101,7 @@ class Commands:
       while not self._stopped.is_set():
         if self._recorder.recording:
           return True
-        if not self._fronts:
+        if not self._fronts and not alone:
           raise RuntimeError(
             'nobody can say next: there is neither a page (aloe_client.cockpit.serve) nor a '
             'terminal (aloe_client.terminal.controls).'

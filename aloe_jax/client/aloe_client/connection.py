@@ -23,6 +23,8 @@ import uuid
 from websockets import exceptions
 from websockets.sync import client
 
+from aloe_client import acting
+from aloe_client import greeting
 from aloe_client import robot as robot_lib
 from aloe_client import told as told_lib
 from aloe_client import wire
@@ -90,6 +92,8 @@ class Connection:
     self._timeout, self._reply_timeout = timeout, reply_timeout
     self._socket: client.ClientConnection | None = None
     self._answered = False
+    self._first: dict[str, Any] | None = None  # metadata
+    self._news: dict[str, Any] = {}  # of the checkpoint, that no reply has told
     self._lock = threading.Lock()
     self._ids = itertools.count()
     self._name = uuid.uuid4().hex[:8]
@@ -172,12 +176,19 @@ class Connection:
       metadata = self._message(first)
       if fault := told_lib.fault(metadata):
         raise UnfitServerError(f'{self.address} says of its policy {fault} Nothing was moved.')
-      self.metadata = metadata
-      if differences := self._robot.differences(self.metadata):
+      if differences := self._robot.differences(metadata):
         raise UnfitServerError(
           f'{self.address} has a policy of another robot: {"; ".join(differences)}. Nothing was '
           'moved; start the server with the checkpoint of this robot.'
         )
+      if self._first is not None and (changes := greeting.changes(self._first, metadata)):
+        raise UnfitServerError(
+          f'{self.address} has another policy than when this program began: {"; ".join(changes)}. '
+          'Nothing of it is played; start the server as it was, or this program anew.'
+        )
+      self.metadata, self._first = metadata, self._first or metadata
+      told = metadata.get('aloe') or {}
+      self._news = {name: told.get(name) for name in acting.FACTS} if self.is_ours else {}
     except BaseException:
       self._drop()
       raise
@@ -190,6 +201,7 @@ class Connection:
     watch.daemon = True
     watch.start()
     try:
+      self._refuse_waiting()
       self._socket.send(data)
       found = self._socket.recv(timeout=limit)
       self._answered = True
@@ -199,11 +211,26 @@ class Connection:
       raise LostServerError(
         f'{self.address}: no reply within {limit:g} s; the connection was closed.'
       ) from None
+    except LostServerError:
+      self._drop()
+      raise
     except Exception as error:  # the library asserts what garbage at the right moment breaks
       self._drop()
       raise LostServerError(f'{self.address}: the connection was lost: {_short(error)}.') from None
     finally:
       watch.cancel()
+
+  def _refuse_waiting(self) -> None:
+    """Raises LostServerError where the server has sent what nobody asked for.
+
+    Servers of openpi name no request in a reply: it would be taken for the answer to the next.
+    """
+    assert self._socket is not None
+    with contextlib.suppress(TimeoutError):
+      self._socket.recv(timeout=0)
+      raise LostServerError(
+        f'{self.address}: sent a message that nobody asked for; the connection was closed.'
+      )
 
   def _message(self, data: Any) -> dict[str, Any]:
     try:
@@ -221,7 +248,7 @@ class Connection:
   def _checked(self, reply: dict[str, Any], name: str | None) -> dict[str, Any]:
     """The reply, once it is one to this request and for this robot."""
     told = reply.get('aloe')
-    if name is not None and isinstance(told, dict) and told.get('id', name) != name:
+    if name is not None and not (isinstance(told, dict) and told.get('id') == name):
       self._drop()
       raise LostServerError(f'{self.address}: the reply belongs to another request.')
     part = self._robot.action
@@ -231,6 +258,7 @@ class Connection:
       about = told_lib.about(reply)
     except ValueError as error:
       raise UnfitServerError(f'{self.address}: {error}') from None
+    about, self._news = {**self._news, **about}, {}
     return {**reply, 'actions': actions, **({'aloe': about} if about else {})}
 
   def _drop(self) -> None:

@@ -10,6 +10,9 @@
 
 `Policy` stands where ActionChunkBroker and WebsocketClientPolicy stood. A program that keeps those
 is recorded as well: make the recorder without a server, and leave `Policy` out.
+
+What a person says by a page, a terminal or `end(wait=True)` holds here too: the next episode waits
+for *next*, and *stop* ends the program before the robot moves again.
 """
 
 from __future__ import annotations
@@ -20,10 +23,19 @@ from typing import Any
 
 import numpy as np
 
+from aloe_client import commands
 from aloe_client import connection
 from aloe_client import recorder as recorder_lib
 
+_STANDSTILL = 1.0  # seconds after which what was sent last is no place to stay
 _FIRST_CHUNK = 120.0  # seconds that the first chunk of an episode may take
+
+
+class StoppedError(SystemExit):
+  """A person has said stop: the program ends, and the robot is left where it is."""
+
+  def __init__(self) -> None:
+    super().__init__('A person has said stop: no other episode begins. The robot is where it was.')
 
 
 class Policy:
@@ -32,25 +44,33 @@ class Policy:
   def __init__(self, recorder: recorder_lib.Recorder, clock: Any = time):
     self._recorder, self._clock = recorder, clock
     self._last: Any = None
+    self._at = clock.monotonic()  # when that was sent
 
   def infer(self, obs: dict[str, Any]) -> dict[str, Any]:
     """{'actions': the command of this tick}; of an episode's first it waits, with the robot still.
 
+    It is None where a person has ended the episode, and nothing was sent in it or of late:
+    `Environment` sends nothing then.
+
     Raises:
       LostServerError: there was no chunk within two minutes.
     """
-    end = self._clock.monotonic() + _FIRST_CHUNK
+    start = self._clock.monotonic()
+    if start - self._at > _STANDSTILL:
+      self._last = None  # the robot may be elsewhere by now
+    end = start + _FIRST_CHUNK
     while (command := self._recorder.infer(obs)) is None:
-      if not self._recorder.recording and self._last is not None:
-        return {'actions': self._last}  # a person has ended the episode: the robot stays
+      if not self._recorder.recording:
+        return {'actions': self._last}  # the robot stays where it was sent last, if it was
       if self._clock.monotonic() > end:
         raise connection.LostServerError(f'no actions came within {_FIRST_CHUNK:g} s.')
       self._clock.sleep(1 / self._recorder.hz)
-    self._last = command
+    self._last, self._at = command, self._clock.monotonic()
     return {'actions': command}
 
   def reset(self) -> None:
-    """Another episode, which the subscriber begins."""
+    """Another episode: nothing of the last one is sent again."""
+    self._last = None
 
 
 class Environment:
@@ -62,10 +82,17 @@ class Environment:
 
   def __init__(self, environment: Any, recorder: recorder_lib.Recorder):
     self._environment, self._recorder = environment, recorder
+    self._commands = commands.of(recorder)
 
   def reset(self) -> None:
-    """Resets the robot; what was still being recorded is a cut."""
+    """Resets the robot; what was still being recorded is a cut.
+
+    Raises:
+      StoppedError: a person has said stop, and nothing moves.
+    """
     self._recorder.end('cut')
+    if self._commands.stopped:
+      raise StoppedError
     self._environment.reset()
 
   def is_episode_complete(self) -> bool:
@@ -77,7 +104,9 @@ class Environment:
     return self._environment.get_observation()
 
   def apply_action(self, action: dict[str, Any]) -> None:
-    """Sends the action to the robot."""
+    """Sends the action to the robot, if there is one; see `Policy.infer`."""
+    if action.get('actions', ()) is None:
+      return
     done = self._environment.apply_action(action)
     if done is not None:
       self._recorder.executed(done['actions'] if isinstance(done, Mapping) else done)
@@ -100,10 +129,18 @@ class Subscriber:
         by default, and where it is None, it is a cut: a success is never guessed.
     """
     self._recorder, self._outcome = recorder, outcome or (lambda: None)
+    self._commands = commands.of(recorder)
 
   def on_episode_start(self) -> None:
-    """Lets an episode begin."""
-    self._recorder.begin()
+    """Waits for *next*, or `begin` of the recorder, where a person has ended the last episode.
+
+    Raises:
+      StoppedError: a person has said stop.
+    """
+    if not self._recorder.recording:
+      self._recorder.events.add('wait', 'The next episode waits for a person to say next.')
+    if not self._commands.wait(alone=True):
+      raise StoppedError
 
   def on_step(self, observation: dict[str, Any], action: dict[str, Any]) -> None:
     """Records the step of a program that asks its server itself."""
