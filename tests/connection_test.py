@@ -256,7 +256,13 @@ def test_actions_that_are_none_never_reach_the_robot(actions, said):
     found.infer(OBSERVATION)
 
 
-@pytest.mark.parametrize('address', ['http://robot:8000', 'ws://:8000', 'robot:port', ''])
+@pytest.mark.parametrize(
+  'address',
+  [
+    *('http://robot:8000', 'ws://:8000', 'robot:port', '', 'robot:0', 'robot:70000'),
+    *('ws://[::1', 'a' * 64, 'ws://robot\udce9:8000', 'robot..local'),
+  ],
+)
 def test_an_address_that_is_none_is_refused(address):
   with pytest.raises(ValueError, match='expected host:port'):
     connection.Connection(address)
@@ -266,3 +272,26 @@ def test_an_address_may_leave_out_what_openpi_takes_for_granted():
   assert connection.Connection('robot').address == 'ws://robot:8000'
   assert connection.Connection('wss://robot/policy').address == 'wss://robot:8000/policy'
   assert connection.Connection('ws://[::1]:1').address == 'ws://[::1]:1'
+
+
+@pytest.mark.parametrize('key', ['a\r\nX-Evil: 1', b'secret', 5, 'schlüssel', ' '])
+def test_a_key_that_no_header_holds_is_refused_and_not_shown(key):
+  with pytest.raises(ValueError, match='^key: found a .*, expected the text') as refused:
+    connection.Connection('robot', key=key)
+  assert 'secret' not in str(refused.value) and 'Evil' not in str(refused.value)
+
+
+def test_a_key_from_a_file_may_have_a_line_break_after_it():
+  with scripted_server.serving(key='secret') as address, opened(address, key='secret\n') as found:
+    assert found.infer(OBSERVATION)['actions'].shape == (10, 3)
+
+
+def test_a_server_fills_no_disk_by_its_replies():
+  def reply(request):
+    answer = scripted_server.still(request)
+    answer['aloe']['flags'] = ['x' * 10_000] * 1000
+    return answer
+
+  with scripted_server.serving(reply) as address, opened(address) as found:
+    flags = found.infer(OBSERVATION)['aloe']['flags']
+  assert len(flags) == 101 and flags[-1] == 'and 900 more' and len(flags[0]) == 1000

@@ -136,6 +136,9 @@ def test_a_header_of_no_use_does_not_keep_a_program_from_beginning(content, tmp_
     ({'hold': 5}, 'hold: found 5, expected a function'),
     ({'robot': 5}, r'robot: found 5, expected aloe_client.Robot\(...\)'),
     ({'clock': 5}, r'clock: found 5 without monotonic\(\)'),
+    ({'directory': ' '}, "directory: found ' ', expected a place for the episodes"),
+    ({'key': 'secret'}, 'key: found one beside a server that is no address'),
+    ({'certificate': 'a.pem'}, 'certificate: found one beside a server that is no address'),
   ],
 )
 def test_an_argument_of_another_kind_is_named(wrong, said, tmp_path):
@@ -143,4 +146,4 @@ def test_an_argument_of_another_kind_is_named(wrong, said, tmp_path):
     with pytest.raises(ValueError, match=f'{name}: found 5'):
       recorder_lib.Recorder(None, **{'task': 'fold', 'directory': tmp_path, name: 5})
   with pytest.raises(ValueError, match=said):
-    recorder_lib.Recorder(None, 'fold', tmp_path, **wrong)
+    recorder_lib.Recorder(None, 'fold', **{'directory': tmp_path, **wrong})

@@ -116,7 +116,7 @@ def test_a_message_that_nobody_asked_for_shifts_no_reply(told):
 def test_a_server_of_ours_has_to_name_the_request():
   def nameless(request):
     answer = scripted_server.still(request)
-    del answer['aloe']['id']
+    answer['aloe']['id'] = None
     return answer
 
   with scripted_server.serving(nameless) as address:

@@ -47,6 +47,14 @@ def still(request):
   return {'actions': np.tile(request['state'], (10, 1)).astype(np.float32), 'aloe': told}
 
 
+def _named(answer, request):
+  """An answer that names its request, as every server of ours does, unless it says otherwise."""
+  tag = request.get('aloe', {}).get('id')
+  if tag is None or not isinstance(answer, dict) or not isinstance(answer.get('aloe', {}), dict):
+    return answer
+  return {**answer, 'aloe': {'id': tag, **answer.get('aloe', {})}}
+
+
 @contextlib.contextmanager
 def serving(reply=still, told=None, *, key=None, ssl=None, port=0):
   """The address of a server.
@@ -70,7 +78,8 @@ def serving(reply=still, told=None, *, key=None, ssl=None, port=0):
     connection.send(wire.pack(first) if isinstance(first, dict) else first)
     with contextlib.suppress(exceptions.ConnectionClosed):
       for data in connection:
-        answer = reply(wire.unpack(data))
+        request = wire.unpack(data)
+        answer = _named(reply(request), request)
         if answer == CLOSE:
           return
         if answer is None:

@@ -9,6 +9,7 @@ import scripted_server
 
 from aloe_client import connection
 from aloe_client import recorder as recorder_lib
+from aloe_client import told as told_lib
 
 
 def play(directory, change, ticks=30):
@@ -82,7 +83,7 @@ def test_a_reply_of_no_use_is_refused_by_the_connection_too():
     ({'state': {'state': {'size': 3, 'names': 5}}}, "state 'state': names: found 5"),
     ({'cameras': ['x']}, "cameras: found ['x'], expected a map"),
     ({'cameras': {'images/head': 'head'}}, "cameras 'images/head': found 'head', expected a map"),
-    ({'control_hz': -5.0}, 'control_hz: found -5.0, expected 0.01 to 10000'),
+    ({'control_hz': -5.0}, 'control_hz: found -5.0, expected 0.01 to 1000'),
     ({'control_hz': float('nan')}, 'control_hz: found nan'),
     ({'control_hz': 10**400}, 'control_hz: found 1'),
     ({'execute': 0.5}, 'execute: found 0.5'),
@@ -181,3 +182,19 @@ def test_a_report_of_too_few_episodes_gives_no_threshold_and_refuses_nothing(tmp
     assert robot_clock.play(recorder, clock, 5)[-1] is not None
     seen = recorder.snapshot()
   assert seen['q'] == -50 and seen['q_threshold'] is None and seen['false_alarms'] is None
+
+
+@pytest.mark.parametrize('found, horizon', [(9, 10), (2_000_000, 10), (2_000_000, None)])
+def test_a_chunk_of_another_length_than_was_told_is_none(found, horizon):
+  reply = {'actions': np.zeros((found, 2), np.float32)}
+  with pytest.raises(ValueError, match=f'found {found} actions|found 4000000 numbers of actions'):
+    told_lib.actions(reply, 2, horizon)
+  assert told_lib.actions({'actions': np.zeros((10, 2))}, 2, horizon).shape == (10, 2)
+
+
+def test_as_many_names_as_numbers_are_expected():
+  said = told_lib.fault({'aloe': {'action': {'size': 2, 'names': ['a', 'b', 'c']}}})
+  assert said.startswith('action: names: found') and 'expected 2 of them' in said
+  assert 'control_hz: found 9999' in told_lib.fault({'aloe': {'control_hz': 9999.0}})
+  with pytest.raises(ValueError, match='checkpoint: found .*, expected up to 1000 characters'):
+    told_lib.about({'aloe': {'checkpoint': 'x' * 10_000}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 import math
 import numbers
+import os
 from typing import Any
 
 from aloe_client import motion
@@ -29,6 +30,7 @@ def check(
   task: Any,
   acts: Mapping[str, Any],
   *,
+  directory: Any,
   robot: Any,
   clock: Any,
   hz: Any,
@@ -41,6 +43,7 @@ def check(
   Args:
     task: of it.
     acts: functions that make actions, by name; None for one that is not given.
+    directory: of it.
     robot: of it.
     clock: of it.
     hz: of it.
@@ -55,6 +58,8 @@ def check(
     raise ValueError(f'task: {text}')
   if not task.strip():
     raise ValueError('task: found an empty text, expected what the robot is asked to do.')
+  if not isinstance(directory, (str, os.PathLike)) or not str(directory).strip():
+    raise ValueError(f'directory: found {directory!r:.60}, expected a place for the episodes.')
   if (acts['to_robot'] is None) != (acts['to_policy'] is None):
     raise ValueError('to_robot and to_policy: found one of them, expected both or none.')
   for name, function in acts.items():
@@ -72,6 +77,13 @@ def check(
   for name, seconds in (('stale', stale), ('fade', fade)):
     if not (_is_number(seconds) and seconds >= 0):
       raise ValueError(f'{name}: found {seconds!r}, expected a number of seconds from 0.')
+
+
+def check_access(server: Any, **given: Any) -> None:
+  """Refuses a key or a certificate for a server that is no address: it has its own."""
+  for name, value in given.items():
+    if value is not None and not isinstance(server, str):
+      raise ValueError(f'{name}: found one beside a server that is no address; give it there.')
 
 
 def limits(size: int | None, bounds: Mapping[str, Any]) -> motion.Limits | None:

@@ -10,6 +10,7 @@ import time
 from typing import Any, Protocol
 
 from aloe_client import connection as connection_lib
+from aloe_client import robot as robot_lib
 from aloe_client import told as told_lib
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds after a failure, doubled up to the longest
@@ -113,16 +114,20 @@ class Asker:
           self._not_before = now + self._pause
 
 
-def greeting(server: Server) -> dict[str, Any]:
-  """What a server says of itself.
+def greeting(server: Server, robot: robot_lib.Robot | None) -> dict[str, Any]:
+  """What a server says of itself, held against what the robot is.
 
   Raises:
     LostServerError: it cannot be reached.
-    UnfitServerError: it says what is of no use.
+    UnfitServerError: it says what is of no use, or has a policy of another robot.
   """
   found = dict(server.open())
   if fault := told_lib.fault(found):
     raise connection_lib.UnfitServerError(f'The server says of its policy {fault}')
+  if robot is not None and (differences := robot.differences(found)):
+    raise connection_lib.UnfitServerError(
+      f'The server has a policy of another robot: {"; ".join(differences)}. Nothing was moved.'
+    )
   return found
 
 

@@ -188,7 +188,7 @@ def serve(
     insecure: listen at other addresses without a key.
 
   Raises:
-    ValueError: another address than the machine's own without a key.
+    ValueError: another address than the machine's own without a key, or no port.
     OSError: the port is taken.
   """
   if not (loopback.is_loopback(host) or key or insecure):
@@ -198,6 +198,8 @@ def serve(
     )
   if key is not None and not (key and key.isascii() and key.isprintable()):
     raise ValueError('key: expected one or more characters of ASCII.')
+  if not (type(port) is int and 0 <= port < 2**16):
+    raise ValueError(f'port: found {port!r}, expected a whole number from 0 to 65535.')
   listening = _listen(host, port)
   port = listening.getsockname()[1]
   shown = socket.gethostname() if host in ('0.0.0.0', '::', '') else host

@@ -24,12 +24,12 @@ from websockets import exceptions
 from websockets.sync import client
 
 from aloe_client import acting
+from aloe_client import addresses
 from aloe_client import greeting
 from aloe_client import robot as robot_lib
 from aloe_client import told as told_lib
 from aloe_client import wire
 
-PORT = 8000
 _LARGEST = 64 * 2**20  # bytes of a message
 _FIRST_REPLY = 120  # seconds
 _PING = 20  # seconds; a missing answer to a ping closes nothing: a request has its own limit
@@ -82,11 +82,11 @@ class Connection:
         server may have to compile, has two minutes.
 
     Raises:
-      ValueError: the address is none, or the file is no certificate.
+      ValueError: the address is none, the key is none, or the file is no certificate.
     """
-    self.address = _uri(address)
+    self.address = addresses.uri(address)
     self.metadata: dict[str, Any] = {}
-    self._headers = {'Authorization': f'Api-Key {key}'} if key else {}
+    self._headers = {'Authorization': f'Api-Key {addresses.key(key)}'} if key else {}
     self._context = _context(self.address, certificate)
     self._robot = robot or robot_lib.Robot()
     self._timeout, self._reply_timeout = timeout, reply_timeout
@@ -254,7 +254,7 @@ class Connection:
     part = self._robot.action
     size = part.size if part is not None else told_lib.width(self.metadata)
     try:
-      actions = told_lib.actions(reply, size)
+      actions = told_lib.actions(reply, size, told_lib.horizon(self.metadata))
       about = told_lib.about(reply)
     except ValueError as error:
       raise UnfitServerError(f'{self.address}: {error}') from None
@@ -266,22 +266,6 @@ class Connection:
     if dropped is not None:
       _abort(dropped)
       threading.Thread(target=_close, args=[dropped], daemon=True).start()  # it may wait a second
-
-
-def _uri(address: str) -> str:
-  text = address if '://' in address else f'ws://{address}'
-  parts = urllib.parse.urlsplit(text)
-  try:
-    port = parts.port or PORT
-  except ValueError:
-    port = 0
-  if parts.scheme not in ('ws', 'wss') or not parts.hostname or not port:
-    raise ValueError(
-      f'server: found {address!r}, expected host:port, or ws:// or wss:// before it.'
-    )
-  host = f'[{parts.hostname}]' if ':' in parts.hostname else parts.hostname
-  path = parts.path + (f'?{parts.query}' if parts.query else '')
-  return f'{parts.scheme}://{host}:{port}{path}'
 
 
 def _look_up(address: str, timeout: float) -> None:

@@ -117,8 +117,9 @@ class Recorder:
       ValueError: naming the argument that is wrong.
     """
     acts = {'human': human, 'hold': hold, 'to_robot': to_robot, 'to_policy': to_policy}
-    times = {'hz': hz, 'execute': execute, 'stale': stale, 'fade': fade}
-    arguments.check(task, acts, robot=robot, clock=clock, **times)
+    given = {'directory': directory, 'robot': robot, 'clock': clock}
+    arguments.check(task, acts, hz=hz, execute=execute, stale=stale, fade=fade, **given)
+    arguments.check_access(server, key=key, certificate=certificate)
     self._clock, self._task, self._human = clock, task, human
     encode = images_lib.encoder(images) if isinstance(images, str) else images
     if isinstance(server, str):
@@ -130,10 +131,9 @@ class Recorder:
     with contextlib.ExitStack() as undo:  # a recorder that is not made leaves nothing open
       if server is not None:
         undo.callback(server.close)
-        told = asker_lib.greeting(server)
+        told = asker_lib.greeting(server, robot)
       policy = described.Policy.of(told, robot or robot_lib.Robot())
-      if values is None:
-        values = bool(policy.told.get('values'))
+      values = bool(policy.told.get('values')) if values is None else values
       policy.check(execute=execute, real_time=real_time, values=values)
       self.hz = float(hz or policy.hz)
       limits = arguments.limits(policy.size, {'low': low, 'high': high, 'max_step': max_step})
@@ -229,10 +229,8 @@ class Recorder:
   def executed(self, command: Any) -> None:
     """Says what the robot made of the last command, where it was something else.
 
-    It says nothing once the episode has ended.
-
     Args:
-      command: in the robot's own terms, as `infer` returns it.
+      command: in the robot's own terms, as `infer` returns it; of no use after the episode's end.
 
     Raises:
       ValueError: it is none.

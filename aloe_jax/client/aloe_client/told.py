@@ -17,7 +17,9 @@ import numpy as np
 _CAMERA = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}')
 _LONGEST = 1000  # characters of a text
 _WIDEST = 10_000  # numbers of a state or an action
-_RATES = 0.01, 10_000.0  # actions a second
+_LARGEST = 1_000_000  # numbers of a chunk, where the server says nothing of its size
+_MOST = 100  # texts of a list in a reply
+_RATES = 0.01, 1000.0  # actions a second
 _TEXTS = ('checkpoint', 'prompt', 'prompt_key')
 _COUNTS = ('horizon', 'execute')
 _NUMBERS = ('q_threshold', 'false_alarms')
@@ -52,12 +54,18 @@ def cameras(told: Mapping[str, Any]) -> dict[str, str]:
   return {str((camera or {}).get('camera') or key.replace('/', '_')): key for key, camera in found}
 
 
-def actions(reply: Mapping[str, Any], size: int | None) -> np.ndarray:
+def horizon(metadata: Mapping[str, Any]) -> int | None:
+  """Actions of a chunk by a server's own word, h; None where it says nothing of them."""
+  return (metadata.get('aloe') or {}).get('horizon') or None
+
+
+def actions(reply: Mapping[str, Any], size: int | None, horizon: int | None = None) -> np.ndarray:
   """The actions of a reply, finite float32 [h, A].
 
   Args:
     reply: of a server.
     size: A, or None where no width is known.
+    horizon: h, or None where no length is known.
 
   Raises:
     ValueError: they are none for this robot.
@@ -69,6 +77,10 @@ def actions(reply: Mapping[str, Any], size: int | None) -> np.ndarray:
     raise ValueError(
       f'actions have {found.shape[1]} numbers, this robot takes {size}; none of them was sent.'
     )
+  if horizon is not None and len(found) != horizon:
+    raise ValueError(f'found {len(found)} actions, the server told of {horizon}; none was sent.')
+  if found.size > _LARGEST:
+    raise ValueError(f'found {found.size} numbers of actions, expected up to {_LARGEST}.')
   with np.errstate(over='ignore'):  # a number too large becomes an infinity, which is refused
     found = found.astype(np.float32)
   if not np.isfinite(found).all():
@@ -98,9 +110,16 @@ def about(reply: Mapping[str, Any]) -> dict[str, Any]:
       told[key] = _number(key, told[key])
   _whole('step', told, least=0)
   _text('checkpoint', told.get('checkpoint'))
+  if len(told.get('checkpoint') or '') > _LONGEST:
+    raise _FaultError('checkpoint', told['checkpoint'], f'up to {_LONGEST} characters')
+  for key in _NUMBERS:
+    if told.get(key) is not None and not _is_nowhere(told[key]):
+      told[key] = _number(key, told[key])
   if not isinstance(told.get('clipped'), (bool, type(None))):
     raise _FaultError('clipped', told['clipped'], 'true or false')
-  told['flags'] = _texts('flags', told.get('flags'))
+  flags = _texts('flags', told.get('flags'))  # a hostile server fills no disk by them
+  left = [f'and {len(flags) - _MOST} more'] if len(flags) > _MOST else []
+  told['flags'] = [flag[:_LONGEST] for flag in flags[:_MOST]] + left
   return told
 
 
@@ -159,7 +178,9 @@ def _check_part(key: str, part: Any) -> None:
   _whole('size', part, least=1, within=key)
   if (part.get('size') or 0) > _WIDEST:
     raise _FaultError(f'{key}: size', part['size'], f'no more than {_WIDEST}')
-  _texts(f'{key}: names', part.get('names'))
+  names = _texts(f'{key}: names', part.get('names'))
+  if names and part.get('size') not in (None, len(names)):
+    raise _FaultError(f'{key}: names', names, f'{part["size"]} of them')
   for name in ('unit', 'kind'):
     _text(f'{key}: {name}', part.get(name))
 

@@ -23,7 +23,7 @@ class Units:
     self._to_robot = to_robot or (lambda action: action)
     self._to_policy = to_policy or (lambda command: command)
     self._events = events
-    self._shape: tuple[int, ...] | None = None  # of commands that are plain numbers
+    self._shapes: dict[int, tuple[int, ...]] = {}  # of plain commands, by the size of an action
     self._trouble = ''
 
   def sent(self, action: np.ndarray, *, rests: bool = False) -> tuple[Any, np.ndarray] | None:
@@ -39,7 +39,7 @@ class Units:
     name = 'to_robot'
     try:
       command = self._to_robot(action.copy())
-      self._check(command)
+      self._check(command, action.size)
       name = 'to_policy'
       executed = self.executed(command)
       if executed.size != action.size:
@@ -67,7 +67,7 @@ class Units:
     with np.errstate(over='ignore'):  # what is too large becomes an infinity, which is refused
       return np.array(self._to_policy(command), np.float32)
 
-  def _check(self, command: Any) -> None:
+  def _check(self, command: Any, size: int) -> None:
     """Refuses a command that is nothing, holds what is no finite number, or has another shape."""
     if command is None:
       raise ValueError('found None, expected a command')
@@ -76,9 +76,8 @@ class Units:
         _check_finite(part)
       return
     shape = _check_finite(command)
-    if shape is not None and self._shape not in (None, shape):
-      raise ValueError(f'found numbers {list(shape)}, expected {list(self._shape or ())} as before')
-    self._shape = self._shape if shape is None else shape
+    if shape is not None and (before := self._shapes.setdefault(size, shape)) != shape:
+      raise ValueError(f'found numbers {list(shape)}, expected {list(before)} as before')
 
 
 def _check_finite(value: Any) -> tuple[int, ...] | None:
