@@ -248,7 +248,8 @@ class Connection:
   def _checked(self, reply: dict[str, Any], name: str | None) -> dict[str, Any]:
     """The reply, once it is one to this request and for this robot."""
     told = reply.get('aloe')
-    if name is not None and not (isinstance(told, dict) and told.get('id') == name):
+    plain = told is None or isinstance(told, dict)  # or else it is refused below
+    if name is not None and plain and (told or {}).get('id') != name:
       self._drop()
       raise LostServerError(f'{self.address}: the reply belongs to another request.')
     part = self._robot.action
