@@ -126,7 +126,7 @@ def test_a_header_of_no_use_does_not_keep_a_program_from_beginning(content, tmp_
   (tmp_path / 'open-1').mkdir()
   (tmp_path / 'open-1' / 'header.json').write_text(content)
   recorder = robot_clock.recorder(tmp_path)[0]
-  assert 'found no whole JSON' in recorder.events.recent()[0].text
+  assert 'found JSON nested too deep' in recorder.events.recent()[0].text
   recorder.close()
 
 

@@ -358,7 +358,9 @@ def _images(path: pathlib.Path) -> dict[int, bytes]:
 def _json(path: pathlib.Path) -> dict[str, Any]:
   try:
     found = json.loads(path.read_text(encoding='utf-8'))
-  except (ValueError, RecursionError) as error:
+  except RecursionError:
+    raise ValueError(f'{path.parent}: found JSON nested too deep; copy it again.') from None
+  except ValueError as error:
     raise ValueError(f'{path}: found no whole JSON ({error}); copy it again.') from None
   if not isinstance(found, dict) or found.get('format') != FORMAT:
     raise ValueError(f'{path}: found no episode of format {FORMAT}; copy it again.')
