@@ -9,7 +9,6 @@ import dataclasses
 import os
 import pathlib
 import time
-from typing import Any
 
 import numpy as np
 import rich.table
@@ -50,14 +49,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         'robot its own program collects, see docs/robot.md.'
       )
     kept: list[_Ended] = []
-    stage = _stage(experiment_lib.Experiment(config), options.human)
+    experiment = experiment_lib.Experiment(config)
+    stage = _stage(experiment, options.human)
     if options.human == 'watching' and not stage.has_human:
       raise ValueError(
         f'{config.sim.task} has nobody who could watch; expected --human=none, or an environment '
         'with make_human, see docs/simulators.md.'
       )
     try:
-      with _recorder(options, config, stage) as recorder:
+      with _recorder(options, experiment, stage) as recorder:
         _check_task(recorder.metadata, config, options.server or _SERVER)
         _collect(recorder, stage, options, kept)
         recorder.flush()
@@ -237,14 +237,16 @@ def _check_task(told: Any, config: Any, server: str) -> None:
 
 
 def _recorder(
-  options: argparse.Namespace, config: Any, stage: stage_lib.Stage
+  options: argparse.Namespace, experiment: experiment_lib.Experiment, stage: stage_lib.Stage
 ) -> aloe_client.Recorder:
-  alone, task, part = options.human == 'demonstrating', config.task, aloe_client.Part
+  task, part = experiment.config.task, aloe_client.Part
+  action = part(task.action_size, kind=experiment.world.action_kind)
+  alone = options.human == 'demonstrating'
   return aloe_client.Recorder(
     None if alone else options.server or _SERVER,
-    task.prompt or config.sim.task,
+    task.prompt or experiment.config.sim.task,
     options.to,
-    robot=aloe_client.Robot(part(task.action_size), {'state': part(task.proprio_size)}),
+    robot=aloe_client.Robot(action, {'state': part(task.proprio_size)}),
     key=os.environ.get(_KEY),
     hz=task.control_hz,
     execute=task.execute,

@@ -120,6 +120,11 @@ def _say_ready(version: version_lib.Version, settings: server_lib.Settings, port
       'Its run was trained without statistics (config.data.normalization is none): no state is '
       'refused and no action flagged for being far from what training had seen.'
     )
+  if not version.kind:
+    _say(
+      'Neither --robot nor the episodes of training tell whether actions are positions or '
+      f'velocities, and so what a robot that holds is sent; {version_lib.KIND_ADVICE}'
+    )
 
 
 def _loader(

@@ -63,6 +63,7 @@ def test_demonstrations_are_kept_where_they_succeed_and_more_are_of_other_scenes
   assert [e.summary['end_reason'] for e in found] == ['success', 'success']
   assert all((e.column('who') == 'human').all() for e in found)
   assert all(e.summary['real_hz'] == 30.0 for e in found)
+  assert all(e.summary['action'] == {'size': 14, 'kind': 'velocity'} for e in found)
   assert found[0].column('features').shape[1:] == tabletop_sight.FEATURE_SHAPE
   first, second = (e.column('features')[0] for e in found)
   assert not np.array_equal(first, second)

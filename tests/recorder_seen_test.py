@@ -33,7 +33,7 @@ def episodes(directory):
 @pytest.mark.parametrize('kind', BAD)
 @pytest.mark.parametrize('told', [None, {}], ids=['described', 'undescribed'])
 def test_the_robot_holds_and_the_episode_stays_and_goes_on(kind, told, tmp_path):
-  recorder, clock, asks = robot_clock.recorder(tmp_path, told=told, hz=50)
+  recorder, clock, asks = robot_clock.recorder(tmp_path, told=told, hz=50, robot=robot_clock.ARM)
   before = robot_clock.play(recorder, clock, 12)
   seen, said = BAD[kind]
   seen = robot_clock.observation(12, **seen)

@@ -8,6 +8,7 @@ from aloe_client import events
 from aloe_client import executor
 from aloe_client import motion
 from aloe_client import recorder as recorder_lib
+from aloe_client import robot as robot_lib
 
 
 class Clock:
@@ -108,6 +109,9 @@ class Loop:
 
   def kinds(self):
     return [event.kind for event in self.events.recent()]
+
+
+ARM = robot_lib.Robot(action=robot_lib.Part(scripted_server.WIDTH, kind='position'))
 
 
 def recorder(directory, *, delays=(0.02,), told=None, reply=None, **options):

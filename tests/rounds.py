@@ -61,19 +61,23 @@ def quick(tmp_path_factory):
 
 
 def write(directory):
-  """The rounds, each a dataset of its own; a copy of the first, and one of another robot."""
+  """The rounds, each a dataset of its own; a copy of the first, and of other robots."""
   for seed, (name, count) in enumerate(ROUNDS.items()):
     rng = np.random.default_rng(seed)
     ends = [types.EndReason.NONE] * 15 + [types.EndReason.SUCCESS]
     episodes = [
       dataclasses.replace(
-        tiny.make_episode(rng, ends), features=tiny.normal(rng, 16, *tabletop_sight.FEATURE_SHAPE)
+        tiny.make_episode(rng, ends),
+        features=tiny.normal(rng, 16, *tabletop_sight.FEATURE_SHAPE),
+        metadata={'action_kind': 'velocity'},
       )
       for _ in range(count)
     ]
     rlds.write(directory / name, episodes, name='table')
   arm = [dataclasses.replace(episode, state=episode.state[:, :3]) for episode in episodes]
   rlds.write(directory / 'arm', arm, name='table')
+  places = [dataclasses.replace(e, metadata={'action_kind': 'position'}) for e in episodes]
+  rlds.write(directory / 'places', places, name='table')
   shutil.copytree(directory / 'one', directory / 'copy')
   return directory
 

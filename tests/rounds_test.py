@@ -48,7 +48,8 @@ def test_a_second_round_is_iteration_2_of_the_same_run(
   assert [step for phase, step in steps if phase == 'actor'] == [75, 80, 85, 90]
   metas = [json.loads((second / f'checkpoints/{n}/meta/metadata').read_text()) for n in (2, 4)]
   assert [meta['iteration'] for meta in metas] == [1, 2]
-  for name in ('norm_stats', 'fail_cost', 'return_range'):
+  assert metas[0]['action_kind'] == 'velocity'  # as the episodes tell
+  for name in ('action_kind', 'norm_stats', 'fail_cost', 'return_range'):
     assert metas[0][name] == metas[1][name]
   workdir = tmp_path / 'run'
   shutil.copytree(second, workdir)
@@ -58,6 +59,7 @@ def test_a_second_round_is_iteration_2_of_the_same_run(
   assert (
     'Iteration 3: 2 new episodes of three join 7; critic.updates = 0, actor.updates = 0.' in printed
   )
+  assert f'aloe_jax.serve --workdir={workdir} --robot=simulator' in printed
   assert 'after those of before' in printed and "/three', 'DIRECTORY')" in printed
   assert listed(workdir)[2:] == [('three', 3)]
   rounds.go_on(workdir)  # knows them by now, and that all is done
@@ -125,6 +127,7 @@ def test_report_and_list_know_the_rounds(second, capsys):
     (('one', 'copy'), (), '{data}/copy adds nothing: it holds the same episodes as {data}/one'),
     (('one', 'missing'), (), '{data}/missing, which does not exist'),
     (('one', 'arm'), (), '{data}/arm: state: found 3 numbers a step, expected config.task.'),
+    (('one', 'places'), (), '{data}/one: velocity\n{data}/places: position'),
     (('one', 'two'), ('--config.iterations=0',), 'config.iterations is 0: nothing would learn'),
     (('one', 'two'), ('--redo=actor',), '--redo=actor collects nothing, and config.data.episodes'),
   ],

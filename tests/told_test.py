@@ -135,7 +135,9 @@ def test_a_person_of_another_width_is_held_and_changes_nothing_for_the_policy(tm
 
 
 def test_a_person_of_another_width_locks_no_server_out_that_says_nothing_of_itself(tmp_path):
-  recorder, clock, _ = robot_clock.recorder(tmp_path, told={}, human=lambda seen: np.zeros(5))
+  recorder, clock, _ = robot_clock.recorder(
+    tmp_path, told={}, human=lambda seen: np.zeros(5), hold=lambda state: state
+  )
   with contextlib.closing(recorder):
     recorder.takeover()
     assert robot_clock.play(recorder, clock, 3)[-1].shape == (5,)
@@ -167,7 +169,7 @@ def test_what_a_server_says_beyond_that_is_kept_as_far_as_a_file_can_hold_it(tmp
   for _ in range(400):
     deep = [deep]
   extra = {'low': deep, 'high': np.zeros(2, 'M8[s]'), 'x': np.zeros(1, complex), 'y': b'x'}
-  told = scripted_server.metadata(action={'size': 3, **extra})
+  told = scripted_server.metadata(action={'size': 3, 'kind': 'position', **extra})
   recorder, clock, _ = robot_clock.recorder(tmp_path, told=told)
   with recorder:
     assert robot_clock.play(recorder, clock, 5)[-1] is not None

@@ -27,6 +27,7 @@ import numpy as np
 from aloe_jax import disk
 from aloe_jax import files
 from aloe_jax.data import absent
+from aloe_jax.data import action_kinds
 from aloe_jax.data import bucket
 from aloe_jax.data import index_writer
 from aloe_jax.data import last_action
@@ -160,6 +161,11 @@ class Index:
     """What its episodes tell instead of a rate, such as 'fps = 0'."""
     told = (rates.unusable(episode.metadata) for episode in self.episodes())
     return tuple(dict.fromkeys(filter(None, told)))
+
+  @functools.cached_property
+  def action_kinds(self) -> tuple[str, ...]:
+    """Position, velocity, or both, as its episodes tell; () where none does."""
+    return action_kinds.distinct(episode.metadata for episode in self.episodes())
 
   def episodes(self) -> Iterator[Episode]:
     """Yields the episodes in the order of their rows."""

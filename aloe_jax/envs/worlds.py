@@ -34,6 +34,7 @@ class World(Protocol):
     feature_shape: (V, F) of what is seen of a state without an encoder.
     robot: {field of `config.task`: its value} of the robot in it: `action_size`, `proprio_size`,
       `cameras` and `control_hz`; empty of a world in which nothing is played.
+    action_kind: whether its actions are a position or a velocity; empty where it does not tell.
     action_limits: lowest and highest action [A] that its robot carries out; None if nothing is
       played.
   """
@@ -41,6 +42,7 @@ class World(Protocol):
   name: str
   feature_shape: tuple[int, ...]
   robot: dict[str, Any]
+  action_kind: str
   action_limits: tuple[np.ndarray, np.ndarray] | None
 
   @property
@@ -92,6 +94,7 @@ class TableTop:
     self.name = config.sim.task
     self.feature_shape: tuple[int, ...] = tabletop_sight.FEATURE_SHAPE
     self.robot: dict[str, Any] = {}
+    self.action_kind = 'velocity' if self.name else ''  # it moves the robot from where it is
     self.action_limits: tuple[np.ndarray, np.ndarray] | None = None
     self._config = config
     self._encoder = encoder
@@ -183,6 +186,8 @@ class Gymnasium:
     self._task = gymnasium_task.Task(config.sim.task)
     self.name = re.sub(r'\W+', '_', config.sim.task)
     self.feature_shape: tuple[int, ...] = self._task.spaces.feature_shape
+    # OGBench's commands are changes of the arm's place; other environments do not tell.
+    self.action_kind = 'velocity' if config.sim.task.startswith('ogbench:') else ''
     spaces = self._task.spaces
     self.robot: dict[str, Any] = dict(
       action_size=spaces.action_size,

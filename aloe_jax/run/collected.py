@@ -128,6 +128,10 @@ class RunData:
     self._datasets.encoder_params = encoder_params
     self._datasets.encode(self.given)
 
+  def action_kinds(self) -> dict[str, tuple[str, ...]]:
+    """{dataset that was given: kinds of actions that its episodes tell}."""
+    return {str(path): self._datasets.action_kinds(path) for path in self.given}
+
   def keep_given(self, first: int) -> None:
     """Has what was given join the manifest, and says which round new datasets make.
 

@@ -112,6 +112,11 @@ class Datasets:
     self.open([directory])
     return self._indices[directory].content
 
+  def action_kinds(self, directory: pathlib.Path) -> tuple[str, ...]:
+    """What kinds of actions the episodes of a directory tell; raises what `open` does."""
+    self.open([directory])
+    return self._indices[directory].action_kinds
+
   def episodes(self, directories: Sequence[pathlib.Path]) -> int:
     """How many episodes some directories hold together; raises what `open` does."""
     self.open(directories)

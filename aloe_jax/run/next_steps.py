@@ -30,7 +30,8 @@ def tell(
       f'  whether its critic can be trusted{on}:',
       f'    python -m aloe_jax.report {where}',
     ]
-  lines += ['  actions for a robot that asks:', f'    python -m aloe_jax.serve {where}']
+  robot = ' --robot=simulator' if _is_simulated(experiment) else ''
+  lines += ['  actions for a robot that asks:', f'    python -m aloe_jax.serve {where}{robot}']
   if experiment.reads_images:
     to = shlex.quote(f'--to={run}_exported')
     lines += [
@@ -46,6 +47,13 @@ def tell(
       f'    python -m aloe_jax.train {where} {given}{first}',
     ]
   progress.CONSOLE.print('\n'.join(lines), soft_wrap=True, highlight=False, markup=False)
+
+
+def _is_simulated(experiment: experiment_lib.Experiment) -> bool:
+  """Whether a simulator plays, or has played outside: no other robot shows features."""
+  if experiment.config.sim.task:
+    return bool(experiment.world.action_kind)  # others are not what the preset says
+  return not experiment.reads_images and experiment.encoder is None
 
 
 def _quoted(argument: str) -> str:

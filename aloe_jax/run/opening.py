@@ -21,6 +21,7 @@ from aloe_jax.parallel import hosts
 from aloe_jax.preprocessing import inputs as inputs_lib
 from aloe_jax.preprocessing import normalize
 from aloe_jax.run import acting
+from aloe_jax.run import action_kind
 from aloe_jax.run import appended
 from aloe_jax.run import appending
 from aloe_jax.run import checkpoints as checkpoints_lib
@@ -79,6 +80,7 @@ class Opened:
     data: the episodes that it was given and those that it collects.
     fail_cost: C_fail, in steps; None where imitation alone is learnt and nothing tells it.
     return_range: lowest and highest return, in scaled rewards.
+    action_kind: position or velocity; empty where nobody tells.
     learner: of the experiment, in the units that the rewards are scaled to.
     checkpoints: of the run.
     metrics: where losses are written to; to be closed.
@@ -98,6 +100,7 @@ class Opened:
   data: collected.RunData
   fail_cost: float | None
   return_range: tuple[float, float]
+  action_kind: str
   learner: learner_lib.Learner
   checkpoints: checkpoints_lib.Checkpoints
   metrics: metrics_lib.Writer
@@ -229,6 +232,7 @@ def _open(
     if stats is None and config.data.normalization != 'none':
       stats = _statistics(experiment, steps, inputs)
       inputs = experiment.inputs(stats)
+    kind = action_kind.find(experiment.world.action_kind, data.action_kinds(), start)
     # Building the buffer checks the data before anything is written.
     buffer = replay.Replay(steps, inputs, chunking)
     is_demonstration = buffer.source[buffer.starts] == types.Source.DEMO
@@ -283,6 +287,7 @@ def _open(
     data=data,
     fail_cost=fail_cost,
     return_range=return_range,
+    action_kind=kind,
     learner=learner,
     checkpoints=checkpoints,
     metrics=metrics,

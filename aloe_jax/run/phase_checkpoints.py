@@ -4,6 +4,7 @@ from typing import Any
 
 from aloe_jax import config as config_lib
 from aloe_jax import stopping
+from aloe_jax.data import action_kinds
 from aloe_jax.parallel import hosts
 from aloe_jax.preprocessing import normalize
 from aloe_jax.run import opening
@@ -105,6 +106,7 @@ class PhaseCheckpoints:
       'critic_learnt': self.critic_learnt,
       'fail_cost': opened.fail_cost,
       'return_range': opened.return_range,
+      action_kinds.NAME: opened.action_kind,
       'architecture': opened.experiment.architecture(),
       **({} if opened.stats is None else normalize.to_json(opened.stats)),
       'config': config_lib.to_json(self._config),

@@ -10,10 +10,10 @@ import numpy as np
 
 from aloe_jax import files
 from aloe_jax import types
+from aloe_jax.data import action_kinds
 from aloe_jax.serving import aloha
 
 OPTIONS = 'aloe'  # key of what a request asks besides openpi's
-_KINDS = ('position', 'velocity')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Robot:
     action_size: numbers of an action; 0 for those of the policy.
     names: of the numbers of an action; () where they are not told.
     unit: of the numbers of an action, for people.
-    kind: 'position' or 'velocity', what an action is.
+    kind: 'position' or 'velocity', what an action is; '' for what the checkpoint tells.
     adapts: whether numbers are ALOHA's, told as pre-training knew them, see `aloha`.
     policy: fields of the config of openpi's policies for it.
     tells_state: whether these are told the state in the prompt.
@@ -46,7 +46,7 @@ class Robot:
   action_size: int = 0
   names: tuple[str, ...] = ()
   unit: str = ''
-  kind: str = 'position'
+  kind: str = ''
   adapts: bool = False
   policy: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   tells_state: bool = True
@@ -79,6 +79,7 @@ _ALOHA = Robot(
   action_size=aloha.SIZE,
   names=tuple(f'{side}_{name}' for side in ('left', 'right') for name in _ARM),
   unit='rad; grippers 0 to 1',
+  kind='position',
   adapts=True,
   policy={
     'task.chunk': 50,
@@ -194,7 +195,7 @@ def read(content: Any, where: str) -> Robot:
   for key, value in lists.items():
     if not isinstance(value, list) or not all(isinstance(x, str) and x for x in value):
       raise ValueError(f'{where}: {key} is {value!r}; expected a list of texts.')
-  size, kind = content.get('action_size', 0), content.get('kind', 'position')
+  size, kind = content.get('action_size', 0), content.get('kind', '')
   if type(size) is not int or size < 0:
     raise ValueError(f'{where}: action_size is {size!r}; expected a number, or none.')
   names = lists.get('names', [])
@@ -203,8 +204,8 @@ def read(content: Any, where: str) -> Robot:
       f'{where}: names has {len(names)} entries and action_size is {size}; expected a name for '
       'each number of an action, or none.'
     )
-  if kind not in _KINDS:
-    raise ValueError(f'{where}: kind is {kind!r}; expected one of {", ".join(_KINDS)}.')
+  if kind not in ('', *action_kinds.KINDS):
+    raise ValueError(f'{where}: kind is {kind!r}; expected one of {", ".join(action_kinds.KINDS)}.')
   for key in ('name', 'prompt', 'unit'):
     if not isinstance(content.get(key, 'x'), str):
       raise ValueError(f'{where}: {key} is {content[key]!r}; expected a text.')

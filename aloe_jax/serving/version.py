@@ -14,12 +14,14 @@ import numpy as np
 
 from aloe_client import wire
 from aloe_jax.reporting import alarm
+from aloe_jax.run import action_kind
 from aloe_jax.serving import actions as actions_lib
 from aloe_jax.serving import model as model_lib
 from aloe_jax.serving import requests
 from aloe_jax.serving import robots
 
 PROTOCOL = 1
+KIND_ADVICE = 'give --robot a file with "kind", see docs/serving.md.'
 
 
 class NotFiniteError(RuntimeError):
@@ -34,6 +36,7 @@ class Version:
     model: that answers.
     robot: whose messages are read.
     limits: that no action goes beyond.
+    kind: of actions, position or velocity; empty where nobody tells.
     reader: of messages.
     greeting: the first frame of a connection, packed.
     alarms: of the greeting, below which Q a person is warned and how often falsely; a connection
@@ -43,6 +46,7 @@ class Version:
   model: model_lib.Model
   robot: robots.Robot
   limits: actions_lib.Limits
+  kind: str
   reader: requests.Reader
   greeting: bytes
   alarms: Mapping[str, float | None]
@@ -88,7 +92,7 @@ class Version:
 
   def _before(self, reading: model_lib.Reading) -> np.ndarray | None:
     """What the first action goes on from: where the robot is, if actions are such places."""
-    if self.robot.kind != 'position' or reading.state.size != self.model.chunk_shape[1]:
+    if self.kind != 'position' or reading.state.size != self.model.chunk_shape[1]:
       return None
     return self.robot.action_to_robot(reading.state)
 
@@ -108,16 +112,37 @@ def make(
   Raises:
     ValueError: the robot and the policy do not go together.
   """
-  reader = requests.make_reader(model, robot)
+  reader, kind = requests.make_reader(model, robot), _kind(model, robot)
+  if limits.step is not None and not kind and reader.state_size == model.chunk_shape[1]:
+    raise ValueError(
+      f'--limits holds back steps from one action to the next, and nobody tells whether actions '
+      f'are positions, whose first goes on from the state, or velocities; {KIND_ADVICE}'
+    )
   alarms = _alarm(model)
-  told = {requests.OPTIONS: _metadata(model, robot, reader, alarms)}
-  return Version(model, robot, limits, reader, wire.pack(told), alarms)
+  told = {requests.OPTIONS: _metadata(model, robot, reader, kind, alarms)}
+  return Version(model, robot, limits, kind, reader, wire.pack(told), alarms)
+
+
+def _kind(model: model_lib.Model, robot: robots.Robot) -> str:
+  """What an action is, by the robot or by what the policy learnt from; empty for nobody tells.
+
+  Raises:
+    ValueError: the two differ.
+  """
+  learnt = action_kind.of(model.found.meta)
+  if learnt and robot.kind not in ('', learnt):
+    raise ValueError(
+      f'--robot={robot.name} takes actions of the kind {robot.kind}, but the episodes that '
+      f'{model.name} learnt from have those of the kind {learnt}.'
+    )
+  return robot.kind or learnt
 
 
 def _metadata(
   model: model_lib.Model,
   robot: robots.Robot,
   reader: requests.Reader,
+  kind: str,
   alarms: Mapping[str, float | None],
 ) -> dict[str, Any]:
   """What a robot's program is told when it connects."""
@@ -148,7 +173,7 @@ def _metadata(
       'size': size,
       'names': list(robot.names) if len(robot.names) == size else [],
       'unit': robot.unit,
-      'kind': robot.kind,
+      'kind': kind,
       'low': low,
       'high': high,
     },

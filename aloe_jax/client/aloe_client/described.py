@@ -25,9 +25,10 @@ class Policy:
 
   Attributes:
     told: of the server; empty where it says nothing.
+    action: what is known of an action, by both.
     hz: actions a second.
     size: numbers of an action, or None.
-    kind: of an action, position or velocity.
+    kind: of an action, position or velocity; empty where nobody says.
     same: whether the state holds the very numbers of an action, as far as the server says.
     turns: of an action, whether each number is a speed, so that none of it is zero; a gripper's is
       a place among speeds too. None where no number is known.
@@ -36,6 +37,7 @@ class Policy:
   """
 
   told: Mapping[str, Any]
+  action: Mapping[str, Any]
   hz: float
   size: int | None
   kind: str
@@ -51,10 +53,11 @@ class Policy:
     action, part = told.get('action') or {}, robot.action or robot_lib.Part(0)
     horizon = told.get('horizon')
     size = action.get('size') or part.size or None
-    kind = action.get('kind') or part.kind or 'position'
+    kind = action.get('kind') or part.kind
     names = list(action.get('names') or part.names)
     return cls(
       told=told,
+      action=_known(action, part),
       hz=float(told.get('control_hz') or robot.control_hz or _HZ),
       size=size,
       kind=kind,
@@ -70,6 +73,16 @@ class Policy:
       return ''
     return f'{hz:g} actions a second are played; the policy was made for {self.hz:g}.'
 
+  def unknown_hold(self) -> str:
+    """A sentence where nobody says what a robot that holds is to be sent, or ''."""
+    if self.kind:
+      return ''
+    return (
+      'Neither the server nor robot= says whether actions are positions or velocities: a robot that '
+      f"holds is sent nothing. Say it by robot=Robot(action=Part({self.size or 7}, kind='position')) "
+      "or kind='velocity', or give hold=."
+    )
+
   def check(self, *, execute: int | None, real_time: bool, values: bool) -> None:
     """Refuses what the server cannot give.
 
@@ -84,17 +97,18 @@ class Policy:
 
 
 def header(
-  told: Mapping[str, Any], layout: observing.Layout, task: str, hz: float, started: float
+  policy: Policy, layout: observing.Layout, task: str, hz: float, started: float
 ) -> dict[str, Any]:
   """What is known of an episode when it begins.
 
   Args:
-    told: by the server of its policy; empty where there is none.
+    policy: that acts, as far as it is known.
     layout: of its observations.
     task: the prompt.
     hz: steps a second, as was told.
     started: seconds since 1970.
   """
+  told = policy.told
   states = told.get('state') or {}
   return {
     'format': episode_files.FORMAT,
@@ -104,7 +118,7 @@ def header(
     'cameras': sorted(layout.cameras),
     'features': layout.features is not None,
     'state': {key: plain(states.get(key)) for key in layout.state},
-    'action': plain(told.get('action')),
+    'action': plain(policy.action) or None,
     'checkpoint': told.get('checkpoint'),
     'checkpoint_step': told.get('step'),
   }
@@ -141,6 +155,14 @@ def plain(value: Any, depth: int = 8) -> Any:
       return value.astype(np.float64).tolist()
     return value.tolist() if value.dtype.kind in 'biuU' else str(value)
   return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+def _known(action: Mapping[str, Any], part: robot_lib.Part) -> dict[str, Any]:
+  """What is known of an action, by the server or else by the robot; empty where nothing is."""
+  ours = {name: value for name, value in vars(part).items() if value}
+  if 'names' in ours:
+    ours['names'] = list(part.names)
+  return {**action, **{name: value for name, value in ours.items() if not action.get(name)}}
 
 
 def _same_numbers(told: Mapping[str, Any]) -> bool:

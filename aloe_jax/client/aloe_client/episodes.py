@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class Episodes:
     writer: episode_writer.EpisodeWriter,
     sight: sight_lib.Sight,
     events: events_lib.Events,
-    told: Mapping[str, Any],
+    policy: described.Policy,
     acting: acting_lib.Acting,
     task: str,
     hz: float,
@@ -45,16 +46,16 @@ class Episodes:
       writer: of the directory.
       sight: what the robot sees.
       events: of what happens.
-      told: what the server says of its policy.
+      policy: that acts.
       acting: the checkpoint that answers.
       task: what the robot is asked to do.
       hz: ticks a second.
       clock: `monotonic` and `time`.
     """
     self.steps = steps_lib.Steps(events)
-    self.judged = judged_lib.Judged(told, events)
+    self.judged = judged_lib.Judged(policy.told, events)
     self.monitor = rate.Monitor(hz, events)
-    self._writer, self._sight, self._told, self._acting = writer, sight, told, acting
+    self._writer, self._sight, self._policy, self._acting = writer, sight, policy, acting
     self._task, self._hz, self._clock = task, hz, clock
 
   def tick(self) -> float:
@@ -100,7 +101,8 @@ class Episodes:
 
   def _open(self) -> recording_lib.Recording:
     assert self._sight.layout is not None
-    told = {**self._told, **self._acting.facts}
+    told = {**self._policy.told, **self._acting.facts}
+    policy = dataclasses.replace(self._policy, told=told)
     return self._writer.begin(
-      described.header(told, self._sight.layout, self._task, self._hz, self._clock.time())
+      described.header(policy, self._sight.layout, self._task, self._hz, self._clock.time())
     )

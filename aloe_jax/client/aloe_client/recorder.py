@@ -96,7 +96,8 @@ class Recorder:
       execute: e, actions of a chunk that are played; by default as the server says.
       human: who acts after `takeover()` without a source.
       hold: the action that keeps the robot where it is, given the state [n]; by default velocities
-        of zero, and positions, as of a gripper, that it was sent last.
+        of zero, and positions, as of a gripper, that it was sent last; nothing is sent where
+        neither the server nor `robot` says which of the two an action is.
       stale: seconds that the server may be silent before the robot holds.
       fade: seconds over which a take-over closes the gap between the robot and the person.
       low: least of each number of an action, one or [A]; likewise `high`.
@@ -143,12 +144,14 @@ class Recorder:
       undo.pop_all()
     if text := policy.other_rate(self.hz):
       self.events.add('rate', text, loud=True)
+    if server is not None and hold is None and (text := policy.unknown_hold()):
+      self.events.add('hold', text, loud=True)
     self._asks = asker_lib.of(server, clock)
     self._told, self._acting = told, acting_lib.Acting(policy.told)
     self._units = units_lib.Units(to_robot, to_policy, self.events)
     self._sight = sight_lib.Sight(told, task, self.events)
     self._episodes = episodes_lib.Episodes(
-      self._writer, self._sight, self.events, policy.told, self._acting, task, self.hz, clock
+      self._writer, self._sight, self.events, policy, self._acting, task, self.hz, clock
     )
     self._steps = self._episodes.steps
     self._executor = executor_lib.Executor(

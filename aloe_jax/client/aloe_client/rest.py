@@ -24,7 +24,7 @@ class Rest:
     """Nothing is known yet.
 
     Args:
-      kind: of actions, position or velocity.
+      kind: of actions, position or velocity; where it is another, a robot that holds is sent nothing.
       turns: of velocities, [A], where a number is one; the others stay where they were sent last.
       rule: the action [A] that keeps the robot where it is, given the state; by default velocities
         of zero, and positions that it was sent last.
@@ -52,7 +52,7 @@ class Rest:
     if self._held is None and self._rule is not None:
       self._held = self._by_rule(state, size if last is None else last.size)
     if self._held is None:
-      self._held = self._stopped(size, last) if self._kind == 'velocity' else last
+      self._held = {'velocity': self._stopped(size, last), 'position': last}.get(self._kind)
     return self._held
 
   def _by_rule(self, state: np.ndarray, size: int | None) -> np.ndarray | None:

@@ -16,6 +16,7 @@ import numpy as np
 from aloe_client import episode_files
 from aloe_client import wire
 from aloe_jax import types
+from aloe_jax.data import action_kinds
 from aloe_jax.data import cameras as cameras_lib
 from aloe_jax.data import rlds
 from aloe_jax.data.importers import importer
@@ -169,6 +170,7 @@ class Folder:
         'checkpoint': acted.checkpoint,
         'checkpoint_step': acted.step,
         'checkpoints': acted.count,
+        action_kinds.NAME: str((summary.get('action') or {}).get('kind') or ''),
         'started': float(summary['started']),
         'steps_held': int(summary['steps_held']),
         'steps_changed': int(summary['steps_changed']),

@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 from aloe_client import episode_files
+from aloe_jax.data import action_kinds
 
 
 def check(folder: pathlib.Path, summary: Mapping[str, Any]) -> None:
@@ -107,6 +108,11 @@ def _are_names(value: Any) -> bool:
   return _are_texts(value) and all(pathlib.PurePath(name).name == name for name in value)
 
 
+def _is_action(value: Any) -> bool:
+  kinds = (None, '', *action_kinds.KINDS)
+  return isinstance(value, Mapping) and any(value.get('kind') == kind for kind in kinds)
+
+
 def _or_null(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
   return lambda value: value is None or fits(value)
 
@@ -123,6 +129,11 @@ _TOLD = ('size', 'names', 'unit', 'kind')  # of a state's part, or of an action
 _ADVICE = 'put it back as it was recorded.'
 # {field: (whether a value fits, what is expected, whether the field may be missing)}
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str, bool]] = {
+  'action': (
+    _or_null(_is_action),
+    f'null or a map whose kind is {" or ".join(action_kinds.KINDS)}',
+    True,
+  ),
   'cameras': (_are_names, 'a list of the names of cameras', False),
   'hz': (_is_rate, 'steps a second, more than 0', False),
   'real_hz': (_or_null(_is_rate), 'steps a second, more than 0, or null', False),
