@@ -13,6 +13,7 @@ from aloe_jax import policy
 from aloe_jax import types
 from aloe_jax.agents import AGENTS
 from aloe_jax.agents import agent
+from aloe_jax.data import holds
 from aloe_jax.data import rlds
 from aloe_jax.data import steps
 from aloe_jax.learning import learner
@@ -219,6 +220,7 @@ class Recorded:
     self.action = np.concatenate([episode.action for episode in episodes])
     self.source = np.concatenate([episode.source for episode in episodes])
     self.end_reason = np.concatenate([episode.end_reason for episode in episodes])
+    self.held = np.concatenate([holds.read(e.metadata, len(e)) for e in episodes])
     self.prompts = [episode.prompt for episode in episodes]
     self.prompt = np.repeat(np.arange(len(episodes), dtype=np.int32), lengths)
     self.reward = None

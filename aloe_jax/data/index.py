@@ -29,6 +29,7 @@ from aloe_jax import files
 from aloe_jax.data import absent
 from aloe_jax.data import action_kinds
 from aloe_jax.data import bucket
+from aloe_jax.data import holds
 from aloe_jax.data import index_writer
 from aloe_jax.data import last_action
 from aloe_jax.data import mapping as mappings
@@ -166,6 +167,12 @@ class Index:
   def action_kinds(self) -> tuple[str, ...]:
     """Position, velocity, or both, as its episodes tell; () where none does."""
     return action_kinds.distinct(episode.metadata for episode in self.episodes())
+
+  @functools.cached_property
+  def held(self) -> np.ndarray:
+    """[N] bool, the steps at which the robot held; see `holds`."""
+    found = [holds.read(e.metadata, e.stop - e.start) for e in self.episodes()]
+    return np.concatenate(found) if found else np.zeros(0, bool)
 
   def episodes(self) -> Iterator[Episode]:
     """Yields the episodes in the order of their rows."""

@@ -69,6 +69,7 @@ class Replay:
     fragments: of every row.
     starts: [at most N] rows at which a chunk starts, ascending.
     succeeded: [N] bool, whether the fragment of each row ended in success.
+    holds: [N] bool, whether the robot held at a step of the chunk that starts at each row.
   """
 
   def __init__(
@@ -107,6 +108,10 @@ class Replay:
     )
     ends = self.end_reason[self.fragments.last]
     self.succeeded = ends == types.EndReason.SUCCESS
+    before = np.concatenate([[0], np.cumsum(steps.held)])
+    row = np.arange(len(self))
+    after = np.minimum(row + chunking.horizon, self.fragments.last + 1)
+    self.holds = before[after] > before[row]
     self.starts = fragments_lib.starts(self.fragments)
     if not chunking.failures:
       failed = rewards.is_terminal(ends, **rules) & ~self.succeeded

@@ -19,6 +19,7 @@ class Recording(Protocol):
     action: [n, A] float32.
     source: [n] int8, `types.Source`.
     end_reason: [n] int8, `types.EndReason`.
+    held: [n] bool, where the robot held, see `holds`.
     prompt: [n] int32, positions in `prompts`.
     prompts: the texts.
     boundaries: [E + 1] int64; episode e has the rows from `boundaries[e]` to the next.
@@ -35,6 +36,9 @@ class Recording(Protocol):
   boundaries: np.ndarray
   reward: np.ndarray | None
   features: np.ndarray | None
+
+  @property
+  def held(self) -> np.ndarray: ...
 
   def __len__(self) -> int: ...
 
@@ -58,6 +62,7 @@ class Steps:
       zeros of an earlier version, is not read.
     source: [N] int8, `types.Source`.
     end_reason: [N] int8, `types.EndReason`.
+    held: [N] bool, where the robot held, see `holds`.
     is_first: [N] bool, True on the first step of each episode.
     prompts: all texts.
     prompt: [N] int32, positions in `prompts`.
@@ -78,6 +83,7 @@ class Steps:
     self._offsets = np.cumsum([0] + [len(recording) for recording in recordings])
     self.source = np.concatenate([recording.source for recording in recordings])
     self.end_reason = np.concatenate([recording.end_reason for recording in recordings])
+    self.held = np.concatenate([recording.held for recording in recordings])
     self.is_first = np.zeros(len(self), bool)
     for recording, offset in zip(recordings, self._offsets[:-1], strict=True):
       self.is_first[offset + recording.boundaries[:-1]] = True

@@ -10,6 +10,8 @@ from aloe_jax.data import replay
 def rows(agent: agent_lib.Agent, buffer: replay.Replay, iteration: int) -> np.ndarray:
   """Rows [R] of the chunks that an agent imitates, of those that there are.
 
+  Where the robot held, nobody chose what it was sent: no chunk with such a step is imitated.
+
   Args:
     agent: the algorithm.
     buffer: of the iteration.
@@ -20,10 +22,11 @@ def rows(agent: agent_lib.Agent, buffer: replay.Replay, iteration: int) -> np.nd
   """
   starts = buffer.starts
   source, succeeded = buffer.source[starts], buffer.succeeded[starts]
-  chosen = starts[agent.imitates(source, succeeded)]
+  chosen = starts[agent.imitates(source, succeeded) & ~buffer.holds[starts]]
   if len(chosen):
     return chosen
-  there = [
+  held = buffer.holds[starts].sum()
+  there = [f'{held} in which the robot held'] * bool(held) + [
     f'{own.sum()} of {kind.name.lower()}, {(own & succeeded).sum()} in a success'
     for kind in types.Source
     if (own := source == kind).any()

@@ -12,6 +12,7 @@ import ml_collections
 from aloe_jax import config as config_lib
 from aloe_jax import progress
 from aloe_jax import types
+from aloe_jax.data import holds
 from aloe_jax.data import index as index_lib
 from aloe_jax.data import padding
 from aloe_jax.run import indices as indices_lib
@@ -88,7 +89,7 @@ def check(
   """Holds a dataset to the widths that `config.task` says.
 
   Returns:
-    A sentence on what of it is not read.
+    A sentence on what of it is not read, or not imitated.
 
   Raises:
     ValueError: naming the dataset, what was found, what was expected and what to do.
@@ -108,6 +109,8 @@ def check(
       f'{directory}: {key}: found {found} numbers a step, expected config.task.{field} = '
       f'{expected}; leave that out to have what the data have, {_remedy(key, found, expected)}.'
     )
+  if told := holds.sentence(int(index.held.sum()), len(index)):
+    lines.append(f'{directory}: {told}')
   return lines
 
 

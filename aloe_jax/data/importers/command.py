@@ -13,6 +13,7 @@ from typing import Any
 from aloe_jax import progress
 from aloe_jax import types
 from aloe_jax.data import cameras
+from aloe_jax.data import holds
 from aloe_jax.data import outcomes
 from aloe_jax.data import remarks
 from aloe_jax.data import rlds
@@ -134,7 +135,7 @@ def run(arguments: argparse.Namespace) -> None:
   recordings = importer.open(arguments.recordings, settings)
   _print('\n'.join(getattr(recordings, 'notes', [])))
   counts: dict[str, collections.Counter[str]] = {
-    kind: collections.Counter() for kind in ('episodes', 'camera', 'source', 'end_reason')
+    kind: collections.Counter() for kind in ('episodes', 'camera', 'source', 'held', 'end_reason')
   }
   odd: dict[str, list[int]] = {}
   episodes = _counted(recordings, counts, odd, log, arguments.to)
@@ -155,6 +156,8 @@ def run(arguments: argparse.Namespace) -> None:
     f'end reasons: {_listed(counts["end_reason"])}',
     f'cameras: {", ".join(counts["camera"]) or "none"}',
   ]
+  if told := holds.sentence(counts['held'].total(), counts['source'].total()):
+    lines.append(told)
   if told := outcomes.sentence(counts['end_reason']):
     lines.append(told)
   if recordings.left_out:
@@ -188,6 +191,7 @@ def _counted(
       if len(log.skipped) == skipped:
         remarks.add(odd, counts['episodes'].total(), episode.metadata)
         counts['episodes'].update(['written'])
+        counts['held'][holds.COUNT] += int(episode.metadata.get(holds.COUNT, 0))
         counts['source'].update(sources[source] for source in episode.source.tolist())
         counts['end_reason'].update(reasons[end] for end in episode.end_reason.tolist() if end)
         counts['camera'].update(list(episode.images or {}))

@@ -18,6 +18,7 @@ from aloe_client import wire
 from aloe_jax import types
 from aloe_jax.data import action_kinds
 from aloe_jax.data import cameras as cameras_lib
+from aloe_jax.data import holds
 from aloe_jax.data import rlds
 from aloe_jax.data.importers import importer
 from aloe_jax.data.importers import recorder_doubles
@@ -172,7 +173,7 @@ class Folder:
         'checkpoints': acted.count,
         action_kinds.NAME: str((summary.get('action') or {}).get('kind') or ''),
         'started': float(summary['started']),
-        'steps_held': int(summary['steps_held']),
+        **holds.told(found.column('held').astype(bool)),
         'steps_changed': int(summary['steps_changed']),
       },
     )

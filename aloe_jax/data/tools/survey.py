@@ -11,6 +11,7 @@ import rich.table
 
 from aloe_jax import types
 from aloe_jax.data import columns as columns_lib
+from aloe_jax.data import holds
 from aloe_jax.data import rates as rates_lib
 from aloe_jax.data import remarks
 
@@ -29,6 +30,7 @@ class Survey:
     rates: {steps per second: episodes that tell them}.
     no_rates: {what is told instead, and is none: likewise}.
     images: {camera: {size, such as '224 x 224', or `MISSING`: images}}.
+    held: steps at which the robot held, see `holds`.
     told: {what is to be looked at: numbers of the episodes}; see `remarks`.
   """
 
@@ -40,12 +42,14 @@ class Survey:
     self.rates: collections.Counter[float] = collections.Counter()
     self.no_rates: collections.Counter[str] = collections.Counter()
     self.images: dict[str, collections.Counter[str]] = {}
+    self.held = 0
     self.told: dict[str, list[int]] = {}
 
   def add(self, columns: columns_lib.Columns, episode: int) -> None:
     """Counts the episode with this number in the split, but not its images."""
     remarks.add(self.told, episode, columns.metadata | {remarks.SUCCESS_LOST: columns.success_lost})
     self.lengths.append(len(columns))
+    self.held += int(holds.read(columns.metadata, len(columns)).sum())
     for source, steps in zip(*np.unique(columns.source, return_counts=True), strict=True):
       self.steps[_name(types.Source(source))] += int(steps)
     for step in np.flatnonzero(columns.end_reason):
@@ -71,6 +75,7 @@ class Survey:
       'episodes': len(self.lengths),
       'steps': sum(self.lengths),
       'length': self._length(),
+      'steps_held': self.held,
       'steps_by_source': dict(self.steps),
       'ends_by_source': ends,
       'prompts': dict(self.prompts),

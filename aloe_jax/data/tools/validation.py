@@ -17,6 +17,7 @@ import rich.console
 
 from aloe_jax.data import absent
 from aloe_jax.data import fragments
+from aloe_jax.data import holds
 from aloe_jax.data import image_codec
 from aloe_jax.data import mapping as mappings
 from aloe_jax.data import padding
@@ -222,6 +223,8 @@ class _Checker:
       report.notes.append(Note('An empty prompt in the episodes', tuple(self._silent)))
     for name, episodes in survey.told.items():
       report.notes.append(Note(remarks.text(name), tuple(episodes)))
+    if told := holds.sentence(survey.held, sum(survey.lengths)):
+      report.notes.append(Note(told))
     if len(survey.rates) > 1:
       found = ', '.join(f'{n} at {rate:g} steps a second' for rate, n in survey.rates.most_common())
       report.notes.append(Note(f'Episodes of different rates: {found}.'))
