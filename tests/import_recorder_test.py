@@ -69,6 +69,7 @@ def test_executed_actions_images_sources_and_ends_arrive(run, tmp_path):
   first, second = (episode.metadata for episode in found.episodes())
   assert first['file_path'] == 'recordings/000000' and second['file_path'] == 'recordings/000001'
   assert (first['fps'], first['checkpoint'], first['checkpoint_step']) == (50, 'runs/laundry', 6)
+  assert first['started_ms'] == round(1000 * recorded[0].summary['started'])
   assert first['steps_changed'] == 6 and found.prompts == ['fold the t-shirt']
 
 

@@ -172,7 +172,7 @@ class Folder:
         'checkpoint_step': acted.step,
         'checkpoints': acted.count,
         action_kinds.NAME: str((summary.get('action') or {}).get('kind') or ''),
-        'started': float(summary['started']),
+        'started_ms': round(1000 * summary['started']),  # a float would be of single precision
         **holds.told(found.column('held').astype(bool)),
         'steps_changed': int(summary['steps_changed']),
       },
