@@ -44,6 +44,7 @@ from aloe_jax.reporting import examination
 from aloe_jax.reporting import figures
 from aloe_jax.reporting import numbers as report_numbers
 from aloe_jax.reporting import page
+from aloe_jax.reporting import places
 from aloe_jax.reporting import traces as report_traces
 from aloe_jax.run import appended
 from aloe_jax.run import bucket_run
@@ -115,6 +116,9 @@ class Report:
 
   def write(self) -> None:
     """Judges, and writes the page and its numbers."""
+    with config_lib.user_errors():
+      _ = self._places  # before anything is judged
+    before = alarm.read(self._workdir, self._iteration)
     examined, traces = None, {}
     if self._has_critic:
       examined = self.examine()
@@ -124,6 +128,8 @@ class Report:
     files.write_text(self._workdir / 'report.json', json.dumps(self._json(examined), indent=1))
     files.write_text(self._workdir / 'report.html', self._page(examined, traces))
     shutil.rmtree(self._workdir / 'report' / 'bank', ignore_errors=True)
+    if before is not None and alarm.read(self._workdir, self._iteration) is None:
+      progress.CONSOLE.print(alarm.lost(before[0]), highlight=False, soft_wrap=True)
 
   def examine(self) -> Examined:
     """Judges what `gather` finds, and raises what it does."""
@@ -163,11 +169,17 @@ class Report:
       cache=self._workdir / 'report' / 'bank',
     )
 
+  @functools.cached_property
+  def _places(self) -> list[pathlib.Path]:
+    """Where each dataset of the manifest lies now; raises what `places.find` does."""
+    return places.find(self._config, self._workdir, self._manifest, self._datasets.content)
+
   def _rounds(self) -> list[pathlib.Path]:
     """Given episodes that joined after the iteration; where none did, those that had by then."""
     given = indices_lib.directories(self._config)
     joined = {
-      str(files.absolute(self._workdir / e['path'])): e['iteration'] for e in self._manifest
+      manifest.place(str(path)): entry['iteration']
+      for entry, path in zip(self._manifest, self._places, strict=True)
     }
     after = [path for path in given if joined.get(manifest.place(str(path)), 0) > self._iteration]
     return after or given
@@ -283,8 +295,7 @@ class Report:
   def _data(self, examined: Examined | None) -> str:
     """Steps by source and ends of fragments, of what was trained on and what was judged."""
     rows = []
-    for entry in self._manifest:
-      path = self._workdir / entry['path']
+    for entry, path in zip(self._manifest, self._places, strict=True):
       if path.exists():
         rows.append(_counts(entry['path'], self._datasets.read_columns([path])))
     if examined is not None and examined.held_out:

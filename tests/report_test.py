@@ -152,13 +152,15 @@ def test_an_episode_is_kept_to_be_drawn_again(reported):
 
 
 def test_episodes_that_are_given_are_judged_alike_and_known_when_trained_on(
-  reported, run, tmp_path
+  reported, run, tmp_path, capsys
 ):
   expected = json.loads((reported / 'report.json').read_text())
   workdir = tmp_path / 'laundry'
   shutil.copytree(reported, workdir)
   shutil.rmtree(workdir / 'held_out')
   given = str(reported / 'held_out' / 'iteration_1-6')
+  warned = expected | {'q_threshold': -86.4, 'false_alarms': 0.1}
+  (workdir / 'report.json').write_text(json.dumps(warned))
   found, page = run(workdir, f'--episodes={given}')
   assert found == expected
   assert 'The critic was not trained on any of them' in page
@@ -169,6 +171,10 @@ def test_episodes_that_are_given_are_judged_alike_and_known_when_trained_on(
   found, page = run(workdir, f'--episodes={given}', '--count=4')
   assert (found['held_out'], found['episodes']) == (False, 4)
   assert 'these numbers are better than the truth' in page
+  assert capsys.readouterr().out.count('told a threshold of Q, -86.4 steps, below which') == 1
+  (workdir / 'manifest.json').write_text(json.dumps([listed[0] | {'content': 'another'}]))
+  with pytest.raises(SystemExit, match=f'{given} holds other episodes than {given} did, on which'):
+    run(workdir)
 
 
 def test_grasps_are_compared_on_the_episodes_that_were_judged(

@@ -108,6 +108,16 @@ def read(workdir: pathlib.Path, iteration: int) -> tuple[float, float] | None:
   return float(found[0]), float(found[1])
 
 
+def lost(level: float) -> str:
+  """What to say where a report takes the place of one that told this threshold, and tells none."""
+  return (
+    f'The report before this one told a threshold of Q, {level:.1f} steps, below which a person at '
+    f'the robot is warned. This one tells none: that takes {round(1 / FALSE_ALARMS)} successes of '
+    'the policy or more, of episodes that the critic was not trained on. A server that starts now '
+    'warns nobody; report on the episodes of before again to have it back.'
+  )
+
+
 def _least(score: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
   """[count] lowest score of each fragment; infinite where it has none."""
   found = np.full(count, np.inf)

@@ -230,4 +230,9 @@ class RunData:
 
   def _is_own(self, listed: str) -> bool:
     """Whether the run made a dataset itself, by its name in the manifest."""
-    return bool(self._config.sim.task) and _OWN.fullmatch(listed) is not None
+    return bool(self._config.sim.task) and is_own(listed)
+
+
+def is_own(listed: str) -> bool:
+  """Whether a name in the manifest is one of what a run plays in its simulator."""
+  return _OWN.fullmatch(listed) is not None
