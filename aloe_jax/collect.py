@@ -4,11 +4,12 @@ python -m aloe_jax.collect --config=experiments/laundry.py:sim --to=recordings/r
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import os
 import pathlib
 import time
+from typing import Any
 
 import numpy as np
 import rich.table
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
       with _recorder(options, experiment, stage) as recorder:
         _check_task(recorder.metadata, config, options.server or _SERVER)
+        _check_sight(recorder.metadata, experiment, options.server or _SERVER)
         _collect(recorder, stage, options, kept)
         recorder.flush()
     except (connection_lib.LostServerError, connection_lib.UnfitServerError) as error:
@@ -67,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   progress.CONSOLE.print(_table(kept, options))
   progress.CONSOLE.print(
     f'For training: python -m aloe_jax.data import {options.to} --from=recorder '
-    f'--to=data/{pathlib.Path(options.to).name}/1.0.0 --name=collected',
+    f'--to=data/{pathlib.Path(options.to).name}/1.0.0 --name={experiment.world.name}',
     soft_wrap=True,
     highlight=False,
   )
@@ -256,6 +258,26 @@ def _recorder(
     values=None,
     clock=clock.Stepped(None if alone else options.speed or 1.0),
   )
+
+
+def _check_sight(
+  metadata: Mapping[str, Any], experiment: experiment_lib.Experiment, server: str
+) -> None:
+  """Refuses a server whose policy wants to see what this simulator does not show."""
+  told = metadata.get('aloe') or {}
+  wanted = sorted(told.get('cameras') or {})
+  shows = []  # features
+  if experiment.encoder is not None or experiment.reads_images:
+    shows = [f'images/{camera}' for camera in types.CAMERAS]
+  unknown = set(wanted) - set(shows)
+  if unknown or (shows and told.get('features')):
+    reads = f'the pictures {", ".join(wanted)}' if wanted else 'features'
+    raise ValueError(
+      f'{server} serves a policy that reads {reads}, and the simulator of this config shows '
+      f'{"the pictures " + ", ".join(shows) if shows else "features"}. Start the server of a run '
+      'of this simulator with --robot=simulator, or collect by the config that its run was trained '
+      'by, such as :sim (features) or :pixels (pictures).'
+    )
 
 
 def _stage(experiment: experiment_lib.Experiment, human: str) -> stage_lib.Stage:

@@ -68,6 +68,7 @@ def test_demonstrations_are_kept_where_they_succeed_and_more_are_of_other_scenes
   first, second = (e.column('features')[0] for e in found)
   assert not np.array_equal(first, second)
   printed = capsys.readouterr().out
+  assert '--name=sort_products' in printed
   assert 'success' in printed and 'holds 1 already; 1 more join' in printed
 
 
@@ -154,6 +155,17 @@ def test_a_robot_that_outlives_its_server_waits_for_it_and_goes_on(tmp_path, mon
   assert printed.index('The episode is a cut.') < printed.index('The server answers again.')
   ends = [e.summary['end_reason'] for e in episodes(tmp_path)]
   assert len(ends) == 3 and ends[0] == 'cut' and 'cut' not in ends[1:]
+
+
+def test_a_server_whose_policy_sees_otherwise_is_named_before_anything_moves(tmp_path):
+  cameras = {'images/head': {'shape': None, 'camera': 'head'}}
+  told = {'aloe': TOLD['aloe'] | {'features': None, 'cameras': cameras}}
+  with scripted_server.serving(reply, told) as url:
+    said = refusal(tmp_path, f'--server={url}', '--episodes=1')
+  assert f'{url} serves a policy that reads the pictures images/head, and the simulator' in said
+  assert (
+    'shows features. Start the server of a run of this simulator with --robot=simulator' in said
+  )
 
 
 @pytest.mark.parametrize(

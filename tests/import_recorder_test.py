@@ -73,6 +73,22 @@ def test_executed_actions_images_sources_and_ends_arrive(run, tmp_path):
   assert first['steps_changed'] == 6 and found.prompts == ['fold the t-shirt']
 
 
+def test_a_cut_without_cameras_is_told_as_what_it_is(run, tmp_path):
+  told = scripted_server.metadata(cameras={})
+  recorder, clock, _ = robot_clock.recorder(tmp_path / 'recordings', told=told)
+  for _ in range(8):
+    recorder.infer({'state': np.zeros(3, np.float32)})
+    clock.now += 0.02
+  recorder.end('cut')
+  recorder.close()
+  status, printed, errors = run(tmp_path / 'recordings')
+  assert not status, errors
+  printed = ' '.join(printed.split())
+  assert 'cameras: none' in printed and 'images:' not in printed
+  assert "A person says how an episode went as it ends, recorder.end('success')" in printed
+  assert '--end-reason' not in printed and '--success' not in printed
+
+
 def test_what_was_asked_for_can_be_imported_instead(run, tmp_path):
   record(tmp_path / 'recordings', human=True, high=0.12)
   status, _, _ = run(tmp_path / 'recordings', '--action=requested[0:2]')

@@ -27,7 +27,7 @@ def are_known(ends: Iterable[np.ndarray]) -> bool:
   return any(not np.isin(end_reason, _UNKNOWN).all() for end_reason in ends)
 
 
-def sentence(reasons: Iterable[str]) -> str:
+def sentence(reasons: Iterable[str], advice: str = ADVICE) -> str:
   """What to say of episodes that end for these reasons, by their names; '' where one is known."""
   unknown = {reason.name.lower() for reason in _UNKNOWN}
-  return '' if set(reasons) - unknown else f'{NONE_KNOWN} {ADVICE}'
+  return '' if set(reasons) - unknown else f'{NONE_KNOWN} {advice}'

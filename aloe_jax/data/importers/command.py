@@ -158,7 +158,7 @@ def run(arguments: argparse.Namespace) -> None:
   ]
   if told := holds.sentence(counts['held'].total(), counts['source'].total()):
     lines.append(told)
-  if told := outcomes.sentence(counts['end_reason']):
+  if told := outcomes.sentence(counts['end_reason'], importer.ends):
     lines.append(told)
   if recordings.left_out:
     lines.append(f'images left out: {", ".join(recordings.left_out)}')

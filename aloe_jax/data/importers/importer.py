@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 from typing import Protocol
 
+from aloe_jax.data import outcomes
 from aloe_jax.data import rlds
 from aloe_jax.data.importers import settings as settings_lib
 
@@ -52,8 +53,10 @@ class Importer:
     what: the format is, in a few words.
     open: the recordings of a folder, such as a class with this constructor.
     instead: {option of the command that the format has no use for: what it has in its place}.
+    ends: what can be done where no recording says how it went.
   """
 
   what: str
   open: Opener
   instead: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  ends: str = outcomes.ADVICE

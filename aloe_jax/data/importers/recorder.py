@@ -90,7 +90,7 @@ class Folder:
       )
     self._cameras = {camera: name for camera, name in assigned.roles.items() if name is not None}
     self.left_out = list(assigned.left_out)
-    self.notes = [f'images: {line}' for line in assigned.lines()]
+    self.notes = [f'images: {line}' for line in assigned.lines()] if names else []
 
   def __len__(self) -> int:
     return len(self._folders)
@@ -202,4 +202,9 @@ IMPORTER = importer.Importer(
   'episodes of the recorder on a robot (aloe_client)',
   Folder,
   instead={'intervention': 'who acted at every step', 'success': 'the end that was recorded'},
+  ends=(
+    "A person says how an episode went as it ends, recorder.end('success'); what was cut stays "
+    'one. Give what a failure costs, in steps, with --config.fail.cost, or imitate alone, '
+    '--config.iterations=0.'
+  ),
 )

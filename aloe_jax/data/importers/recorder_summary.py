@@ -148,7 +148,6 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str, bool]] = {
   'steps_held': (_is_count, 'a number of steps', False),
   'steps_changed': (_is_count, 'a number of steps', False),
   'state': (_are_parts, 'the parts of the state', True),
-  'action': (_is_part, 'what an action is, or null', True),
   'checkpoint': (_or_null(lambda value: isinstance(value, str)), 'a text or null', True),
   'checkpoint_step': (_or_null(_is_count), 'a number or null', True),
 }
