@@ -225,3 +225,10 @@ def test_a_chunk_of_another_width_is_never_played():
   commands = loop.run(200)
   assert all(c.action is None or c.action.size == 2 for c in commands)
   assert commands[-1].held and 'server' in loop.kinds()
+
+
+def test_delays_that_come_and_go_are_told_once():
+  loop = robot_clock.Loop([0.1, *([0.1] * 4 + [0.5]) * 9, 0.1], execute=42)
+  loop.run(2000)
+  assert len(loop.asks.requests) > 40
+  assert loop.kinds().count('delay') == 1

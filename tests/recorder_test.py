@@ -179,6 +179,16 @@ def test_a_loop_slower_than_told_is_kept_as_it_was_and_told(tmp_path):
   assert found.summary['real_hz'] == pytest.approx(20) and found.summary['hz'] == 50
 
 
+@pytest.mark.parametrize(
+  'hz, said', [(20, 'Speed the loop up, or'), (80, 'Let it wait for pace()')]
+)
+def test_a_loop_of_another_rate_is_told_what_brings_it_there(hz, said, tmp_path):
+  recorder, clock, _ = robot_clock.recorder(tmp_path)
+  with recorder:
+    robot_clock.play(recorder, clock, 60, hz=hz)
+  assert [said in e.text for e in recorder.events.recent() if e.kind == 'rate'] == [True]
+
+
 def test_a_low_q_is_told_once_and_a_page_finds_all_it_shows(tmp_path):
   recorder, clock, _ = robot_clock.recorder(tmp_path, values=True)
   told = []

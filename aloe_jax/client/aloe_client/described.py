@@ -93,7 +93,10 @@ class Policy:
       raise ValueError(f'execute: found {execute}, expected 1 to {self.horizon or "all"} actions.')
     for name, asked in (('real_time', real_time), ('values', values)):
       if asked and not self.told.get(name):
-        raise ValueError(f'{name}: found True, and the server does not offer it; leave it out.')
+        otherwise = ', or give None, which asks where it is offered' if name == 'values' else ''
+        raise ValueError(
+          f'{name}: found True, and the server does not offer it; leave it out{otherwise}.'
+        )
 
 
 def header(

@@ -267,10 +267,11 @@ class Executor:
       self._events.add(
         'delay',
         f'Replies take {self.delay.ticks} ticks; {self._execute} of {horizon} actions leave room '
-        f'for {limit}. The robot will stand still at times: execute fewer, or speed up the server.',
+        f'for {limit}. The robot will stand still at times: execute fewer (execute=), or speed up '
+        'the server.',
         loud=True,
       )
-    self._too_slow = slow
+      self._too_slow = True  # told once: delays come and go
 
   def _limit(self, horizon: int) -> int:
     """Ticks that a reply may take without a chunk being played to its end."""

@@ -57,10 +57,11 @@ class Monitor:
     full = len(self._seconds) == _JUDGED
     if full and rate is not None and abs(rate / self._hz - 1) > _SLACK and not self._warned:
       self._warned = True
+      faster = 'Let it wait for pace()' if rate > self._hz else 'Speed the loop up'
       self._events.add(
         'rate',
         f'The loop runs {rate:.1f} times a second and was told {self._hz:g}; steps are kept with '
-        'the time that they took. Speed the loop up, or tell the rate that it has.',
+        f'the time that they took. {faster}, or tell the rate that it has.',
         loud=True,
       )
 
