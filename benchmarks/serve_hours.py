@@ -83,7 +83,13 @@ class Robot:
     clock = clock_lib.Stepped()
     self._asks = InStep(address, clock)
     self._recorder = aloe_client.Recorder(
-      self._asks, 'endure', directory, execute=1, values=None, clock=clock
+      self._asks,
+      'endure',
+      directory,
+      robot=aloe_client.Robot(action=aloe_client.Part(0, kind='position')),  # whatever is served
+      execute=1,
+      values=None,
+      clock=clock,
     )
     self._pace = self._recorder.pace()
     self._rng = np.random.default_rng(0)
