@@ -22,14 +22,17 @@ def told(meta, preset='aloe'):
   return wire.unpack(served.make_version(model, preset).greeting)['aloe']['action']
 
 
-def test_a_hold_that_nobody_can_know_is_refused_before_anything_moves(tmp_path):
+def test_a_hold_that_nobody_knows_is_told_before_anything_moves(tmp_path):
+  known = ({'robot': robot_clock.ARM}, {'hold': lambda state: state})
   for server in (NOBODY, {}):
-    with pytest.raises(ValueError, match='neither the server nor it says whether actions are pos'):
-      robot_clock.recorder(tmp_path, told=server)
-  for known in ({'robot': robot_clock.ARM}, {'hold': lambda state: state}):
-    recorder, clock, _ = robot_clock.recorder(tmp_path, told=NOBODY, **known)
-    with recorder:
-      assert robot_clock.play(recorder, clock, 5)[-1].shape == (3,)
+    for more in ({}, *known):
+      recorder, clock, _ = robot_clock.recorder(tmp_path, told=server, **more)
+      with recorder:
+        told = [event.text for event in recorder.events.recent() if event.kind == 'hold']
+        assert len(told) == (not more) and all(
+          "kind='position')), or 'velocity'" in x for x in told
+        )
+        assert robot_clock.play(recorder, clock, 5)[-1].shape == (3,)
 
 
 def test_what_the_recorder_knew_is_in_the_dataset(tmp_path, monkeypatch, capsys):

@@ -9,6 +9,7 @@ import scripted_server
 
 from aloe_client import connection
 from aloe_client import recorder as recorder_lib
+from aloe_client import robot as robot_lib
 from aloe_client import told as told_lib
 
 
@@ -200,3 +201,19 @@ def test_as_many_names_as_numbers_are_expected():
   assert 'control_hz: found 9999' in told_lib.fault({'aloe': {'control_hz': 9999.0}})
   with pytest.raises(ValueError, match='checkpoint: found .*, expected up to 1000 characters'):
     told_lib.about({'aloe': {'checkpoint': 'x' * 10_000}})
+
+
+@pytest.mark.parametrize('kind', ['', 'position'])
+def test_a_robot_that_holds_is_sent_nothing_where_nobody_says_what_an_action_is(kind, tmp_path):
+  robot = robot_lib.Robot(action=robot_lib.Part(scripted_server.WIDTH, kind=kind))
+  recorder, clock, _ = robot_clock.recorder(
+    tmp_path, told={}, hz=50, delays=(0.02, 1000.0), robot=robot
+  )
+  with contextlib.closing(recorder):
+    told = [event.text for event in recorder.events.recent() if event.kind == 'hold']
+    assert [text.split(':')[0] for text in told] == [
+      'Neither the server nor robot= says whether actions are positions or velocities'
+    ] * (not kind)
+    commands = robot_clock.play(recorder, clock, 200)
+    assert recorder.holding == 'silent'
+    assert (commands[-1] is None) == (not kind)

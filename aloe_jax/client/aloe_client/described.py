@@ -77,10 +77,11 @@ class Policy:
     """A sentence where nobody says what a robot that holds is to be sent, or ''."""
     if self.kind:
       return ''
+    part = f"Part({self.size or 7}, kind='position')"
     return (
-      'Neither the server nor robot= says whether actions are positions or velocities: a robot that '
-      f"holds is sent nothing. Say it by robot=Robot(action=Part({self.size or 7}, kind='position')) "
-      "or kind='velocity', or give hold=."
+      'Neither the server nor robot= says whether actions are positions or velocities: a robot '
+      f"that holds is sent nothing. Say it by robot=Robot(action={part}), or 'velocity', or give "
+      'hold=.'
     )
 
   def check(self, *, execute: int | None, real_time: bool, values: bool) -> None:

@@ -24,7 +24,7 @@ class Rest:
     """Nothing is known yet.
 
     Args:
-      kind: of actions, position or velocity; where it is another, a robot that holds is sent nothing.
+      kind: of actions, position or velocity; where nobody says, a robot that holds is sent nothing.
       turns: of velocities, [A], where a number is one; the others stay where they were sent last.
       rule: the action [A] that keeps the robot where it is, given the state; by default velocities
         of zero, and positions that it was sent last.
