@@ -39,12 +39,13 @@ CHOICES = {
   'critic.ensemble': ('readouts', 'full'),
   'critic.target': ('mean', 'min', 'independent'),
   'critic.past_end': ('executed', 'policy', 'mask'),
-  'critic.backup': ('td', 'monte_carlo'),
+  'critic.backup': ('td', 'corrected', 'monte_carlo'),
   'critic.pessimism': ('min', 'mean'),
   'parallel.mode': ('pmap', 'fsdp'),
 }
 # Of `task`: what the data of a robot, or a simulator, tell where it is 0 or ().
 OF_THE_DATA = ('proprio_size', 'action_size', 'cameras', 'control_hz')
+HORIZONS = ('chunk', 'execute')  # names of `critic.horizon`, which may be a number of steps too
 PATHS = (  # `~` in them is the home of who runs this; those but the first are files here
   'data.episodes', 'data.cache', 'data.norm_stats', 'actor.checkpoint', 'actor.tokenizer',
   'critic.encoder', 'train.compile_cache',
@@ -66,7 +67,8 @@ def user_errors() -> Iterator[None]:
 
 
 def expand(config: ml_collections.ConfigDict) -> None:
-  """Puts the home of who runs this in the place of `~` in all paths of a config."""
+  """Puts the home of who runs this in the place of `~` in all paths, and today's words for old."""
+  config.critic.horizon = renamed.horizon(config.critic.horizon)
   paths = {field: lookup(config, field) for field in PATHS}
   config.update_from_flattened_dict(
     {field: new for field, old in paths.items() if (new := files.expanded(old)) != old}
@@ -107,13 +109,10 @@ def validate(config: ml_collections.ConfigDict) -> None:
     raise ValueError(
       'config.sim.attempts is 0; expected the demonstrations that are tried at a time.'
     )
-  chunk, execute, horizon = config.task.chunk, config.task.execute, config.critic.horizon
+  chunk, execute = config.task.chunk, config.task.execute
   if execute > chunk:
     raise ValueError(f'config.task.execute is {execute}, more than the chunk of {chunk} steps.')
-  if not 0 <= horizon <= chunk:
-    raise ValueError(
-      f'config.critic.horizon is {horizon}; expected 0 (the whole chunk) to {chunk} steps.'
-    )
+  _validate_horizon(config.critic.horizon, chunk)
   if config.critic.width % config.critic.heads:
     raise ValueError(
       f'config.critic.heads is {config.critic.heads}, which does not divide the width of '
@@ -128,6 +127,17 @@ def validate(config: ml_collections.ConfigDict) -> None:
   if in_gymnasium:
     _validate_world(config)
   (_validate_pi05 if config.actor.kind == 'pi05' else _validate_small)(config)
+
+
+def _validate_horizon(horizon: Any, chunk: int) -> None:
+  if type(horizon) is int and 0 <= horizon <= chunk:  # 0 is what 'chunk' was called once
+    return
+  if horizon not in HORIZONS:
+    raise ValueError(
+      f'config.critic.horizon is {horizon!r}; expected {HORIZONS[0]!r} (the whole chunk), '
+      f'{HORIZONS[1]!r} (the steps that are played before the next plan), or a number of steps, 1 '
+      f'to {chunk}.'
+    )
 
 
 def _validate_delta(task: ml_collections.ConfigDict) -> None:
@@ -281,6 +291,8 @@ def from_json(tree: Mapping[str, Any], where: str) -> ml_collections.ConfigDict:
   }
   if is_of_old(tree):
     leaves = {field: renamed.value(field, value) for field, value in leaves.items()}
+  if 'critic.horizon' in leaves:
+    leaves['critic.horizon'] = renamed.horizon(leaves['critic.horizon'])
   check_fields(leaves, where)
   config = defaults.paper()
   own = {field: value for field, value in leaves.items() if field.partition('.')[0] not in config}

@@ -1,6 +1,7 @@
 """Every field of a config with its unit, and its value in Appendix C of the paper."""
 
 import ml_collections
+from ml_collections import config_dict
 
 # Sizes of π0.5 as published.
 PI05 = dict(
@@ -129,9 +130,12 @@ def paper() -> ml_collections.ConfigDict:
   config.critic = dict(
     ensemble='readouts',  # readouts: K tokens on one Transformer; full: K Transformers
     size=2,  # K
-    horizon=0,  # steps the backup spans; 0 for the whole chunk
+    # Steps of a chunk that it reads: chunk, execute (those played before a new plan) or a number.
+    horizon=config_dict.FieldReference('chunk', field_type=object),
     prompt=False,  # a token that tells the prompt, where one critic serves several
-    backup='td',  # targets: td (Eq. 7), or monte_carlo: the returns as they were
+    # Targets: td (Eq. 7) over what the critic reads; corrected: over the whole chunk, less how much
+    # better than the policy the later plans were; monte_carlo: the returns as they were.
+    backup='td',
     pessimism='min',  # how Eqs. 9 and 10 read the ensemble: min or mean
     # What stands in a chunk past a terminal end: executed, what was executed where it went on;
     # policy, the policy's own plan, which shows that the end comes; or mask, nothing.

@@ -71,6 +71,39 @@ def td_target(
   return jax.lax.stop_gradient(reward[None, :] + discount[None, :] * next_q)
 
 
+def corrected_target(
+  reward: jax.Array,
+  discount: jax.Array,
+  next_q: jax.Array,
+  advantage: jax.Array,
+  advantage_discount: jax.Array,
+  aggregate: str = 'mean',
+) -> jax.Array:
+  """Target of a critic that reads fewer steps than the return spans, for plans made anew.
+
+  On the way other actions were played than the policy would have chosen. What they brought is what
+  they were better by, so their advantages are taken off. At Q of the policy a chunk's temporal
+  difference is zero in the mean, whoever chose it: the target is Q's own then, whatever the span
+  (Q(lambda) with off-policy corrections, Harutyunyan et al., 2016, with lambda = 1).
+
+  Args:
+    reward: [B], discounted reward of all steps that the return spans (`chunk_return`).
+    discount: [B], gamma^n for these n steps, 0 where the episode terminated on the way.
+    next_q: [K, B], target networks at s_{t+n}, for a' drawn from the current policy.
+    advantage: [K, B, C], theirs of the C later chunks that were played on the way.
+    advantage_discount: [B, C], gamma to the number of steps before each; 0 where none was played.
+    aggregate: see `td_target`.
+
+  Returns:
+    [K, B], one target per network. No gradient flows through it.
+  """
+  chex.assert_rank([advantage, advantage_discount], [3, 2])
+  _assert_numbers(advantage, advantage_discount)
+  chex.assert_equal_shape([advantage[0], advantage_discount])
+  after = discount * next_q - (advantage_discount * advantage).sum(axis=2)
+  return td_target(reward, jnp.ones_like(discount), after, aggregate)
+
+
 def ensemble_loss(q: jax.Array, target: jax.Array) -> jax.Array:
   """Mean squared error of the ensemble, Eq. (8).
 

@@ -46,7 +46,7 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
     'data.ratios.demo data.ratios.policy data.ratios.human '
     'actor.microbatch actor.lora.language actor.lora.expert actor.lora.scale '
     'actor.warm_start_lr actor.lr actor.warmup actor.final_lr actor.weight_decay '
-    'critic.lr critic.warmup critic.weight_decay critic.horizon parallel.fsdp '
+    'critic.lr critic.warmup critic.weight_decay parallel.fsdp '
     'recap.positive recap.drop recap.guidance train.save_minutes train.keep',
   ),
 )

@@ -63,6 +63,11 @@ def value(field: str, old: Any) -> Any:
   return names.get(old, old) if isinstance(old, str) else old
 
 
+def horizon(old: Any) -> Any:
+  """What a value of `critic.horizon` is called now: 0 is a whole chunk, in configs of any time."""
+  return 'chunk' if old == 0 and not isinstance(old, bool) else old
+
+
 def numbers(report: Mapping[str, Any]) -> dict[str, Any]:
   """A flat report with today's names, without what is measured no more."""
   ends = ('', '_low', '_high')

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 from collections.abc import Callable, Sequence
 import contextlib
+import copy
 import errno
 import functools
 import os
@@ -156,7 +157,7 @@ def _loader(
     compile_cache.use(config, given.workdir)
     written = checkpoints.Checkpoints(given.workdir / 'checkpoints')
     path = files.place(options.checkpoint) if options.checkpoint else written.newest()
-  return lambda path: loading.of_run(config.copy_and_resolve_references(), path, **sizes), path
+  return lambda path: loading.of_run(copy.deepcopy(config), path, **sizes), path
 
 
 def _openpi_config(given: command_line.Given, robot: robots.Robot) -> ml_collections.ConfigDict:

@@ -87,6 +87,31 @@ class Observation:
 
 
 @flax.struct.dataclass
+class Between:
+  """The C later chunks that a critic's target spans too, as the critic reads them.
+
+  C is how many of the critic's horizons e the target spans, less one.
+
+  Attributes:
+    observation: [B, C, ...], s_{t+e}, s_{t+2e} ..
+    action: [B, C, e, A].
+    valid: [B, C, e] bool.
+    ended: [B, C] bool, True where one reaches a terminal end.
+    discount: [B, C], gamma^e, gamma^2e ..; 0 where the fragment was over before.
+    policy_action: [B, C, M, e, A] of the policy at these states.
+    unplayed: [B, C, e, A], as in `CriticBatch`.
+  """
+
+  observation: Observation
+  action: Array
+  valid: Array
+  ended: Array
+  discount: Array
+  policy_action: Array
+  unplayed: Array | None
+
+
+@flax.struct.dataclass
 class CriticBatch:
   """Chunked transitions for the critic, Eq. (7).
 
@@ -94,8 +119,8 @@ class CriticBatch:
     observation: s_t.
     action: [B, h, A], a_t .. a_{t+h-1}; past the end of the fragment the last one repeated.
     valid: [B, h] bool, False past the end of the fragment.
-    reward: [B], sum over the valid steps of gamma^k r_{t+k}, scaled.
-    discount: [B], gamma^n for n valid steps, 0 where the fragment ended terminally.
+    reward: [B], sum over the n steps that the target spans of gamma^k r_{t+k}, scaled.
+    discount: [B], gamma^n, 0 where the fragment ended terminally.
     returns: [B], Monte-Carlo return of s_t to the end of its fragment, scaled.
     next_observation: s_{t+n}.
     ended: [B] bool, True where the chunk reaches a terminal end.
@@ -105,6 +130,8 @@ class CriticBatch:
     unplayed: [B, h, A] what stands in for the actions that a terminal end left unplayed, and those
       that were played; None where nothing does. See `data.continuations`.
     position: [B] int32, in the global batch: the key of a chunk's random numbers.
+    between: the chunks after this one that its reward and discount span too; None where they span
+      this one alone.
   """
 
   observation: Observation
@@ -119,6 +146,7 @@ class CriticBatch:
   policy_action: Array | None
   unplayed: Array | None
   position: Array
+  between: Between | None = None
 
 
 @flax.struct.dataclass

@@ -42,8 +42,31 @@ def evaluate_samples(
   return jax.vmap(one, in_axes=1, out_axes=1)(action)
 
 
+def advantage_between(
+  critic: Any, params: Any, between: types.Between, settings: agent.Settings
+) -> jax.Array:
+  """Advantage of the chunks that were played between, each network's own; [K, B, C].
+
+  Args:
+    critic: the module.
+    params: of the ensemble.
+    between: C chunks a row.
+    settings: numbers of the algorithm.
+  """
+  reads_prompt = settings.critic_reads_prompt
+
+  def one(chunk: types.Between) -> jax.Array:
+    action, valid = read(chunk, chunk.policy_action, settings)
+    seen = chunk.observation
+    q = evaluate(critic, params, seen, action, valid, reads_prompt=reads_prompt)
+    samples = evaluate_samples(critic, params, seen, chunk.policy_action, reads_prompt=reads_prompt)
+    return q - samples.mean(axis=1)
+
+  return jax.vmap(one, in_axes=1, out_axes=2)(between)
+
+
 def read(
-  batch: types.CriticBatch | types.ActorBatch,
+  batch: types.CriticBatch | types.ActorBatch | types.Between,
   policy_action: types.Array | None,
   settings: agent.Settings,
 ) -> tuple[jax.Array, jax.Array]:

@@ -45,8 +45,8 @@ class Settings:
     critic_reads_prompt: whether the critic sees the prompt.
     target: of a critic of actions: 'mean', 'min' or 'independent': how Eq. (7) reads the target
       ensemble.
-    backup: of a critic of actions: 'td' for Eq. (7)'s targets, 'monte_carlo' for the returns as
-      they were.
+    backup: of a critic of actions: 'td' for Eq. (7)'s targets; 'corrected' for targets that span a
+      whole chunk where the critic reads less of it; 'monte_carlo' for the returns as they were.
     pessimism: how Eqs. (9) and (10) read the ensemble, 'min' or 'mean'.
     past_end: 'executed', 'policy' or 'mask', see `action_critic.read`.
   """

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 
 from aloe_jax import losses
 from aloe_jax import types
@@ -20,6 +21,8 @@ def critic_loss(
   settings: agent.Settings,
 ) -> tuple[jax.Array, agent.Metrics]:
   """Chunked TD, Eqs. (7) and (8); or regression to Monte-Carlo returns, to compare it with.
+
+  Where the batch has chunks between, the target spans them too, less their advantages.
 
   Args:
     params: of the ensemble; the gradient is with respect to them.
@@ -40,7 +43,18 @@ def critic_loss(
     next_q = action_critic.evaluate_samples(
       critic, target_params, batch.next_observation, batch.next_action, reads_prompt=reads_prompt
     )
-    target = losses.td_target(batch.reward, batch.discount, next_q.mean(1), settings.target)
+    next_q = next_q.mean(1)
+    if batch.between is None:
+      target = losses.td_target(batch.reward, batch.discount, next_q, settings.target)
+    else:
+      target = losses.corrected_target(
+        batch.reward,
+        batch.discount,
+        next_q,
+        action_critic.advantage_between(critic, target_params, batch.between, settings),
+        batch.between.discount,
+        settings.target,
+      )
   loss = losses.ensemble_loss(q, target)
   return loss, {
     'loss': loss,
@@ -50,10 +64,21 @@ def critic_loss(
   }
 
 
+def check(config: ml_collections.ConfigDict) -> None:
+  """Raises ValueError where the targets of a config cannot be made."""
+  if config.critic.backup == 'corrected' and not config.actor.bank:
+    raise ValueError(
+      "config.critic.backup is 'corrected', which asks what the policy would have done at every "
+      'state where it planned anew, but config.actor.bank is False: it would be sampled in every '
+      "update, at many states a row. Expected config.actor.bank=True, or config.critic.backup='td'."
+    )
+
+
 AGENT = agent.Agent(
   'aloe',
   agent.every_chunk,
   critic='action',
   critic_loss=critic_loss,
   advantage=action_critic.advantage,
+  check=check,
 )

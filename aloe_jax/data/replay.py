@@ -30,12 +30,14 @@ class Chunking:
 
   Attributes:
     horizon: h of the actor's chunks.
-    critic_horizon: steps that the critic's backup spans, at most h.
+    critic_horizon: steps that the critic reads, at most h.
     discount: gamma, per environment step.
     fail_cost: C_fail, in steps.
     timeout: 'failure' or 'bootstrap', see `rewards.is_terminal`.
     takeover: 'failure' or 'continue', see `rewards.is_terminal`.
     failures: whether chunks of fragments that ended in a failure are learnt from.
+    spans: of the critic's horizons, how many its targets span: 1, or as many as an actor's chunk
+      has, less the advantages of what was played after the first (`losses.corrected_target`).
   """
 
   horizon: int
@@ -45,6 +47,7 @@ class Chunking:
   timeout: str = 'failure'
   takeover: str = 'failure'
   failures: bool = True
+  spans: int = 1
 
   @property
   def reward_scale(self) -> float:
@@ -231,24 +234,28 @@ class Replay:
     """
     rows, position, visit = self._sampled(self.starts, seed, step, count, size)
     chunk = self.transitions(rows)
-    next_action = policy_action = None
+    target = self.transitions(rows, self.chunking.spans)
+    next_action = policy_action = between = None
     if bank is not None:
       member = (rows + visit) % bank.shape[1]
-      next_action = bank[chunk.next_row, member][:, None]
+      next_action = bank[target.next_row, member][:, None]
       policy_action = bank[rows, member][:, None]
+      if self.chunking.spans > 1:
+        between = self._between(rows, target.steps, visit, bank)
     batch = types.CriticBatch(
       observation=self.observation(rows, images=images),
       action=self._chunks(rows, chunk),
       valid=chunk.valid,
-      reward=chunk.reward,
-      discount=chunk.discount,
+      reward=target.reward,
+      discount=target.discount,
       returns=self._returns[rows],
-      next_observation=self.observation(chunk.next_row, images=images),
+      next_observation=self.observation(target.next_row, images=images),
       ended=chunk.discount == 0,
       next_action=next_action,
       policy_action=policy_action,
       unplayed=self._unplayed(rows),
       position=(position % size).astype(np.int32),
+      between=between,
     )
     return _stack(batch, count)
 
@@ -328,10 +335,43 @@ class Replay:
     own = slice(host * size // hosts, (host + 1) * size // hosts)
     return chosen[:, own].reshape(-1), position[:, own].reshape(-1), visit[:, own].reshape(-1)
 
-  def transitions(self, rows: np.ndarray) -> fragments_lib.Chunks:
-    """What the critic's backup (Eq. 7) spans from rows [B] of `starts` on; rewards are scaled."""
-    horizon, discount = self.chunking.critic_horizon, self.chunking.discount
+  def transitions(self, rows: np.ndarray, spans: int = 1) -> fragments_lib.Chunks:
+    """The chunks that the critic reads at rows [B] of `starts`, or `spans` of them in a row.
+
+    That is what a backup spans (Eq. 7); rewards are scaled.
+    """
+    horizon, discount = spans * self.chunking.critic_horizon, self.chunking.discount
     return fragments_lib.chunk(self.fragments, rows, horizon, self._reward, discount)
+
+  def _between(
+    self, rows: np.ndarray, steps: np.ndarray, visit: np.ndarray, bank: np.ndarray
+  ) -> types.Between:
+    """The chunks after the first that targets span from rows [B] on, which take `steps` [B].
+
+    Args:
+      rows: [B].
+      steps: [B].
+      visit: [B], of each chunk: which of the bank's actions it takes.
+      bank: [N, M, h, A].
+    """
+    read = self.chunking.critic_horizon
+    after = read * np.arange(1, self.chunking.spans)
+    played = after < steps[:, None]
+    # Where a fragment is over before, its row stands for a chunk that does not count.
+    at = np.where(played, rows[:, None] + after, rows[:, None])
+    flat, shape = at.reshape(-1), at.shape
+    chunk = self.transitions(flat)
+    member = (at + visit[:, None]) % bank.shape[1]
+    between = types.Between(
+      observation=self.observation(flat),
+      action=self._chunks(flat, chunk),
+      valid=chunk.valid,
+      ended=chunk.discount == 0,
+      discount=np.where(played, self.chunking.discount**after, 0).astype(np.float32).reshape(-1),
+      policy_action=bank[flat, member.reshape(-1), :read][:, None],
+      unplayed=self._unplayed(flat),
+    )
+    return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), between)
 
   def chunks(self, rows: np.ndarray) -> tuple[types.Array, np.ndarray]:
     """Normalised actions [B, h, A] and validity [B, h] of the chunks that start at rows [B]."""

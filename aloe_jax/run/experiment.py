@@ -169,6 +169,7 @@ class Experiment:
       timeout=self.config.data.timeout,
       takeover=self.config.data.takeover,
       failures=self.config.data.failures,
+      spans=networks.critic_spans(self.config) if self.agent.samples_policy else 1,
     )
 
   def learner(

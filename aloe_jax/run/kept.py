@@ -5,6 +5,7 @@ command line that says something else is refused; what is still to be done, and 
 """
 
 from collections.abc import Sequence
+import copy
 import dataclasses
 import os
 import pathlib
@@ -179,7 +180,7 @@ def _of_run(
   Where the run is of a time without versions, the command line may use the words of that time.
   What is learnt once more, see `appended.asked`, may be learnt otherwise.
   """
-  had, made = config_lib.flat(found.config), found.config.copy_and_resolve_references()
+  had, made = config_lib.flat(found.config), copy.deepcopy(found.config)
   with command_line.usage_errors():
     overrides = command_line.override(made, given.overrides)
     said = config_lib.flat(command_line.load(given.file)) if given.file else {}

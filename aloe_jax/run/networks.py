@@ -24,8 +24,16 @@ def reads_images(config: ml_collections.ConfigDict) -> bool:
 
 
 def critic_horizon(config: ml_collections.ConfigDict) -> int:
-  """Steps that the critic's backup spans."""
-  return config.critic.horizon or config.task.chunk
+  """Steps that the critic reads."""
+  names = {'chunk': config.task.chunk, 'execute': config.task.execute}
+  return names.get(config.critic.horizon, config.critic.horizon) or config.task.chunk
+
+
+def critic_spans(config: ml_collections.ConfigDict) -> int:
+  """How many times that the critic's targets span: as many as are in a chunk, where it is asked."""
+  if config.critic.backup != 'corrected':
+    return 1
+  return config.task.chunk // critic_horizon(config)
 
 
 def make_actor(config: ml_collections.ConfigDict) -> nn.Module:

@@ -97,7 +97,12 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
   (
     ('critic.past_end',),
     lambda c: networks.critic_horizon(c) == 1,
-    'a backup of one step has no ended chunks',
+    'a critic that reads one step has no ended chunks',
+  ),
+  (
+    ('critic.backup',),
+    lambda c: c.critic.backup == 'corrected' and networks.critic_spans(c) == 1,
+    'the critic reads as much as its targets would span; it is for a shorter config.critic.horizon',
   ),
   (
     ('actor.beta', 'actor.clip', 'actor.weights'),
