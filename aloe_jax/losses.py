@@ -100,7 +100,7 @@ def corrected_target(
   chex.assert_rank([advantage, advantage_discount], [3, 2])
   _assert_numbers(advantage, advantage_discount)
   chex.assert_equal_shape([advantage[0], advantage_discount])
-  after = discount * next_q - (advantage_discount * advantage).sum(axis=2)
+  after = discount[None] * next_q - (advantage_discount[None] * advantage).sum(axis=2)
   return td_target(reward, jnp.ones_like(discount), after, aggregate)
 
 

@@ -195,7 +195,10 @@ def test_a_command_without_a_working_directory_has_nowhere_to_write():
     ('actor.beta', -1.0, 'config.actor.beta is -1.0; expected more than 0'),
     ('critic.updates', -1, r'config.critic.updates is -1; expected 0 \(skip\) or more'),
     ('discount', 1.0, 'config.discount is 1.0; expected between 0 and 1'),
-    ('critic.horizon', 9, r'critic.horizon is 9; expected 0 \(the whole chunk\) to 8 steps'),
+    ('critic.horizon', 9, r"horizon is 9; expected 'chunk' .*, 'execute' .* of steps, 1 to 8\."),
+    ('critic.horizon', 'plan', r"critic.horizon is 'plan'; expected 'chunk' \(the whole chunk\), "),
+    ('critic.horizon', 2.0, r'critic.horizon is 2.0; expected'),
+    ('critic.horizon', True, r'critic.horizon is True; expected'),
     ('critic.heads', 3, 'config.critic.heads is 3, which does not divide the width of 16'),
     (
       'actor.small.steps_per_token',

@@ -42,7 +42,7 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
   'actor.updates': (4, 0),
   'actor.warm_start_updates': (4, 0),
   'critic.first_updates': (4, 0),
-  'critic.horizon': (0, 2),
+  'critic.horizon': ('chunk', 'execute', 1),
   'critic.prompt': (False, True),
   'critic.size': (2, 1),
   'data.failures': (True, False),

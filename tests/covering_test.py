@@ -78,6 +78,7 @@ def traced(described, learner):
       policy_action=drawn,
       unplayed=unplayed,
       position=np.zeros(1, np.int32),
+      between=None if drawn is None else described.example_between(example),
     )
     _, found = jax.eval_shape(learner.train_step, state, batches(described, critic), None)
     metrics |= found

@@ -61,7 +61,7 @@ def test_hyperparameters_are_those_of_appendix_c(module):
       'warmup': 100,
       'polyak': 0.005,
       'batch_size': 256,
-      'horizon': 0,
+      'horizon': 'chunk',
     }.items()
   )
   assert (config.fail.cost, config.fail.lengths) == (0, 1)

@@ -148,26 +148,10 @@ class _Run:
       policy_action=policy,
       unplayed=example.unplayed,
       position=example.position,
-      between=self._between(example, policy),
+      between=None if policy is None else self._experiment.example_between(example),
     )
     name = 'critic update, sampling in the step' if in_step else 'critic update'
     return self._update(name, count, size, _batches(batch, count, size), None)
-
-  def _between(self, example: types.ActorBatch, policy: types.Array | None) -> types.Between | None:
-    """What the critic is given of one row's later chunks, where its targets span them."""
-    steps, count = networks.critic_horizon(self._config), networks.critic_spans(self._config) - 1
-    if policy is None or not count:
-      return None
-    between = types.Between(
-      observation=example.observation,
-      action=example.action[:, :steps],
-      valid=example.valid[:, :steps],
-      ended=example.ended,
-      discount=np.zeros(1, np.float32),
-      policy_action=policy[:, :, :steps],
-      unplayed=example.unplayed,
-    )
-    return jax.tree.map(lambda x: np.repeat(x[:, None], count, axis=1), between)
 
   def bank(self) -> Program:
     """The sweep that draws the policy's actions at every state of the buffer."""

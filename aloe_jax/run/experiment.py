@@ -278,6 +278,23 @@ class Experiment:
       position=np.zeros(1, np.int32),
     )
 
+  def example_between(self, example: types.ActorBatch) -> types.Between | None:
+    """What the critic is given of the later chunks that targets span, of one row; or None."""
+    count, steps = networks.critic_spans(self.config) - 1, networks.critic_horizon(self.config)
+    if not count or not self.agent.samples_policy:
+      return None
+    action = example.action[:, :steps]
+    between = types.Between(
+      observation=example.observation,
+      action=action,
+      valid=example.valid[:, :steps],
+      ended=example.ended,
+      discount=np.zeros(1, np.float32),
+      policy_action=action[:, None],
+      unplayed=example.unplayed,
+    )
+    return jax.tree.map(lambda x: np.repeat(x[:, None], count, axis=1), between)
+
   def encode(
     self,
     encoder_params: Any,
