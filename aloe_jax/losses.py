@@ -97,8 +97,8 @@ def corrected_target(
   Returns:
     [K, B], one target per network. No gradient flows through it.
   """
-  chex.assert_rank([advantage, advantage_discount], [3, 2])
-  _assert_numbers(advantage, advantage_discount)
+  chex.assert_rank([discount, next_q, advantage, advantage_discount], [1, 2, 3, 2])
+  _assert_numbers(discount, next_q, advantage, advantage_discount)
   chex.assert_equal_shape([advantage[0], advantage_discount])
   after = discount[None] * next_q - (advantage_discount[None] * advantage).sum(axis=2)
   return td_target(reward, jnp.ones_like(discount), after, aggregate)

@@ -35,6 +35,8 @@ FAIL_COST = 40.0
 SPANS = 10  # h / e, as of 5 steps of 50
 DISCOUNT = 0.95  # gamma^e: 0.99^5
 NEAR = 0.01  # of the range of Q
+POLYAK = 0.005  # of the target, as in the paper
+SKILLS = {'new': 0.8, 'middle': 0.6, 'old': 0.4}
 
 Backup = Callable[[np.ndarray], np.ndarray]  # of a table Q [N, b], the next one
 
@@ -279,44 +281,68 @@ class Found:
     worst: its largest error of Q, over the range of Q.
     misordered: share of the pairs of blocks at a state, of which one is better by more than 1 % of
       that range, that it puts in the wrong order.
-    needed: backups from zeros to within 1 % of what it comes to.
-    errors: the largest error of Q after each of 150 backups, over the range of Q.
+    gain: largest real part of the eigenvalues of a backup: below 1, what moves slowly towards it
+      comes to rest.
+    updates: from zeros to within 1 % of where it comes to rest, of a table that is fitted at once
+      to a target that moves as the critic's does.
+    errors: the largest error of Q after each update, over the range of Q.
   """
 
   value: float
   worst: float
   misordered: float
-  needed: int
+  gain: float
+  updates: int
   errors: np.ndarray
 
 
-def follow(study: Study, backup: Backup, count: int = 400) -> Found:
-  """Backs up over and over, from zeros."""
+def follow(study: Study, backup: Backup, *, most: int = 20_000) -> Found:
+  """Learns by a backup, from zeros."""
   exact, exact_value = study.exact
-  scale = exact.max() - exact.min()
-  tables = [np.zeros_like(exact)]
-  for _ in range(count):
-    tables.append(backup(tables[-1]))
-  last = tables[-1]
-  distances = np.array([np.abs(q - last).max() for q in tables]) / scale
-  true, told = (q[:, :, None] - q[:, None] for q in (exact, last))
+  scale = np.ptp(exact)
+  start = backup(np.zeros_like(exact))
+  basis = np.eye(exact.size).reshape(-1, *exact.shape)
+  linear = np.stack([(backup(x) - start).ravel() for x in basis], axis=1)
+  rest = np.linalg.solve(np.eye(exact.size) - linear, start.ravel()).reshape(exact.shape)
+  true, told = (q[:, :, None] - q[:, None] for q in (exact, rest))
   clear = np.triu(np.abs(true) > NEAR * scale)
+  target, updates, errors = np.zeros(exact.size), 0, []
+  for update in range(1, most + 1):
+    q = start.ravel() + linear @ target
+    target += POLYAK * (q - target)
+    errors.append(np.abs(q - exact.ravel()).max() / scale)
+    distance = np.abs(q - rest.ravel()).max() / scale
+    if distance > NEAR:
+      updates = update + 1
+    elif distance < NEAR / 20:
+      break
   return Found(
-    value=float(((study.policy * last).sum(axis=1) - exact_value).mean()),
-    worst=float(np.abs(last - exact).max() / scale),
+    value=float(((study.policy * rest).sum(axis=1) - exact_value).mean()),
+    worst=float(np.abs(rest - exact).max() / scale),
     misordered=float((true * told <= 0)[clear].mean()),
-    needed=int(np.flatnonzero(distances > NEAR).max() + 1),
-    errors=np.array([np.abs(q - exact).max() for q in tables[:150]]) / scale,
+    gain=float(np.linalg.eigvals(linear).real.max()),
+    updates=updates,
+    errors=np.array(errors),
   )
 
 
 def studies(world: World) -> dict[str, Study]:
-  """A policy and the data of itself, of its forerunners too, and of the worst of these alone."""
-  skills = (0.8, 0.6, 0.4)
-  policies = [world.policy(skill) for skill in skills]
-  new, middle, old = (Played(world, policy) for policy in policies)
-  data = {'its own': (new,), 'three policies': (new, middle, old), 'an old policy': (old,)}
-  return {name: Study(world, policies[0], played) for name, played in data.items()}
+  """A policy, and the data of itself, of its forerunners too, of the first alone, of a stranger."""
+  policies = {name: world.policy(skill) for name, skill in SKILLS.items()}
+  # Goes straight on in nine of ten steps, and does anything in the tenth.
+  straight = [np.prod([0.9 * (action == 1) + 0.1 / 3 for action in b]) for b in world.blocks]
+  policies['stranger'] = np.tile(straight, (len(world.states), 1))
+  played = {name: Played(world, policy) for name, policy in policies.items()}
+  data = {
+    'its own': ('new',),
+    'three policies': ('new', 'middle', 'old'),
+    'the oldest alone': ('old',),
+    'a stranger': ('stranger',),
+  }
+  return {
+    told: Study(world, policies['new'], tuple(played[name] for name in names))
+    for told, names in data.items()
+  }
 
 
 def main(argv: Sequence[str]) -> None:
@@ -336,33 +362,36 @@ def main(argv: Sequence[str]) -> None:
         drawn[title] = found
         _show(title, one, found)
   if argv:
-    _draw({title: found for title, found in drawn.items() if 'e = 1' in title}, argv[0])
+    draw({title: found for title, found in drawn.items() if 'e = 1' in title}, argv[0])
 
 
 def _show(title: str, study: Study, found: dict[str, Found]) -> None:
   exact, _ = study.exact
   table = rich.table.Table(title=f'{title} (Q from {exact.min():.1f} to {exact.max():.1f} steps)')
-  for column in ('backup', 'bias of V', 'largest error of Q', 'misordered pairs', 'backups'):
+  for column in ('backup', 'bias of V', 'largest error of Q', 'misordered', 'gain', 'updates'):
     table.add_column(column)
   for name, one in found.items():
-    numbers = f'{one.value:+.2f}', f'{one.worst:.1%}', f'{one.misordered:.1%}', f'{one.needed}'
-    table.add_row(name, *numbers)
+    numbers = f'{one.value:+.2f}', f'{one.worst:.1%}', f'{one.misordered:.1%}', f'{one.gain:+.2f}'
+    table.add_row(name, *numbers, f'{one.updates}')
   progress.CONSOLE.print(table)
 
 
-def _draw(found: dict[str, dict[str, Found]], path: str) -> None:
-  """The error of Q by backups, for each kind of data."""
-  drawing = figure.Figure(figsize=(10, 3.4), dpi=120)
+def draw(found: dict[str, dict[str, Found]], path: str) -> None:
+  """The error of Q by updates, for each kind of data."""
+  drawing = figure.Figure(figsize=(10, 3.2), dpi=120)
   axes = drawing.subplots(1, len(found), sharey=True)
   colours = ('#c0392b', '#7f8c8d', '#e59866', '#f4d03f', '#1f4e79')
   for panel, (title, backups) in zip(axes, found.items(), strict=True):
-    for (name, one), colour in zip(backups.items(), colours, strict=True):
-      panel.plot(100 * one.errors, color=colour, label=name, linewidth=1.8)
+    for (name, one), colour in zip(backups.items(), colours, strict=False):
+      updates = np.arange(1, len(one.errors) + 1)
+      panel.plot(updates, 100 * one.errors, color=colour, label=name, linewidth=1.8)
     panel.axhline(100 * NEAR, color='black', linewidth=0.6, linestyle=':')
-    panel.set(title=title.partition(', ')[2], xlabel='backups', yscale='log', ylim=(0.1, 300))
+    panel.set_title(title.partition(', ')[2], fontsize=9)
+    panel.set(xlabel='updates', xscale='log', yscale='log', xlim=(100, 20_000), ylim=(0.1, 200))
     panel.grid(alpha=0.3)
   axes[0].set_ylabel('largest error of Q, % of its range')
-  axes[-1].legend(fontsize=7, loc='upper right')
+  drawing.legend(*axes[0].get_legend_handles_labels(), loc='lower center', ncols=5, fontsize=8)
+  drawing.subplots_adjust(bottom=0.26)
   drawing.savefig(pathlib.Path(path), bbox_inches='tight')
 
 

@@ -254,6 +254,9 @@ def _arguments(name):
   return {
     'chunk_return': dict(reward=_ones(2, 4), valid=mask),
     'td_target': dict(reward=b, discount=b, next_q=kb),
+    'corrected_target': dict(
+      reward=b, discount=b, next_q=kb, advantage=_ones(3, 2, 5), advantage_discount=_ones(2, 5)
+    ),
     'ensemble_loss': dict(q=kb, target=kb),
     'pessimistic_q': dict(q=kb),
     'state_value': dict(q=_ones(3, 4, 2)),

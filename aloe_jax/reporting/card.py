@@ -262,8 +262,8 @@ RULES = (
      'Some. Above zero, samples are underrated, or what is executed answers what no plan can know; '
      'below zero, samples are overrated.',
      'Far off. Above zero, see whether ended chunks show their end; if not, plans are made anew '
-     'while a chunk is played: try a critic.horizon nearer to task.execute. Below zero, samples '
-     'are overrated.'),
+     'while a chunk is played: try a critic.horizon nearer to task.execute, as execute is, with '
+     'critic.backup=corrected. Below zero, samples are overrated.'),
   ),
   _Rule(
     'ended_auroc', 'Ended chunks show their end', '',
