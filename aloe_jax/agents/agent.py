@@ -199,6 +199,12 @@ class Agent:
         f'config.actor.best_of is {config.actor.best_of}, but {self.name!r} has no critic of '
         "actions to choose by; expected 1, or an agent that has one, as 'aloe'."
       )
+    if self.samples_policy and config.critic.backup == 'corrected' and not config.actor.bank:
+      raise ValueError(
+        "config.critic.backup is 'corrected', which asks at every later plan of a chunk what the "
+        'policy would have done, but config.actor.bank is False, so that it would be sampled there '
+        "in every update; expected config.actor.bank=True, or config.critic.backup='td'."
+      )
     if self.tags and config.actor.weights == 'per_step':
       raise ValueError(
         f"config.actor.weights is 'per_step', but {self.name!r} tags all chunks by one threshold "

@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 
 from aloe_jax import losses
 from aloe_jax import types
@@ -64,21 +63,10 @@ def critic_loss(
   }
 
 
-def check(config: ml_collections.ConfigDict) -> None:
-  """Raises ValueError where the targets of a config cannot be made."""
-  if config.critic.backup == 'corrected' and not config.actor.bank:
-    raise ValueError(
-      "config.critic.backup is 'corrected', which asks what the policy would have done at every "
-      'state where it planned anew, but config.actor.bank is False: it would be sampled in every '
-      "update, at many states a row. Expected config.actor.bank=True, or config.critic.backup='td'."
-    )
-
-
 AGENT = agent.Agent(
   'aloe',
   agent.every_chunk,
   critic='action',
   critic_loss=critic_loss,
   advantage=action_critic.advantage,
-  check=check,
 )
