@@ -39,6 +39,9 @@ SIM = [  # other simulators
   # One of what it needs, labmaze, has no wheel for Python 3.13.
   'ogbench>=1.1.2; python_version < "3.13"',
 ]
+# These ask for an older MuJoCo; constraints_mujoco3.txt pins what they need.
+METAWORLD = ['gymnasium>=1.1', 'metaworld>=3.1.1', 'mujoco>=3.3']
+GYM_ALOHA = ['dm-control>=1.0.28', 'gym-aloha>=0.1.5; python_version < "3.13"', 'mujoco>=3.3']
 # Opens what is written here as it opens any other dataset; nothing but the tests needs it.
 TFDS = [
   'tensorflow-datasets>=4.9.9',
@@ -53,6 +56,8 @@ EXTRAS = {
   'wandb': ['wandb>=0.21'],
   'import': IMPORT,
   'sim': SIM,
+  'metaworld': METAWORLD,
+  'gym_aloha': GYM_ALOHA,
   'tfds': TFDS,
   'docs': ['mkdocs>=1.6', 'mkdocs-material>=9.5.20'],
   'test': [

@@ -53,6 +53,8 @@ PATHS = (  # `~` in them is the home of who runs this; those but the first are f
 GYMNASIUM = (
   'gymnasium:',
   'ogbench:',
+  'metaworld:',
+  'gym_aloha:',
 )  # what a `sim.task` beside those on the table top begins with
 _VERSION = 'version'  # beside the fields of a config that is kept
 

@@ -9,13 +9,14 @@ All methods on both tasks, as `experiments/paper.py` compares them in the embedd
   python -m experiments.ogbench --workdir=runs/ogbench
 """
 
-from experiments import common
+from experiments import away
 
-TASKS = {  # variant: OGBench's environment, steps of an episode
-  'cube_single': ('cube-single-v0', 120),
-  'cube_double': ('cube-double-v0', 160),
+PROMPT = 'Move the cube to its target'
+TASKS = {  # variant: OGBench's environment, steps of an episode, what the robot is told
+  'cube_single': ('cube-single-v0', 120, PROMPT),
+  'cube_double': ('cube-double-v0', 160, PROMPT),
 }
-DEBUG = '_debug'  # after a variant: the smallest size that runs every stage, for tests
+DEBUG = away.DEBUG
 
 
 def get_config(variant: str = 'cube_single'):
@@ -23,28 +24,7 @@ def get_config(variant: str = 'cube_single'):
 
   python -m aloe_jax.train --config=experiments/ogbench.py:cube_double --workdir=runs/cubes
   """
-  task = variant.removesuffix(DEBUG)
-  if task not in TASKS:
-    known = ', '.join(f"'{name}' ({environment})" for name, (environment, _) in TASKS.items())
-    raise ValueError(f'unknown variant {variant!r} of the experiment; expected one of {known}.')
-  environment, max_steps = TASKS[task]
-  size = 'sim_debug' if variant.endswith(DEBUG) else 'sim'
-  config = common.apply_variant(common.paper(), size, sim_task=f'ogbench:{environment}')
-  config.task.update(
-    prompt='Move the cube to its target',
-    max_steps=max_steps,
-    control_hz=20.0,
-  )
-  config.data.update(
-    normalization='zscore',
-    norm_stats='compute',
-    check_statistics='warn',  # velocities of joints: a contact's are beyond ten deviations
-  )
-  if size == 'sim':
-    config.task.update(demonstrations=25)
-    config.sim.update(rollouts=96, attempts=32)
-    config.evaluation.update(episodes=128)
-  return config
+  return away.config(variant, TASKS, 'ogbench', control_hz=20.0)
 
 
 if __name__ == '__main__':

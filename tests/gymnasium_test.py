@@ -1,6 +1,7 @@
 """Any Gymnasium environment as a world: what is seen, who acts, what ends a fragment."""
 
 import functools
+import re
 import sys
 
 import flax.struct
@@ -252,16 +253,23 @@ def test_an_environment_that_is_not_there_is_told_with_the_nearest_one():
     gymnasium_task.Task('gymnasium:no_such_module:A-v0')
 
 
-@pytest.mark.parametrize('package', ['gymnasium', 'ogbench'])
-def test_what_is_not_installed_is_told_with_how_to_install_it(package, monkeypatch):
-  monkeypatch.delitem(sys.modules, 'aloe_jax.envs.ogbench_cube', raising=False)
+@pytest.mark.parametrize(
+  'package, task, install',
+  [
+    ('gymnasium', 'ogbench:cube-single-v0', "constraints.txt -e '.[sim]'"),
+    ('ogbench', 'ogbench:cube-single-v0', "constraints.txt -e '.[sim]'"),
+    ('metaworld', 'metaworld:push-v3', "constraints_mujoco3.txt -e '.[metaworld]'"),
+    ('gym_aloha', 'gym_aloha:insertion', "constraints_mujoco3.txt -e '.[gym_aloha]'"),
+  ],
+)
+def test_what_is_not_installed_is_told_with_how_to_install_it(package, task, install, monkeypatch):
+  for module in ('ogbench_cube', 'metaworld_task', 'gym_aloha_task'):
+    monkeypatch.delitem(sys.modules, f'aloe_jax.envs.{module}', raising=False)
   for name in [name for name in sys.modules if name.split('.')[0] == package]:
     monkeypatch.setitem(sys.modules, name, None)
   monkeypatch.setitem(sys.modules, package, None)
-  with pytest.raises(
-    ValueError, match=rf"{package}.*pip install -c constraints.txt -e '\.\[sim\]'"
-  ):
-    gymnasium_task.Task('ogbench:cube-single-v0')
+  with pytest.raises(ValueError, match=f'{package}.*pip install -c {re.escape(install)}'):
+    gymnasium_task.Task(task)
 
 
 def test_environments_of_gymnasium_itself_can_be_played():

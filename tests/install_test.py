@@ -12,11 +12,15 @@ from packaging import requirements
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-PINS = dict(
-  line.split('==')
-  for line in (ROOT / 'constraints.txt').read_text().splitlines()
-  if not line.startswith('#')
-)
+
+
+def pins(name):
+  """{package: version} of a file of constraints."""
+  lines = (ROOT / name).read_text().splitlines()
+  return dict(line.split('==') for line in lines if not line.startswith('#'))
+
+
+OTHERS = dict.fromkeys(('metaworld', 'gym_aloha'), 'constraints_mujoco3.txt')  # of an older MuJoCo
 UNPINNED = {'cuda', 'tpu', 'wandb'}  # extras that the tests do without
 COMMANDS = {'tensorboard'}  # run by name, imported by nothing
 
@@ -69,13 +73,16 @@ def test_tensorflow_is_never_needed(setup):
 
 
 def test_the_versions_that_are_tested_are_allowed(setup):
-  lines = [*setup['install_requires']]
-  for extra, more in setup['extras_require'].items():
-    lines += more if extra not in UNPINNED else []
-  for line in lines:
-    needed = requirements.Requirement(line)
-    if needed.marker is None or needed.marker.evaluate({'sys_platform': 'linux'}):
-      assert PINS[needed.name.lower()] in needed.specifier, line
+  extras = setup['extras_require']
+  pinned = [*setup['install_requires']]
+  for extra, more in extras.items():
+    pinned += more if extra not in UNPINNED | OTHERS.keys() else []
+  checked = [(pinned, 'constraints.txt'), *((extras[e], name) for e, name in OTHERS.items())]
+  for lines, name in checked:
+    for line in lines:
+      needed = requirements.Requirement(line)
+      if needed.marker is None or needed.marker.evaluate({'sys_platform': 'linux'}):
+        assert pins(name)[needed.name.lower()] in needed.specifier, line
 
 
 def test_the_pythons_that_are_promised_are_those_that_are_tried(setup):

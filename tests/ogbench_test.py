@@ -10,6 +10,7 @@ from aloe_jax import config as config_lib
 from aloe_jax import types
 from aloe_jax.envs import gymnasium_rollout
 from aloe_jax.envs import gymnasium_task
+from aloe_jax.envs import people
 from experiments import ogbench
 
 pytest.importorskip('ogbench')
@@ -41,9 +42,7 @@ def env(world):
 @pytest.fixture
 def careful(env, monkeypatch):
   """Makes people of the careful kind, by the seed of an episode."""
-  from aloe_jax.envs import ogbench_cube
-
-  monkeypatch.setattr(ogbench_cube, 'CAREFUL_SHARE', 1.0)
+  monkeypatch.setattr(people, 'CAREFUL_SHARE', 1.0)
   return lambda seed: env.make_human(np.random.default_rng(seed))
 
 

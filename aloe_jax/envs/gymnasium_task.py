@@ -1,7 +1,8 @@
 """Gymnasium environments by name, as worlds that policies and people act in.
 
 'gymnasium:Pendulum-v1' is any registered environment ('gymnasium:my_module:MyTask-v0' imports
-`my_module` first), 'ogbench:cube-single-v0' a task of OGBench with its scripted human.
+`my_module` first); 'ogbench:cube-single-v0', 'metaworld:push-v3' and 'gym_aloha:insertion' are
+tasks of OGBench, Meta-World and gym-aloha with a scripted human each.
 
 An environment says how its episodes end: a step whose `info` has a true 'success' (or
 'is_success') is a success, and where `info` has neither, a termination with a positive reward;
@@ -12,11 +13,21 @@ every other termination is a failure. Two methods that it may have besides those
                       returns observation and info, as `reset` does
 """
 
+import importlib
 from typing import Any, Protocol
 
 import numpy as np
 
 from aloe_jax.envs import gymnasium_spaces
+
+# What a name begins with: the module whose `make` makes the rest of it, none for what is
+# registered with Gymnasium, and how pip installs what that needs.
+KINDS = {
+  'gymnasium': ('', "-c constraints.txt -e '.[sim]'"),
+  'ogbench': ('aloe_jax.envs.ogbench_cube', "-c constraints.txt -e '.[sim]'"),
+  'metaworld': ('aloe_jax.envs.metaworld_task', "-c constraints_mujoco3.txt -e '.[metaworld]'"),
+  'gym_aloha': ('aloe_jax.envs.gym_aloha_task', "-c constraints_mujoco3.txt -e '.[gym_aloha]'"),
+}
 
 
 class Human(Protocol):
@@ -75,20 +86,24 @@ def succeeded(reward: float, terminated: bool, info: dict[str, Any]) -> bool:
 def _make(task: str) -> Any:
   """A new environment that does not end its episodes for want of time."""
   kind, _, name = task.partition(':')
+  module, install = KINDS[kind]
   try:
     import gymnasium
 
-    if kind == 'ogbench':
-      from aloe_jax.envs import ogbench_cube
+    make = importlib.import_module(module).make if module else _registered
   except ImportError as error:
     raise ValueError(
-      f'config.sim.task is {task!r}, which needs a package that is not here ({error}); for '
-      "Gymnasium and OGBench: pip install -c constraints.txt -e '.[sim]'"
+      f'config.sim.task is {task!r}, which needs a package that is not here ({error}): '
+      f'pip install {install}'
     ) from error
   try:
-    if kind == 'ogbench':
-      return ogbench_cube.make(name)
-    # The limit is the rollout's: a human goes on where the policy has run out of time.
-    return gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True)
+    return make(name)
   except (gymnasium.error.Error, ImportError) as error:
     raise ValueError(f'config.sim.task is {task!r}: {error}') from error
+
+
+def _registered(name: str) -> Any:
+  import gymnasium
+
+  # The limit is the rollout's: a human goes on where the policy has run out of time.
+  return gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True)

@@ -4,13 +4,11 @@ A UR5e arm brings one cube to its target: on the table, or on another cube where
 several. The scene and the success rule are OGBench's own for recording data; added are what the
 goal is (in the observation), when an attempt has failed, and a human.
 
-The human is OGBench's scripted solution, which is nearly perfect and would teach nothing, at the
-hands of people of two kinds. The careful ones grasp the middle of the cube. The hasty ones are
-quicker and grasp it at its edge or across its corners, from where it may slip many steps later.
-Both kinds succeed often enough for imitation to take their habits for equally good.
+The human is OGBench's scripted solution at the hands of people of two kinds, see `people`. The
+careful ones grasp the middle of the cube. The hasty ones are quicker and grasp it at its edge or
+across its corners.
 """
 
-import math
 import os
 from typing import Any
 
@@ -21,8 +19,11 @@ from gymnasium import spaces
 import numpy as np
 from ogbench.manipspace.oracles.markov import cube_markov
 
+from aloe_jax.envs import drops
+from aloe_jax.envs import people
+from aloe_jax.envs import ways
+
 PROPRIO = 19  # numbers of the arm at the head of OGBench's observation
-NEAR, FAR = 0.02, 0.2  # metres at which differences are shown, finely and coarsely
 GOAL = 17  # numbers that `_goal` gives
 
 LIFTED = 0.08  # metres above the table from which a cube can be dropped
@@ -30,7 +31,6 @@ LOST = 0.06  # metres from the gripper at which the cube is no longer held
 REACH = np.array([[0.2, -0.45, 0.0], [0.7, 0.45, 0.6]])  # where a cube can be got hold of
 AT_LEAST = 0.1  # metres from the cube to a new target
 
-CAREFUL_SHARE = 0.5
 SLOWEST = (0.4, 0.1)  # hasty, careful: `min_norm` of OGBench's script, which sets its speed
 AIM = (0.015, 0.002)  # hasty, careful: metres beside the middle of the cube
 HEIGHT = (0.015, 0.0)  # hasty, careful: metres above it
@@ -76,16 +76,14 @@ class CubeTask(gymnasium.Wrapper):
     observation, info = self.env.reset(seed=seed, options=options)
     while np.linalg.norm(_way(info)) < AT_LEAST:
       observation, info = self.unwrapped.set_new_target()
-    self._lifted = False
+    self._carried = drops.Carried(LIFTED, LOST)
     self._last = self._shown(observation, info), info
     return self._last
 
   def step(self, action: np.ndarray) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
     observation, reward, terminated, truncated, info = self.env.step(action)
     cube = _cube(info)
-    self._lifted |= cube[2] > LIFTED
-    away = np.linalg.norm(cube - info['proprio/effector_pos']) > LOST
-    dropped = self._lifted and away and cube[2] < LIFTED
+    dropped = self._carried.is_dropped(cube, info['proprio/effector_pos'])
     lost = (cube < REACH[0]).any() or (cube > REACH[1]).any()
     terminated |= bool(dropped or lost)
     self._last = self._shown(observation, info), info
@@ -93,7 +91,7 @@ class CubeTask(gymnasium.Wrapper):
 
   def recover(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """After a drop the cube lies where it fell, and can be picked up again."""
-    self._lifted = False
+    self._carried = drops.Carried(LIFTED, LOST)
     return self._last
 
   def make_human(self, rng: np.random.Generator) -> 'Human':
@@ -115,16 +113,14 @@ class Human:
   """
 
   def __init__(self, env: gymnasium.Env, rng: np.random.Generator):
-    careful = int(rng.random() < CAREFUL_SHARE)
+    careful = people.is_careful(rng)
     self._rng = rng
     self._noise = ACTION_NOISE[careful]
-    direction = rng.uniform(0, 2 * np.pi)
-    beside = AIM[careful] * np.array([np.cos(direction), np.sin(direction)])
-    self._aim = np.append(beside, HEIGHT[careful])
+    self._aim = np.append(people.beside(rng, AIM[careful]), HEIGHT[careful])
     self._turn = TURN[careful] * rng.choice([-1.0, 1.0])
     self._script = cube_markov.CubeMarkovOracle(env=env, min_norm=SLOWEST[careful])
     self._script.reset(None, None)  # draws where it rests once the cube is in place
-    self._best, self._waited = math.inf, 0
+    self._patience = people.Patience(PATIENCE, PROGRESS)
 
   def act(self, observation: Any, info: dict[str, Any]) -> np.ndarray:
     """The script's action [5] for the scene as this person sees it."""
@@ -142,11 +138,7 @@ class Human:
   def alarmed(self, observation: Any, info: dict[str, Any]) -> bool:
     """Whether gripper and cube have come no nearer to where they belong for a while."""
     reach = np.linalg.norm(_cube(info) - info['proprio/effector_pos'])
-    left = float(reach + np.linalg.norm(_way(info)))
-    self._waited += 1
-    if left < self._best - PROGRESS:
-      self._best, self._waited = left, 0
-    return self._waited >= PATIENCE
+    return self._patience.is_lost(float(reach + np.linalg.norm(_way(info))))
 
 
 def _cube(info: dict[str, Any]) -> np.ndarray:
@@ -161,9 +153,9 @@ def _way(info: dict[str, Any]) -> np.ndarray:
 
 def _goal(info: dict[str, Any]) -> np.ndarray:
   """[17] in [-1, 1]: ways from gripper to cube to target, and the gripper's turn against both."""
-  ways = np.concatenate([_cube(info) - info['proprio/effector_pos'], _way(info)])
+  shown = ways.shown(_cube(info) - info['proprio/effector_pos'], _way(info))
   block = info['privileged/target_block']
   yaw = np.concatenate([info[f'privileged/block_{block}_yaw'], info['privileged/target_block_yaw']])
   turn = 4.0 * (yaw - info['proprio/effector_yaw'])  # a cube looks the same after a quarter turn
-  numbers = [np.clip(ways / FAR, -1, 1), np.tanh(ways / NEAR), np.cos(turn), np.sin(turn)]
-  return np.concatenate([*numbers, np.tanh(_cube(info)[2:] / LIFTED)])
+  height = np.tanh(_cube(info)[2:] / LIFTED)
+  return np.concatenate([shown, np.cos(turn), np.sin(turn), height])
