@@ -8,8 +8,8 @@ added is said in `aloe_jax/envs/gym_aloha_task.py`. Needs a MuJoCo of its own, s
 from experiments import away
 
 TASKS = {  # variant: gym-aloha's task, steps of an episode, what the robot is told
-  'transfer_cube': ('transfer_cube', 80, 'Hand the cube over to the left arm'),
-  'insertion': ('insertion', 80, 'Put the peg into the socket'),
+  'transfer_cube': ('transfer_cube', 120, 'Hand the cube over to the left arm'),
+  'insertion': ('insertion', 120, 'Put the peg into the socket'),
 }
 
 

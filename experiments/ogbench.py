@@ -1,10 +1,11 @@
-"""OGBench's cube manipulation (Park et al., 2025): a UR5e arm in MuJoCo, with a scripted human.
+"""OGBench's manipulation (Park et al., 2025): a UR5e arm in MuJoCo, with a scripted human.
 
 One cube is brought to its target: on the table, or, where there are two, half of the time on top
-of the other. A failure is a cube that is dropped or lost, or no time left. What is OGBench's and
-what was added is said in `aloe_jax/envs/ogbench_cube.py`. Needs pip install -e '.[sim]'.
+of the other. In the scene it is a cube, a drawer or a window, which may be locked. A failure is a
+cube that is dropped or lost, or no time left. What is OGBench's and what was added is said in
+`aloe_jax/envs/ogbench_cube.py` and `ogbench_scene.py`. Needs pip install -e '.[sim]'.
 
-All methods on both tasks, as `experiments/paper.py` compares them in the embedded simulator:
+All methods on both cube tasks, as `experiments/paper.py` compares them in the embedded simulator:
 
   python -m experiments.ogbench --workdir=runs/ogbench
 """
@@ -15,6 +16,7 @@ PROMPT = 'Move the cube to its target'
 TASKS = {  # variant: OGBench's environment, steps of an episode, what the robot is told
   'cube_single': ('cube-single-v0', 120, PROMPT),
   'cube_double': ('cube-double-v0', 160, PROMPT),
+  'scene': ('scene-v0', 120, 'Bring the cube, the drawer or the window where it is to be'),
 }
 DEBUG = away.DEBUG
 

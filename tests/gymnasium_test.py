@@ -263,7 +263,7 @@ def test_an_environment_that_is_not_there_is_told_with_the_nearest_one():
   ],
 )
 def test_what_is_not_installed_is_told_with_how_to_install_it(package, task, install, monkeypatch):
-  for module in ('ogbench_cube', 'metaworld_task', 'gym_aloha_task'):
+  for module in ('ogbench_tasks', 'ogbench_cube', 'metaworld_task', 'gym_aloha_task'):
     monkeypatch.delitem(sys.modules, f'aloe_jax.envs.{module}', raising=False)
   for name in [name for name in sys.modules if name.split('.')[0] == package]:
     monkeypatch.setitem(sys.modules, name, None)

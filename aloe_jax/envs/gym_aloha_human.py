@@ -33,7 +33,7 @@ SPEED = (0.035, 0.02)  # metres a step of a gripper
 TURNS = 0.2  # radians a step
 AIM = (0.012, 0.0)  # metres beside the middle of a thing, towards the arm
 SQUEEZE = (0.2, 1.0)  # how much narrower than a thing a gripper is told to close
-NOISE = (0.005, 0.001)  # metres, standard deviation
+NOISE = (0.005, 0.003)  # metres, standard deviation
 
 PATIENCE = 30  # steps without progress after which an operator takes over
 PROGRESS = 0.01  # metres that count as progress

@@ -24,7 +24,7 @@ from aloe_jax.envs import gymnasium_spaces
 # registered with Gymnasium, and how pip installs what that needs.
 KINDS = {
   'gymnasium': ('', "-c constraints.txt -e '.[sim]'"),
-  'ogbench': ('aloe_jax.envs.ogbench_cube', "-c constraints.txt -e '.[sim]'"),
+  'ogbench': ('aloe_jax.envs.ogbench_tasks', "-c constraints.txt -e '.[sim]'"),
   'metaworld': ('aloe_jax.envs.metaworld_task', "-c constraints_mujoco3.txt -e '.[metaworld]'"),
   'gym_aloha': ('aloe_jax.envs.gym_aloha_task', "-c constraints_mujoco3.txt -e '.[gym_aloha]'"),
 }

@@ -41,20 +41,6 @@ PATIENCE = 40  # steps without progress after which an operator takes over
 PROGRESS = 0.01  # metres that count as progress
 
 
-def make(name: str) -> gymnasium.Env:
-  """A cube task such as 'cube-single-v0' or 'cube-double-v0'.
-
-  Raises:
-    ValueError: OGBench has no cube task of that name.
-  """
-  known = [key for key in gymnasium.registry if key.startswith('cube-') and 'task' not in key]
-  if name not in known:
-    raise ValueError(f"config.sim.task is 'ogbench:{name}'; expected one of {', '.join(known)}.")
-  # The limit is the rollout's: a human goes on where the policy has run out of time.
-  env = gymnasium.make(name, mode='data_collection', max_episode_steps=-1, disable_env_checker=True)
-  return CubeTask(env)
-
-
 class CubeTask(gymnasium.Wrapper):
   """Shows the goal, ends failed attempts, and brings a human along."""
 
