@@ -40,13 +40,14 @@ def paper() -> ml_collections.ConfigDict:
     demonstrations=0,  # episodes of a human before the first iteration
   )
 
-  # The embedded simulator; no task means that the data come from a robot.
+  # A simulator, the embedded one or others; no task means that the data come from a robot.
   config.sim = dict(
     task='',
     observation='objects',  # objects: low-dimensional blocks; pixels: cameras and an encoder
     image_size=64,  # pixels, square, of the images in the episodes
     rollouts=0,  # episodes per RL iteration
     attempts=0,  # demonstrations tried at a time; those that succeed are kept
+    processes=0,  # that share Gymnasium's environments; 0: as many as there are cores, 1: this one
   )
 
   config.data = dict(

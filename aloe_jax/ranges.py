@@ -42,7 +42,7 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
   ),
   (
     _NOT_NEGATIVE,
-    'task.max_steps task.demonstrations sim.rollouts sim.attempts fail.cost '
+    'task.max_steps task.demonstrations sim.rollouts sim.attempts sim.processes fail.cost '
     'data.ratios.demo data.ratios.policy data.ratios.human '
     'actor.microbatch actor.lora.language actor.lora.expert actor.lora.scale '
     'actor.warm_start_lr actor.lr actor.warmup actor.final_lr actor.weight_decay '

@@ -34,6 +34,7 @@ ADDED = {  # fields that configs did not have once, with what was done then
   'recap.drop': 0.3,
   'recap.guidance': 1.0,
   'recap.positive': 0.4,
+  'sim.processes': 0,  # changes no result
   'train.compile_cache': '',
   'train.keep': 0,
   'train.save_minutes': 15.0,  # changes no result

@@ -39,8 +39,19 @@ def world(kind):
   return gymnasium_task.Task(f'gymnasium:line_world:{kind}-v0')
 
 
-def play(kind, chunk, *, follow=0.0, human='none', execute=2, key=0, episodes=EPISODES, told=None):
-  setup = gymnasium_rollout.Setup(world(kind), world(kind).spaces.sight, execute, LIMIT, human)
+def play(
+  kind,
+  chunk,
+  *,
+  follow=0.0,
+  human='none',
+  execute=2,
+  key=0,
+  episodes=EPISODES,
+  told=None,
+  processes=1,
+):
+  setup = gymnasium_rollout.Setup(world(kind), execute, LIMIT, human, processes)
   policy = None if chunk is None else Scripted(jnp.float32(chunk)[:, None], follow)
   progress = (lambda *numbers: None) if told is None else lambda *numbers: told.append(numbers)
   return setup.run(policy, key=jax.random.key(key), episodes=episodes, progress=progress)
@@ -275,7 +286,7 @@ def test_what_is_not_installed_is_told_with_how_to_install_it(package, task, ins
 def test_environments_of_gymnasium_itself_can_be_played():
   pendulum = gymnasium_task.Task('gymnasium:Pendulum-v1')
   assert (pendulum.spaces.action_size, pendulum.spaces.proprio_size) == (1, 3)
-  setup = gymnasium_rollout.Setup(pendulum, pendulum.spaces.sight, execute=3, limit=7)
+  setup = gymnasium_rollout.Setup(pendulum, execute=3, limit=7)
   trajectories = setup.run(Scripted(jnp.ones((4, 1))), key=jax.random.key(0), episodes=2)
   assert trajectories.first_end.tolist() == [TIMEOUT] * 2
   # Seven steps of its own equations, from the angle and speed that were seen first.

@@ -93,7 +93,7 @@ def test_a_dropped_puck_is_a_failure_that_somebody_can_put_right(env, careful):
 
 
 def test_somebody_takes_over_from_a_policy_that_gets_nowhere_and_succeeds(world, careful):
-  setup = gymnasium_rollout.Setup(world, world.spaces.sight, 4, LIMIT, 'watching')
+  setup = gymnasium_rollout.Setup(world, 4, LIMIT, 'watching')
   found = setup.run(Idle(), key=jax.random.key(0), episodes=2)
   assert found.first_end.tolist() == [types.EndReason.TAKEOVER] * 2
   for index, length in enumerate(found.lengths):

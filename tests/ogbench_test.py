@@ -49,7 +49,7 @@ def careful(env, monkeypatch):
 @pytest.fixture
 def rise(world, careful):
   """Plays one episode of a policy that gets nowhere, somebody careful beside it."""
-  setup = gymnasium_rollout.Setup(world, world.spaces.sight, 4, LIMIT, 'watching')
+  setup = gymnasium_rollout.Setup(world, 4, LIMIT, 'watching')
   return lambda: setup.run(Rising(), key=jax.random.key(0), episodes=1)
 
 

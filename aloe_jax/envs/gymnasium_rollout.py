@@ -1,8 +1,8 @@
 """Rollouts in Gymnasium environments: a policy in several at once, a human ready to take over.
 
-The environments of a process are stepped one after another, and the policy is asked for the
-chunks of all of them together. Each plays e steps of its chunk; one whose episode is over begins
-the next one before the policy is asked again. Fragments end as on the table top, see `rollout`.
+The policy is asked for the chunks of all places together. Each plays e steps of its chunk; one
+whose episode is over begins the next one before the policy is asked again. Fragments end as on the
+table top, see `rollout`.
 
 Legend of shapes: P places, each an environment; E episodes, T recorded steps.
 """
@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aloe_jax import types
+from aloe_jax.envs import gymnasium_place
+from aloe_jax.envs import gymnasium_places
 from aloe_jax.envs import gymnasium_task
 from aloe_jax.envs import simulation
 from aloe_jax.policy import Policy
 
-PLACES = 8  # environments side by side: enough for a batch, as each holds a whole physics engine
+_UNASKED = 16  # steps that a human acts before others hear of it, where no policy is asked
 
 _act = jax.jit(lambda policy, sight, key: policy.act(sight, key))
 
@@ -29,18 +30,18 @@ class Setup:
   """Episodes of one world, with or without somebody beside them.
 
   Attributes:
-    world: the environments.
-    see: what a policy sees of one observation.
+    task: of the environments.
     execute: e, steps of a chunk that are played before the policy is asked again.
     limit: steps after which a fragment times out.
     human: 'none' (evaluation), 'watching' (collection) or 'demonstrating' (no policy).
+    processes: over which places are shared out; 0 for as many as there are cores.
   """
 
   task: gymnasium_task.Task
-  see: simulation.See
   execute: int
   limit: int
   human: str = 'none'
+  processes: int = 1
 
   def __post_init__(self) -> None:
     if self.human == 'demonstrating' and not self.task.has_human:
@@ -61,102 +62,34 @@ class Setup:
     """Plays E episodes, P at a time; see `simulation.Simulation`."""
     key_seeds, key_policy = jax.random.split(key)
     seeds = _seeds(key_seeds, episodes)
-    places = [_Place(self, env) for env in self.task.environments(min(PLACES, episodes))]
-    records: list[_Record] = []  # by episode
+    places = gymnasium_places.make(self.task, self.processes)
+    places.rules(gymnasium_place.Rules(self.limit, self.human))
+    count = min(gymnasium_places.PLACES, episodes)
+    now: dict[int, gymnasium_places.Now] = {}
+    playing: dict[int, int] = {}  # the episode of each place
+    records: dict[int, gymnasium_place.Record] = {}  # of episodes that are over
     asked = 0
-    while True:
-      for place in places:
-        if place.is_free and len(records) < episodes:
-          records.append(place.begin(int(seeds[len(records)])))
-      if all(place.is_free for place in places):
-        return _trajectories(records)
-      chunk: Any = np.zeros((len(places), self.execute, self.task.spaces.action_size))
+    while len(records) < episodes:
+      free = [place for place in range(count) if place not in playing]
+      begun = len(records) + len(playing)
+      starts = dict(zip(free, range(begun, episodes), strict=False))
+      if starts:
+        now |= places.begin({place: int(seeds[episode]) for place, episode in starts.items()})
+        playing |= starts
+      chunk: Any = np.zeros((count, _UNASKED, self.task.spaces.action_size))
       if policy is not None:
-        sight = jax.tree.map(lambda *x: np.stack(x), *(place.sight for place in places))
+        sight = jax.tree.map(lambda *x: np.stack(x), *(now[place].sight for place in range(count)))
         chunk = np.asarray(_act(policy, sight, jax.random.fold_in(key_policy, asked)))
+        chunk = chunk[:, : self.execute]
         asked += 1
-      for place, planned in zip(places, chunk, strict=True):
-        place.play(planned[: self.execute])
-      done = len(records) - sum(not place.is_free for place in places)
-      progress(done, episodes, sum(len(record.action) for record in records))
-
-
-@dataclasses.dataclass
-class _Record:
-  """What was seen and done in one episode, step by step."""
-
-  sight: list[types.Sight] = dataclasses.field(default_factory=list)
-  action: list[np.ndarray] = dataclasses.field(default_factory=list)
-  source: list[int] = dataclasses.field(default_factory=list)
-  end_reason: list[int] = dataclasses.field(default_factory=list)
-
-
-class _Place:
-  """One environment, and the episode that goes on in it."""
-
-  def __init__(self, setup: Setup, env: Any):
-    self._setup, self._env = setup, env
-    self.is_free = True
-
-  def begin(self, seed: int) -> _Record:
-    """Resets the scene; returns the record that this episode will fill."""
-    self._observation, self._info = self._env.reset(seed=seed)
-    self._source = types.Source.POLICY
-    self._human: Any = None  # a `gymnasium_task.Human`, where there is one
-    if self._setup.human != 'none' and self._setup.task.has_human:
-      make_human = self._env.get_wrapper_attr('make_human')
-      self._human = make_human(np.random.default_rng([seed, 1]))
-    if self._setup.human == 'demonstrating':
-      self._source = types.Source.DEMO
-    self._record = _Record()
-    self._steps = 0
-    self.is_free = False
-    self.sight = self._setup.see(self._observation)
-    return self._record
-
-  def play(self, planned: Any) -> None:
-    """Plays some actions [e, A] of the policy, or lets the human act for as many steps."""
-    for action in planned:
-      if self.is_free:
-        return
-      if self._source != types.Source.POLICY:
-        action = self._human.act(self._observation, self._info)
-      self._step(self._setup.task.spaces.action(np.asarray(action)))
-
-  def _step(self, action: np.ndarray) -> None:
-    record, source, before = self._record, self._source, self.sight
-    self._observation, reward, terminated, truncated, self._info = self._env.step(action)
-    self._steps += 1
-    end_reason = types.EndReason.NONE
-    if gymnasium_task.succeeded(float(reward), terminated, self._info):
-      end_reason = types.EndReason.SUCCESS
-    elif terminated:
-      end_reason = types.EndReason.FAILURE
-    elif truncated or self._steps >= self._setup.limit:
-      end_reason = types.EndReason.TIMEOUT
-    elif self._is_watched and self._human.alarmed(self._observation, self._info):
-      end_reason = types.EndReason.TAKEOVER
-    if end_reason != types.EndReason.NONE:
-      self._end(end_reason, stopped=terminated or truncated)
-    record.sight.append(before)
-    record.action.append(action)
-    record.source.append(source)
-    record.end_reason.append(end_reason)
-    self.sight = self._setup.see(self._observation)
-
-  @property
-  def _is_watched(self) -> bool:
-    return self._source == types.Source.POLICY and self._human is not None
-
-  def _end(self, end_reason: types.EndReason, *, stopped: bool) -> None:
-    """Ends the fragment: the human goes on if they can, or the place is free."""
-    can_go_on = not stopped or self._setup.task.recovers
-    if end_reason == types.EndReason.SUCCESS or not self._is_watched or not can_go_on:
-      self.is_free = True
-      return
-    if stopped:
-      self._observation, self._info = self._env.get_wrapper_attr('recover')()
-    self._source, self._steps = types.Source.HUMAN, 0
+      now |= places.play({place: chunk[place] for place in sorted(playing)})
+      for place in list(playing):
+        if (record := now[place].record) is not None:
+          records[playing.pop(place)] = record
+      steps = sum(len(record.action) for record in records.values())
+      steps += sum(now[place].steps for place in playing)
+      progress(len(records), episodes, steps)
+    return _trajectories([records[episode] for episode in range(episodes)])
 
 
 def _seeds(key: jax.Array, episodes: int) -> np.ndarray:
@@ -165,7 +98,7 @@ def _seeds(key: jax.Array, episodes: int) -> np.ndarray:
   return np.asarray(jax.vmap(lambda key: jax.random.randint(key, (), 0, 2**31 - 1))(keys))
 
 
-def _trajectories(records: list[_Record]) -> simulation.Trajectories:
+def _trajectories(records: list[gymnasium_place.Record]) -> simulation.Trajectories:
   """Records of different lengths, filled up with zeros to the longest."""
   lengths = np.array([len(record.action) for record in records])
   active = np.arange(lengths.max()) < lengths[:, None]

@@ -52,6 +52,7 @@ class Task:
     spaces: what policies read and write.
     has_human: whether somebody can demonstrate and take over.
     recovers: whether the human can go on after a failure.
+    places: where its episodes are played, {processes: places}; see `gymnasium_places`.
 
   Args:
     name: such as 'ogbench:cube-single-v0'.
@@ -62,6 +63,7 @@ class Task:
 
   def __init__(self, name: str):
     self.name = name
+    self.places: dict[int, Any] = {}
     self._environments = [_make(name)]
     (env,) = self._environments
     self.spaces = gymnasium_spaces.Spaces(env, name)

@@ -112,7 +112,7 @@ class GymnasiumStage:
   """One Gymnasium environment.
 
   Args:
-    setup: of rollouts, whose task, way of seeing and limit count.
+    setup: of rollouts, whose task and limit count.
   """
 
   def __init__(self, setup: gymnasium_rollout.Setup):
@@ -128,7 +128,7 @@ class GymnasiumStage:
       make_human = self._env.get_wrapper_attr('make_human')
       self._person = make_human(np.random.default_rng([seed, 1]))
     self._steps = 0
-    return self._setup.see(self._observation)
+    return self._setup.task.spaces.sight(self._observation)
 
   def step(self, action: np.ndarray) -> tuple[types.Sight, types.EndReason]:
     found = self._env.step(self.executed(action))
@@ -141,7 +141,7 @@ class GymnasiumStage:
       end_reason = types.EndReason.FAILURE
     elif truncated or self._steps >= self.limit:
       end_reason = types.EndReason.TIMEOUT
-    return self._setup.see(self._observation), end_reason
+    return self._setup.task.spaces.sight(self._observation), end_reason
 
   def executed(self, action: np.ndarray) -> np.ndarray:
     return self._setup.task.spaces.action(np.asarray(action))

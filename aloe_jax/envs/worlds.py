@@ -213,7 +213,14 @@ class Gymnasium:
         f'{self._config.sim.task} has no unseen scenes and no disturbances; the tasks of the '
         'embedded simulator have.'
       )
-    return gymnasium_rollout.Setup(self._task, see, settings.execute, settings.max_steps, **human)
+    del see  # there is one way to see
+    return gymnasium_rollout.Setup(
+      self._task,
+      settings.execute,
+      settings.max_steps,
+      processes=self._config.sim.processes,
+      **human,
+    )
 
 
 def _check_robot(config: ml_collections.ConfigDict, there: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ class Fields:
 # How and where, which changes no result: another machine, another place of a file.
 _HOW = (
   'actor.microbatch', 'actor.remat', 'actor.tokenizer', 'data.cache', 'data.rates', 'parallel',
-  'train',
+  'sim.processes', 'train',
 )  # fmt: skip
 # How much and from what, which trained parameters do not tell.
 TRAINING = (

@@ -71,6 +71,11 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
   ),
   (('task.max_steps',), _on_table_top, 'the tasks of the table top have their own'),
   (
+    ('sim.processes',),
+    lambda c: not _is_played(c) or _on_table_top(c),
+    'it is of the environments of Gymnasium',
+  ),
+  (
     ('actor.vision.', 'actor.language.', 'actor.expert.', 'actor.action_size', 'actor.image_size',
      'actor.dtype', 'actor.remat'),
     lambda c: c.actor.kind == 'small',
