@@ -18,6 +18,4 @@ def get_config(variant: str = 'transfer_cube'):
 
   python -m aloe_jax.train --config=experiments/gym_aloha.py:insertion --workdir=runs/insertion
   """
-  config = away.config(variant, TASKS, 'gym_aloha', control_hz=12.5)
-  config.task.delta = (6, -1, 6, -1)  # joints relative to where they are, grippers not
-  return config
+  return away.config(variant, TASKS, 'gym_aloha', control_hz=12.5)

@@ -60,6 +60,12 @@ NOT_RUN = {  # what a command begins with: why it is not run
   'python -m aloe_jax.train --config=experiments/laundry.py --workdir=runs/laundry --dry_run': (
     'compiles for half an hour: dry_run_test is about it'
   ),
+  'python -m aloe_jax.train --config=experiments/metaworld.py': (
+    'needs a package that asks for an older MuJoCo: metaworld_test is about it'
+  ),
+  'python -m aloe_jax.train --config=experiments/gym_aloha.py': (
+    'needs a package that asks for an older MuJoCo: gym_aloha_test is about it'
+  ),
   'python -m experiments.': 'takes hours: comparison_test and jobs_test are about it',
   'python -m aloe_jax.serve': 'serves until it is stopped: the tests of serving are about it',
   'python -m aloe_jax.collect': 'asks a server that runs meanwhile: loop.py is about it',

@@ -5,12 +5,13 @@ Legend: an arm's joints [6] are in radians, a place [3] in metres, a turn is a q
 
 from typing import Any
 
-from dm_control.utils import inverse_kinematics
 import mujoco
 import numpy as np
 
 SIDES = ('left', 'right')
-JOINTS = ('waist', 'shoulder', 'elbow', 'forearm_roll', 'wrist_angle', 'wrist_rotate')
+TRIES = 3
+LEVER = 0.2  # metres that a turn of one radian counts for
+DAMPING = 0.03  # metres a radian
 # Of the 14 numbers of a state or an action.
 ARM = {'left': slice(0, 6), 'right': slice(7, 13)}
 GRIPPER = {'left': 6, 'right': 13}
@@ -47,7 +48,6 @@ class Arms:
     model = physics.model
     names = [model.id2name(index, 'site') for index in range(model.nsite)]
     self._site = {side: names.index(f'cali_{side}_site1') for side in SIDES}
-    self._joints = {side: [f'vx300s_{side}/{joint}' for joint in JOINTS] for side in SIDES}
 
   def gripper(self, side: str, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The place [3] between the fingertips of an arm with these joints, and its turn [4]."""
@@ -59,7 +59,10 @@ class Arms:
     return data.site_xpos[self._site[side]].copy(), turn
 
   def reach(self, side: str, joints: np.ndarray, place: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """The joints [6] that bring a gripper to a place and a turn, or as near as can be found.
+    """The joints [6] that bring a gripper nearer to a place and a turn, if both are not far.
+
+    Damped least squares: near a stretched arm or an aligned wrist, where a little way would take
+    wild turns of the joints, it goes less of the way instead.
 
     Args:
       side: of the arm.
@@ -67,14 +70,16 @@ class Arms:
       place: [3] between the fingertips.
       turn: [4].
     """
-    self._physics.data.qpos[_IN_QPOS[side]] = joints
-    found = inverse_kinematics.qpos_from_site_pose(
-      self._physics,
-      f'cali_{side}_site1',
-      target_pos=place,
-      target_quat=turn,
-      joint_names=self._joints[side],
-      max_steps=20,
-      inplace=True,
-    )
-    return found.qpos[_IN_QPOS[side]].copy()
+    model, data = self._physics.model.ptr, self._physics.data.ptr
+    found = np.array(joints, np.float64)
+    shift, spin, left = np.zeros((3, model.nv)), np.zeros((3, model.nv)), np.zeros(3)
+    for _ in range(TRIES):
+      here, turned = self.gripper(side, found)
+      mujoco.mj_comPos(model, data)
+      mujoco.mj_jacSite(model, data, shift, spin, self._site[side])
+      mujoco.mju_subQuat(left, np.asarray(turn, np.float64), turned)
+      mujoco.mju_rotVecQuat(left, left.copy(), turned)  # as the world has it
+      way = np.concatenate([place - here, LEVER * left])
+      moves = np.vstack([shift, LEVER * spin])[:, _IN_QPOS[side]]
+      found += moves.T @ np.linalg.solve(moves @ moves.T + DAMPING**2 * np.eye(6), way)
+    return found

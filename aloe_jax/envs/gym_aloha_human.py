@@ -48,17 +48,18 @@ class Human:
     arms: of the robot.
     rng: what this person is like.
     inserts: whether the task is to put the peg into the socket, and not to hand a cube over.
+    most: radians that a joint moves at most in a step.
   """
 
-  def __init__(self, arms: arms_lib.Arms, rng: np.random.Generator, inserts: bool):
+  def __init__(self, arms: arms_lib.Arms, rng: np.random.Generator, inserts: bool, most: float):
     careful = people.is_careful(rng)
-    self._arms, self._rng, self._inserts = arms, rng, inserts
+    self._arms, self._rng, self._inserts, self._most = arms, rng, inserts, most
     self._speed, self._squeeze = SPEED[careful], SQUEEZE[careful]
     self._aim, self._noise = AIM[careful], NOISE[careful]
     self._patience = people.Patience(PATIENCE, PROGRESS)
 
   def act(self, observation: Any, info: dict[str, Any]) -> np.ndarray:
-    """Joints and grippers [14] for the next step."""
+    """The action [14] that moves both grippers on."""
     plans = self._insert(info) if self._inserts else self._hand_over(info)
     action = np.zeros(14)
     for side, (place, turn, grip) in plans.items():
@@ -68,7 +69,10 @@ class Human:
       here = here + way * min(1.0, self._speed / max(float(np.linalg.norm(way)), 1e-9))
       here += self._noise * self._rng.standard_normal(3)
       turned = arms_lib.towards(turned, turn, TURNS)
-      action[arms_lib.ARM[side]] = self._arms.reach(side, joints, here, turned)
+      move = self._arms.reach(side, joints, here, turned) - joints
+      # All joints of an arm slow down together, so that it stays on its way.
+      slower = min(1.0, self._most / max(float(np.abs(move).max()), 1e-9))
+      action[arms_lib.ARM[side]] = slower * move
       action[arms_lib.GRIPPER[side]] = grip
     return action
 

@@ -2,8 +2,10 @@
 
 Two ViperX arms hand a cube over, or put a peg into a socket in mid-air. Scenes and the success
 rule are gym-aloha's own; added are states in place of its images, when an attempt has failed, and
-a human. An action is held for four of gym-aloha's 50 steps a second, on a straight line from the
-last one: 14 numbers, of each arm six joints in radians and how far its gripper is open, 0 to 1.
+a human. An action takes four of gym-aloha's 50 steps a second: 14 numbers, of each arm by how many
+radians its six joints are to move on from what they were told last, and how far its gripper is to
+be open, 0 to 1. gym-aloha itself takes the joints' places, whose small differences are harder to
+learn.
 """
 
 import os
@@ -24,7 +26,8 @@ from aloe_jax.envs import ways
 
 # {task: how far a gripper is open on each of its things, cube, or peg and socket}
 TASKS = {'transfer_cube': (0.6,), 'insertion': (0.35, 0.6)}
-HELD = 4  # steps of gym-aloha that an action is held
+STEPS = 4  # of gym-aloha that an action takes
+MOST = 0.25  # radians by which a joint is moved at most
 LIFTED = 0.08  # metres above the table from which a thing can be dropped
 LOST = 0.08  # metres from both grippers at which it is no longer held
 REACH = np.array([[-0.4, 0.2, -0.02], [0.4, 0.8, 0.7]])  # where things can be got hold of
@@ -73,9 +76,13 @@ class Task(gymnasium.Wrapper):
     self._inserts = name == 'insertion'
     self._arms = arms_lib.Arms(self._physics)
     limits = self._physics.model.actuator_ctrlrange
-    low, high = np.zeros(14, np.float32), np.ones(14, np.float32)
+    self._limits = np.zeros((2, 14))
+    self._limits[1] = 1.0
+    high = np.ones(14, np.float32)
     for side, first in (('left', 0), ('right', 8)):
-      low[arms_lib.ARM[side]], high[arms_lib.ARM[side]] = limits[first : first + 6].T
+      self._limits[:, arms_lib.ARM[side]] = limits[first : first + 6].T
+      high[arms_lib.ARM[side]] = MOST
+    low = np.where(high == MOST, -high, np.float32(0.0))
     self.action_space = spaces.Box(low, high)
     things = len(self._open_on)
     self.observation_space = spaces.Dict(
@@ -95,11 +102,14 @@ class Task(gymnasium.Wrapper):
     return self._last
 
   def step(self, action: np.ndarray) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-    for share in np.arange(1, HELD + 1) / HELD:
-      _, reward, success, _, _ = self.env.step((1 - share) * self._command + share * action)
+    before, command = self._command, np.array(action, np.float64)
+    for side in arms_lib.SIDES:
+      command[arms_lib.ARM[side]] += before[arms_lib.ARM[side]]
+    self._command = np.clip(command, *self._limits)
+    for share in np.arange(1, STEPS + 1) / STEPS:
+      _, reward, success, _, _ = self.env.step((1 - share) * before + share * self._command)
       if success:
         break
-    self._command = np.asarray(action, np.float64)
     self._last = self._shown(bool(success))
     failed = any(map(self._is_lost, self._carried, self._last[1]['things']))
     return self._last[0], reward, bool(success or failed), False, self._last[1]
@@ -111,7 +121,7 @@ class Task(gymnasium.Wrapper):
 
   def make_human(self, rng: np.random.Generator) -> gym_aloha_human.Human:
     """Somebody of one of the two kinds, for one episode."""
-    return gym_aloha_human.Human(self._arms, rng, self._inserts)
+    return gym_aloha_human.Human(self._arms, rng, self._inserts, MOST)
 
   def _begin(self) -> None:
     self._carried = [drops.Carried(LIFTED, LOST) for _ in self._open_on]

@@ -7,12 +7,12 @@ episodes.
 """
 
 from collections.abc import Mapping, Sequence
-import functools
 import multiprocessing
+from multiprocessing import connection
 import os
 import signal
+import traceback
 from typing import Any, NamedTuple, Protocol
-import warnings
 
 import numpy as np
 
@@ -95,7 +95,10 @@ class Here:
 
 
 class SharedOut:
-  """Places dealt out in turn over processes of this machine, see `gymnasium.vector`.
+  """Places dealt out in turn over processes of this machine.
+
+  `gymnasium.vector` has such processes too, but those break out in tracebacks when this one is
+  stopped, and step all environments or none.
 
   Args:
     task: of the environments.
@@ -105,20 +108,20 @@ class SharedOut:
   is_closed = False
 
   def __init__(self, task: gymnasium_task.Task, processes: int):
-    from gymnasium import vector
-
-    makes = [functools.partial(_share, task.name, number) for number in range(processes)]
+    self._name = task.name
     # Not forked: JAX has threads, which a copy of this process would not have.
-    self._vector = vector.AsyncVectorEnv(
-      makes,
-      shared_memory=False,
-      context='spawn',
-      autoreset_mode=vector.AutoresetMode.DISABLED,
-    )
-    self._processes = processes
+    context = multiprocessing.get_context('spawn')
+    ends = [context.Pipe() for _ in range(processes)]
+    self._pipes = [ours for ours, _ in ends]
+    self._processes = [
+      context.Process(target=_work, args=(theirs, task.name), daemon=True) for _, theirs in ends
+    ]
+    for process, (_, theirs) in zip(self._processes, ends, strict=True):
+      process.start()
+      theirs.close()
 
   def rules(self, rules: gymnasium_place.Rules) -> None:
-    self._call('rules', [rules] * self._processes)
+    self._call('rules', [rules] * len(self._pipes))
 
   def begin(self, seeds: Mapping[int, int]) -> dict[int, Now]:
     return self._deal('begin', seeds)
@@ -127,45 +130,57 @@ class SharedOut:
     return self._deal('play', planned)
 
   def _deal(self, what: str, by_place: Mapping[int, Any]) -> dict[int, Now]:
-    hands: list[dict[int, Any]] = [{} for _ in range(self._processes)]
+    count = len(self._pipes)
+    hands: list[dict[int, Any]] = [{} for _ in range(count)]
     for place, value in by_place.items():
-      hands[place % self._processes][place // self._processes] = value
+      hands[place % count][place // count] = value
     found = self._call(what, hands)
-    return {place: found[place % self._processes][place // self._processes] for place in by_place}
+    return {place: found[place % count][place // count] for place in by_place}
 
-  def _call(self, what: str, hands: Sequence[Any]) -> tuple[Any, ...]:
+  def _call(self, what: str, hands: Sequence[Any]) -> dict[int, Any]:
+    """Has every process with something in its hand do it; what came of it, by process."""
     try:
-      with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of what is raised here all the same
-        return self._vector.call('do', what, hands)
-    except BaseException:  # also of somebody who stops the run: others may be at work still
-      self.is_closed = True
-      self._vector.close(terminate=True)
+      asked = {number: pipe for number, pipe in enumerate(self._pipes) if hands[number]}
+      for number, pipe in asked.items():
+        pipe.send((what, hands[number]))
+      replies = {number: pipe.recv() for number, pipe in asked.items()}
+    except BaseException as error:  # also of somebody who stops the run: they are at work still
+      self._close()
+      if isinstance(error, EOFError | OSError):
+        raise RuntimeError(
+          f'a process that plays {self._name} has ended; each holds physics engines of its own, '
+          'so that memory may not be enough for all: try --config.sim.processes=1.'
+        ) from error
       raise
+    for _, told in replies.values():
+      if told:
+        self._close()
+        raise RuntimeError(f'{self._name}, in a process of its own: {told}')
+    return {number: value for number, (value, _) in replies.items()}
+
+  def _close(self) -> None:
+    self.is_closed = True
+    for process in self._processes:
+      process.terminate()
 
 
-def _share(task: str, number: int) -> Any:
-  """What one process has: places behind an environment's face, as `gymnasium.vector` wants one."""
-  import gymnasium
-
-  class Share(gymnasium.Env):
-    """Does what its own hand asks for; makes its environments when something first does."""
-
-    observation_space = action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
-    _places: Here | None = None
-
-    def do(self, what: str, hands: Sequence[Any]) -> Any:
-      if self._places is None:
-        if multiprocessing.parent_process() is not None:
-          # Somebody who stops the run stops this one too, in its own time.
-          signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._places = Here(gymnasium_task.Task(task))
-      try:
-        return getattr(self._places, what)(hands[number])
-      except Exception as error:  # of a kind that can be made anew on the other side
-        raise RuntimeError(f'{task}: {type(error).__name__}: {error}') from error
-
-  return Share()
+def _work(pipe: connection.Connection, task: str) -> None:
+  """Plays what is asked for through a pipe, until nobody is there any more."""
+  # Somebody who stops the run stops the process at the other end, and that one ends this one.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  places: Here | None = None
+  while True:
+    try:
+      what, hand = pipe.recv()
+    except EOFError:
+      return
+    reply: tuple[Any, str] = (None, '')
+    try:
+      places = places or Here(gymnasium_task.Task(task))
+      reply = getattr(places, what)(hand), ''
+    except Exception:
+      reply = None, traceback.format_exc()
+    pipe.send(reply)
 
 
 def cores() -> int:
