@@ -45,7 +45,7 @@ def test_joints_that_are_solved_for_bring_a_gripper_where_it_was_to_be(worlds):
   for side in ('left', 'right'):
     place, turn = arms.gripper(side, joints)
     wanted = gym_aloha_arms.turned(turn, (0, 1, 0), 0.1)
-    there = place + [0.01, -0.02, 0.02]
+    there = place + np.array([0.01, -0.02, 0.02])
     found, turned = arms.gripper(side, arms.reach(side, joints, there, wanted))
     np.testing.assert_allclose(found, there, atol=1e-3)
     assert abs(turned @ wanted) > 1 - 1e-5
