@@ -8,7 +8,14 @@ from experiments import common
 DEBUG = '_debug'  # after a variant: the smallest size that runs every stage, for tests
 
 
-def config(variant: str, tasks: Mapping[str, Any], simulator: str, *, control_hz: float):
+def config(
+  variant: str,
+  tasks: Mapping[str, Any],
+  simulator: str,
+  *,
+  control_hz: float,
+  demonstrations: int = 25,
+):
   """The laptop-size experiment on one task of a simulator.
 
   Args:
@@ -16,6 +23,7 @@ def config(variant: str, tasks: Mapping[str, Any], simulator: str, *, control_hz
     tasks: {variant: (the simulator's own name of the task, steps of an episode, prompt)}.
     simulator: what `sim.task` begins with.
     control_hz: steps per second.
+    demonstrations: of a human, which the warm start imitates.
   """
   name = variant.removesuffix(DEBUG)
   if name not in tasks:
@@ -33,7 +41,7 @@ def config(variant: str, tasks: Mapping[str, Any], simulator: str, *, control_hz
   if size == 'sim_debug':
     found.sim.processes = 1  # to start others would take longer than what they do
   else:
-    found.task.update(demonstrations=25)
+    found.task.update(demonstrations=demonstrations)
     found.sim.update(rollouts=96, attempts=32)
     found.evaluation.update(episodes=128)
   return found

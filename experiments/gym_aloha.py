@@ -18,4 +18,4 @@ def get_config(variant: str = 'transfer_cube'):
 
   python -m aloe_jax.train --config=experiments/gym_aloha.py:insertion --workdir=runs/insertion
   """
-  return away.config(variant, TASKS, 'gym_aloha', control_hz=12.5)
+  return away.config(variant, TASKS, 'gym_aloha', control_hz=12.5, demonstrations=50)

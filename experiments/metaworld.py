@@ -10,20 +10,19 @@ from experiments import away
 TASKS = {  # variant: Meta-World's task, steps of an episode, what the robot is told
   'pick_place': ('pick-place-v3', 120, 'Pick the puck up and bring it to its place'),
   'push': ('push-v3', 120, 'Push the puck to its place'),
-  'coffee_push': ('coffee-push-v3', 100, 'Push the mug under the coffee machine'),
-  'hand_insert': ('hand-insert-v3', 100, 'Put the block into the hole'),
-  'assembly': ('assembly-v3', 150, 'Put the ring over the peg'),
   'pick_place_wall': ('pick-place-wall-v3', 150, 'Bring the puck over the wall to its place'),
-  'bin_picking': ('bin-picking-v3', 160, 'Bring the block to the other bin'),
+  'hand_insert': ('hand-insert-v3', 100, 'Put the block into the hole'),
   'shelf_place': ('shelf-place-v3', 150, 'Put the block on the shelf'),
-  'stick_push': ('stick-push-v3', 150, 'Push the thermos with the stick'),
   'peg_insert': ('peg-insert-side-v3', 160, 'Put the peg into the hole'),
 }
+# So few that imitation leaves something to learn: with 25, it does pick_place 9 times of 10.
+DEMONSTRATIONS = dict.fromkeys(TASKS, 5) | dict(pick_place=10)
 
 
 def get_config(variant: str = 'pick_place'):
   """The experiment; one of `TASKS` may follow the colon.
 
-  python -m aloe_jax.train --config=experiments/metaworld.py:assembly --workdir=runs/assembly
+  python -m aloe_jax.train --config=experiments/metaworld.py:push --workdir=runs/push
   """
-  return away.config(variant, TASKS, 'metaworld', control_hz=80.0)
+  demonstrations = DEMONSTRATIONS.get(variant, 0)  # tests have their own
+  return away.config(variant, TASKS, 'metaworld', control_hz=80.0, demonstrations=demonstrations)

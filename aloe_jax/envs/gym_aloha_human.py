@@ -33,7 +33,9 @@ SPEED = (0.035, 0.02)  # metres a step of a gripper
 TURNS = 0.2  # radians a step
 AIM = (0.012, 0.0)  # metres beside the middle of a thing, towards the arm
 SQUEEZE = (0.2, 1.0)  # how much narrower than a thing a gripper is told to close
-NOISE = (0.005, 0.003)  # metres, standard deviation
+# Metres a step, standard deviation. Shaking is how imitation sees the way back to where one should
+# be; a peg, which is 2 cm thick, leaves less room for it.
+NOISE = {'cube': (0.007, 0.006), 'peg': (0.005, 0.003)}
 
 PATIENCE = 30  # steps without progress after which an operator takes over
 PROGRESS = 0.01  # metres that count as progress
@@ -55,7 +57,7 @@ class Human:
     careful = people.is_careful(rng)
     self._arms, self._rng, self._inserts, self._most = arms, rng, inserts, most
     self._speed, self._squeeze = SPEED[careful], SQUEEZE[careful]
-    self._aim, self._noise = AIM[careful], NOISE[careful]
+    self._aim, self._noise = AIM[careful], NOISE['peg' if inserts else 'cube'][careful]
     self._patience = people.Patience(PATIENCE, PROGRESS)
 
   def act(self, observation: Any, info: dict[str, Any]) -> np.ndarray:
