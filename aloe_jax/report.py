@@ -12,6 +12,10 @@ and `reporting.figures.trajectory` draws.
 The critic of an iteration is judged on episodes that it was not trained on: in a simulator on
 fresh ones of the policy that it judged, a human watching; on a robot on `--episodes`, or on those
 of later rounds.
+
+Where the actor of that iteration is there too, the page foretells whether its policy will do better
+than the one before; `--foretell=full` has both evaluated by fitted Q evaluation for it, which takes
+as long as two phases of the critic.
 """
 
 import argparse
@@ -42,6 +46,7 @@ from aloe_jax.reporting import card
 from aloe_jax.reporting import deployed
 from aloe_jax.reporting import examination
 from aloe_jax.reporting import figures
+from aloe_jax.reporting import foretold
 from aloe_jax.reporting import numbers as report_numbers
 from aloe_jax.reporting import page
 from aloe_jax.reporting import places
@@ -56,6 +61,7 @@ from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import kept
 from aloe_jax.run import networks
+from aloe_jax.run import phases
 from aloe_jax.run import restored
 from aloe_jax.run import results
 
@@ -107,6 +113,9 @@ class Report:
     checkpoints.read_meta(kept.path(number), 'architecture', 'fail_cost', 'iteration')
     self._found = restored.restore(experiment, kept.path(number), critic=self._has_critic)
     self._has_critic = self._has_critic and self._found.meta.get('critic_learnt', True)
+    actor = phases.actor_number(self._iteration)
+    self._new_actor = kept.path(actor) if actor in kept.numbers() else None
+    self._is_newest = number == newest
     self._datasets = datasets_lib.Datasets(experiment, self._found.encoder)
     self._manifest = manifest.read(workdir / 'manifest.json')
     self._evaluations = results.read(workdir / 'evaluations.json')
@@ -114,22 +123,46 @@ class Report:
     written = workdir / 'metrics' / 'metrics.jsonl'
     self._records = metrics.read(written) if written.exists() else []
 
-  def write(self) -> None:
-    """Judges, and writes the page and its numbers."""
+  def write(self, *, full: bool = False) -> None:
+    """Judges, foretells, and writes the page and its numbers; `full` as for `foretell`."""
     with config_lib.user_errors():
       _ = self._places  # before anything is judged
     before = alarm.read(self._workdir, self._iteration)
     examined, traces = None, {}
     if self._has_critic:
-      examined = self.examine()
-      traces = _traces(examined)
+      examined = self.foretell(full=full)
+      traces = report_traces.of_both(examined.judged, examined.steps)
       for name, trace in traces.items():
         trace.save(self._workdir / 'report' / f'{name}.npz')
-    files.write_text(self._workdir / 'report.json', json.dumps(self._json(examined), indent=1))
+    files.write_text(self._workdir / 'report.json', json.dumps(self.flat(examined), indent=1))
     files.write_text(self._workdir / 'report.html', self._page(examined, traces))
-    shutil.rmtree(self._workdir / 'report' / 'bank', ignore_errors=True)
     if before is not None and alarm.read(self._workdir, self._iteration) is None:
       progress.CONSOLE.print(alarm.lost(before[0]), highlight=False, soft_wrap=True)
+
+  def foretell(self, *, full: bool) -> Examined:
+    """Judges, and foretells what becomes of the policy that the critic's iteration has learnt.
+
+    Args:
+      full: whether fitted Q evaluation is asked too.
+
+    Raises:
+      ValueError, FileNotFoundError: as `gather` does.
+    """
+    material = self.gather()
+    examined = examination.examine(material)
+    if self._foretells and self._new_actor is not None:
+      with config_lib.user_errors():
+        policy = restored.read_policy(self._experiment, self._new_actor, material.found.policy)
+        examined.numbers.update(
+          foretold.measure(self._experiment, material, policy, self._workdir, full=full)
+        )
+    shutil.rmtree(self._workdir / 'report' / 'bank', ignore_errors=True)
+    return examined
+
+  @property
+  def _foretells(self) -> bool:
+    """Whether the critic can say what another policy's actions are worth."""
+    return self._experiment.agent.critic == 'action'
 
   def examine(self) -> Examined:
     """Judges what `gather` finds, and raises what it does."""
@@ -184,7 +217,8 @@ class Report:
     after = [path for path in given if joined.get(manifest.place(str(path)), 0) > self._iteration]
     return after or given
 
-  def _json(self, examined: Examined | None) -> dict:
+  def flat(self, examined: Examined | None) -> dict:
+    """All that `report.json` holds, `examined` being None where there is no critic."""
     found: dict = {'agent': self._experiment.agent.name, 'task': self._experiment.prompt}
     found['iteration'] = self._iteration
     for entry in self._evaluations:
@@ -199,6 +233,8 @@ class Report:
     found['episodes'] = examined.episodes
     found['chunks'] = int(examined.judged.row.size)
     found |= report_numbers.flat(examined.numbers)
+    if 'foretold_gain' in examined.numbers:
+      found['foretold'] = foretold.verdict(examined.numbers)
     first_update = self._found.step + 1
     for record in self._records:
       if record.get('phase') == 'weights' and record['step'] == first_update:
@@ -283,7 +319,19 @@ class Report:
         'warn',
       )
     warning = page.paragraph(alarm.sentence(examined.numbers))
+    if self._foretells:
+      told += page.paragraph(self._foretold(examined))
     return told + page.cards(card.lines(examined.numbers)) + warning
+
+  def _foretold(self, examined: Examined) -> str:
+    """What is expected of the policy that the iteration has learnt, or why nothing is."""
+    if 'foretold_gain' in examined.numbers:
+      return foretold.sentence(examined.numbers, self._iteration, held_out=examined.held_out)
+    why = 'has not been trained yet' if self._is_newest else 'is not kept any more'
+    return (
+      f'Nothing is foretold of the policy of iteration {self._iteration}: its actor, checkpoint '
+      f'{phases.actor_number(self._iteration)}, {why}.'
+    )
 
   def _training(self) -> str:
     records, drawn = self._records, []
@@ -303,22 +351,6 @@ class Report:
     sources = [f'{source.name.lower()} steps' for source in types.Source]
     ends = [end.name.lower() for end in types.EndReason if end != types.EndReason.NONE]
     return page.table(['episodes of', 'episodes', *sources, *ends], rows)
-
-
-def _traces(examined: Examined) -> dict[str, report_traces.Trace]:
-  """An episode that succeeded, and one that failed, if possible by itself."""
-  wanted = {
-    'success': [(types.EndReason.SUCCESS,)],
-    'failure': [(types.EndReason.FAILURE,), (types.EndReason.TAKEOVER,)],
-  }
-  traces = {}
-  for name, choices in wanted.items():
-    for ends in choices:
-      trace = report_traces.follow(examined.judged, examined.steps, ends)
-      if trace is not None:
-        traces[name] = trace
-        break
-  return traces
 
 
 def _along(traces: dict[str, report_traces.Trace]) -> Figures:
@@ -389,14 +421,21 @@ def _count(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Reports on the run of a command line."""
-  given = command_line.parse(parser(), argv)
+  made = parser()
+  made.add_argument(
+    '--foretell',
+    choices=foretold.LEVELS,
+    default='quick',
+    help='full: have the old and the new policy evaluated by fitted Q evaluation, too',
+  )
+  given = command_line.parse(made, argv)
   with contextlib.ExitStack() as stack:
     with config_lib.user_errors():
       given = stack.enter_context(bucket_run.opened(given, episodes=True))
     config = kept.config(given, 'report')
     compile_cache.use(config, given.workdir)
     stack.enter_context(compilation.told())
-    of(given, config).write()
+    of(given, config).write(full=given.options.foretell == 'full')
     written = twin.shown(given.workdir / 'report.html')
   progress.CONSOLE.print(f'Report: {written}', soft_wrap=True)
 

@@ -13,38 +13,28 @@ the iteration, with 95 % intervals over episodes; values are in environment step
 Legend of shapes: R chunks.
 """
 
-from collections.abc import Callable, Sequence
-import contextlib
+from collections.abc import Sequence
 import dataclasses
 import json
 import pathlib
 import shutil
-from typing import Any
 
-import jax
 import numpy as np
 import rich.table
 
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import files
-from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax import report
-from aloe_jax.data import replay
-from aloe_jax.learning import learner as learner_lib
 from aloe_jax.reporting import card
 from aloe_jax.reporting import estimates
 from aloe_jax.reporting import examination
+from aloe_jax.reporting import further as further_lib
 from aloe_jax.reporting import judgement
 from aloe_jax.reporting import numbers as report_numbers
-from aloe_jax.run import collected
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import kept
-from aloe_jax.run import plan as plan_lib
-from aloe_jax.run import policy_actions
-from aloe_jax.run import streams
-from aloe_jax.run.streams import Stream
 
 CONTINUATIONS = config_lib.CHOICES['critic.past_end']
 AS_IT_IS = 'as it is'
@@ -77,41 +67,6 @@ def measure(
   return {name: estimates.estimate(x, episode) for name, x in statistics.items()}
 
 
-def train_on(
-  experiment: experiment_lib.Experiment,
-  learner: learner_lib.Learner,
-  material: examination.Material,
-  batches: Callable[[int, int], Any],
-  what: str,
-) -> Any:
-  """Parameters of the critic after `critic.updates` more, targets starting from what it is.
-
-  Args:
-    experiment: of the run.
-    learner: of the critic; its settings say what ended chunks are filled up with.
-    material: whose critic is trained on.
-    batches: (first, count) to as many critic batches.
-    what: it is called on the screen.
-  """
-  config, layout, found = experiment.config, experiment.layout, material.found
-  updates, size = config.critic.updates, config.train.critic_updates_per_call
-  optimizer = experiment.critic_optimizer(updates)
-  learner = dataclasses.replace(learner, critic_optimizer=optimizer)
-  actor, critic, target = (  # copies, as the step uses its state up
-    jax.tree.map(np.array, x) for x in (found.policy.params, found.critic, found.critic)
-  )
-  state = learner.init(config.seed, experiment.example(), actor).replace(
-    critic=critic, critic_target=target, critic_optimizer=optimizer.init(critic)
-  )
-  step, placed = layout.compile(learner.train_step), layout.place_state(state)
-  with progress.bar(what, updates, 'updates') as advance:
-    for first in range(0, updates, size):
-      batch = layout.place_batches(batches(first, min(size, updates - first)))
-      placed, metrics = step(placed, batch, None)
-      advance(min(first + size, updates), loss=float(layout.fetch(metrics)['critic']['loss']))
-  return layout.fetch(placed).critic
-
-
 def compare(
   experiment: experiment_lib.Experiment, material: examination.Material, workdir: pathlib.Path
 ) -> dict[str, dict[str, estimates.Estimate]]:
@@ -123,43 +78,19 @@ def compare(
     workdir: of the run.
   """
   found, rows, buffer = material.found, material.rows, material.buffer
-  iteration, learner, episode = found.meta['iteration'], material.learner, material.episode(rows)
+  learner, episode = material.learner, material.episode(rows)
   buffer.continue_ended(rows)
   chunk = buffer.transitions(rows)
   whole = chunk.valid[:, -1] & (chunk.discount > 0)
   numbers = {AS_IT_IS: measure(material.judge(learner, found.critic), whole, episode)}
-  data = collected.RunData(experiment, workdir, plan_lib.read(experiment.config, workdir))
-  data.encode(found.encoder)
-  chunking = experiment.chunking(found.meta['fail_cost'])
-  trained = replay.Replay(
-    data.read(iteration), found.inputs, chunking, experiment.config.data.ratios
-  )
-  trained.continue_ended()
-  actions = policy_actions.PolicyActions(experiment, workdir / 'report')
-  bank = actions.bank(
-    iteration,
-    lambda: found.policy,
-    trained,
-    data.digest(iteration),
-    fingerprint=lambda: policy_lib.fingerprint(found.policy.params),
-    drawn_by=iteration,
-    aside=lambda asked: contextlib.nullcontext(),
-  )
-  seed = streams.integer(experiment.config.seed, Stream.CRITIC_ROWS, 2 * iteration + 1)
-
-  def batches(first: int, count: int) -> Any:
-    size, images = experiment.config.critic.batch_size, bank is None and experiment.reads_images
-    action = None if bank is None else bank.action
-    return trained.critic_batches(seed, first, count, size, action, images=images)
-
+  further = further_lib.Further(experiment, found, workdir, workdir / 'report')
   for continuation in CONTINUATIONS:
     settings = dataclasses.replace(learner.settings, past_end=continuation)
     told = {'ended_auroc': material.ended_auroc(settings)}
     other = dataclasses.replace(learner, settings=settings)
-    critic = train_on(experiment, other, material, batches, f'Critic, {continuation}')
+    critic = further.train(other, found.policy, f'Critic, {continuation}')
     judged = material.judge(other, critic, f'Judge, {continuation}')
     numbers[continuation] = told | measure(judged, whole, episode)
-  actions.release()
   shutil.rmtree(workdir / 'report' / 'bank', ignore_errors=True)
   return numbers
 

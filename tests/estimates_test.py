@@ -75,3 +75,33 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     found = estimates.estimate(estimates.mean(x), np.repeat(np.arange(30), 3), seed=trial)
     covered += found.low < 0 < found.high
   assert 87 <= covered <= 99
+
+
+def test_sums_of_episodes_are_resampled_as_rows_are():
+  rng = np.random.default_rng(4)
+  (x, y, given), episode = rng.normal(size=(3, 60)), np.repeat(np.arange(12), 5)
+  first, second = episode % 3 == 0, episode % 3 == 1
+  for statistic in (
+    estimates.mean(x, first),
+    estimates.difference(x, first, second),
+    estimates.slope(y, x, given, ~second),
+  ):
+    by_rows = estimates.estimate(lambda count, of=statistic: of(count), episode)
+    by_sums = estimates.estimate(statistic, episode)
+    expected = [by_rows.value, by_rows.low, by_rows.high]
+    np.testing.assert_allclose([by_sums.value, by_sums.low, by_sums.high], expected, rtol=1e-9)
+
+
+def test_a_slope_is_that_of_least_squares_with_what_is_given_beside_it():
+  rng = np.random.default_rng(5)
+  x, given, noise = rng.normal(size=(3, 40))
+  y, among = 100 + 2 * x - 3 * given + noise, np.arange(40) < 30
+  columns = np.stack([np.ones(30), x[:30], given[:30]], axis=1)
+  expected = np.linalg.lstsq(columns, y[:30])[0][1]
+  assert ones(estimates.slope(y, x, given, among), 40) == pytest.approx(expected)
+  # By hand: nothing is held where it is constant, and what x says no more than it has no slope.
+  x, y = np.array([0.0, 1, 2, 9, 9]), np.array([5.0, 6, 10, 9, 9])
+  among = np.arange(5) < 3
+  assert estimates.slope(y, x, np.ones(5), among)(ONES) == pytest.approx(2.5)
+  assert np.isnan(estimates.slope(y, x, 3 * x + 1, among)(ONES))
+  assert np.isnan(estimates.slope(y, np.ones(5), x, among)(ONES))

@@ -119,6 +119,21 @@ def _kept(numbers: Numbers) -> str:
   return GOOD if kept.low > 0 else FAIR if kept.value > 0 else BAD
 
 
+def _comes_true(numbers: Numbers) -> str:
+  x = numbers['advantage_slope']
+  return BAD if not x.low > 0 else GOOD if 0.5 <= x.value <= 1.5 else FAIR
+
+
+def _gains(name: str) -> Verdict:
+  """By its sign, where its interval leaves no doubt."""
+
+  def verdict(numbers: Numbers) -> str:
+    gain = numbers[name]
+    return GOOD if gain.low > 0 else BAD if gain.high < 0 else FAIR
+
+  return verdict
+
+
 def _level(numbers: Numbers) -> str:
   share = abs(numbers['advantage'].value) / max(numbers['advantage_std'].value, 1e-9)
   return GOOD if share <= 0.1 else FAIR if share <= 0.2 else BAD
@@ -154,6 +169,37 @@ def _told(numbers: Numbers) -> str:
 _MORE = 'Collect more episodes, or train the critic longer (critic.updates).'
 
 RULES = (
+  _Rule(
+    'foretold_gain', 'The new policy beside the old one', 'steps',
+    'Mean value V of what the new policy samples, less V of what the old one samples, by this '
+    'critic, in the states that these episodes met: what a single new chunk is worth before the '
+    'old policy goes on.',
+    _gains('foretold_gain'),
+    ('The actor has learnt what the critic thinks better.',
+     'The actor has not moved to what the critic thinks better. '
+     'Lower actor.beta, or train the actor longer (actor.updates).',
+     'The actor has moved to what the critic thinks worse: do not deploy it. See whether the data '
+     'holds what the critic prefers, and raise actor.beta or lower actor.lr.'),
+  ),
+  _Rule(
+    'fqe_gain', 'The new policy, if it acts throughout', 'steps',
+    'Value of the new policy where fragments start, less that of the old one, each by this critic '
+    'after critic.updates more of fitted Q evaluation on the same data: Eq. (7) with the next '
+    'chunks of that very policy.',
+    _gains('fqe_gain'),
+    ('It is expected to do better.', 'No difference can be told.',
+     'It is expected to do worse: do not deploy it.'),
+  ),
+  _Rule(
+    'advantage_slope', 'Its advantage comes true', '',
+    "Slope of what came of the policy's chunks within two chunks' time on their advantage, V being "
+    'held: 1, where advantages come true as they are, 0, where they tell nothing.',
+    _comes_true,
+    ('What comes is about what it promises.',
+     'It has the sign right, and the size wrong: below 1 it promises too much. ' + _MORE,
+     'Its advantages tell nothing of what comes: weights by them are noise, and so is what it '
+     'foretells. ' + _MORE),
+  ),
   _Rule(
     'spearman_own', 'Ranks what the policy did', '',
     "Spearman's rank correlation between the critic's score of each chunk that the policy executed "

@@ -2,9 +2,10 @@
 
 Neighbouring rows of an episode say nearly the same, so that an interval from resampling rows would
 be far too narrow. A resample draws as many episodes as there are, with replacement; every
-statistic takes how often each row was drawn.
+statistic takes how often each row was drawn. What sums over rows define is resampled by the sums of
+each episode, which comes to the same and takes no time.
 
-Legend of shapes: R rows.
+Legend of shapes: R rows, E episodes, n sums.
 """
 
 from collections.abc import Callable
@@ -26,6 +27,29 @@ class Estimate:
   high: float
 
 
+@dataclasses.dataclass(frozen=True)
+class OfSums:
+  """A statistic that sums over the rows define.
+
+  Attributes:
+    columns: [R, n] whose sums they are.
+    of: sums [..., n] to the statistic [...]; NaN where they do not define it.
+  """
+
+  columns: np.ndarray
+  of: Callable[[np.ndarray], np.ndarray]
+
+  def __call__(self, count: np.ndarray) -> float:
+    """Of how often each row counts, [R]."""
+    return float(self.of(count @ self.columns))
+
+  def resampled(self, drawn: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """[resamples], of how often each episode was drawn [resamples, E] and each row's own [R]."""
+    episodes = drawn.shape[1]
+    sums = [np.bincount(own, column, minlength=episodes) for column in self.columns.T]
+    return self.of(drawn @ np.stack(sums, axis=1))
+
+
 def estimate(statistic: Statistic, episode: np.ndarray, seed: int = 0) -> Estimate:
   """A statistic of all rows, with the 2.5 and 97.5 percentiles over resampled episodes.
 
@@ -40,7 +64,11 @@ def estimate(statistic: Statistic, episode: np.ndarray, seed: int = 0) -> Estima
   names, own = np.unique(episode, return_inverse=True)
   rng = np.random.default_rng(seed)
   drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES)
-  resampled = np.array([statistic(counts[own]) for counts in drawn])
+  drawn = drawn.astype(float)
+  if isinstance(statistic, OfSums):
+    resampled = statistic.resampled(drawn, own)
+  else:
+    resampled = np.array([statistic(counts[own]) for counts in drawn])
   defined = resampled[np.isfinite(resampled)]
   if np.isnan(value) or not defined.size:
     return Estimate(value, np.nan, np.nan)
@@ -48,36 +76,65 @@ def estimate(statistic: Statistic, episode: np.ndarray, seed: int = 0) -> Estima
   return Estimate(float(value), float(low), float(high))
 
 
-def mean(x: np.ndarray, among: np.ndarray | None = None) -> Statistic:
+def mean(x: np.ndarray, among: np.ndarray | None = None) -> OfSums:
   """Mean of x [R], over the rows `among` [R] bool alone if they are given."""
-  rows = np.arange(len(x)) if among is None else np.flatnonzero(among)
-  values = x[rows]
-
-  def statistic(count: np.ndarray) -> float:
-    total = count[rows].sum()
-    return float(count[rows] @ values / total) if total else np.nan
-
-  return statistic
+  among = np.ones(len(x), bool) if among is None else among
+  return OfSums(_counted(x, among), lambda sums: _ratio(sums[..., 1], sums[..., 0]))
 
 
-def difference(x: np.ndarray, first: np.ndarray, second: np.ndarray) -> Statistic:
+def difference(x: np.ndarray, first: np.ndarray, second: np.ndarray) -> OfSums:
   """Mean of x [R] over the rows `first` [R] bool less that over the rows `second` [R] bool."""
-  of_first, of_second = mean(x, first), mean(x, second)
-  return lambda count: of_first(count) - of_second(count)
+
+  def of(sums: np.ndarray) -> np.ndarray:
+    return _ratio(sums[..., 1], sums[..., 0]) - _ratio(sums[..., 3], sums[..., 2])
+
+  return OfSums(np.hstack([_counted(x, first), _counted(x, second)]), of)
+
+
+def slope(y: np.ndarray, x: np.ndarray, given: np.ndarray, among: np.ndarray) -> OfSums:
+  """Least-squares slope of y on x where `given` is held: the coefficient of x beside its own.
+
+  Args:
+    y: [R].
+    x: [R].
+    given: [R].
+    among: [R] bool, the rows that count.
+
+  Returns:
+    NaN where x does not vary by itself.
+  """
+  a, b, c = (
+    np.where(among, z, 0) - (z[among].mean() if among.any() else 0) * among for z in (x, given, y)
+  )
+  columns = np.stack([among, a, b, c, a * a, a * b, b * b, a * c, b * c], axis=1)
+
+  def of(sums: np.ndarray) -> np.ndarray:
+    count, a, b, c, aa, ab, bb, ac, bc = np.moveaxis(sums, -1, 0)
+    with np.errstate(divide='ignore', invalid='ignore'):
+      aa, ab, bb = aa - a * a / count, ab - a * b / count, bb - b * b / count
+      ac, bc = ac - a * c / count, bc - b * c / count
+      share = np.where(bb > 1e-12 * np.abs(aa), ab / bb, 0)  # nothing is held where it is constant
+      varies = aa - share * ab
+      return np.where(varies > 1e-9 * np.abs(aa), (ac - share * bc) / varies, np.nan)
+
+  return OfSums(columns, of)
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> Statistic:
   """Spearman's rank correlation of x [R] and y [R]; ties share the mean of their ranks."""
-  place_x, place_y = _places(x), _places(y)
+  order = np.argsort(x, kind='stable')
+  place_x, place_y = _places(x[order]), _places(y[order])
 
   def statistic(count: np.ndarray) -> float:
     total = count.sum()
     if not total:
       return np.nan
-    a, b = _ranks(place_x, count), _ranks(place_y, count)
-    a, b = a - count @ a / total, b - count @ b / total
-    scale = np.sqrt((count @ a**2) * (count @ b**2))
-    return float(count @ (a * b) / scale) if scale > 0 else np.nan
+    count = count[order]
+    a, b = (_ranks(place, count) - (total + 1) / 2 for place in (place_x, place_y))
+    # Not by `@`, which has threads wait for each other at this size.
+    of_a, of_b, together = (np.sum(count * u * v) for u, v in ((a, a), (b, b), (a, b)))
+    scale = np.sqrt(of_a * of_b)
+    return float(together / scale) if scale > 0 else np.nan
 
   return statistic
 
@@ -101,6 +158,16 @@ def auroc(x: np.ndarray, positive: np.ndarray) -> Statistic:
   return statistic
 
 
+def _counted(x: np.ndarray, among: np.ndarray) -> np.ndarray:
+  """[R, 2]: whether each row is among some [R] bool, and x [R] where it is."""
+  return np.stack([among.astype(float), np.where(among, x, 0)], axis=1)
+
+
+def _ratio(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+  """A mean; NaN of no row."""
+  return np.where(count > 0, total / np.where(count > 0, count, 1), np.nan)
+
+
 def _places(x: np.ndarray) -> np.ndarray:
   """[R] int, the place of each number among the different ones in ascending order."""
   return np.unique(x, return_inverse=True)[1]
@@ -109,5 +176,6 @@ def _places(x: np.ndarray) -> np.ndarray:
 def _ranks(place: np.ndarray, count: np.ndarray) -> np.ndarray:
   """[R] ranks from 1 among rows that count [R] times each; equal ones share their mean rank."""
   drawn = np.bincount(place, count)
-  below = np.cumsum(drawn) - drawn
-  return (below + (drawn + 1) / 2)[place]
+  middle = np.cumsum(drawn)
+  middle -= (drawn - 1) / 2
+  return middle[place]

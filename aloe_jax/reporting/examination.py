@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from aloe_jax import config as config_lib
+from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax import rewards
 from aloe_jax import types
@@ -23,6 +24,7 @@ from aloe_jax.reporting import ended
 from aloe_jax.reporting import estimates
 from aloe_jax.reporting import judgement
 from aloe_jax.reporting import numbers as report_numbers
+from aloe_jax.reporting import outcomes
 from aloe_jax.run import collection
 from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
@@ -46,6 +48,8 @@ class Material:
     rows: [R] of those, the chunks that are judged.
     actions: [S, M, h, A] of the policy at `judgement.states(buffer, rows)`; None for a critic of
       states.
+    execute: e, steps after which the policy plans anew.
+    contents: digests of the datasets that the episodes are of.
     held_out: whether none of the episodes was trained on.
   """
 
@@ -56,6 +60,8 @@ class Material:
   starts: np.ndarray
   rows: np.ndarray
   actions: np.ndarray | None
+  execute: int
+  contents: str
   held_out: bool
 
   def episode(self, rows: np.ndarray) -> np.ndarray:
@@ -179,7 +185,7 @@ def gather(
   sampled, actions = learner.agent.samples_policy, None
   datasets.encode_rows(directories, judgement.states(buffer, rows) if sampled else rows)
   if sampled:
-    actions = _sample(experiment, found, buffer, rows, ' '.join(contents), cache)
+    actions = sample(experiment, found, found.policy, buffer, rows, ' '.join(contents), cache)
   if experiment.continues_ended:
     with config_lib.user_errors():
       # Where pictures have to be encoded, features are there of the rows that are judged alone.
@@ -192,6 +198,8 @@ def gather(
     starts=starts if experiment.encoder is None else rows,
     rows=rows,
     actions=actions,
+    execute=experiment.config.task.execute,
+    contents=' '.join(contents),
     held_out=not set(contents) & set(trained_on),
   )
 
@@ -209,33 +217,54 @@ def examine(material: Material) -> Examined:
   )
   numbers |= alarm.measure(judged, episode)
   if material.actions is not None:
+    numbers |= outcomes.measure(
+      judged,
+      episode,
+      horizon=chunking.horizon,
+      execute=material.execute,
+      discount=chunking.discount,
+    )
     numbers['ended_auroc'] = material.ended_auroc(learner.settings)
   told = chunk_weights.diagnostics(weights, buffer, learner.settings)
   numbers |= report_numbers.of_weights(told, weights.weight[rows], judged.source)
   return Examined(judged, episode, material.steps, weights, numbers, material.held_out)
 
 
-def _sample(
+def sample(
   experiment: experiment_lib.Experiment,
   found: restored.Restored,
+  policy: policy_lib.Policy,
   buffer: replay.Replay,
   rows: np.ndarray,
   data: str,
   cache: pathlib.Path,
 ) -> np.ndarray:
-  """Actions [S, M, h, A] of the policy where a critic of actions needs them."""
+  """What a policy does where a critic of actions needs it, every policy by the same noise.
+
+  Args:
+    experiment: of the run.
+    found: the critic's checkpoint.
+    policy: asked.
+    buffer: of the episodes.
+    rows: [R] of the chunks that are judged.
+    data: digests of the episodes.
+    cache: directory for what is sampled.
+
+  Returns:
+    [S, M, h, A] at `judgement.states(buffer, rows)`.
+  """
   asked = judgement.states(buffer, rows)
   config = experiment.config
   seed = streams.integer(config.seed, Stream.REPORT_SAMPLES, found.meta['iteration'])
   samples = config.actor.samples
-  key = action_bank.make_key(found.policy, seed=seed, samples=samples, rows=len(asked), data=data)
+  key = action_bank.make_key(policy, seed=seed, samples=samples, rows=len(asked), data=data)
 
   def observation(index: np.ndarray) -> types.Observation:
     return buffer.observation(asked[index], images=experiment.reads_images)
 
   with progress.bar('Sample', len(asked), 'states') as advance:
     bank = action_bank.draw(
-      found.policy,
+      policy,
       observation,
       key,
       cache,

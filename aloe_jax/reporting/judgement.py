@@ -149,6 +149,36 @@ def judge(
   return Judgement(**known, **{name: x / scale for name, x in found.items()})
 
 
+def values(
+  learner: learner_lib.Learner,
+  critic_params: Any,
+  replay: replay_lib.Replay,
+  rows: np.ndarray,
+  actions: np.ndarray,
+  *,
+  batch_size: int,
+) -> np.ndarray:
+  """V of Eq. (10) for a policy, by a critic of actions, in environment steps.
+
+  Args:
+    learner: of the critic.
+    critic_params: of the critic.
+    replay: the buffer.
+    rows: [R] of it, whose states are asked about.
+    actions: [R, M, h, A] of that policy there.
+    batch_size: states per call.
+
+  Returns:
+    [R].
+  """
+
+  def judge_samples(index: np.ndarray) -> Any:
+    return _judge_samples(learner, critic_params, replay.observation(rows[index]), actions[index])
+
+  _, value = _sweep(judge_samples, len(rows), batch_size, lambda done: None)
+  return value / learner.settings.reward_scale
+
+
 def _sweep(
   function: Callable[[np.ndarray], Any], count: int, size: int, progress: Callable[[int], None]
 ) -> list[np.ndarray]:

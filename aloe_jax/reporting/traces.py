@@ -95,6 +95,22 @@ def follow(
   )
 
 
+def of_both(judged: judgement_lib.Judgement, steps: steps_lib.Steps) -> dict[str, Trace]:
+  """{'success': , 'failure': } as far as there are such, a failure by itself if possible."""
+  wanted = {
+    'success': [(types.EndReason.SUCCESS,)],
+    'failure': [(types.EndReason.FAILURE,), (types.EndReason.TAKEOVER,)],
+  }
+  traces = {}
+  for name, choices in wanted.items():
+    for ends in choices:
+      trace = follow(judged, steps, ends)
+      if trace is not None:
+        traces[name] = trace
+        break
+  return traces
+
+
 def _shown(length: int, end: int) -> np.ndarray:
   """Steps whose images are shown: at regular times, and the end in place of one near it."""
   regular = np.unique(np.linspace(0, length - 1, FRAMES).round().astype(int))

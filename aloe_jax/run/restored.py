@@ -81,6 +81,24 @@ def restore(
   return Restored(int(found['step']), params, encoder, inputs, policy, meta)
 
 
+def read_policy(
+  experiment: experiment_lib.Experiment, path: pathlib.Path, like: policy_lib.Policy
+) -> policy_lib.Policy:
+  """The policy of another checkpoint of a run, which the same compiled programs serve.
+
+  Args:
+    experiment: of the run.
+    path: of the checkpoint.
+    like: a policy of the same run; the critic that it chooses by is used again.
+
+  Raises:
+    FileNotFoundError: there is no checkpoint.
+    ValueError: it is of another architecture.
+  """
+  checkpoints.check(path, experiment.architecture())
+  return dataclasses.replace(like, params=acting.read(path, experiment.abstract_state().acting))
+
+
 def read_actor(experiment: experiment_lib.Experiment, path: pathlib.Path) -> Any:
   """The parameters that act, in float32, and nothing else: no tokenizer, no statistics.
 

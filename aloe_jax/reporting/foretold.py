@@ -1,0 +1,125 @@
+"""What a card foretells: whether the policy that an iteration has learnt will do better.
+
+It is told before that policy acts, by the critic that taught it and by episodes of the policy
+before, which neither has seen. Three things make it up: what the critic thinks of the new policy's
+chunks (`foretold_gain`); what they are worth if the new policy goes on as it begins, by fitted Q
+evaluation (`fqe_gain`); and whether advantages of this critic come true (`advantage_slope`). Where
+they do not, nothing is foretold.
+"""
+
+from collections.abc import Mapping
+import pathlib
+
+import numpy as np
+
+from aloe_jax import policy as policy_lib
+from aloe_jax import types
+from aloe_jax.reporting import card
+from aloe_jax.reporting import estimates
+from aloe_jax.reporting import examination
+from aloe_jax.reporting import further as further_lib
+from aloe_jax.reporting import judgement
+from aloe_jax.run import experiment as experiment_lib
+
+LEVELS = ('quick', 'full')
+BETTER, WORSE, NO_DIFFERENCE = 'better', 'worse', 'no difference'
+_WORDS = {
+  BETTER: 'better is expected.',
+  WORSE: 'worse is expected: do not deploy it.',
+  NO_DIFFERENCE: 'no difference can be foretold.',
+}
+
+
+def measure(
+  experiment: experiment_lib.Experiment,
+  material: examination.Material,
+  policy: policy_lib.Policy,
+  workdir: pathlib.Path,
+  *,
+  full: bool,
+) -> dict[str, estimates.Estimate]:
+  """What the new policy gains over the old one, in steps, on states of the old one's fragments.
+
+  Args:
+    experiment: of the run, whose critic is of actions.
+    material: that the critic is examined on.
+    policy: the new one.
+    workdir: of the run.
+    full: whether fitted Q evaluation is asked too, which takes as long as two phases of the critic.
+
+  Returns:
+    `foretold_gain`; `foretold_gain_start`, where fragments start; with `full` also `fqe_gain`,
+    there.
+  """
+  found, buffer, rows = material.found, material.buffer, material.rows
+  own = buffer.source[rows] == types.Source.POLICY
+  start = own & (buffer.fragments.first[rows] == rows)
+  scratch = workdir / 'report' / 'bank'
+  assert material.actions is not None
+  of_new = examination.sample(experiment, found, policy, buffer, rows, material.contents, scratch)
+  asked = np.searchsorted(judgement.states(buffer, rows), rows)
+
+  def value(critic: object, actions: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """[R] V of some rows [R] bool, zero at the others."""
+    values = np.zeros(len(rows))
+    if among.any():
+      values[among] = judgement.values(
+        material.learner,
+        critic,
+        buffer,
+        rows[among],
+        actions[asked[among]],
+        batch_size=examination.BATCH,
+      )
+    return values
+
+  def told(gain: np.ndarray, among: np.ndarray) -> estimates.Estimate:
+    return estimates.estimate(estimates.mean(gain, among), material.episode(rows))
+
+  gain = value(found.critic, of_new, own) - value(found.critic, material.actions, own)
+  numbers = {'foretold_gain': told(gain, own), 'foretold_gain_start': told(gain, start)}
+  if full:
+    further = further_lib.Further(experiment, found, workdir, scratch / 'training')
+    values = [
+      value(further.train(material.learner, one, f'Evaluate the {name} policy'), actions, start)
+      for name, one, actions in (
+        ('old', found.policy, material.actions),
+        ('new', policy, of_new),
+      )
+    ]
+    numbers['fqe_gain'] = told(values[1] - values[0], start)
+  return numbers
+
+
+def verdict(numbers: Mapping[str, estimates.Estimate]) -> str:
+  """What is expected of the new policy: BETTER, WORSE or NO_DIFFERENCE.
+
+  Args:
+    numbers: those of `measure`, and `advantage_slope`.
+  """
+  gain = numbers.get('fqe_gain', numbers['foretold_gain'])
+  if not numbers['advantage_slope'].low > 0:
+    return NO_DIFFERENCE
+  return BETTER if gain.low > 0 else WORSE if gain.high < 0 else NO_DIFFERENCE
+
+
+def sentence(numbers: Mapping[str, estimates.Estimate], iteration: int, *, held_out: bool) -> str:
+  """What the page says of it: what is expected, and what that is made of."""
+
+  def shown(name: str) -> str:
+    return card.show(numbers[name], 'steps')
+
+  text = f'Of deploying the policy of iteration {iteration} {_WORDS[verdict(numbers)]} '
+  text += f'By this critic its chunks gain {shown("foretold_gain")} each over those of before'
+  if 'fqe_gain' in numbers:
+    text += f'; acting throughout, it gains {shown("fqe_gain")} from the start of a fragment'
+  slope = numbers['advantage_slope']
+  if slope.low > 0:
+    text += f'. Of what its advantages promise, {card.show(slope, "%")} comes true.'
+  else:
+    text += f'. But its advantages are not seen to come true: slope {card.show(slope, "")}.'
+  if 'fqe_gain' not in numbers:
+    text += ' --foretell=full asks fitted Q evaluation too.'
+  if not held_out:
+    text += ' The critic was trained on these episodes, so that this is better than the truth.'
+  return text
