@@ -153,11 +153,31 @@ class Report:
     if self._foretells and self._new_actor is not None:
       with config_lib.user_errors():
         policy = restored.read_policy(self._experiment, self._new_actor, material.found.policy)
+        gap = examined.numbers['return_gap']
         examined.numbers.update(
-          foretold.measure(self._experiment, material, policy, self._workdir, full=full)
+          foretold.measure(
+            self._experiment,
+            material,
+            policy,
+            self._workdir,
+            self.scratch,
+            return_gap=gap,
+            full=full,
+          )
         )
-    shutil.rmtree(self._workdir / 'report' / 'bank', ignore_errors=True)
+    self.forget()
     return examined
+
+  @property
+  def scratch(self) -> pathlib.Path:
+    """Where it keeps what policies sample, until it is done: of each iteration elsewhere."""
+    return self._workdir / 'report' / 'bank' / str(self._iteration)
+
+  def forget(self) -> None:
+    """Removes what policies have sampled."""
+    shutil.rmtree(self.scratch, ignore_errors=True)
+    with contextlib.suppress(OSError):  # of another iteration there may be some
+      self.scratch.parent.rmdir()
 
   @property
   def _foretells(self) -> bool:
@@ -199,7 +219,7 @@ class Report:
       directories,
       trained_on=trained_on,
       count=self._count,
-      cache=self._workdir / 'report' / 'bank',
+      cache=self.scratch,
     )
 
   @functools.cached_property
@@ -372,10 +392,17 @@ def _counts(name: str, steps: steps_lib.Steps) -> list[str]:
 
 
 def parser(
-  name: str = 'aloe_jax.report', description: str | None = __doc__
+  name: str = 'aloe_jax.report', description: str | None = __doc__, *, foretells: bool = False
 ) -> argparse.ArgumentParser:
-  """The command line of a report; see `command_line.parser`."""
+  """The command line of a report; see `command_line.parser`. `foretells` adds --foretell."""
   made = command_line.parser(name, description)
+  if foretells:
+    made.add_argument(
+      '--foretell',
+      choices=foretold.LEVELS,
+      default='quick',
+      help='full: have the old and the new policy evaluated by fitted Q evaluation, too',
+    )
   made.add_argument(
     '--iteration',
     type=_count,
@@ -421,14 +448,7 @@ def _count(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Reports on the run of a command line."""
-  made = parser()
-  made.add_argument(
-    '--foretell',
-    choices=foretold.LEVELS,
-    default='quick',
-    help='full: have the old and the new policy evaluated by fitted Q evaluation, too',
-  )
-  given = command_line.parse(made, argv)
+  given = command_line.parse(parser(foretells=True), argv)
   with contextlib.ExitStack() as stack:
     with config_lib.user_errors():
       given = stack.enter_context(bucket_run.opened(given, episodes=True))

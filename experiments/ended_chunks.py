@@ -17,7 +17,6 @@ from collections.abc import Sequence
 import dataclasses
 import json
 import pathlib
-import shutil
 
 import numpy as np
 import rich.table
@@ -68,7 +67,10 @@ def measure(
 
 
 def compare(
-  experiment: experiment_lib.Experiment, material: examination.Material, workdir: pathlib.Path
+  experiment: experiment_lib.Experiment,
+  material: examination.Material,
+  workdir: pathlib.Path,
+  scratch: pathlib.Path,
 ) -> dict[str, dict[str, estimates.Estimate]]:
   """{the critic as it is, then each continuation: {name: number}}.
 
@@ -76,6 +78,7 @@ def compare(
     experiment: of the run.
     material: of its report.
     workdir: of the run.
+    scratch: directory for what the policy samples.
   """
   found, rows, buffer = material.found, material.rows, material.buffer
   learner, episode = material.learner, material.episode(rows)
@@ -83,7 +86,7 @@ def compare(
   chunk = buffer.transitions(rows)
   whole = chunk.valid[:, -1] & (chunk.discount > 0)
   numbers = {AS_IT_IS: measure(material.judge(learner, found.critic), whole, episode)}
-  further = further_lib.Further(experiment, found, workdir, workdir / 'report')
+  further = further_lib.Further(experiment, found, workdir, scratch / 'training')
   for continuation in CONTINUATIONS:
     settings = dataclasses.replace(learner.settings, past_end=continuation)
     told = {'ended_auroc': material.ended_auroc(settings)}
@@ -91,7 +94,6 @@ def compare(
     critic = further.train(other, found.policy, f'Critic, {continuation}')
     judged = material.judge(other, critic, f'Judge, {continuation}')
     numbers[continuation] = told | measure(judged, whole, episode)
-  shutil.rmtree(workdir / 'report' / 'bank', ignore_errors=True)
   return numbers
 
 
@@ -106,9 +108,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         f'{given.workdir} is a run of {config.agent}; expected one whose critic judges actions, '
         'such as aloe: no other reads ended chunks.'
       )
-  material = report.of(given, config).gather()
+  asked = report.of(given, config)
+  material = asked.gather()
   with config_lib.user_errors():
-    numbers = compare(experiment, material, given.workdir)
+    numbers = compare(experiment, material, given.workdir, asked.scratch)
+  asked.forget()
   flat = {name: report_numbers.flat(told) for name, told in numbers.items()}
   iteration, past_end = material.found.meta['iteration'], config.critic.past_end
   flat['run'] = dict(iteration=iteration, episodes=given.options.count, past_end=past_end)

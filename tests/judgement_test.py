@@ -63,6 +63,10 @@ def test_an_action_critic_judges_every_chunk_as_if_it_were_alone(past_end, batch
   told = []
   params, found = judge(learner, buffer, rows, actions, batch_size, told)
   assert told[-1] == len(rows) + len(asked)
+  value = judgement.values(
+    learner, params, buffer, rows, actions[np.searchsorted(asked, rows)], batch_size=batch_size
+  )
+  np.testing.assert_allclose(value, found.v, rtol=1e-5)
   critic = learner.networks.critic
 
   def sampled_q(row):

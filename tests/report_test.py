@@ -136,7 +136,12 @@ def test_numbers_are_flat_and_of_fresh_episodes(reported):
   assert numbers['bias_v'] < numbers['bias_v_high']
   # A policy of random numbers never succeeds.
   assert numbers['falls_success'] is numbers['q_threshold'] is numbers['false_alarms'] is None
-  assert 'no threshold of Q can be told' in (reported / 'report.html').read_text()
+  page = (reported / 'report.html').read_text()
+  assert 'no threshold of Q can be told' in page
+  assert not {'foretold', 'foretold_gain'} & numbers.keys()
+  assert 'its actor, checkpoint 2, has not been trained yet.' in page
+  low, slope, high = (numbers[f'advantage_slope{bound}'] for bound in ('_low', '', '_high'))
+  assert low < slope < high
 
 
 def test_an_episode_is_kept_to_be_drawn_again(reported):

@@ -55,7 +55,7 @@ def show(x: estimates.Estimate, unit: str) -> str:
   """A number with its interval: '0.71 (0.66 to 0.75)', '64 % (58 to 70)', '-3.1 steps (...)'."""
   if not np.isfinite(x.value):
     return 'not defined'
-  factor, digits = (100, 0) if unit == '%' else (1, 1 if unit == 'steps' else 2)
+  factor, digits = (100, 0) if unit == '%' else (1, 1 if unit in ('steps', 'points') else 2)
 
   def text(value: float) -> str:
     return f'{factor * value:.{digits}f}'

@@ -35,7 +35,9 @@ def measure(
   material: examination.Material,
   policy: policy_lib.Policy,
   workdir: pathlib.Path,
+  scratch: pathlib.Path,
   *,
+  return_gap: estimates.Estimate,
   full: bool,
 ) -> dict[str, estimates.Estimate]:
   """What the new policy gains over the old one, in steps, on states of the old one's fragments.
@@ -45,16 +47,17 @@ def measure(
     material: that the critic is examined on.
     policy: the new one.
     workdir: of the run.
+    scratch: directory for what policies sample.
+    return_gap: realised return of successes less that of all others, where fragments start.
     full: whether fitted Q evaluation is asked too, which takes as long as two phases of the critic.
 
   Returns:
     `foretold_gain`; `foretold_gain_start`, where fragments start; with `full` also `fqe_gain`,
-    there.
+    there, and `fqe_points`, the points of success that would make it.
   """
   found, buffer, rows = material.found, material.buffer, material.rows
   own = buffer.source[rows] == types.Source.POLICY
   start = own & (buffer.fragments.first[rows] == rows)
-  scratch = workdir / 'report' / 'bank'
   assert material.actions is not None
   of_new = examination.sample(experiment, found, policy, buffer, rows, material.contents, scratch)
   asked = np.searchsorted(judgement.states(buffer, rows), rows)
@@ -88,7 +91,14 @@ def measure(
       )
     ]
     numbers['fqe_gain'] = told(values[1] - values[0], start)
+    numbers['fqe_points'] = points(numbers['fqe_gain'], return_gap)
   return numbers
+
+
+def points(gain: estimates.Estimate, return_gap: estimates.Estimate) -> estimates.Estimate:
+  """Points of success that make a gain, if it is of success alone; NaN if none pays for sure."""
+  a_point = return_gap.value / 100 if return_gap.low > 0 else np.nan
+  return estimates.Estimate(gain.value / a_point, gain.low / a_point, gain.high / a_point)
 
 
 def verdict(numbers: Mapping[str, estimates.Estimate]) -> str:
@@ -113,6 +123,9 @@ def sentence(numbers: Mapping[str, estimates.Estimate], iteration: int, *, held_
   text += f'By this critic its chunks gain {shown("foretold_gain")} each over those of before'
   if 'fqe_gain' in numbers:
     text += f'; acting throughout, it gains {shown("fqe_gain")} from the start of a fragment'
+    if np.isfinite(numbers['fqe_points'].value):
+      success = card.show(numbers['fqe_points'], 'points')
+      text += f', which is {success} of success, if it is success alone'
   slope = numbers['advantage_slope']
   if slope.low > 0:
     text += f'. Of what its advantages promise, {card.show(slope, "%")} comes true.'

@@ -1,0 +1,199 @@
+"""What cards foretold, held against what evaluation then measured.
+
+A point is an iteration of a run: {'task', 'seed', 'method', 'iteration', 'before', 'after' (success
+in percent, of the policy before and of the one that the iteration has learnt), 'episodes' (of an
+evaluation), 'card' (what `report.json` held before that policy acted)}.
+
+Legend of shapes: P points, I iterations.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from aloe_jax import metrics
+from aloe_jax.reporting import card
+from aloe_jax.reporting import estimates
+from aloe_jax.reporting import foretold
+
+Points = Sequence[Mapping[str, Any]]
+Number = dict[str, float | None]
+
+GAINS = ('foretold_gain', 'foretold_gain_start', 'fqe_gain', 'fqe_points')
+CHOICES = (*GAINS, 'foretold', 'the newest', 'the warm start')
+
+
+def run_of(point: Mapping[str, Any]) -> tuple[str, int, str]:
+  """What tells its run."""
+  return point['task'], point['seed'], point['method']
+
+
+def change(points: Points) -> np.ndarray:
+  """[P] measured, in points of success."""
+  return np.array([point['after'] - point['before'] for point in points], float)
+
+
+def told(points: Points, name: str) -> np.ndarray:
+  """[P] a number of the cards; NaN where it is missing or null."""
+  found = [point['card'].get(name) for point in points]
+  return np.array([np.nan if x is None else x for x in found], float)
+
+
+def correlations(points: Points) -> dict[str, Number]:
+  """Spearman's rank correlation of the measured change with each number of a card.
+
+  Returns:
+    {name of the number: {'value', 'low', 'high', 'points'}}, the interval from resampling runs; of
+    those that vary and that two points or more have.
+  """
+  names = dict.fromkeys((*GAINS, *(rule.name for rule in card.RULES), 'advantage_slope_full'))
+  measured, found = change(points), {}
+  run = np.unique([str(run_of(point)) for point in points], return_inverse=True)[1]
+  for name in names:
+    number = told(points, name)
+    known = np.isfinite(number)
+    if known.sum() < 2:
+      continue
+    x = _over_runs(estimates.spearman(number[known], measured[known]), run[known])
+    if x is not None:
+      found[name] = x | {'points': int(known.sum())}
+  return found
+
+
+def verdicts(points: Points) -> dict[str, Number]:
+  """What came of the policies of which the card expected the same.
+
+  Returns:
+    {verdict: 'points', 'change' (mean), 'worse' and 'better': how many measured so, and of them
+    'clearly_worse' and 'clearly_better': beyond what evaluations differ by chance, 95 %}.
+  """
+  measured, found = change(points), {}
+  sure = np.array([_clear(point) for point in points], bool)
+  said = np.array([point['card'].get('foretold') for point in points])
+  for verdict in (foretold.BETTER, foretold.NO_DIFFERENCE, foretold.WORSE):
+    among = said == verdict
+    x, clear = measured[among], sure[among]
+    found[verdict] = {
+      'points': int(among.sum()),
+      'change': float(x.mean()) if x.size else None,
+      'worse': int((x < 0).sum()),
+      'clearly_worse': int((clear & (x < 0)).sum()),
+      'better': int((x > 0).sum()),
+      'clearly_better': int((clear & (x > 0)).sum()),
+    }
+  return found
+
+
+def regrets(points: Points) -> dict[str, Number]:
+  """Success that is lost by choosing a run's checkpoint by its cards and not by rollouts.
+
+  By a gain the checkpoint is chosen up to which the gains sum up to the most; by verdicts, the one
+  before the first 'worse'. Rollouts choose the highest of noisy numbers, so that even the best
+  choice has a regret above zero.
+
+  Returns:
+    {what it is chosen by: {'value', 'low', 'high' in points of success, 'runs'}}; of runs whose
+    iterations from 1 on all have a card with that number.
+  """
+  runs: dict[tuple, list] = {}
+  for point in sorted(points, key=lambda point: point['iteration']):
+    runs.setdefault(run_of(point), []).append(point)
+  found = {}
+  for choice in CHOICES:
+    lost = []
+    for own in runs.values():
+      success = np.array([own[0]['before'], *(point['after'] for point in own)])
+      chosen = _chosen(own, choice)
+      if chosen is not None and [p['iteration'] for p in own] == list(range(1, len(own) + 1)):
+        lost.append(success.max() - success[chosen])
+    if lost:
+      x = _over_runs(estimates.mean(np.array(lost)), np.arange(len(lost)))
+      found[choice] = (x or {}) | {'runs': len(lost)}
+  return found
+
+
+def _over_runs(statistic: estimates.Statistic, run: np.ndarray) -> Number | None:
+  """A statistic and its interval, which a single run does not have; None if it is not defined."""
+  x = estimates.estimate(statistic, run)
+  if not np.isfinite(x.value):
+    return None
+  several = len(np.unique(run)) > 1
+  return {'value': x.value, 'low': x.low if several else None, 'high': x.high if several else None}
+
+
+def _chosen(own: Points, choice: str) -> int | None:
+  """Iteration of a run's points [I] that is chosen, 0 for the warm start; None if nothing tells."""
+  if choice == 'the newest':
+    return len(own)
+  if choice == 'the warm start':
+    return 0
+  if choice == 'foretold':
+    said = [point['card'].get('foretold') for point in own]
+    if None in said:
+      return None
+    return said.index(foretold.WORSE) if foretold.WORSE in said else len(own)
+  gains = told(own, choice)
+  return None if np.isnan(gains).any() else int(np.argmax(np.append(0, np.cumsum(gains))))
+
+
+def _clear(point: Mapping[str, Any]) -> bool:
+  """Whether before and after differ by more than two evaluations do by chance, 95 % (Newcombe)."""
+  rates = [point['before'] / 100, point['after'] / 100]
+  counts = [round(rate * point['episodes']) for rate in rates]
+  (a, b), (c, d) = (metrics.wilson_interval(count, point['episodes']) for count in counts)
+  before, after = rates
+  low = after - before - np.hypot(after - c, b - before)
+  high = after - before + np.hypot(d - after, before - a)
+  return bool(low > 0 or high < 0)
+
+
+def markdown(points: Points) -> str:
+  """All of it as tables."""
+  runs = len({run_of(point) for point in points})
+  lines = [
+    f'{len(points)} iterations of {runs} runs. Rank correlation of what the card said before a '
+    'policy acted with the change of success that evaluation then measured; 95 % from resampling '
+    'runs.',
+    '',
+    '| number of the card | rank correlation | iterations |',
+    '|---|---|---|',
+  ]
+  found = correlations(points)
+  for name, x in sorted(
+    found.items(), key=lambda item: (item[0] not in GAINS, -abs(item[1]['value']))
+  ):
+    lines.append(f'| `{name}` | {_shown(x, 2)} | {x["points"]} |')
+  lines += [
+    '',
+    'What came of the policies by what was expected of them; in brackets, beyond what evaluations '
+    'differ by chance.',
+    '',
+    '| expected | iterations | mean change (points) | measured worse | measured better |',
+    '|---|---|---|---|---|',
+  ]
+  for verdict, count in verdicts(points).items():
+    mean = '' if count['change'] is None else f'{count["change"]:+.1f}'
+    lines.append(
+      f'| {verdict} | {count["points"]} | {mean} | {count["worse"]} ({count["clearly_worse"]}) | '
+      f'{count["better"]} ({count["clearly_better"]}) |'
+    )
+  lines += [
+    '',
+    "Points of success lost by choosing a run's checkpoint otherwise than by rollouts.",
+    '',
+    '| chosen by | regret | runs |',
+    '|---|---|---|',
+  ]
+  for choice, x in regrets(points).items():
+    name = f'`{choice}`' if choice in GAINS else _CHOSEN.get(choice, choice)
+    lines.append(f'| {name} | {_shown(x, 1)} | {x["runs"]} |')
+  return '\n'.join(lines) + '\n'
+
+
+_CHOSEN = {'foretold': 'the one before the first "worse"'}
+
+
+def _shown(x: Number, digits: int) -> str:
+  interval = '' if x['low'] is None else f' ({x["low"]:.{digits}f} to {x["high"]:.{digits}f})'
+  return f'{x["value"]:.{digits}f}{interval}'

@@ -1,0 +1,172 @@
+"""Do the words of the report card come true? For all runs of a comparison, by one command.
+
+  python -m experiments.foretold --workdir=runs/paper
+
+For every iteration of every run there whose critic judges actions, `experiments.foretell` asks the
+card what it would have said before the new policy acted, and that is held against what evaluation
+then measured. The same command goes on where it was stopped; what is there is not asked again. It
+ends in `foretold/results.json`, `results.md` and `foretold.png` in --workdir.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+
+from matplotlib import figure
+import numpy as np
+
+from aloe_jax import agents
+from aloe_jax import config as config_lib
+from aloe_jax import files
+from aloe_jax import plots
+from aloe_jax import progress
+from aloe_jax.comparison import foresight
+from aloe_jax.comparison import jobs
+from aloe_jax.reporting import foretold
+from aloe_jax.run import checkpoints
+from aloe_jax.run import phases
+from aloe_jax.run import results
+
+_ADVICE = 'remove it with the job.json beside it, and the same command makes it anew.'
+COUNT = 128  # episodes
+
+
+def main() -> None:
+  """Asks what is missing, then writes what came true."""
+  arguments = _parser().parse_args()
+  workdir = arguments.workdir.absolute()
+  with config_lib.user_errors():
+    planned = {
+      job.name: job for job in plan(workdir, count=arguments.count, level=arguments.foretell)
+    }
+    if not planned:
+      raise ValueError(
+        f'{workdir} holds no evaluated iteration of a run whose critic judges actions; expected '
+        'TASK/seed_N/METHOD, as experiments.paper leaves them.'
+      )
+    jobs_ = list(planned.values())
+    failed = jobs.run(jobs_, workers=arguments.workers, compiled=workdir / 'compiled')
+    points = [point(job) for job in jobs_ if job.name not in failed]
+    write(points, workdir / 'foretold')
+  if failed:
+    raise SystemExit(f'error: {len(failed)} of {len(jobs_)} jobs failed: {", ".join(failed)}.')
+
+
+def plan(workdir: pathlib.Path, *, count: int, level: str) -> list[jobs.Job]:
+  """A job for every iteration of every run there that a card can foretell, and that was evaluated.
+
+  Args:
+    workdir: of `experiments.paper`.
+    count: episodes of each card.
+    level: of `foretold.LEVELS`.
+  """
+  planned = []
+  for path in sorted(workdir.glob('*/seed_*/*/config.json')):
+    run, config = path.parent, config_lib.read(path)
+    try:
+      judges = agents.find(config.agent).critic == 'action'
+    except ValueError as error:
+      progress.CONSOLE.print(f'{run}: left out; {error}', soft_wrap=True)
+      continue
+    if not judges:
+      continue
+    evaluated = {entry['iteration'] for entry in results.read(run / 'evaluations.json')}
+    written = checkpoints.Checkpoints(run / 'checkpoints').numbers()
+    for iteration in sorted(evaluated - {0}):
+      needed = {phases.critic_number(iteration), phases.actor_number(iteration)}
+      if iteration - 1 in evaluated and needed <= set(written):
+        directory = run / 'foretold' / str(iteration)
+        command = ('-m', 'experiments.foretell', f'--workdir={run}', f'--iteration={iteration}')
+        command += (f'--count={count}', f'--foretell={level}')
+        planned.append(jobs.Job('/'.join(directory.parts[-5:]), directory, (command,)))
+  return planned
+
+
+def point(job: jobs.Job) -> dict:
+  """What was foretold of an iteration, and what was measured; see `comparison.foresight`."""
+  run, iteration = job.directory.parents[1], int(job.directory.name)
+  evaluated = {e['iteration']: e for e in results.read(run / 'evaluations.json')}
+  before, after = (100 * evaluated[i]['success_rate'] for i in (iteration - 1, iteration))
+  task, seed, method = run.parts[-3:]
+  return {
+    'task': task,
+    'seed': int(re.sub(r'\D', '', seed)),
+    'method': method,
+    'iteration': iteration,
+    'before': before,
+    'after': after,
+    'episodes': evaluated[iteration]['episodes'],
+    'card': files.read_json(job.directory / 'report.json', _ADVICE),
+  }
+
+
+def write(points: foresight.Points, target: pathlib.Path) -> None:
+  """Writes numbers, tables and the figure."""
+  found = {
+    'correlations': foresight.correlations(points),
+    'verdicts': foresight.verdicts(points),
+    'regrets': foresight.regrets(points),
+    'points': list(points),
+  }
+  files.write_text(target / 'results.json', json.dumps(found, indent=1))
+  text = foresight.markdown(points)
+  files.write_text(target / 'results.md', text)
+  plots.save(draw(points), target / 'foretold.png')
+  progress.CONSOLE.print(text, soft_wrap=True, highlight=False)
+  progress.CONSOLE.print(f'Results: {target}', soft_wrap=True)
+
+
+def draw(points: foresight.Points) -> figure.Figure:
+  """Measured change over each foretold gain: a colour a task, a marker an iteration."""
+  gains = [name for name in foresight.GAINS if np.isfinite(foresight.told(points, name)).any()]
+  found = foresight.correlations(points)
+  drawing = figure.Figure(figsize=(3.6 * len(gains), 4), dpi=150, layout='constrained')
+  tasks = sorted({point['task'] for point in points})
+  iterations = sorted({point['iteration'] for point in points})
+  panels = drawing.subplots(1, len(gains), sharey=True, squeeze=False)[0]
+  for axes, name in zip(panels, gains, strict=True):
+    for index, task in enumerate(tasks):
+      for iteration in iterations:
+        own = [p for p in points if (p['task'], p['iteration']) == (task, iteration)]
+        axes.plot(
+          foresight.told(own, name),
+          foresight.change(own),
+          linestyle='none',
+          marker=plots.marker(iteration - 1),
+          color=plots.colour(index),
+          alpha=0.75,
+          label=f'{task}, iteration {iteration}' if name == gains[0] and own else None,
+        )
+    axes.axhline(0, color=plots.GREY, linewidth=1)
+    axes.axvline(0, color=plots.GREY, linewidth=1)
+    title = name.replace('_', ' ')
+    if name in found:
+      title += f', rank correlation {found[name]["value"]:.2f}'
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel('foretold (steps)')
+    axes.grid(alpha=0.3)
+    axes.spines[['top', 'right']].set_visible(False)
+  panels[0].set_ylabel('measured change of success (points)')
+  drawing.legend(loc='outside lower center', ncols=min(3, len(tasks) * 2), frameon=False)
+  return drawing
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog='python -m experiments.foretold',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument('--workdir', type=pathlib.Path, required=True, help='of experiments.paper')
+  parser.add_argument('--foretell', choices=foretold.LEVELS, default='full')
+  parser.add_argument('--count', type=int, default=COUNT, help='episodes of each card')
+  parser.add_argument(
+    '--workers', type=int, default=max(1, os.cpu_count() or 1), help='runs at a time'
+  )
+  return parser
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,114 @@
+"""What cards foretold against what was measured, by hand; and the script that asks for it all."""
+
+import json
+
+import numpy as np
+import pytest
+
+from aloe_jax.comparison import foresight
+from aloe_jax.comparison import jobs
+from experiments import foretold
+from experiments import laundry
+
+
+def make_points(*runs):
+  """A run is successes of the warm start and each iteration, their fqe_gains, their verdicts."""
+  return [
+    {
+      'task': 'fold',
+      'seed': seed,
+      'method': 'aloe',
+      'iteration': i,
+      'before': success[i - 1],
+      'after': success[i],
+      'episodes': 100,
+      'card': {'fqe_gain': gains[i - 1], 'foretold': said[i - 1], 'spearman': None},
+    }
+    for seed, (success, gains, said) in enumerate(runs)
+    for i in range(1, len(success))
+  ]
+
+
+POINTS = make_points(
+  ([40, 60, 50], [5.0, -1.0], ['better', 'worse']),
+  ([50, 45, 80], [1.0, 2.0], ['worse', 'better']),
+)
+
+
+def test_ranks_of_what_was_foretold_are_held_against_those_of_the_change():
+  found = foresight.correlations(POINTS)
+  # Changes 20, -10, -5, 35 have ranks 3, 1, 2, 4; gains 5, -1, 1, 2 have 4, 1, 2, 3.
+  assert found['fqe_gain']['value'] == pytest.approx(1 - 6 * 2 / (4 * 15))
+  assert found['fqe_gain']['points'] == 4
+  assert found.keys() == {'fqe_gain'}
+
+
+def test_verdicts_are_counted_by_what_came_of_them_and_whether_chance_could_do_it():
+  found = foresight.verdicts(POINTS)
+  expected = dict(points=2, change=-7.5, worse=2, clearly_worse=0, better=0, clearly_better=0)
+  assert found['worse'] == expected  # 60 to 50 and 50 to 45 of 100 may be chance
+  assert found['better'] | {'change': 27.5} == found['better']
+  assert (found['better']['better'], found['better']['clearly_better']) == (2, 2)
+  assert found['no difference']['points'] == 0 and found['no difference']['change'] is None
+
+
+def test_a_regret_is_what_the_chosen_checkpoint_lacks():
+  found = {choice: x['value'] for choice, x in foresight.regrets(POINTS).items()}
+  assert found == {
+    'fqe_gain': 0,  # sums 0, 5, 4 and 0, 1, 3: the first and the second iteration
+    'foretold': (0 + 30) / 2,  # the warm start of the second run
+    'the newest': 10 / 2,
+    'the warm start': (20 + 30) / 2,
+  }
+  assert 'fqe_gain' not in foresight.regrets(make_points(([1, 2], [None], ['better'])))
+
+
+def make_suite(workdir, agent='aloe'):
+  """A finished run of two iterations as `experiments.paper` leaves it, without its weights."""
+  run = workdir / 'fold_laundry' / 'seed_3' / agent
+  config = laundry.get_config('sim_debug')
+  config.agent = agent
+  for number in (1, 2, 3, 4):
+    (run / 'checkpoints' / str(number)).mkdir(parents=True)
+  (run / 'config.json').write_text(config.to_json())
+  rates = [0.4, 0.6, 0.5]
+  evaluated = dict(successes=1, episodes=100, low=0, high=1, throughput=1)
+  entries = [evaluated | {'iteration': i, 'success_rate': x} for i, x in enumerate(rates)]
+  (run / 'evaluations.json').write_text(json.dumps(entries))
+  return run
+
+
+def test_every_evaluated_iteration_with_a_critic_of_actions_is_asked_about(tmp_path):
+  run = make_suite(tmp_path)
+  make_suite(tmp_path, agent='awr')
+  found = foretold.plan(tmp_path, count=6, level='quick')
+  assert [job.name for job in found] == [f'fold_laundry/seed_3/aloe/foretold/{i}' for i in (1, 2)]
+  assert found[1].commands == (
+    ('-m', 'experiments.foretell', f'--workdir={run}', '--iteration=2', '--count=6',
+     '--foretell=quick'),
+  )  # fmt: skip
+  (run / 'checkpoints' / '2').rmdir()
+  assert len(foretold.plan(tmp_path, count=6, level='quick')) == 1
+
+
+def test_what_was_asked_is_collected_into_numbers_tables_and_a_figure(tmp_path, monkeypatch):
+  make_suite(tmp_path)
+  cards = {1: dict(foretold='better', fqe_gain=5.0), 2: dict(foretold='worse', fqe_gain=-1.0)}
+
+  def run(planned, *, workers, compiled):
+    for job in planned:
+      job.directory.mkdir(parents=True)
+      (job.directory / 'report.json').write_text(json.dumps(cards[int(job.directory.name)]))
+    return []
+
+  monkeypatch.setattr(jobs, 'run', run)
+  monkeypatch.setattr('sys.argv', ['foretold', f'--workdir={tmp_path}'])
+  foretold.main()
+  results = json.loads((tmp_path / 'foretold' / 'results.json').read_text())
+  assert [point['before'] for point in results['points']] == pytest.approx([40, 60])
+  assert results['correlations']['fqe_gain']['value'] == 1
+  text = (tmp_path / 'foretold' / 'results.md').read_text()
+  assert '| `fqe_gain` | 1.00 | 2 |' in text
+  assert '| worse | 1 | -10.0 | 1 (0) | 0 (0) |' in text
+  assert (tmp_path / 'foretold' / 'foretold.png').read_bytes().startswith(b'\x89PNG')
+  np.testing.assert_allclose(results['regrets']['the newest']['value'], 10)
