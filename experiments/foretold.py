@@ -146,6 +146,9 @@ def draw(points: foresight.Points) -> figure.Figure:
       title += f', rank correlation {found[name]["value"]:.2f}'
     axes.set_title(title, fontsize=10)
     axes.set_xlabel('foretold (steps)')
+    if name == 'fqe_points':  # which measure the same
+      axes.axline((0, 0), slope=1, color=plots.GREY, linewidth=1, linestyle=':')
+      axes.set_xlabel('foretold (points)')
     axes.grid(alpha=0.3)
     axes.spines[['top', 'right']].set_visible(False)
   panels[0].set_ylabel('measured change of success (points)')
