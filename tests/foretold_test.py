@@ -56,7 +56,7 @@ def test_the_same_policy_gains_nothing_by_any_measure(workdir):
   assert [numbers[name] for name in GAINS] == [0, 0, 0]
   assert numbers['foretold'] == 'no difference'
   page = (workdir / 'report.html').read_text()
-  assert 'Of deploying the policy of iteration 1 no difference can be foretold.' in page
+  assert 'The policy of iteration 1 is not seen to differ from the one before.' in page
   assert 'The critic was trained on these episodes' in page
   assert not (workdir / 'report' / 'bank').exists()
 
@@ -99,11 +99,11 @@ def test_the_sentence_says_what_is_expected_and_what_that_is_made_of():
   told['fqe_points'] = foretold.points(told['fqe_gain'], estimates.Estimate(40, 39, 41))
   text = foretold.sentence(told, 2, held_out=True)
   assert text == (
-    'Of deploying the policy of iteration 2 worse is expected: do not deploy it. By this critic '
-    'its chunks gain -1.5 steps (-2.0 to -1.0) each over those of before; acting throughout, it '
-    'gains -4.0 steps (-5.0 to -3.0) from the start of a fragment, which is -10.0 points (-12.5 to '
-    '-7.5) of success, if it is success alone. Of what its advantages promise, 50 % (40 to 60) '
-    'comes true.'
+    'The policy of iteration 2 is expected to do worse than the one before: do not deploy it. By '
+    'this critic its chunks gain -1.5 steps (-2.0 to -1.0) each over those of before; acting '
+    'throughout, it gains -4.0 steps (-5.0 to -3.0) from the start of a fragment, which is -10.0 '
+    'points (-12.5 to -7.5) of success, if it is success alone. Of what its advantages promise, '
+    '50 % (40 to 60) comes true.'
   )
   assert [line.verdict for line in card.lines(told)] == ['bad', 'bad', 'good']
 

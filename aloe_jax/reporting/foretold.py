@@ -24,9 +24,9 @@ from aloe_jax.run import experiment as experiment_lib
 LEVELS = ('quick', 'full')
 BETTER, WORSE, NO_DIFFERENCE = 'better', 'worse', 'no difference'
 _WORDS = {
-  BETTER: 'better is expected.',
-  WORSE: 'worse is expected: do not deploy it.',
-  NO_DIFFERENCE: 'no difference can be foretold.',
+  BETTER: 'is expected to do better than the one before.',
+  WORSE: 'is expected to do worse than the one before: do not deploy it.',
+  NO_DIFFERENCE: 'is not seen to differ from the one before.',
 }
 
 
@@ -119,8 +119,8 @@ def sentence(numbers: Mapping[str, estimates.Estimate], iteration: int, *, held_
   def shown(name: str) -> str:
     return card.show(numbers[name], 'steps')
 
-  text = f'Of deploying the policy of iteration {iteration} {_WORDS[verdict(numbers)]} '
-  text += f'By this critic its chunks gain {shown("foretold_gain")} each over those of before'
+  text = f'The policy of iteration {iteration} {_WORDS[verdict(numbers)]}'
+  text += f' By this critic its chunks gain {shown("foretold_gain")} each over those of before'
   if 'fqe_gain' in numbers:
     text += f'; acting throughout, it gains {shown("fqe_gain")} from the start of a fragment'
     if np.isfinite(numbers['fqe_points'].value):
