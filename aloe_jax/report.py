@@ -26,30 +26,26 @@ import json
 import pathlib
 import shutil
 
-from matplotlib import figure
 import ml_collections
 
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
 from aloe_jax import files
 from aloe_jax import metrics
-from aloe_jax import plots
 from aloe_jax import progress
-from aloe_jax import types
 from aloe_jax.agents import AGENTS
 from aloe_jax.buckets import twin
 from aloe_jax.data import bucket
 from aloe_jax.data import manifest
-from aloe_jax.data import steps as steps_lib
 from aloe_jax.reporting import alarm
 from aloe_jax.reporting import card
 from aloe_jax.reporting import deployed
 from aloe_jax.reporting import examination
-from aloe_jax.reporting import figures
 from aloe_jax.reporting import foretold
 from aloe_jax.reporting import numbers as report_numbers
 from aloe_jax.reporting import page
 from aloe_jax.reporting import places
+from aloe_jax.reporting import sections
 from aloe_jax.reporting import traces as report_traces
 from aloe_jax.run import appended
 from aloe_jax.run import bucket_run
@@ -68,7 +64,6 @@ from aloe_jax.run import results
 COUNT = 128  # episodes, if nobody says how many
 
 Examined = examination.Examined
-Figures = list[tuple[str, figure.Figure, str]]  # name, drawing, caption
 
 
 class Report:
@@ -265,29 +260,14 @@ class Report:
   def _page(self, examined: Examined | None, traces: dict[str, report_traces.Trace]) -> str:
     name = self._experiment.agent.name.upper()
     told = f'{name}, iteration {self._iteration}: {self._experiment.prompt}'
-    sections = [('', self._success()), ("The critic's report card", self._card(examined))]
+    success = sections.success(name, self._evaluations, self._appended, self._deployed)
+    shown = [('', success), ("The critic's report card", self._card(examined))]
     if examined is not None:
       width = max(self._config.task.execute, networks.critic_horizon(self._config) // 2)
-      sections.append(('Along episodes', page.figures(_along(traces))))
-      drawn: Figures = [
-        (
-          'calibration',
-          figures.calibration(examined.judged),
-          'Predicted and realised return, in bins of equally many chunks.',
-        ),
-        (
-          'ends',
-          figures.towards_the_end(examined.judged, width),
-          "The policy's fragments counted back from their ends: mean, and 10th to 90th percentile.",
-        ),
-      ]
-      if examined.weights.tag is None:
-        weight = examined.weights.weight[examined.weights.rows]
-        caption = 'Weights that these chunks get, divided by their mean.'
-        drawn.append(('weights', figures.weights(weight, examined.judged.source), caption))
-      sections.append(('Behind the card', page.figures(drawn)))
-    sections += [('Training', self._training()), ('Data', self._data(examined))]
-    return page.page(told, sections)
+      shown.append(('Along episodes', sections.along(traces)))
+      shown.append(('Behind the card', sections.behind(examined, width)))
+    shown += [('Training', sections.training(self._records)), ('Data', self._data(examined))]
+    return page.page(told, shown)
 
   @functools.cached_property
   def _deployed(self) -> list[deployed.Deployed]:
@@ -297,31 +277,6 @@ class Report:
       [indices_lib.open_one(self._config, path) for path in directories],
       self._config.task.control_hz,
     )
-
-  def _success(self) -> str:
-    shown = ''
-    if self._deployed:
-      shown = page.table(deployed.HEADER, list(deployed.rows(self._deployed)))
-      shown += page.paragraph(deployed.advice(self._deployed))
-    if not self._evaluations:
-      return shown or page.paragraph(
-        'There is no simulator to evaluate in, and no episode says which checkpoint acted.', 'soft'
-      )
-    counts = {e['iteration']: (e['successes'], e['episodes']) for e in self._evaluations}
-    name = self._experiment.agent.name.upper()
-    drawing = plots.draw_learning_curves({name: counts}, warm_start=counts.get(0))
-    drawing.set_size_inches(4.8, 3.2)
-    rows = [
-      [
-        appended.policy_name(e['iteration'], self._appended),
-        f'{100 * e["success_rate"]:.1f} %',
-        f'{100 * e["low"]:.1f} to {100 * e["high"]:.1f} %',
-        f'{e["throughput"]:.0f}',
-      ]
-      for e in self._evaluations
-    ]
-    header = ['policy', 'success', '95 % interval', 'episodes/h']
-    return shown + page.figures([('success', drawing, '')]) + page.table(header, rows)
 
   def _card(self, examined: Examined | None) -> str:
     if examined is None:
@@ -353,42 +308,15 @@ class Report:
       f'{phases.actor_number(self._iteration)}, {why}.'
     )
 
-  def _training(self) -> str:
-    records, drawn = self._records, []
-    for phase in ('critic', 'actor'):
-      if any(record.get('phase') == phase for record in records):
-        drawn.append((phase, figures.losses(records, phase), ''))
-    return page.figures(drawn)
-
   def _data(self, examined: Examined | None) -> str:
-    """Steps by source and ends of fragments, of what was trained on and what was judged."""
-    rows = []
+    """Of what was trained on and what was judged."""
+    read = {}
     for entry, path in zip(self._manifest, self._places, strict=True):
       if path.exists():
-        rows.append(_counts(entry['path'], self._datasets.read_columns([path])))
+        read[entry['path']] = self._datasets.read_columns([path])
     if examined is not None and examined.held_out:
-      rows.append(_counts('held out', examined.steps))
-    sources = [f'{source.name.lower()} steps' for source in types.Source]
-    ends = [end.name.lower() for end in types.EndReason if end != types.EndReason.NONE]
-    return page.table(['episodes of', 'episodes', *sources, *ends], rows)
-
-
-def _along(traces: dict[str, report_traces.Trace]) -> Figures:
-  drawn: Figures = []
-  for name, trace in traces.items():
-    title = f'A {name} of median length'
-    caption = 'The vertical line and the framed image mark where the policy ended.'
-    drawn.append((name, figures.trajectory(trace, title), caption))
-  return drawn
-
-
-def _counts(name: str, steps: steps_lib.Steps) -> list[str]:
-  numbers = [steps.is_first.sum()]
-  numbers += [(steps.source == source).sum() for source in types.Source]
-  numbers += [
-    (steps.end_reason == end).sum() for end in types.EndReason if end != types.EndReason.NONE
-  ]
-  return [name, *(str(int(number)) for number in numbers)]
+      read['held out'] = examined.steps
+    return sections.data(read)
 
 
 def parser(
