@@ -87,6 +87,8 @@ def numbers_of(gain, slope, **others):
     (numbers_of((-1, 2), (0.5, 1)), 'no difference'),
     (numbers_of((1, 2), (-0.5, 1)), 'no difference'),  # whose advantages are noise
     (numbers_of((1, 2), (0.5, 1), fqe_gain=(-3, -1)), 'worse'),  # once it goes on
+    (numbers_of((-2, -1), (0.5, 1), bias_v=(15, 17), returns_std=(17, 17)), 'no difference'),
+    (numbers_of((-2, -1), (0.5, 1), bias_v=(2, 4), returns_std=(17, 17)), 'worse'),
     (numbers_of((np.nan, np.nan), (0.5, 1)), 'no difference'),
   ],
 )

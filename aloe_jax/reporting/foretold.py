@@ -105,12 +105,17 @@ def verdict(numbers: Mapping[str, estimates.Estimate]) -> str:
   """What is expected of the new policy: BETTER, WORSE or NO_DIFFERENCE.
 
   Args:
-    numbers: those of `measure`, and `advantage_slope`.
+    numbers: those of `measure`, and of the card. Where that calls the bias of V bad, or advantages
+      do not come true, nothing is told: such a critic is wrong about the policy that it knows.
   """
   gain = numbers.get('fqe_gain', numbers['foretold_gain'])
-  if not numbers['advantage_slope'].low > 0:
+  if not numbers['advantage_slope'].low > 0 or _is_biased(numbers):
     return NO_DIFFERENCE
   return BETTER if gain.low > 0 else WORSE if gain.high < 0 else NO_DIFFERENCE
+
+
+def _is_biased(numbers: Mapping[str, estimates.Estimate]) -> bool:
+  return any(line.name == 'bias_v' and line.verdict == card.BAD for line in card.lines(numbers))
 
 
 def sentence(numbers: Mapping[str, estimates.Estimate], iteration: int, *, held_out: bool) -> str:
@@ -131,6 +136,8 @@ def sentence(numbers: Mapping[str, estimates.Estimate], iteration: int, *, held_
     text += f'. Of what its advantages promise, {card.show(slope, "%")} comes true.'
   else:
     text += f'. But its advantages are not seen to come true: slope {card.show(slope, "")}.'
+  if _is_biased(numbers):
+    text += ' But its V is far off of what came of the policy before.'
   if 'fqe_gain' not in numbers:
     text += ' --foretell=full asks fitted Q evaluation too.'
   if not held_out:
