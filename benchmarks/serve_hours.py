@@ -86,7 +86,6 @@ class Robot:
       self._asks,
       'endure',
       directory,
-      robot=aloe_client.Robot(action=aloe_client.Part(0, kind='position')),  # whatever is served
       execute=1,
       values=None,
       clock=clock,
