@@ -166,7 +166,7 @@ def test_an_actor_that_no_published_weights_fit_may_start_at_random(tmp_path):
   config.data.episodes = (str(tmp_path / 'episodes'),)
   robot.write_episodes(tmp_path / 'episodes', robot.make_episode(0))
   requirements.check(config)
-  config.update(laundry.get_config())
+  config = laundry.get_config()
   config.data.episodes = (str(tmp_path / 'episodes'),)
   with pytest.raises(ValueError, match='config.actor.checkpoint=path/to/pi05_base'):
     requirements.check(config)
