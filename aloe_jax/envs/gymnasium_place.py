@@ -79,14 +79,10 @@ class Place:
     record, source, before = self.record, self._source, self.sight
     self._observation, reward, terminated, truncated, self._info = self._env.step(action)
     self._steps += 1
-    end_reason = types.EndReason.NONE
-    if gymnasium_task.succeeded(float(reward), terminated, self._info):
-      end_reason = types.EndReason.SUCCESS
-    elif terminated:
-      end_reason = types.EndReason.FAILURE
-    elif truncated or self._steps >= self._rules.limit:
-      end_reason = types.EndReason.TIMEOUT
-    elif self._is_watched and self._human.alarmed(self._observation, self._info):
+    is_late = truncated or self._steps >= self._rules.limit
+    end_reason = gymnasium_task.end_of(float(reward), terminated, is_late, self._info)
+    is_asked = end_reason == types.EndReason.NONE and self._is_watched
+    if is_asked and self._human.alarmed(self._observation, self._info):
       end_reason = types.EndReason.TAKEOVER
     if end_reason != types.EndReason.NONE:
       self._end(end_reason, stopped=terminated or truncated)

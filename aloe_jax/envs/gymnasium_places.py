@@ -178,7 +178,7 @@ def _work(pipe: connection.Connection, task: str) -> None:
     try:
       places = places or Here(gymnasium_task.Task(task))
       reply = getattr(places, what)(hand), ''
-    except Exception:
+    except Exception:  # whatever a simulator raises is raised where the run is
       reply = None, traceback.format_exc()
     pipe.send(reply)
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from aloe_jax import types
 from aloe_jax.envs import gymnasium_spaces
 
 # What a name begins with: the module whose `make` makes the rest of it, none for what is
@@ -83,6 +84,17 @@ def succeeded(reward: float, terminated: bool, info: dict[str, Any]) -> bool:
     if name in info:
       return bool(info[name])
   return terminated and reward > 0
+
+
+def end_of(
+  reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
+) -> types.EndReason:
+  """How a step ends the episode, by what the environment says of it; NONE if it goes on."""
+  if succeeded(reward, terminated, info):
+    return types.EndReason.SUCCESS
+  if terminated:
+    return types.EndReason.FAILURE
+  return types.EndReason.TIMEOUT if truncated else types.EndReason.NONE
 
 
 def _make(task: str) -> Any:

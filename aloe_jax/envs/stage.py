@@ -134,13 +134,8 @@ class GymnasiumStage:
     found = self._env.step(self.executed(action))
     self._observation, reward, terminated, truncated, self._info = found
     self._steps += 1
-    end_reason = types.EndReason.NONE
-    if gymnasium_task.succeeded(float(reward), terminated, self._info):
-      end_reason = types.EndReason.SUCCESS
-    elif terminated:
-      end_reason = types.EndReason.FAILURE
-    elif truncated or self._steps >= self.limit:
-      end_reason = types.EndReason.TIMEOUT
+    is_late = truncated or self._steps >= self.limit
+    end_reason = gymnasium_task.end_of(float(reward), terminated, is_late, self._info)
     return self._setup.task.spaces.sight(self._observation), end_reason
 
   def executed(self, action: np.ndarray) -> np.ndarray:

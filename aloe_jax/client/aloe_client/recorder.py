@@ -96,12 +96,10 @@ class Recorder:
       execute: e, actions of a chunk that are played; by default as the server says.
       human: who acts after `takeover()` without a source.
       hold: the action that keeps the robot where it is, given the state [n]; by default velocities
-        of zero, and positions, as of a gripper, that it was sent last; nothing is sent where
-        neither the server nor `robot` says which of the two an action is.
+        of zero, and positions, as of a gripper, that it was sent last; none where no kind is told.
       stale: seconds that the server may be silent before the robot holds.
       fade: seconds over which a take-over closes the gap between the robot and the person.
-      low: least of each number of an action, one or [A]; likewise `high`.
-      high: see `low`.
+      low, high: least and most of each number of an action, one or [A].
       max_step: largest change of each from one command to the next, one or [A].
       to_robot: the robot's own command for an action [A]; what it clips counts as executed.
       to_policy: its inverse; both or none.
