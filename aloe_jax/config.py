@@ -34,6 +34,7 @@ CHOICES = {
   'actor.frozen_dtype': ('float32', 'bfloat16'),
   'actor.remat': ('none', 'full', 'dots'),
   'actor.flow_time': ('uniform', 'beta'),
+  'actor.rule': ('measured', 'paper'),
   'actor.weights': ('per_phase', 'per_step'),
   'actor.beta_unit': ('sigma', 'raw'),
   'critic.ensemble': ('readouts', 'full'),

@@ -96,6 +96,9 @@ def paper() -> ml_collections.ConfigDict:
     ema=0.999,
     bank=True,  # draw the policy's actions once per iteration; False: wherever they are asked for
     samples=8,  # M, actions per state for V
+    # How chunks are weighed by their advantage. measured: as far as it came true in episodes that
+    # the critic did not learn from, failures left out; paper: Eq. 11.
+    rule='measured',
     weights='per_phase',  # when w is computed: per_phase or per_step
     beta=1.0,  # temperature of Eq. 11
     beta_unit='sigma',  # its unit: standard deviations of A, or raw (steps)

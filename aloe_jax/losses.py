@@ -180,6 +180,25 @@ def advantage_weight(advantage: jax.Array, beta: float, clip: float) -> jax.Arra
   return jax.lax.stop_gradient(jnp.exp(jnp.clip(advantage / beta, -clip, clip)))
 
 
+def soft_value(q: jax.Array, beta: float) -> jax.Array:
+  """Value of the best policy within reach of the current one, whose own chunks were sampled.
+
+  That policy is pi exp(Q / beta), normalised: what maximises Q less beta times its divergence from
+  the current one (Peters et al., 2010). The mean of exp((Q - value) / beta) over the samples is 1.
+
+  Args:
+    q: [R, M], Q of M chunks sampled from the policy at each state.
+    beta: temperature, in the units of Q; at infinity it is the mean.
+
+  Returns:
+    [R], beta log mean exp(Q / beta). No gradient flows through it.
+  """
+  chex.assert_rank(q, 2)
+  _assert_numbers(q)
+  total = jax.scipy.special.logsumexp(q / beta, axis=1) - jnp.log(jnp.float32(q.shape[1]))
+  return jax.lax.stop_gradient(beta * total)
+
+
 def weighted_mean(error: jax.Array, weight: jax.Array) -> jax.Array:
   """Mean of `weight * error`, the outer expectation of Eqs. (12), (15) and (16).
 

@@ -13,6 +13,7 @@ ADDED = {  # fields that configs did not have once, with what was done then
   'actor.lora.language': 0,
   'actor.lora.scale': 1.0,
   'actor.microbatch': 0,
+  'actor.rule': 'paper',
   'actor.train': 'all',
   'critic.backup': 'td',
   'critic.pessimism': 'min',

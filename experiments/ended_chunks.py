@@ -23,11 +23,11 @@ import rich.table
 
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
+from aloe_jax import estimates
 from aloe_jax import files
 from aloe_jax import progress
 from aloe_jax import report
 from aloe_jax.reporting import card
-from aloe_jax.reporting import estimates
 from aloe_jax.reporting import examination
 from aloe_jax.reporting import further as further_lib
 from aloe_jax.reporting import judgement

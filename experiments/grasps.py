@@ -19,12 +19,12 @@ import numpy as np
 
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
+from aloe_jax import estimates
 from aloe_jax import files
 from aloe_jax import progress
 from aloe_jax import report
 from aloe_jax.envs import tabletop
 from aloe_jax.envs import tasks
-from aloe_jax.reporting import estimates
 from aloe_jax.reporting import judgement
 from aloe_jax.reporting import numbers as report_numbers
 from aloe_jax.run import kept

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tiny
 
+from aloe_jax import estimates
 from aloe_jax import types
 from aloe_jax.data import replay
 from aloe_jax.reporting import card
 from aloe_jax.reporting import ended
-from aloe_jax.reporting import estimates
 
 NONE, SUCCESS, FAILURE = types.EndReason.NONE, types.EndReason.SUCCESS, types.EndReason.FAILURE
 CUT = types.EndReason.CUT

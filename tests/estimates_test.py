@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from aloe_jax.reporting import estimates
+from aloe_jax import estimates
 
 ONES = np.ones(5)
 

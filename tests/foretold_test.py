@@ -10,9 +10,9 @@ import pytest
 import tiny
 
 from aloe_jax import config as config_lib
+from aloe_jax import estimates
 from aloe_jax import report
 from aloe_jax.reporting import card
-from aloe_jax.reporting import estimates
 from aloe_jax.reporting import foretold
 from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment

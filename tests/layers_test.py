@@ -21,6 +21,7 @@ FLOORS = (
     'config',
     'defaults',
     'disk',
+    'estimates',
     'faults',
     'files',
     'losses',

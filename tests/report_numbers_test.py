@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from aloe_jax import estimates
 from aloe_jax import types
 from aloe_jax.reporting import card
-from aloe_jax.reporting import estimates
 from aloe_jax.reporting import judgement
 from aloe_jax.reporting import numbers as report_numbers
 

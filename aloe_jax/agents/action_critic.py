@@ -4,11 +4,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 
 from aloe_jax import losses
 from aloe_jax import types
 from aloe_jax.agents import agent
 from aloe_jax.models import prompt_embedding
+
+
+def is_measured(algorithm: agent.Agent, config: ml_collections.ConfigDict) -> bool:
+  """Whether chunks weigh as far as the critic was found right: `actor.rule`, for Eq. (10)'s A."""
+  return config.actor.rule == 'measured' and algorithm.advantage is advantage
 
 
 def evaluate(

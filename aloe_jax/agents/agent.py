@@ -205,6 +205,13 @@ class Agent:
         'policy would have done, but config.actor.bank is False, so that it would be sampled there '
         "in every update; expected config.actor.bank=True, or config.critic.backup='td'."
       )
+    per_step = config.actor.weights == 'per_step'
+    if self.critic == 'action' and per_step and config.actor.rule == 'measured':
+      raise ValueError(
+        "config.actor.weights is 'per_step', but config.actor.rule is 'measured', which draws "
+        "chunks by their weights before the phase; expected config.actor.rule='paper', or "
+        "config.actor.weights='per_phase'."
+      )
     if self.tags and config.actor.weights == 'per_step':
       raise ValueError(
         f"config.actor.weights is 'per_step', but {self.name!r} tags all chunks by one threshold "

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from aloe_jax import estimates
 from aloe_jax import metrics
 from aloe_jax.reporting import card
-from aloe_jax.reporting import estimates
 from aloe_jax.reporting import foretold
 
 Points = Sequence[Mapping[str, Any]]

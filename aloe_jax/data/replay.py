@@ -15,6 +15,7 @@ from aloe_jax import rewards
 from aloe_jax import types
 from aloe_jax.data import continuations as continuations_lib
 from aloe_jax.data import fragments as fragments_lib
+from aloe_jax.data import held_out
 from aloe_jax.data import image_reader
 from aloe_jax.data import sampler
 from aloe_jax.data import steps as steps_lib
@@ -73,6 +74,8 @@ class Replay:
     starts: [at most N] rows at which a chunk starts, ascending.
     succeeded: [N] bool, whether the fragment of each row ended in success.
     holds: [N] bool, whether the robot held at a step of the chunk that starts at each row.
+    episode: [N] int, number of the episode of each row.
+    held_out: [N] bool, rows of the episodes that a critic leaves out where it is tested on them.
   """
 
   def __init__(
@@ -115,6 +118,8 @@ class Replay:
     row = np.arange(len(self))
     after = np.minimum(row + chunking.horizon, self.fragments.last + 1)
     self.holds = before[after] > before[row]
+    self.episode = np.cumsum(steps.is_first) - 1
+    self.held_out = held_out.rows(self.source, steps.is_first)
     self.starts = fragments_lib.starts(self.fragments)
     if not chunking.failures:
       failed = rewards.is_terminal(ends, **rules) & ~self.succeeded
@@ -213,9 +218,10 @@ class Replay:
     size: int,
     bank: np.ndarray | None,
     *,
+    rows: np.ndarray | None = None,
     images: bool = False,
   ) -> types.CriticBatch:
-    """Batches `step` .. `step + count` - 1 of the critic's stream over all chunks.
+    """Batches `step` .. `step + count` - 1 of the critic's stream over chunks.
 
     Each visit of a chunk takes the next of the bank's M actions, and neighbouring chunks of a
     pass, which may bootstrap from one state, take different ones.
@@ -227,12 +233,14 @@ class Replay:
       size: B.
       bank: [N, M, h, A] actions of the policy, of which one is taken per next state, or None
         to have them sampled inside the train step.
+      rows: [R] of `starts` that the critic learns from; all by default.
       images: give the images too, for sampling inside the step.
 
     Returns:
       Leaves [n, B, ...], B being this host's share.
     """
-    rows, position, visit = self._sampled(self.starts, seed, step, count, size)
+    among = self.starts if rows is None else rows
+    rows, position, visit = self._sampled(among, seed, step, count, size)
     chunk = self.transitions(rows)
     target = self.transitions(rows, self.chunking.spans)
     next_action = policy_action = between = None

@@ -56,12 +56,19 @@ def advantage_weights(
   Returns:
     [B], of mean one.
   """
-  unit = jnp.float32(settings.reward_scale)
-  if settings.beta_unit == 'sigma':
-    centred = advantage - mean(advantage.mean())
-    unit = jnp.maximum(jnp.sqrt(mean(jnp.square(centred).mean())), 1e-6)
+  unit = advantage_unit(advantage, settings, mean)
   weight = losses.advantage_weight(advantage / unit, settings.beta, settings.clip)
   return weight / mean(weight.mean())
+
+
+def advantage_unit(
+  advantage: types.Array, settings: agent_lib.Settings, mean: Mean = lambda x: x
+) -> jax.Array:
+  """What `beta` counts in, in scaled rewards: the standard deviation of A [B], or a step."""
+  if settings.beta_unit == 'raw':
+    return jnp.float32(settings.reward_scale)
+  centred = advantage - mean(advantage.mean())
+  return jnp.maximum(jnp.sqrt(mean(jnp.square(centred).mean())), 1e-6)
 
 
 def flow_time(key: jax.Array, position: types.Array, distribution: str) -> jax.Array:

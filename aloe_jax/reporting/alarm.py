@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from aloe_jax import estimates
 from aloe_jax import files
 from aloe_jax import types
-from aloe_jax.reporting import estimates
 from aloe_jax.reporting import judgement as judgement_lib
 from aloe_jax.reporting import numbers as report_numbers
 

@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 
-from aloe_jax.reporting import estimates
+from aloe_jax import estimates
 
 Numbers = Mapping[str, estimates.Estimate]
 Verdict = Callable[[Numbers], str]

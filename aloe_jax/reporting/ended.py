@@ -19,11 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from aloe_jax import estimates
 from aloe_jax import types
 from aloe_jax.agents import action_critic
 from aloe_jax.agents import agent
 from aloe_jax.data import replay as replay_lib
-from aloe_jax.reporting import estimates
 
 CHUNKS = 16_384  # at most so many are cut, drawn where there are more
 FOLDS = 4  # of half of the episodes: the donors of a chunk are of its half's other folds

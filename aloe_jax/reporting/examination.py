@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from aloe_jax import config as config_lib
+from aloe_jax import estimates
 from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax import rewards
@@ -21,10 +22,9 @@ from aloe_jax.learning import chunk_weights
 from aloe_jax.learning import learner as learner_lib
 from aloe_jax.reporting import alarm
 from aloe_jax.reporting import ended
-from aloe_jax.reporting import estimates
 from aloe_jax.reporting import judgement
 from aloe_jax.reporting import numbers as report_numbers
-from aloe_jax.reporting import outcomes
+from aloe_jax.reporting import slopes
 from aloe_jax.run import collection
 from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
@@ -217,7 +217,7 @@ def examine(material: Material) -> Examined:
   )
   numbers |= alarm.measure(judged, episode)
   if material.actions is not None:
-    numbers |= outcomes.measure(
+    numbers |= slopes.measure(
       judged,
       episode,
       horizon=chunking.horizon,

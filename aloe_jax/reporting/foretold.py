@@ -12,10 +12,10 @@ import pathlib
 
 import numpy as np
 
+from aloe_jax import estimates
 from aloe_jax import policy as policy_lib
 from aloe_jax import types
 from aloe_jax.reporting import card
-from aloe_jax.reporting import estimates
 from aloe_jax.reporting import examination
 from aloe_jax.reporting import further as further_lib
 from aloe_jax.reporting import judgement

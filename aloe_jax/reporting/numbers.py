@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from aloe_jax import estimates
 from aloe_jax import types
-from aloe_jax.reporting import estimates
 from aloe_jax.reporting import judgement as judgement_lib
 
 Estimate = estimates.Estimate

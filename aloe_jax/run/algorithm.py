@@ -3,8 +3,6 @@
 Each phase leaves something whole on disk: a directory of episodes, a checkpoint, an evaluation.
 """
 
-from collections.abc import Callable
-
 import jax
 import numpy as np
 
@@ -13,11 +11,10 @@ from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax import stopping
 from aloe_jax import types
+from aloe_jax.agents import action_critic
 from aloe_jax.buckets import twin
 from aloe_jax.data import replay
-from aloe_jax.data import tags as tags_lib
 from aloe_jax.learning import action_bank
-from aloe_jax.learning import chunk_weights
 from aloe_jax.run import collection
 from aloe_jax.run import evaluation
 from aloe_jax.run import imitated
@@ -32,6 +29,7 @@ from aloe_jax.run import return_range
 from aloe_jax.run import streams
 from aloe_jax.run import unfinished
 from aloe_jax.run import updates as updates_lib
+from aloe_jax.run import weighing
 from aloe_jax.run.streams import Stream
 
 SWEEP_BATCH = 1024  # chunks per call of the sweep that weighs them
@@ -87,9 +85,9 @@ class Run:
       buffer = self._replay(0)
       rows = buffer.starts[buffer.source[buffer.starts] == types.Source.DEMO]
       self._updates.restart_actor(updates, self._config.actor.warm_start_lr)
-      ones = np.ones(len(buffer), np.float32)
       phase = phases.Phase('Warm start', 0, 'warm_start', 0)
-      self._train_actor(phase, updates, buffer, rows, ones)
+      equal = weighing.Imitated(rows, np.ones(len(buffer), np.float32))
+      self._train_actor(phase, updates, buffer, equal)
     self.evaluate(0)
 
   def begin(self, iteration: int) -> None:
@@ -134,6 +132,9 @@ class Run:
     if self._plan.updates(iteration, 'actor'):
       self._imitated(iteration, buffer)  # told before the critic learns for nothing
     bank = self._draw_bank(iteration, buffer)
+    rows = buffer.starts
+    if self._is_measured:
+      rows = rows[~buffer.held_out[rows]]
     self._updates.restart_critic(updates)
     seed = self._seed(Stream.CRITIC_ROWS, iteration)
 
@@ -141,7 +142,8 @@ class Run:
       action = None if bank is None else bank.action
       images = bank is None and self._experiment.reads_images
       size = config.batch_size
-      return buffer.critic_batches(seed, first, count, size, action, images=images), None
+      drawn = buffer.critic_batches(seed, first, count, size, action, rows=rows, images=images)
+      return drawn, None
 
     self._left.critic_learnt = True
     self._left.update(phase, 'critic', updates, batches)
@@ -158,10 +160,10 @@ class Run:
       rows = self._imitated(iteration, buffer)
       # Of the policy and the critic that enter the phase: a run that resumes inside it has both
       # from the checkpoint before, and comes to the same weights.
-      weight, tags = self._weigh(iteration, buffer, rows)
+      found = self._weigh(iteration, buffer, rows)
       self._updates.restart_actor(updates, self._config.actor.lr)
-      self._left.tagged = tags is not None
-      self._train_actor(phase, updates, buffer, rows, weight, tags)
+      self._left.tagged = found.tags is not None
+      self._train_actor(phase, updates, buffer, found)
     else:
       self._skip(phase)
     self._actions.release()
@@ -205,55 +207,57 @@ class Run:
     phase: phases.Phase,
     updates: int,
     buffer: replay.Replay,
-    rows: np.ndarray,
-    weight: np.ndarray | None,
-    tags: tags_lib.Tags | None = None,
+    of: weighing.Imitated,
   ) -> None:
     seed, size = self._seed(Stream.ACTOR_ROWS, phase.iteration), self._config.actor.batch_size
 
     def batches(first: int, count: int) -> updates_lib.Drawn:
       images = self._experiment.reads_images
-      drawn = buffer.actor_batches(seed, first, count, size, rows, weight, tags, images=images)
-      return None, drawn
+      told = of.rows, of.weight, of.tags
+      return None, buffer.actor_batches(seed, first, count, size, *told, images=images)
 
     self._left.update(phase, 'actor', updates, batches)
 
   def _imitated(self, iteration: int, buffer: replay.Replay) -> np.ndarray:
     """Rows [R] of the chunks that the actor learns from; ends the program where there is none."""
     with config_lib.user_errors():
-      return imitated.rows(self._learner.agent, buffer, iteration)
+      failures = not self._is_measured
+      return imitated.rows(self._learner.agent, buffer, iteration, failures=failures)
 
-  def _weigh(
-    self, iteration: int, buffer: replay.Replay, rows: np.ndarray
-  ) -> tuple[np.ndarray | None, tags_lib.Tags | None]:
-    """Weights [N] of the chunks at `rows`, or None for those of every step; and their tags."""
+  @property
+  def _is_measured(self) -> bool:
+    """Whether the critic is tested on episodes that are held out from it."""
+    return action_critic.is_measured(self._learner.agent, self._config)
+
+  def _weigh(self, iteration: int, buffer: replay.Replay, rows: np.ndarray) -> weighing.Imitated:
+    """What the phase learns from, of the chunks at `rows` that the agent imitates."""
     if self._learner.agent.advantage is None:
-      return np.ones(len(buffer), np.float32), None
+      return weighing.Imitated(rows, np.ones(len(buffer), np.float32))
     if self._config.actor.weights == 'per_step':
-      return None, None
+      return weighing.Imitated(rows, None)
     bank, size = self._draw_bank(iteration, buffer), SWEEP_BATCH
-    actions: Callable[[np.ndarray], np.ndarray] | None = None
+    actions: weighing.PolicyActions | None = None
     if bank is not None:
       actions = bank.at
     elif self._learner.agent.samples_policy:
       actions = self._actions.asked(self._plan.bank(iteration), self._policy(), buffer)
       size = self._config.actor.batch_size  # what the actor takes at a time
     what = f'Weights {iteration}'
-    with stopping.saying(_again(what)), progress.bar(what, len(rows), 'chunks') as advance:
-      weights = chunk_weights.sweep(
+    with stopping.saying(_again(what)):
+      found = weighing.weigh(
+        self._experiment,
         self._learner,
         self._updates.state.critic,
         buffer,
         rows,
         actions,
+        what=what,
         batch_size=size,
-        progress=advance,
+        seed=self._seed(Stream.IMITATED, iteration),
       )
-    numbers = chunk_weights.diagnostics(weights, buffer, self._learner.settings)
     # Of the first update that they weigh: a run that resumes before it writes them again.
-    self._opened.metrics.write(self._updates.count + 1, numbers, phase='weights')
-    tags = None if weights.tag is None else tags_lib.Tags(weights.tag, self._config.recap.drop)
-    return weights.weight, tags
+    self._opened.metrics.write(self._updates.count + 1, found.numbers, phase='weights')
+    return found
 
   def _skip(self, phase: phases.Phase) -> None:
     """Leaves the checkpoint of a phase that learns nothing."""

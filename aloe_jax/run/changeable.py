@@ -50,7 +50,7 @@ AGAIN = {
     'recap.positive',
   ),
   'critic': (
-    'actor.samples', 'critic.backup', 'critic.first_updates', 'critic.past_end',
+    'actor.rule', 'actor.samples', 'critic.backup', 'critic.first_updates', 'critic.past_end',
     'critic.pessimism', 'critic.polyak', 'critic.target', 'critic.weight_decay', 'data.failures',
     'data.ratios',
   ),

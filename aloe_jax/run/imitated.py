@@ -7,7 +7,9 @@ from aloe_jax.agents import agent as agent_lib
 from aloe_jax.data import replay
 
 
-def rows(agent: agent_lib.Agent, buffer: replay.Replay, iteration: int) -> np.ndarray:
+def rows(
+  agent: agent_lib.Agent, buffer: replay.Replay, iteration: int, *, failures: bool = True
+) -> np.ndarray:
   """Rows [R] of the chunks that an agent imitates, of those that there are.
 
   Where the robot held, nobody chose what it was sent: no chunk with such a step is imitated.
@@ -16,13 +18,18 @@ def rows(agent: agent_lib.Agent, buffer: replay.Replay, iteration: int) -> np.nd
     agent: the algorithm.
     buffer: of the iteration.
     iteration: of the run.
+    failures: whether chunks of fragments that ended in a failure are among them. How a chunk ended
+      that is cut short is not known; it stays.
 
   Raises:
     ValueError: it imitates none of them; says what there is.
   """
   starts = buffer.starts
   source, succeeded = buffer.source[starts], buffer.succeeded[starts]
-  chosen = starts[agent.imitates(source, succeeded) & ~buffer.holds[starts]]
+  imitates = agent.imitates(source, succeeded)
+  if not failures:
+    imitates &= succeeded | ~buffer.fragments.terminal[starts]
+  chosen = starts[imitates & ~buffer.holds[starts]]
   if len(chosen):
     return chosen
   held = buffer.holds[starts].sum()
@@ -35,5 +42,6 @@ def rows(agent: agent_lib.Agent, buffer: replay.Replay, iteration: int) -> np.nd
     f'{agent.name!r} imitates none of the chunks that iteration {iteration} has: '
     f'{"; ".join(there)}. Expected at least one. Give episodes that it imitates, such as '
     "demonstrations that say they succeeded, or another agent: 'filtered_policy_bc' takes "
-    'whatever humans did, and agents with a critic learn from failures too.'
+    'whatever humans did, and agents with a critic imitate failures too where '
+    "config.actor.rule is 'paper'."
   )

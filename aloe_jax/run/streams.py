@@ -17,6 +17,7 @@ class Stream(enum.IntEnum):
   ACTOR_ROWS = 5
   HELD_OUT = 6  # episodes that the report plays
   REPORT_SAMPLES = 7
+  IMITATED = 8  # chunks that are drawn by their weights
 
 
 def key(seed: int, stream: Stream, number: int) -> jax.Array:

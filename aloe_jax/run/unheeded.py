@@ -8,6 +8,7 @@ import ml_collections
 
 from aloe_jax import agents
 from aloe_jax import config as config_lib
+from aloe_jax.agents import action_critic
 from aloe_jax.models import parts
 from aloe_jax.run import checkpoints
 from aloe_jax.run import networks
@@ -108,6 +109,11 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
     ('critic.backup',),
     lambda c: c.critic.backup == 'corrected' and networks.critic_spans(c) == 1,
     'the critic reads as much as its targets would span; it is for a shorter config.critic.horizon',
+  ),
+  (
+    ('actor.rule',),
+    lambda c: agents.find(c.agent).advantage is not action_critic.advantage,
+    'this config.agent has no advantage, or one of its own, by which it weighs',
   ),
   (
     ('actor.beta', 'actor.clip', 'actor.weights'),

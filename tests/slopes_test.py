@@ -4,13 +4,20 @@ import numpy as np
 import pytest
 import report_numbers_test
 
+from aloe_jax import estimates
 from aloe_jax import types
+from aloe_jax.learning import outcomes
 from aloe_jax.reporting import card
-from aloe_jax.reporting import estimates
-from aloe_jax.reporting import outcomes
+from aloe_jax.reporting import slopes
 
 SUCCESS, FAILURE, CUT = (types.EndReason[name] for name in ('SUCCESS', 'FAILURE', 'CUT'))
 POLICY = types.Source.POLICY
+
+
+def realised(judged, discount):
+  """Outcomes of two steps."""
+  told = judged.row, judged.left, judged.terminal, judged.returns, judged.v
+  return outcomes.realised(*told, after=2, discount=discount)
 
 
 def test_an_outcome_is_two_steps_of_reward_and_the_value_after_them_or_the_return():
@@ -25,14 +32,14 @@ def test_an_outcome_is_two_steps_of_reward_and_the_value_after_them_or_the_retur
     -1 + 0.5 * -8 - -5,  # ended before
     -8 - -6,
   ]
-  np.testing.assert_allclose(outcomes.realised(judged, 2, 0.5), expected)
+  np.testing.assert_allclose(realised(judged, 0.5), expected)
 
 
 def test_what_a_cut_leaves_open_and_other_fragments_are_left_out():
   judged, _ = report_numbers_test.make_judgement(
     ([1.0, 2, 3], CUT, POLICY), ([4.0, 5], SUCCESS, POLICY), v=np.zeros(5)
   )
-  found = outcomes.realised(judged, 2, 1.0)
+  found = realised(judged, 1.0)
   # The returns of a cut fragment hold over the steps that it has.
   np.testing.assert_array_equal(found, [1 - 3, np.nan, np.nan, 4, 5])
 
@@ -55,7 +62,7 @@ def noise(rng, tells):
 @pytest.mark.parametrize('tells', [0, 0.5, 1])
 def test_a_slope_is_what_the_advantage_tells_though_it_shares_the_errors_of_v(tells):
   judged, episode = noise(np.random.default_rng(0), tells)
-  found = outcomes.measure(judged, episode, horizon=4, execute=1, discount=0.9)
+  found = slopes.measure(judged, episode, horizon=4, execute=1, discount=0.9)
   full = found['advantage_slope_full']
   assert full.low < tells < full.high
   assert full.high - full.low < 0.15

@@ -10,11 +10,10 @@ Legend of shapes: R chunks.
 
 import numpy as np
 
-from aloe_jax.reporting import estimates
+from aloe_jax import estimates
+from aloe_jax.learning import outcomes as outcomes_lib
 from aloe_jax.reporting import judgement as judgement_lib
 from aloe_jax.reporting import numbers as report_numbers
-
-SPAN = 2  # chunks
 
 
 def measure(
@@ -39,7 +38,15 @@ def measure(
     where advantages come true as they are, 0 where they tell nothing.
   """
   own = report_numbers.is_own(judged)
-  after = realised(judged, steps(horizon, execute), discount)
+  after = outcomes_lib.realised(
+    judged.row,
+    judged.left,
+    judged.terminal,
+    judged.returns,
+    judged.v,
+    after=outcomes_lib.steps(horizon, execute),
+    discount=discount,
+  )
   outcomes = {
     'advantage_slope': after,
     'advantage_slope_full': judged.returns - judged.v,
@@ -50,28 +57,3 @@ def measure(
     )
     for name, outcome in outcomes.items()
   }
-
-
-def steps(horizon: int, execute: int) -> int:
-  """n: `SPAN` chunks of h steps, up to where a chunk is planned, every e steps."""
-  return -(-SPAN * horizon // execute) * execute
-
-
-def realised(judged: judgement_lib.Judgement, after: int, discount: float) -> np.ndarray:
-  """What came of each chunk over n steps, beyond V of its state.
-
-  Args:
-    judged: R chunks.
-    after: n.
-    discount: gamma.
-
-  Returns:
-    [R], in steps: rewards of n steps and gamma^n V of the state that they led to, less V; the
-    return less V where the fragment ended for good before. NaN where neither is known.
-  """
-  following = np.searchsorted(judged.row, judged.row + after).clip(max=len(judged.row) - 1)
-  found = (judged.row[following] == judged.row + after) & (judged.left >= after)
-  gained = judged.v[following] - judged.returns[following]
-  whole = judged.terminal & (judged.left < after)
-  returns = np.where(found, judged.returns + discount**after * gained, judged.returns)
-  return np.where(found | whole, returns - judged.v, np.nan)

@@ -1,0 +1,159 @@
+"""Which chunks an actor phase learns from and how much each counts, or what its prompt says."""
+
+from collections.abc import Callable
+import dataclasses
+
+import numpy as np
+
+from aloe_jax import progress
+from aloe_jax import types
+from aloe_jax.agents import action_critic
+from aloe_jax.data import replay
+from aloe_jax.data import tags as tags_lib
+from aloe_jax.learning import chunk_weights
+from aloe_jax.learning import learner as learner_lib
+from aloe_jax.learning import measured_weights
+from aloe_jax.learning import outcomes
+from aloe_jax.learning import trust as trust_lib
+from aloe_jax.run import experiment as experiment_lib
+
+PolicyActions = Callable[[np.ndarray], np.ndarray]  # rows [B] to actions [B, M, h, A]
+
+
+@dataclasses.dataclass(frozen=True)
+class Imitated:
+  """What an actor phase learns from.
+
+  Attributes:
+    rows: [R] of the buffer, each as often as it is to be drawn.
+    weight: [N] of each row's chunk; None where every update weighs its own.
+    tags: what prompts say of each chunk; None for nothing.
+    numbers: what there is to say about it, {metric: value}.
+  """
+
+  rows: np.ndarray
+  weight: np.ndarray | None
+  tags: tags_lib.Tags | None = None
+  numbers: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+def weigh(
+  experiment: experiment_lib.Experiment,
+  learner: learner_lib.Learner,
+  critic: object,
+  buffer: replay.Replay,
+  rows: np.ndarray,
+  actions: PolicyActions | None,
+  *,
+  what: str,
+  batch_size: int,
+  seed: int,
+) -> Imitated:
+  """Weighs, draws or tags the chunks of a phase, by an agent that has an advantage.
+
+  Args:
+    experiment: of the run.
+    learner: of that experiment.
+    critic: parameters of the critic that judges.
+    buffer: of the iteration.
+    rows: [R] of `buffer.starts` that the agent imitates, ascending.
+    actions: of the policy that enters the phase; None where the agent needs none.
+    what: it is called on the screen.
+    batch_size: chunks per call.
+    seed: of the chunks that are drawn.
+  """
+  if action_critic.is_measured(learner.agent, experiment.config):
+    assert actions is not None  # the advantage is one over the policy's samples
+    return _measured(
+      experiment,
+      learner,
+      critic,
+      buffer,
+      rows,
+      actions,
+      what=what,
+      batch_size=batch_size,
+      seed=seed,
+    )
+  with progress.bar(what, len(rows), 'chunks') as advance:
+    weights = chunk_weights.sweep(
+      learner, critic, buffer, rows, actions, batch_size=batch_size, progress=advance
+    )
+  numbers = chunk_weights.diagnostics(weights, buffer, learner.settings)
+  drop = experiment.config.recap.drop
+  tags = None if weights.tag is None else tags_lib.Tags(weights.tag, drop)
+  return Imitated(rows, weights.weight, tags, numbers)
+
+
+def _measured(
+  experiment: experiment_lib.Experiment,
+  learner: learner_lib.Learner,
+  critic: object,
+  buffer: replay.Replay,
+  rows: np.ndarray,
+  actions: PolicyActions,
+  *,
+  what: str,
+  batch_size: int,
+  seed: int,
+) -> Imitated:
+  """Draws chunks by weights that are as sharp as the critic was right where it did not learn."""
+  tested = test_rows(buffer)
+  asked = np.union1d(rows, tested)
+  with progress.bar(what, len(asked), 'chunks') as advance:
+    judged = measured_weights.judge(
+      learner, critic, buffer, asked, actions, batch_size=batch_size, progress=advance
+    )
+  trust = measure(judged.at(tested), buffer, experiment)
+  progress.CONSOLE.print(f'{what}: {_told(trust)}', highlight=False, soft_wrap=True)
+  known = judged.at(rows)
+  weight, advantage = np.zeros((2, len(buffer)), np.float32)
+  weight[rows] = measured_weights.weigh(known, learner.settings, trust.value)
+  advantage[rows] = known.advantage
+  numbers = chunk_weights.diagnostics(
+    chunk_weights.Weights(weight, advantage, rows), buffer, learner.settings
+  )
+  numbers |= {'trust': trust.value, 'trust_episodes': trust.episodes}
+  if np.isfinite(trust.slope):
+    numbers |= {'trust_slope': trust.slope, 'trust_error': trust.error}
+  drawn = measured_weights.draw(rows, weight[rows], seed)
+  return Imitated(drawn, np.ones(len(buffer), np.float32), None, numbers)
+
+
+def test_rows(buffer: replay.Replay) -> np.ndarray:
+  """Rows [R] of chunks of the policy in the episodes that the critic did not learn from."""
+  starts = buffer.starts
+  return starts[buffer.held_out[starts] & (buffer.source[starts] == types.Source.POLICY)]
+
+
+def measure(
+  judged: measured_weights.Judged, buffer: replay.Replay, experiment: experiment_lib.Experiment
+) -> trust_lib.Trust:
+  """How far advantages are believed, by R chunks that the critic did not learn from."""
+  row, fragments = judged.row, buffer.fragments
+  outcome = outcomes.realised(
+    row,
+    fragments.last[row] - row,
+    fragments.terminal[row],
+    judged.returns,
+    judged.v,
+    after=outcomes.steps(buffer.chunking.horizon, experiment.config.task.execute),
+    discount=buffer.chunking.discount,
+  )
+  return trust_lib.measure(judged.advantage, judged.v, outcome, buffer.episode[row])
+
+
+def _told(trust: trust_lib.Trust) -> str:
+  """What a person reads of it."""
+  if np.isnan(trust.slope):
+    return (
+      f'the critic could not be tested, on {trust.episodes} episodes held out from it; all chunks '
+      'of what succeeded weigh the same.'
+    )
+  found = (
+    f'in {trust.episodes} episodes held out from the critic its advantages came true by '
+    f'{trust.slope:.2f} (standard error {trust.error:.2f})'
+  )
+  if not trust.value:
+    return f'{found}, which tells nothing; all chunks of what succeeded weigh the same.'
+  return f'{found}; {100 * trust.value:.0f} % of each is believed.'
