@@ -140,5 +140,5 @@ def _judged(
     critic, params, seen, policy_action, reads_prompt=reads_prompt
   )
   v = losses.state_value(samples, pessimism)
-  sampled = losses.pessimistic_q(samples, pessimism) - v
+  sampled = losses.pessimistic_q(samples, pessimism) - v[None]
   return losses.advantage(losses.pessimistic_q(q, pessimism), v), jnp.transpose(sampled), v
