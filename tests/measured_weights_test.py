@@ -14,9 +14,14 @@ ADVANTAGE = np.float32([0.2, -0.1, 0.4])
 SAMPLED = np.float32([[0.1, -0.1], [0.3, -0.3], [0.0, 0.0]])  # of mean zero
 
 
-def judged(advantage=ADVANTAGE, sampled=SAMPLED):
-  rows = np.arange(len(advantage))
-  return measured_weights.Judged(rows, advantage, sampled, np.zeros(3), np.zeros(3))
+def weigh(settings, trust):
+  """Weights of three chunks of a buffer of five."""
+  rows = np.array([0, 1, 3])
+  judged = measured_weights.Judged(rows, ADVANTAGE, SAMPLED, np.zeros(3), np.zeros(3))
+  found = measured_weights.weigh(judged, settings, trust, 5)
+  np.testing.assert_array_equal(found.weight[[2, 4]], 0)
+  np.testing.assert_array_equal(found.advantage[rows], ADVANTAGE)
+  return found.weight[rows]
 
 
 def test_the_soft_value_is_the_log_of_the_mean_exponential():
@@ -31,7 +36,7 @@ def test_a_chunk_weighs_by_how_it_compares_with_the_policys_own(trust):
   temperature = 0.1 * 2 / trust
   over = np.exp(ADVANTAGE / temperature) / np.exp(SAMPLED / temperature).mean(axis=1)
   expected = over / over.mean()
-  found = measured_weights.weigh(judged(), settings, trust)
+  found = weigh(settings, trust)
   np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -39,21 +44,21 @@ def test_beta_counts_in_standard_deviations_of_the_advantage():
   of_sigma = tiny.make_settings(beta_unit='sigma', beta=1.5)
   of_steps = tiny.make_settings(beta_unit='raw', reward_scale=ADVANTAGE.std(), beta=1.5)
   np.testing.assert_allclose(
-    measured_weights.weigh(judged(), of_sigma, 1.0),
-    measured_weights.weigh(judged(), of_steps, 1.0),
+    weigh(of_sigma, 1.0),
+    weigh(of_steps, 1.0),
     rtol=1e-5,
   )
 
 
 def test_the_exponent_is_clipped():
   settings = tiny.make_settings(beta_unit='raw', reward_scale=0.01, beta=1.0, clip=2.0)
-  weight = measured_weights.weigh(judged(), settings, 1.0)
+  weight = weigh(settings, 1.0)
   assert weight[2] / weight[1] == pytest.approx(np.exp(4), rel=1e-5)
 
 
 def test_nothing_believed_is_imitation():
-  found = measured_weights.weigh(judged(), tiny.make_settings(), 0.0)
-  np.testing.assert_array_equal(found, 1)
+  found = weigh(tiny.make_settings(), 0.0)
+  np.testing.assert_allclose(found, 1, atol=1e-5)
 
 
 def test_rows_are_drawn_as_often_as_they_weigh():

@@ -24,12 +24,14 @@ class Weights:
     rows: [R] rows that were weighed.
     tag: [N] int8, `types.Tag` of each row's chunk, where the agent tags chunks, which then weigh
       the same; None where it weighs them.
+    exponent: [N] of each row's weight before it is clipped; None for that of Eq. (11).
   """
 
   weight: np.ndarray
   advantage: np.ndarray
   rows: np.ndarray
   tag: np.ndarray | None = None
+  exponent: np.ndarray | None = None
 
 
 def sweep(
@@ -104,8 +106,11 @@ def diagnostics(weights: Weights, replay: replay_lib.Replay, settings: Any) -> d
     'advantage_mean': float(advantage.mean() / settings.reward_scale),
   }
   if weights.tag is None:
-    unit = max(advantage.std(), 1e-6) if settings.beta_unit == 'sigma' else settings.reward_scale
-    exponent = advantage / unit / settings.beta
+    if weights.exponent is not None:
+      exponent = weights.exponent[weights.rows]
+    else:
+      unit = max(advantage.std(), 1e-6) if settings.beta_unit == 'sigma' else settings.reward_scale
+      exponent = advantage / unit / settings.beta
     numbers['effective_sample_size'] = effective_sample_size(weight)
     numbers['clipped_high'] = float((exponent > settings.clip).mean())
     numbers['clipped_low'] = float((exponent < -settings.clip).mean())

@@ -21,8 +21,10 @@ from aloe_jax import losses
 from aloe_jax import types
 from aloe_jax.agents import action_critic
 from aloe_jax.data import replay as replay_lib
+from aloe_jax.learning import chunk_weights
 from aloe_jax.learning import learner as learner_lib
 
+_LEAST = 1e-6  # share of an advantage: nothing of it is left, and nothing divided by zero
 COPIES = 4  # of a chunk of weight one, where chunks are drawn by weight
 
 
@@ -84,23 +86,21 @@ def judge(
   return Judged(rows, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def weigh(judged: Judged, settings: Any, trust: float) -> np.ndarray:
+def weigh(judged: Judged, settings: Any, trust: float, rows: int) -> chunk_weights.Weights:
   """Weights of chunks by as much of their advantage as is believed.
 
   Args:
     judged: the chunks.
     settings: `agent.Settings`: `beta`, `beta_unit`, `clip`, `reward_scale`.
     trust: share of the advantage, 0 to 1. At 0 all weigh the same.
-
-  Returns:
-    [R], of mean one.
+    rows: N, of the buffer.
   """
-  if not trust:
-    return np.ones(len(judged.row), np.float32)
-  unit = learner_lib.advantage_unit(judged.advantage, settings) / trust
-  exponent = judged.advantage / unit - losses.soft_value(judged.sampled / unit, settings.beta)
-  weight = np.asarray(losses.advantage_weight(exponent, settings.beta, settings.clip))
-  return weight / weight.mean()
+  unit = learner_lib.advantage_unit(judged.advantage, settings) / max(trust, _LEAST)
+  over = judged.advantage / unit - losses.soft_value(judged.sampled / unit, settings.beta)
+  weight = losses.advantage_weight(over, settings.beta, settings.clip)
+  found = np.zeros((3, rows), np.float32)
+  found[:, judged.row] = weight / weight.mean(), judged.advantage, over / settings.beta
+  return chunk_weights.Weights(found[0], found[1], judged.row, exponent=found[2])
 
 
 def draw(rows: np.ndarray, weight: np.ndarray, seed: int) -> np.ndarray:

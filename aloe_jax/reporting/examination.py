@@ -13,6 +13,7 @@ from aloe_jax import policy as policy_lib
 from aloe_jax import progress
 from aloe_jax import rewards
 from aloe_jax import types
+from aloe_jax.agents import action_critic
 from aloe_jax.agents import agent as agent_lib
 from aloe_jax.data import replay
 from aloe_jax.data import rlds
@@ -20,6 +21,7 @@ from aloe_jax.data import steps as steps_lib
 from aloe_jax.learning import action_bank
 from aloe_jax.learning import chunk_weights
 from aloe_jax.learning import learner as learner_lib
+from aloe_jax.learning import measured_weights
 from aloe_jax.reporting import alarm
 from aloe_jax.reporting import ended
 from aloe_jax.reporting import judgement
@@ -30,6 +32,7 @@ from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import restored
 from aloe_jax.run import streams
+from aloe_jax.run import weighing
 from aloe_jax.run.streams import Stream
 
 BATCH = 256  # chunks or states per call
@@ -51,6 +54,7 @@ class Material:
     execute: e, steps after which the policy plans anew.
     contents: digests of the datasets that the episodes are of.
     held_out: whether none of the episodes was trained on.
+    is_measured: whether chunks weigh as far as the critic is found right.
   """
 
   found: restored.Restored
@@ -63,15 +67,20 @@ class Material:
   execute: int
   contents: str
   held_out: bool
+  is_measured: bool
 
   def episode(self, rows: np.ndarray) -> np.ndarray:
     """[B] int, that rows [B] lie in."""
     return np.cumsum(self.steps.is_first)[rows] - 1
 
+  def samples(self, rows: np.ndarray) -> np.ndarray:
+    """Chunks [B, M, h, A] of the policy at each of some rows [B] that are judged."""
+    assert self.actions is not None
+    return self.actions[np.searchsorted(judgement.states(self.buffer, self.rows), rows)]
+
   def plan(self, rows: np.ndarray) -> np.ndarray:
     """A chunk [B, h, A] of the policy at each of some rows [B] that are judged."""
-    assert self.actions is not None
-    return self.actions[np.searchsorted(judgement.states(self.buffer, self.rows), rows), 0]
+    return self.samples(rows)[:, 0]
 
   def judge(
     self, learner: learner_lib.Learner, critic_params: Any, what: str = 'Judge'
@@ -201,6 +210,7 @@ def gather(
     execute=experiment.config.task.execute,
     contents=' '.join(contents),
     held_out=not set(contents) & set(trained_on),
+    is_measured=action_critic.is_measured(learner.agent, experiment.config),
   )
 
 
@@ -209,9 +219,7 @@ def examine(material: Material) -> Examined:
   learner, buffer, rows = material.learner, material.buffer, material.rows
   chunking, episode = buffer.chunking, material.episode(rows)
   judged = material.judge(learner, material.found.critic)
-  advantage = np.zeros(len(buffer), np.float32)
-  advantage[rows] = judged.advantage * chunking.reward_scale
-  weights = chunk_weights.weigh(learner, buffer, rows, advantage)
+  weights = _measured(material) if material.is_measured else _weighed(material, judged)
   numbers = report_numbers.measure(
     judged, episode, horizon=chunking.critic_horizon, discount=chunking.discount
   )
@@ -228,6 +236,34 @@ def examine(material: Material) -> Examined:
   told = chunk_weights.diagnostics(weights, buffer, learner.settings)
   numbers |= report_numbers.of_weights(told, weights.weight[rows], judged.source)
   return Examined(judged, episode, material.steps, weights, numbers, material.held_out)
+
+
+def _weighed(material: Material, judged: judgement.Judgement) -> chunk_weights.Weights:
+  """Weights or tags of the chunks that are judged, by an agent's own rule."""
+  buffer, rows = material.buffer, material.rows
+  advantage = np.zeros(len(buffer), np.float32)
+  advantage[rows] = judged.advantage * buffer.chunking.reward_scale
+  return chunk_weights.weigh(material.learner, buffer, rows, advantage)
+
+
+def _measured(material: Material) -> chunk_weights.Weights:
+  """Weights of the chunks that would be imitated, as far as the critic is right about them all."""
+  buffer, rows = material.buffer, material.rows
+  judged = measured_weights.judge(
+    material.learner,
+    material.found.critic,
+    buffer,
+    rows,
+    material.samples,
+    batch_size=BATCH,
+    progress=lambda done: None,
+  )
+  own = rows[buffer.source[rows] == types.Source.POLICY]
+  trust = weighing.measure(judged.at(own), buffer, material.execute)
+  kept = rows[buffer.succeeded[rows] | ~buffer.fragments.terminal[rows]]
+  kept = kept if len(kept) else rows  # where all failed, how all would weigh
+  settings = material.learner.settings
+  return measured_weights.weigh(judged.at(kept), settings, trust.value, len(buffer))
 
 
 def sample(

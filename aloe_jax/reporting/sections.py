@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib import figure
+import numpy as np
 
 from aloe_jax import plots
 from aloe_jax import types
@@ -86,9 +87,10 @@ def behind(examined: examination.Examined, width: int) -> str:
     ),
   ]
   if examined.weights.tag is None:
-    weight = examined.weights.weight[examined.weights.rows]
+    rows = examined.weights.rows
+    source = examined.judged.source[np.isin(examined.judged.row, rows)]
     caption = 'Weights that these chunks get, divided by their mean.'
-    drawn.append(('weights', figures.weights(weight, examined.judged.source), caption))
+    drawn.append(('weights', figures.weights(examined.weights.weight[rows], source), caption))
   return page.figures(drawn)
 
 

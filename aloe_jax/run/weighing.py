@@ -104,19 +104,14 @@ def _measured(
     judged = measured_weights.judge(
       learner, critic, buffer, asked, actions, batch_size=batch_size, progress=advance
     )
-  trust = measure(judged.at(tested), buffer, experiment)
+  trust = measure(judged.at(tested), buffer, experiment.config.task.execute)
   progress.CONSOLE.print(f'{what}: {_told(trust)}', highlight=False, soft_wrap=True)
-  known = judged.at(rows)
-  weight, advantage = np.zeros((2, len(buffer)), np.float32)
-  weight[rows] = measured_weights.weigh(known, learner.settings, trust.value)
-  advantage[rows] = known.advantage
-  numbers = chunk_weights.diagnostics(
-    chunk_weights.Weights(weight, advantage, rows), buffer, learner.settings
-  )
+  weights = measured_weights.weigh(judged.at(rows), learner.settings, trust.value, len(buffer))
+  numbers = chunk_weights.diagnostics(weights, buffer, learner.settings)
   numbers |= {'trust': trust.value, 'trust_episodes': trust.episodes}
   if np.isfinite(trust.slope):
     numbers |= {'trust_slope': trust.slope, 'trust_error': trust.error}
-  drawn = measured_weights.draw(rows, weight[rows], seed)
+  drawn = measured_weights.draw(rows, weights.weight[rows], seed)
   return Imitated(drawn, np.ones(len(buffer), np.float32), None, numbers)
 
 
@@ -127,9 +122,15 @@ def test_rows(buffer: replay.Replay) -> np.ndarray:
 
 
 def measure(
-  judged: measured_weights.Judged, buffer: replay.Replay, experiment: experiment_lib.Experiment
+  judged: measured_weights.Judged, buffer: replay.Replay, execute: int
 ) -> trust_lib.Trust:
-  """How far advantages are believed, by R chunks that the critic did not learn from."""
+  """How far advantages are believed, by R chunks that the critic did not learn from.
+
+  Args:
+    judged: the chunks, of the policy.
+    buffer: that they are of.
+    execute: e, steps after which the policy plans anew.
+  """
   row, fragments = judged.row, buffer.fragments
   outcome = outcomes.realised(
     row,
@@ -137,7 +138,7 @@ def measure(
     fragments.terminal[row],
     judged.returns,
     judged.v,
-    after=outcomes.steps(buffer.chunking.horizon, experiment.config.task.execute),
+    after=outcomes.steps(buffer.chunking.horizon, execute),
     discount=buffer.chunking.discount,
   )
   return trust_lib.measure(judged.advantage, judged.v, outcome, buffer.episode[row])
