@@ -40,31 +40,37 @@ def test_what_is_held_out_stays_so_when_episodes_are_added():
     np.testing.assert_array_equal(part, whole[:count])
 
 
-@pytest.mark.parametrize('slope, expected', [(0.5, 0.5), (1.0, 1.0), (2.0, 1.0)])
-def test_a_slope_that_is_known_well_is_believed_up_to_one(slope, expected):
+def posterior(slope, error):
+  """Of `trust.PRIOR` and a slope of some standard error, by precision."""
+  own, prior = error**-2, trust.PRIOR_DEVIATION**-2
+  return (own * slope + prior * trust.PRIOR) / (own + prior)
+
+
+@pytest.mark.parametrize('slope', [0.3, 0.5, 0.9])
+def test_a_slope_that_is_known_well_is_believed(slope):
   found = trust.measure(*make_chunks(slope))
   assert found.slope == pytest.approx(slope, abs=3 * found.error)
-  assert found.value == pytest.approx(expected, abs=0.1)
-  assert found.value < expected + 3 * found.error
+  assert found.error < 0.05
+  assert found.value == pytest.approx(slope, abs=0.1)
+  assert found.value == pytest.approx(posterior(found.slope, found.error))
   assert found.episodes == 40
 
 
-@pytest.mark.parametrize('slope', [0.0, -0.5])
-def test_an_advantage_that_tells_nothing_is_not_believed(slope):
-  found = trust.measure(*make_chunks(slope, noise=30.0))
-  assert found.value == 0 or found.value < found.slope / 2
-  assert trust.measure(*make_chunks(-0.5)).value == 0
+def test_a_slope_that_is_known_badly_is_drawn_to_what_is_usual():
+  found = trust.measure(*make_chunks(0.0, noise=8.0))
+  assert 0.15 < found.error < 0.4
+  assert found.value == pytest.approx(posterior(found.slope, found.error))
+  assert abs(found.value - found.slope) > 0.1
 
 
-def test_trust_is_the_slope_drawn_to_zero_by_its_error():
-  found = trust.measure(*make_chunks(0.5, noise=4.0))
-  assert 0 < found.error < found.slope < 1
-  assert found.value == pytest.approx(found.slope * (1 - found.error**2 / found.slope**2))
+@pytest.mark.parametrize('slope, expected', [(2.0, 1.0), (-0.5, 0.0)])
+def test_nothing_is_enlarged_or_turned_round(slope, expected):
+  assert trust.measure(*make_chunks(slope)).value == expected
 
 
-def test_too_few_episodes_test_nothing():
+def test_too_few_episodes_leave_what_is_usual():
   found = trust.measure(*make_chunks(1.0, episodes=4))
-  assert found.value == 0
+  assert found.value == trust.PRIOR
   assert np.isnan(found.slope)
   assert found.episodes == 4
 

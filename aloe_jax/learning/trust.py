@@ -9,6 +9,10 @@ import numpy as np
 
 from aloe_jax import estimates
 
+# What a slope is taken for before it is measured: mean and standard deviation of those that were
+# found in simulators, with their errors taken off (docs/measured_weights.md).
+PRIOR = 0.6
+PRIOR_DEVIATION = 0.25
 _FEWEST = 5  # episodes below which an interval from resampling them means nothing
 _DEVIATIONS = 2 * 1.96  # standard ones between the ends of a 95 % interval
 
@@ -36,9 +40,10 @@ def measure(
   """Regresses what came of chunks on the advantage that the critic saw in them.
 
   The slope b is the factor that turns the critic's advantage into the expected one, where V of the
-  state, whose errors both share, is held. As it is an estimate, it is drawn towards zero by how
-  uncertain it is, b (1 - error^2 / b^2) (the positive part of James and Stein, 1961). What the
-  critic sees too small is not enlarged.
+  state, whose errors both share, is held. A few episodes tell it badly. So it is joined with what
+  such slopes were elsewhere, `PRIOR`, each weighted by the inverse of its variance: the posterior
+  mean of two normal distributions. What the critic sees too small is not enlarged, and what it sees
+  the wrong way round is not turned.
 
   Args:
     advantage: [R] of chunks of the policy in episodes that the critic did not learn from.
@@ -48,11 +53,13 @@ def measure(
   """
   known = np.isfinite(outcome)
   episodes = len(np.unique(episode[known]))
+  untested = Trust(PRIOR, np.nan, np.nan, episodes)
   if episodes < _FEWEST:
-    return Trust(0.0, np.nan, np.nan, episodes)
+    return untested
   found = estimates.estimate(estimates.slope(outcome, advantage, v, known), episode)
   error = (found.high - found.low) / _DEVIATIONS
-  if not np.isfinite(error) or found.value <= error:  # nothing that could be told from zero
-    return Trust(0.0, found.value, error, episodes)
-  shrunken = min(found.value, 1.0) * (1 - (error / found.value) ** 2)
-  return Trust(shrunken, found.value, error, episodes)
+  if not np.isfinite(found.value) or not error > 0:
+    return untested
+  information = np.array([1 / PRIOR_DEVIATION**2, 1 / error**2])
+  mean = np.average([PRIOR, found.value], weights=information)
+  return Trust(float(np.clip(mean, 0, 1)), found.value, error, episodes)

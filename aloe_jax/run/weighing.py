@@ -146,15 +146,17 @@ def measure(
 
 def _told(trust: trust_lib.Trust) -> str:
   """What a person reads of it."""
+  believed = (
+    f'{100 * trust.value:.0f} % of each is believed'
+    if trust.value
+    else 'nothing of them is believed, and all chunks of what succeeded weigh the same'
+  )
   if np.isnan(trust.slope):
     return (
-      f'the critic could not be tested, on {trust.episodes} episodes held out from it; all chunks '
-      'of what succeeded weigh the same.'
+      f'{trust.episodes} episodes held out from the critic are too few to test its advantages; '
+      f'{believed}, as elsewhere.'
     )
-  found = (
+  return (
     f'in {trust.episodes} episodes held out from the critic its advantages came true by '
-    f'{trust.slope:.2f} (standard error {trust.error:.2f})'
+    f'{trust.slope:.2f} (standard error {trust.error:.2f}); {believed}.'
   )
-  if not trust.value:
-    return f'{found}, which tells nothing; all chunks of what succeeded weigh the same.'
-  return f'{found}; {100 * trust.value:.0f} % of each is believed.'
