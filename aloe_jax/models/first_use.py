@@ -134,17 +134,33 @@ class _Uses:
       inner = told['jaxpr'] if 'jaxpr' in told else told['call_jaxpr']
       return self.follow(getattr(inner, 'jaxpr', inner), parts)
     if name == 'scan':
-      constants, carried = told['num_consts'], told['num_carry']
+      inner = getattr(told['jaxpr'], 'jaxpr', told['jaxpr'])
+      constants, carried = _of_scan(equation, inner)
       self.as_they_are(parts[constants : constants + carried])
       passed = [*parts[:constants], *[_NONE] * carried, *parts[constants + carried :]]
-      out = self.follow(told['jaxpr'].jaxpr, passed)
+      out = self.follow(inner, passed)
       self.as_they_are(out[:carried])
       return [*[_NONE] * carried, *out[carried:]]
     if name == 'while':
       first, second = told['cond_nconsts'], told['body_nconsts']
       self.as_they_are([*parts[:first], *parts[first + second :]])
       passed = [*parts[first : first + second], *[_NONE] * count]
-      self.as_they_are(self.follow(told['body_jaxpr'].jaxpr, passed))
+      inner = getattr(told['body_jaxpr'], 'jaxpr', told['body_jaxpr'])
+      self.as_they_are(self.follow(inner, passed))
       return [_NONE] * count
     self.as_they_are(parts)
     return [_NONE] * count
+
+
+def _of_scan(equation: Any, inner: Any) -> tuple[int, int]:
+  """How many inputs of a scan are constants, and how many are carried, by their shapes alone.
+
+  What is scanned over has one axis more outside than inside. What JAX calls the numbers of them
+  is not the same in all versions.
+  """
+
+  def same(outside: Any, inside: Any) -> int:
+    return sum(x.aval.shape == y.aval.shape for x, y in zip(outside, inside, strict=True))
+
+  carried = same(equation.outvars, inner.outvars)
+  return same(equation.invars, inner.invars) - carried, carried
