@@ -1,5 +1,6 @@
 """Jobs: each once, after what they need, and a failure is told and keeps the others going."""
 
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import pytest
 
@@ -127,3 +129,48 @@ jobs.run([short, *long], workers=2, compiled=directory / 'compiled')
     with pytest.raises(ProcessLookupError):
       os.kill(int(path.read_text()), 0)
   assert not (tmp_path / 'c.pid').exists()
+
+
+def test_the_machine_and_its_packages_are_told_with_the_cores_of_the_run(make, tmp_path):
+  run([job := make('one', 'pass')], tmp_path)
+  machine = json.loads(job.record.read_text())['machine']
+  cores = len(os.sched_getaffinity(0))
+  assert machine['cores'] == max(1, -(-cores // 2)) or cores < 2
+  assert machine['processor']
+  assert machine['packages']['jax'] == importlib.metadata.version('jax')
+  assert machine['packages'].keys() <= set(jobs.PACKAGES)
+
+
+def test_every_job_is_told_as_soon_as_it_has_ended_well(make, tmp_path):
+  planned = [make('a', 'pass'), make('bad', 'raise SystemExit(1)'), make('b', 'pass')]
+  told = []
+
+  def ended(job):
+    told.append((job.name, job.is_finished))
+
+  jobs.run(planned, workers=1, compiled=tmp_path / 'compiled', ended=ended)
+  assert told == [('a', True), ('b', True)]
+  jobs.run(planned[:1], workers=1, compiled=tmp_path / 'compiled', ended=ended)
+  assert len(told) == 2
+
+
+def test_results_that_runs_leave_behind_make_no_commit_dirty(tmp_path):
+  def git(*command):
+    subprocess.run(['git', *command], cwd=tmp_path, check=True, capture_output=True)
+
+  code, results = tmp_path / 'code.py', tmp_path / 'docs' / 'results' / 'a.json'
+  results.parent.mkdir(parents=True)
+  for path in (code, results):
+    path.write_text('1')
+  git('init')
+  git('add', '-A')
+  git('-c', 'user.name=a', '-c', 'user.email=a@b', 'commit', '-m', 'Begin')
+  with mock.patch.object(jobs, '__file__', str(code)):
+    clean = jobs.commit()
+    assert len(clean) == 12
+    results.write_text('2')
+    assert jobs.commit() == clean
+    code.write_text('2')
+    assert jobs.commit() == f'{clean}-dirty'
+  with mock.patch.object(jobs, '__file__', '/nowhere.py'):
+    assert jobs.commit() == ''

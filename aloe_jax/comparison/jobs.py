@@ -4,11 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 import contextlib
 import dataclasses
+import importlib.metadata
 import json
 import os
 import pathlib
+import platform
 import queue
+import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +24,7 @@ from aloe_jax import files
 from aloe_jax import progress
 
 _COMMIT_LENGTH = 12
+PACKAGES = ('jax', 'jaxlib', 'numpy', 'mujoco', 'ogbench', 'metaworld', 'gym-aloha')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Job:
 
   @property
   def record(self) -> pathlib.Path:
-    """Commands, commit and seconds, of a finished job."""
+    """Commands, commit, seconds and machine, of a finished job."""
     return self.directory / 'job.json'
 
   @property
@@ -57,13 +62,20 @@ class Job:
     return all(list(command) in ended['commands'] for command in self.commands)
 
 
-def run(jobs: Sequence[Job], *, workers: int, compiled: pathlib.Path) -> list[str]:
+def run(
+  jobs: Sequence[Job],
+  *,
+  workers: int,
+  compiled: pathlib.Path,
+  ended: Callable[[Job], None] = lambda job: None,
+) -> list[str]:
   """Runs what is not finished, each worker on its own share of the cores.
 
   Args:
     jobs: in the order wanted; what a job needs stands before it.
     workers: jobs at a time.
     compiled: directory of JAX's compilation cache, which the jobs share.
+    ended: told of every job that was run and ended well, as soon as it has.
 
   Returns:
     Names of the jobs that failed or that need one which did.
@@ -76,6 +88,7 @@ def run(jobs: Sequence[Job], *, workers: int, compiled: pathlib.Path) -> list[st
     shares.put(share)
   failed: list[str] = []
   running: dict[str, futures.Future] = {}
+  by_name = {job.name: job for job in jobs}
   waiting = [job for job in jobs if not job.is_finished]
   finished = {job.name for job in jobs} - {job.name for job in waiting}
   processes = _Processes()
@@ -100,6 +113,7 @@ def run(jobs: Sequence[Job], *, workers: int, compiled: pathlib.Path) -> list[st
           seconds = running.pop(name).result()
           finished.add(name)
           progress.CONSOLE.print(f'{name}: finished in {seconds:.0f} s', highlight=False)
+          ended(by_name[name])
         except subprocess.CalledProcessError as error:
           failed.append(name)
           progress.CONSOLE.print(f'{name}: {error}', highlight=False, soft_wrap=True)
@@ -167,6 +181,7 @@ def _run(
   try:
     if share is not None:
       os.sched_setaffinity(0, share)
+    where = machine()
     job.directory.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': str(compiled.absolute())}
     for command in job.commands:
@@ -180,17 +195,63 @@ def _run(
   finally:
     shares.put(share)
   seconds = time.monotonic() - start
-  record = {'commands': job.commands, 'commit': commit(), 'seconds': round(seconds, 1)}
+  record = {
+    'commands': job.commands,
+    'commit': commit(),
+    'seconds': round(seconds, 1),
+    'machine': where,
+  }
   files.write_text(job.record, json.dumps(record, indent=2))
   return seconds
 
 
 def commit() -> str:
-  """The commit of the code that runs, '' outside a repository."""
-  found = subprocess.run(
-    ['git', 'describe', '--always', '--dirty', f'--abbrev={_COMMIT_LENGTH}', '--exclude=*'],
-    capture_output=True,
-    text=True,
-    cwd=pathlib.Path(__file__).parent,
-  )
-  return found.stdout.strip()
+  """The commit of the code that runs, '' outside a repository.
+
+  It ends in '-dirty' where files of it were changed, results aside: runs leave those behind.
+  """
+  if not (found := _git('describe', '--always', f'--abbrev={_COMMIT_LENGTH}', '--exclude=*')):
+    return ''
+  changed = _git('status', '--porcelain', '-uno', '--', ':(top)', ':(top,exclude)docs/results')
+  return f'{found}-dirty' if changed else found
+
+
+def _git(*command: str) -> str:
+  """What git prints in this repository, '' outside of one."""
+  here = pathlib.Path(__file__).parent
+  return subprocess.run(['git', *command], capture_output=True, text=True, cwd=here).stdout.strip()
+
+
+def machine() -> dict[str, Any]:
+  """What the results of this process may depend on.
+
+  Returns:
+    'processor', 'cores' that it may use, 'accelerators', and 'packages': {name: version} of those
+    that are here.
+  """
+  packages = {}
+  for name in PACKAGES:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+      packages[name] = importlib.metadata.version(name)
+  affinity = getattr(os, 'sched_getaffinity', None)
+  return {
+    'processor': _processor(),
+    'cores': len(affinity(0)) if affinity else os.cpu_count(),
+    'accelerators': _accelerators(),
+    'packages': packages,
+  }
+
+
+def _processor() -> str:
+  about = pathlib.Path('/proc/cpuinfo')
+  text = about.read_text(errors='replace') if about.exists() else ''
+  named = re.search(r'^model name\s*:\s*(.+?)\s*$', text, re.MULTILINE)
+  return named.group(1) if named else platform.processor() or platform.machine()
+
+
+def _accelerators() -> list[str]:
+  """Names of NVIDIA's cards; asking JAX would take hold of them."""
+  if not shutil.which('nvidia-smi'):
+    return []
+  asked = ['nvidia-smi', '--query-gpu=name', '--format=csv,noheader']
+  return subprocess.run(asked, capture_output=True, text=True).stdout.split('\n')[:-1]
