@@ -4,10 +4,6 @@ One cube is brought to its target: on the table, or, where there are two, half o
 of the other. In the scene it is a cube, a drawer or a window, which may be locked. A failure is a
 cube that is dropped or lost, or no time left. What is OGBench's and what was added is said in
 `aloe_jax/envs/ogbench_cube.py` and `ogbench_scene.py`. Needs pip install -e '.[sim]'.
-
-All methods on both cube tasks, as `experiments/paper.py` compares them in the embedded simulator:
-
-  python -m experiments.ogbench --workdir=runs/ogbench
 """
 
 from experiments import away
@@ -27,9 +23,3 @@ def get_config(variant: str = 'cube_single'):
   python -m aloe_jax.train --config=experiments/ogbench.py:cube_double --workdir=runs/cubes
   """
   return away.config(variant, TASKS, 'ogbench', control_hz=20.0)
-
-
-if __name__ == '__main__':
-  from experiments import paper  # not above: what reads a config needs no comparison
-
-  paper.main('ogbench')

@@ -1,41 +1,39 @@
-"""The paper's comparison in the embedded simulator: all methods, tasks and seeds by one command.
+"""The comparisons of all methods, tasks and seeds, by one command.
 
   python -m experiments.paper --workdir=runs/paper
 
 Every run is a command of this project, printed in its log, so that any number can be had again by
-itself. The same command goes on where it was stopped; runs that are finished are not repeated. It
-ends in `results.json`, tables and figures.
+itself. What a finished run found goes to the store, by default `docs/results/runs`, and is not
+measured again, on whatever machine: the same command goes on where one of them was stopped. It ends
+in tables and figures beside the store; `python -m experiments.results` makes them anew without
+running anything.
 
 All methods of a seed start from the same warm start, see the same number of rollouts, take the same
 number of actor updates and are evaluated in the same scenes; those of another seed are others.
-Settings were chosen on the seeds of `--suite=tuning`, which
-`--suite=methods` does not use.
+Settings were chosen on the seeds of `--suite=tuning`, which the other suites do not use.
 """
 
 import argparse
-from collections.abc import Sequence
-import dataclasses
+from collections.abc import Iterable, Mapping
 import json
 import os
 import pathlib
-import re
 
-from aloe_jax import agents
 from aloe_jax import config as config_lib
 from aloe_jax import defaults
 from aloe_jax import files
 from aloe_jax import plots
 from aloe_jax import progress
-from aloe_jax import renamed
-from aloe_jax.comparison import figures
 from aloe_jax.comparison import jobs
+from aloe_jax.comparison import meaning
+from aloe_jax.comparison import store
 from aloe_jax.comparison import tables
 from aloe_jax.reporting import figures as reporting_figures
 from aloe_jax.reporting import traces
 from aloe_jax.run import evaluation
+from experiments import results
 from experiments import suites
 
-WARM_START = 'warm_start'
 _ADVICE = 'remove it with the job.json beside it, and the same command makes it anew.'
 
 # Of --quick: every stage and figure, too little training for the numbers to mean anything.
@@ -50,53 +48,66 @@ QUICK = {
 QUICK_REPORT = ('--count=32',)
 
 
-def main(suite_name: str = 'methods') -> None:
-  """Runs a suite, by default the one named, then writes its results."""
-  arguments = _parser(suite_name).parse_args()
+def main() -> None:
+  """Runs what a suite lacks, then writes its tables and figures."""
+  arguments = _parser().parse_args()
   with config_lib.user_errors():
     _run(arguments)
 
 
 def _run(arguments: argparse.Namespace) -> None:
-  suite = suites.SUITES[arguments.suite]
-  seeds = arguments.seeds or (1 if arguments.quick else suite.seeds)
-  suite = dataclasses.replace(suite, seeds=seeds)
+  suite = (suites.SUITES | suites.PARTS)[arguments.suite]
+  seeds = arguments.seeds or (1 if arguments.quick else None)
+  part = suite.part(arguments.tasks, arguments.methods, seeds)
   workdir = arguments.workdir.absolute()
   try:
     workdir.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise SystemExit(f'error: --workdir: {error}; choose a place that can be written.') from None
   common, report_flags = (QUICK, QUICK_REPORT) if arguments.quick else ({}, ())
-  planned = plan(suite, workdir, common, report_flags)
-  check_runs(suite, workdir)
-  failed = jobs.run(planned, workers=arguments.workers, compiled=workdir / 'compiled')
-  if failed:
-    raise SystemExit(f'error: {len(failed)} of {len(planned)} jobs failed: {", ".join(failed)}.')
-  results = collect(suite, workdir)
-  target = workdir / arguments.suite
-  files.write_text(target / 'results.json', json.dumps(results, indent=1))
-  text = tables.markdown(results)
-  files.write_text(target / 'results.md', text)
-  figures.draw(results, target)
+  planned = suites.plan(part, workdir, common, report_flags)
+  check_runs(part, workdir)
+  kept = store.Store(workdir / 'store' if arguments.quick else arguments.store.absolute())
+  failed = run(part, planned, kept, workdir, workers=arguments.workers)
+  target = kept.directory.parent / arguments.suite
+  shown = suites.plan(part if arguments.quick else suite, workdir, common, report_flags)
+  text = results.write(arguments.suite, shown, kept, workdir, target)
   if suite.report:
-    draw_traces(suite, workdir, target)
+    draw_traces(part, workdir, target)
   progress.CONSOLE.print(text, soft_wrap=True, highlight=False)
   progress.CONSOLE.print(f'Results: {target}', soft_wrap=True)
+  if failed:
+    raise SystemExit(f'error: {len(failed)} of {len(planned)} jobs failed: {", ".join(failed)}.')
 
 
-def _parser(suite_name: str) -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(prog='python -m experiments.paper', description=__doc__)
-  parser.add_argument('--workdir', type=_workdir, required=True)
-  parser.add_argument('--suite', choices=suites.SUITES, default=suite_name)
-  parser.add_argument('--quick', action='store_true', help='every stage in minutes, no result')
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog='python -m experiments.paper',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument('--workdir', type=_directory, required=True)
+  parser.add_argument('--suite', choices=suites.SUITES | suites.PARTS, default='methods')
+  parser.add_argument('--tasks', nargs='+', default=(), help='some of those of the suite')
+  parser.add_argument('--methods', nargs='+', default=(), help='likewise')
   parser.add_argument('--seeds', type=_count, help='how many, instead of those of the suite')
   parser.add_argument(
     '--workers', type=_count, default=max(1, os.cpu_count() or 1), help='runs at a time'
   )
+  where = parser.add_mutually_exclusive_group()
+  where.add_argument(
+    '--store',
+    type=_directory,
+    default=results.STORE,
+    help='of finished runs; an empty one, to measure again what %(default)s has',
+  )
+  where.add_argument(
+    '--quick', action='store_true', help='every stage in minutes, no result; a store of its own'
+  )
   return parser
 
 
-def _workdir(text: str) -> pathlib.Path:
+def _directory(text: str) -> pathlib.Path:
   """A directory, there already or still to be made."""
   path = pathlib.Path(text)
   if path.exists() and not path.is_dir():
@@ -111,55 +122,61 @@ def _count(text: str) -> int:
   return int(text)
 
 
-def plan(
+def run(
   suite: suites.Suite,
+  planned: Mapping[store.Key, jobs.Job],
+  kept: store.Store,
   workdir: pathlib.Path,
-  common: suites.Overrides,
-  report_flags: Sequence[str] = (),
-) -> list[jobs.Job]:
-  """A job for every warm start and every run of a method, seed by seed.
+  *,
+  workers: int,
+) -> list[str]:
+  """Runs what the store lacks, and keeps the record of each run as soon as it has ended.
+
+  Runs that `workdir` has finished already are taken into the store. A warm start whose record is
+  there is run only where a method needs it that is still to run.
 
   Args:
-    suite: what to compare.
+    suite: whose runs these are.
+    planned: {run: its job}, see `suites.plan`.
+    kept: the store.
     workdir: of all runs.
-    common: changes to every run.
-    report_flags: of `aloe_jax.report`.
+    workers: jobs at a time.
+
+  Returns:
+    Names of the jobs that failed.
   """
-  planned = []
-  for seed in range(suite.first_seed, suite.first_seed + suite.seeds):
-    for task in suite.tasks:
-      start = _directory(workdir, task, seed, WARM_START)
-      imitation = dict(agent='bc', seed=seed, iterations=0)
-      changes = {**common, **imitation}
-      planned.append(_job(suite, start, task, changes, ()))
-      given = {
-        'seed': seed,
-        'actor.checkpoint': str(start / 'checkpoints' / '0'),
-        'data.episodes': (str(start / 'episodes' / 'demonstrations'),),
-        'task.demonstrations': 0,
-      }
-      for method, setting in suite.methods.items():
-        directory = _directory(workdir, task, seed, method)
-        changes = {**common, **given, **setting}
-        planned.append(_job(suite, directory, task, changes, (_name(start),), report_flags))
-  return planned
+  lacking = {
+    key: job
+    for key, job in planned.items()
+    if kept.find(key, store.portable(job.commands, workdir)) is None
+  }
+  check_settings(lacking.values())
+  replaced = sum(kept.path(key).exists() for key in lacking)
+  by_name = {job.name: key for key, job in lacking.items()}
+
+  def keep(job: jobs.Job) -> None:
+    if job.name in by_name:
+      kept.add(record(suite, by_name[job.name], workdir))
+
+  finished = [job for job in lacking.values() if job.is_finished]
+  for job in finished:
+    keep(job)
+  left = {job.name: job for job in lacking.values() if job not in finished}
+  left |= {job.name: job for job in planned.values() if job.name in _needed(left)}
+  progress.CONSOLE.print(
+    f'{len(planned) - len(lacking)} of {len(planned)} runs are in {kept.directory}; '
+    f'{len(finished)} more were finished in {workdir} and are there now; {len(left)} are to run, '
+    f'{len(left) - sum(name in by_name for name in left)} of them warm starts that are needed '
+    f'again. {replaced} records in the store are not of what is asked for now and are replaced.',
+    soft_wrap=True,
+    highlight=False,
+  )
+  order = [job for job in planned.values() if job.name in left]
+  return jobs.run(order, workers=workers, compiled=workdir / 'compiled', ended=keep)
 
 
-def _job(
-  suite: suites.Suite,
-  directory: pathlib.Path,
-  task: str,
-  changes: suites.Overrides,
-  needs: tuple[str, ...],
-  report_flags: Sequence[str] = (),
-) -> jobs.Job:
-  where = (f'--config={suite.tasks[task]}', f'--workdir={directory}')
-  given = tuple(f'--config.{field}={value}' for field, value in changes.items())
-  commands = [('-m', 'aloe_jax.train', *where, *given)]
-  commands += [('-m', 'aloe_jax.evaluate', *where, *given, f'--{c}') for c in suite.conditions]
-  if suite.report and agents.find(str(changes.get('agent', 'aloe'))).critic:
-    commands.append(('-m', 'aloe_jax.report', *where, *given, *report_flags))
-  return jobs.Job(_name(directory), directory, tuple(commands), needs)
+def _needed(left: Mapping[str, jobs.Job]) -> set[str]:
+  return {need for job in left.values() for need in job.needs}
 
 
 def check_runs(suite: suites.Suite, workdir: pathlib.Path) -> None:
@@ -170,22 +187,21 @@ def check_runs(suite: suites.Suite, workdir: pathlib.Path) -> None:
       evaluated in other scenes than another run of the same task and seed.
   """
   wrong = []
-  for seed in range(suite.first_seed, suite.first_seed + suite.seeds):
+  for task, seed in suite.pairs:
     fresh = defaults.paper()
     fresh.seed = seed
-    for task in suite.tasks:
-      scenes = {}  # of each run, {seed of the scenes: directory}
-      for method in (WARM_START, *suite.methods):
-        directory = _directory(workdir, task, seed, method)
-        path = directory / 'config.json'
-        config = config_lib.read(path) if path.exists() else fresh
-        scenes.setdefault(evaluation.scenes(config), directory)
-        wanted = suite.methods.get(method, {}).get('agent', config.agent)
-        if path.exists() and config.agent != wanted:
-          wrong.append(f'{directory}: found agent {config.agent!r}, expected {wanted!r}')
-      if len(scenes) > 1:
-        told = ', '.join(f'{number} ({where})' for number, where in scenes.items())
-        wrong.append(f'{task}, seed {seed}: found runs of different evaluation scenes: {told}')
+    scenes: dict[int, pathlib.Path] = {}  # of each run, {seed of the scenes: directory}
+    for method in (tables.WARM_START, *suite.methods):
+      directory = store.Key(task, seed, method).below(workdir)
+      path = directory / 'config.json'
+      config = config_lib.read(path) if path.exists() else fresh
+      scenes.setdefault(evaluation.scenes(config), directory)
+      wanted = suite.methods.get(method, {}).get('agent', config.agent)
+      if path.exists() and config.agent != wanted:
+        wrong.append(f'{directory}: found agent {config.agent!r}, expected {wanted!r}')
+    if len(scenes) > 1:
+      told = ', '.join(f'{number} ({where})' for number, where in scenes.items())
+      wrong.append(f'{task}, seed {seed}: found runs of different evaluation scenes: {told}')
   if wrong:
     raise ValueError(
       f'{workdir} has runs of an earlier version that cannot be compared with those to come; give '
@@ -193,57 +209,58 @@ def check_runs(suite: suites.Suite, workdir: pathlib.Path) -> None:
     )
 
 
+def check_settings(planned: Iterable[jobs.Job]) -> None:
+  """Refuses directories of runs by commands that meant something else when they began.
+
+  Raises:
+    ValueError: names them, and the settings.
+  """
+  wrong = []
+  for job in planned:
+    path = job.directory / 'config.json'
+    if path.exists():
+      began = store.settings(files.read_json(path, _ADVICE))
+      if changed := meaning.changed(job.commands[0], began):
+        wrong.append(f'{job.directory}: {"; ".join(changed)}')
+  if wrong:
+    raise ValueError(
+      'found runs of other settings than their commands mean now; move them away, or give another '
+      '--workdir:\n  ' + '\n  '.join(wrong)
+    )
+
+
 def draw_traces(suite: suites.Suite, workdir: pathlib.Path, target: pathlib.Path) -> None:
   """Q along a success and a failure of every task: the first seed's, of median length."""
   for task in suite.tasks:
-    reported = _directory(workdir, task, suite.first_seed, tables.REFERENCE) / 'report'
+    run = store.Key(task, suite.first_seed, tables.REFERENCES[0]).below(workdir)
     for ending in ('success', 'failure'):
-      path = reported / f'{ending}.npz'
+      path = run / 'report' / f'{ending}.npz'
       if path.exists():
         drawing = reporting_figures.trajectory(traces.Trace.load(path), f'{task}: a {ending}')
         plots.save(drawing, target / f'q_{ending}_{task}.png')
 
 
-def _directory(workdir: pathlib.Path, task: str, seed: int, method: str) -> pathlib.Path:
-  return workdir / task / f'seed_{seed}' / re.sub(r'[^\w.]+', '_', method.lower())
-
-
-def _name(directory: pathlib.Path) -> str:
-  """task/seed/method."""
-  return '/'.join(directory.parts[-3:])
-
-
-def collect(suite: suites.Suite, workdir: pathlib.Path) -> dict:
-  """What the finished runs found.
+def record(suite: suites.Suite, key: store.Key, workdir: pathlib.Path) -> store.Record:
+  """What a finished run found and how it was made; see `comparison.store`.
 
   Returns:
-    'runs': one entry a run, with 'task', 'seed', 'method', the evaluations of all iterations and
-    of the conditions, the numbers of the critic's report or None, and how it was made; for the path
-    of `workdir` stands $WORKDIR.
+    'task', 'seed', 'method', what it changes, the evaluations of all iterations and of the
+    conditions, the numbers of the critic's report or None, commands, commit, seconds, machine or
+    None where it was not told, and all settings; for the path of `workdir` stands $WORKDIR.
   """
-  runs = []
-  for seed in range(suite.first_seed, suite.first_seed + suite.seeds):
-    for task in suite.tasks:
-      for method in (WARM_START, *suite.methods):
-        directory = _directory(workdir, task, seed, method)
-        run = {
-          'task': task,
-          'seed': seed,
-          'method': method,
-          'iterations': files.read_json(directory / 'evaluations.json', _ADVICE),
-          'conditions': {c: _evaluation(directory, c) for c in suite.conditions},
-          'report': _report(directory),
-          'changes': dict(suite.methods.get(method, {})),
-          **files.read_json(directory / 'job.json', _ADVICE),
-        }
-        text = json.dumps(run, ensure_ascii=False).replace(str(workdir), '$WORKDIR')
-        runs.append(json.loads(text))
-  return {'methods': list(suite.methods), 'tasks': list(suite.tasks), 'runs': runs}
-
-
-def _report(directory: pathlib.Path) -> dict | None:
-  path = directory / 'report.json'
-  return renamed.numbers(files.read_json(path, _ADVICE)) if path.exists() else None
+  directory = key.below(workdir)
+  report, job = directory / 'report.json', files.read_json(directory / 'job.json', _ADVICE)
+  found = {
+    **key._asdict(),
+    'changes': dict(suite.methods.get(key.method, {})),
+    'iterations': files.read_json(directory / 'evaluations.json', _ADVICE),
+    'conditions': {c: _evaluation(directory, c) for c in suite.conditions},
+    'report': files.read_json(report, _ADVICE) if report.exists() else None,
+    **{name: job.get(name) for name in ('commands', 'commit', 'seconds', 'machine')},
+    'settings': files.read_json(directory / 'config.json', _ADVICE),
+  }
+  text = json.dumps(found, ensure_ascii=False).replace(str(workdir), store.WORKDIR)
+  return json.loads(text)
 
 
 def _evaluation(directory: pathlib.Path, condition: str) -> dict:

@@ -1,7 +1,13 @@
-"""The comparisons of `experiments.paper`: tasks, seeds, and what each method changes."""
+"""The comparisons of `experiments.paper`: tasks, seeds, methods, and the commands of each run."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import pathlib
+
+from aloe_jax import agents
+from aloe_jax.comparison import jobs
+from aloe_jax.comparison import store
+from aloe_jax.comparison import tables
 
 LAUNDRY = {'fold_laundry': 'experiments/laundry.py:sim'}
 PICK_AND_PLACE = {
@@ -10,9 +16,14 @@ PICK_AND_PLACE = {
 }
 TASKS = PICK_AND_PLACE | LAUNDRY
 OGBENCH = {
-  'cube_single': 'experiments/ogbench.py:cube_single',
-  'cube_double': 'experiments/ogbench.py:cube_double',
+  name: f'experiments/ogbench.py:{name}' for name in ('cube_double', 'cube_single', 'scene')
 }
+METAWORLD = {
+  name: f'experiments/metaworld.py:{name}'
+  for name in ('push', 'hand_insert', 'pick_place_wall', 'shelf_place')
+}
+GYM_ALOHA = {'transfer_cube': 'experiments/gym_aloha.py:transfer_cube'}
+AWAY = OGBENCH | METAWORLD | GYM_ALOHA
 
 Overrides = Mapping[str, object]  # {field of the config: value}
 
@@ -24,7 +35,7 @@ class Suite:
   Attributes:
     tasks: {name in the figures: experiment}.
     first_seed: of the warm starts and all that follows.
-    seeds: how many.
+    seeds: how many, of all tasks or {task: of it}.
     methods: {name in tables and figures: what it changes}.
     conditions: flags of the evaluations that follow the ordinary ones.
     report: whether critics are judged on episodes that they have not seen.
@@ -32,10 +43,36 @@ class Suite:
 
   tasks: Mapping[str, str]
   first_seed: int
-  seeds: int
+  seeds: int | Mapping[str, int]
   methods: Mapping[str, Overrides]
   conditions: Sequence[str] = ()
   report: bool = False
+
+  @property
+  def pairs(self) -> list[tuple[str, int]]:
+    """(task, seed) of all warm starts, seed by seed."""
+    counts = {t: self.seeds if isinstance(self.seeds, int) else self.seeds[t] for t in self.tasks}
+    return [
+      (task, self.first_seed + number)
+      for number in range(max(counts.values()))
+      for task in self.tasks
+      if number < counts[task]
+    ]
+
+  def part(self, tasks: Sequence[str], methods: Sequence[str], seeds: int | None) -> 'Suite':
+    """This comparison of some tasks, methods and seeds; those not given are all.
+
+    Raises:
+      ValueError: naming those that it has not.
+    """
+    kept = []
+    for what, given, known in (('tasks', tasks, self.tasks), ('methods', methods, self.methods)):
+      if unknown := [name for name in given if name not in known]:
+        raise ValueError(f'--{what}: found {unknown}, expected some of {list(known)}.')
+      kept.append({name: x for name, x in known.items() if not given or name in given})
+    return dataclasses.replace(
+      self, tasks=kept[0], methods=kept[1], seeds=self.seeds if seeds is None else seeds
+    )
 
 
 METHODS: dict[str, Overrides] = {
@@ -110,5 +147,59 @@ SUITES = {
   'tuning': Suite(PICK_AND_PLACE, 100, 1, TUNING),
   'ablations': Suite(LAUNDRY, 10, 3, ABLATIONS, report=True),
   'backups': Suite(LAUNDRY, 20, 5, BACKUPS, report=True),
-  'ogbench': Suite(OGBENCH, 10, 3, METHODS),
+  'away': Suite(AWAY, 10, {name: 5 if name in OGBENCH else 3 for name in AWAY}, METHODS),
 }
+PARTS = {  # of 'away', by simulator: where each has an environment of its own
+  'ogbench': Suite(OGBENCH, 10, 5, METHODS),
+  'metaworld': Suite(METAWORLD, 10, 3, METHODS),
+  'gym_aloha': Suite(GYM_ALOHA, 10, 3, METHODS),
+}
+
+
+def plan(
+  suite: Suite, workdir: pathlib.Path, common: Overrides, report_flags: Sequence[str] = ()
+) -> dict[store.Key, jobs.Job]:
+  """A job for every warm start and every run of a method, seed by seed.
+
+  Args:
+    suite: what to compare.
+    workdir: of all runs.
+    common: changes to every run.
+    report_flags: of `aloe_jax.report`.
+  """
+  planned = {}
+  for task, seed in suite.pairs:
+    warm_start = store.Key(task, seed, tables.WARM_START)
+    start = warm_start.below(workdir)
+    changes = {**common, **dict(agent='bc', seed=seed, iterations=0)}
+    planned[warm_start] = _job(suite, start, task, changes, ())
+    given = {
+      'seed': seed,
+      'actor.checkpoint': str(start / 'checkpoints' / '0'),
+      'data.episodes': (str(start / 'episodes' / 'demonstrations'),),
+      'task.demonstrations': 0,
+    }
+    for method, setting in suite.methods.items():
+      key = store.Key(task, seed, method)
+      changes = {**common, **given, **setting}
+      needs = (planned[warm_start].name,)
+      planned[key] = _job(suite, key.below(workdir), task, changes, needs, report_flags)
+  return planned
+
+
+def _job(
+  suite: Suite,
+  directory: pathlib.Path,
+  task: str,
+  changes: Overrides,
+  needs: tuple[str, ...],
+  report_flags: Sequence[str] = (),
+) -> jobs.Job:
+  where = (f'--config={suite.tasks[task]}', f'--workdir={directory}')
+  given = tuple(f'--config.{field}={value}' for field, value in changes.items())
+  commands = [('-m', 'aloe_jax.train', *where, *given)]
+  commands += [('-m', 'aloe_jax.evaluate', *where, *given, f'--{c}') for c in suite.conditions]
+  if suite.report and agents.find(str(changes.get('agent', 'aloe'))).critic:
+    commands.append(('-m', 'aloe_jax.report', *where, *given, *report_flags))
+  name = '/'.join(directory.parts[-3:])  # task/seed/method
+  return jobs.Job(name, directory, tuple(commands), needs)

@@ -1,25 +1,13 @@
 """Comparisons of methods: intervals by hand and by SciPy, and all that is made of them."""
 
-import importlib
-import json
-import pathlib
-import re
-import sys
-from unittest import mock
-
-import ml_collections
 import numpy as np
 from PIL import Image
 import pytest
 import scipy.stats
 
-from aloe_jax import config as config_lib
 from aloe_jax.comparison import figures
 from aloe_jax.comparison import paired
 from aloe_jax.comparison import tables
-from experiments import laundry
-from experiments import paper
-from experiments import suites
 
 FIRST = {('a', 0): 60.0, ('a', 1): 70.0, ('b', 0): 30.0, ('b', 1): 34.0}
 SECOND = {('a', 0): 50.0, ('a', 1): 54.0, ('b', 0): 28.0, ('b', 1): 30.0}
@@ -82,32 +70,75 @@ def results():
       'iterations': [evaluation(n + 2 * seed * (i > 0)) for i, n in enumerate(numbers)],
       'conditions': {'unseen': evaluation(numbers[-1] // 2)},
       'report': report(0.5 + 0.1 * seed) if method == 'ALOE' else None,
+      'changes': {},
     }
     for task in ('pack', 'fold')
     for seed in range(2)
     for method, numbers in successes.items()
   ]
-  return {'methods': ['DAgger', 'ALOE'], 'tasks': ['pack', 'fold'], 'runs': runs}
+  return {
+    'methods': ['DAgger', 'ALOE'],
+    'tasks': ['pack', 'fold'],
+    'runs': runs,
+    'missing': [],
+    'outdated': [],
+  }
 
 
 def test_tables_hold_means_intervals_and_differences(results):
-  final, iterations, speed, conditions, critics = tables.markdown(results).split('\n\n| ')[1:]
+  parts = tables.markdown(results).split('\n\n| ')[1:]
+  final, first, last, iterations, speed, conditions, critics = parts
   by_method = {line.split(' | ')[0].strip('| '): line for line in final.splitlines()}
-  # Seeds 30 and 32, 60 and 62: half an interval of two seeds is 12.706 * 1.
-  assert '| 31.0 (18.3 to 43.7) | 31.0 (18.3 to 43.7) |' in by_method['DAgger']
-  assert '+30.0 (+30.0 to +30.0)' in by_method['DAgger']
-  assert '+41.0' in by_method['BC warm start']
-  assert by_method['ALOE'].endswith('|  |  |')
-  assert '| ALOE | 20.0 | 41.0 | 61.0 | +20.0 (+20.0 to +20.0) |' in iterations
+  # Seeds 30 and 32, 60 and 62: half an interval of two seeds is 12.706 * 1; of two tasks of two
+  # seeds each, with a variance of 2 within each: 4.303 * sqrt(2 * (1/2 + 1/2)) / 2.
+  one, both = '31.0 (18.3 to 43.7) [2]', '31.0 (28.0 to 34.0) [4]'
+  assert by_method['DAgger'] == f'| DAgger | {one} | {one} | {both} |'
+  same = '+30.0 (+30.0 to +30.0)'
+  assert f'| DAgger | {same} [2] | {same} [2] | {same} [4] | 0 |' in last
+  assert '| BC warm start | +41.0 (+28.3 to +53.7) [2] |' in last
+  assert '\n| ALOE |' not in last
+  assert '| DAgger | +15.0 (+15.0 to +15.0) [2] |' in first
+  assert '| BC warm start | +21.0 (+8.3 to +33.7) [2] |' in first
+  assert '| ALOE | 20.0 [4] | 41.0 [4] | 61.0 [4] | +20.0 (+20.0 to +20.0) [4] |' in iterations
   assert '| ALOE | 610 (' in speed
-  assert '| 1000 (1000 to 1000) |' in speed
-  assert '| ALOE | 0.55 (0.40 to 0.70) |' in critics
+  assert '| 1000 (1000 to 1000) [4] |' in speed
+  assert '| ALOE | 0.55 (0.40 to 0.70) [4] |' in critics
   assert 'DAgger' not in critics
   for run in results['runs']:
     if run['report']:
       del run['report']['advantage_failure']  # as where the critic is of states
-  assert '(0.40 to 0.70) |  | 0.55 (0.40' in tables.markdown(results)
-  assert '| BC warm start | 20.0 (20.0 to 20.0) | 10.0 (10.0 to 10.0) |' in conditions
+  assert '(0.40 to 0.70) [4] |  | 0.55 (0.40' in tables.markdown(results)
+  assert '| BC warm start | 20.0 (20.0 to 20.0) [4] | 10.0 (10.0 to 10.0) [4] |' in conditions
+
+
+def test_where_runs_are_missing_pairs_are_compared_and_means_are_of_tasks_in_common(results):
+  lost = {('fold', 0, 'DAgger'), ('fold', 1, 'DAgger'), ('pack', 1, 'ALOE')}
+  results['runs'] = [
+    run for run in results['runs'] if (run['task'], run['seed'], run['method']) not in lost
+  ]
+  final, _, last, *_ = tables.markdown(results).split('\n\n| ')[1:]
+  assert 'over the tasks that have runs of every method: `pack`' in tables.markdown(results)
+  both = '31.0 (18.3 to 43.7) [2]'
+  assert f'| DAgger | {both} |  | {both} |' in final
+  assert '| ALOE | 60.0 [1] | 61.0 (48.3 to 73.7) [2] | 60.0 [1] |' in final
+  assert '| DAgger | +30.0 [1] |  | +30.0 [1 of 1 tasks] |  |' in last
+  # Seed 0 of pack: 40; of fold: 40 and 42. Means 40 and 41; one degree of freedom, variance 2.
+  error = 12.7062 * np.sqrt(2 * (1 + 1 / 2)) / 2
+  mean = f'+40.5 ({40.5 - error:+.1f} to {40.5 + error:+.1f}) [3]'
+  assert f'| BC warm start | +40.0 [1] | +41.0 (+28.3 to +53.7) [2] | {mean} |' in last
+
+
+def test_the_papers_weights_are_held_against_the_others_too(results):
+  name = tables.REFERENCES[1]
+  runs = [run | {'method': name} for run in results['runs'] if run['method'] == 'DAgger']
+  results['runs'] += runs
+  results['methods'].append(name)
+  text = tables.markdown(results)
+  assert f'{name} minus the method after the last iteration' in text
+  assert '| ALOE | -30.0 (-30.0 to -30.0) [2] |' in text
+  results['runs'] = [run for run in results['runs'] if run['method'] != 'ALOE']
+  results['methods'].remove('ALOE')
+  assert '\nALOE minus' not in tables.markdown(results)
 
 
 def test_a_report_on_some_runs_of_a_method_alone_makes_no_table(results):
@@ -117,7 +148,9 @@ def test_a_report_on_some_runs_of_a_method_alone_makes_no_table(results):
   assert 'Critics' not in tables.markdown(results)
 
 
-def test_figures_are_drawn_for_every_measure(results, tmp_path):
+@pytest.mark.parametrize('lost', [None, 'pack'])
+def test_figures_are_drawn_for_every_measure(lost, results, tmp_path):
+  results['runs'] = [r for r in results['runs'] if (r['task'], r['method']) != (lost, 'DAgger')]
   figures.draw(results, tmp_path)
   names = ['conditions', 'differences', 'success_by_iteration', 'success_by_method', 'throughput']
   assert sorted(path.name for path in tmp_path.iterdir()) == [f'{name}.png' for name in names]
@@ -134,144 +167,3 @@ def test_of_more_methods_than_colours_only_the_differences_are_drawn(results, tm
     results['runs'] += [run | {'method': f'variant {number}'} for run in runs]
   figures.draw(results, tmp_path)
   assert [path.name for path in tmp_path.iterdir()] == ['differences.png']
-
-
-def test_the_plan_shares_warm_starts_among_methods_of_a_seed(tmp_path):
-  suite = suites.SUITES['methods']
-  jobs = {job.name: job for job in paper.plan(suite, tmp_path, {'iterations': 1})}
-  assert len(jobs) == len(suite.tasks) * suite.seeds * (1 + len(suite.methods))
-  job = jobs['fold_laundry/seed_12/aloe']
-  assert job.needs == ('fold_laundry/seed_12/warm_start',)
-  train, *evaluations = job.commands
-  warm_start = tmp_path / 'fold_laundry' / 'seed_12' / 'warm_start'
-  assert f'--config.actor.checkpoint={warm_start}/checkpoints/0' in train
-  assert '--config.agent=aloe' in train
-  *evaluations, judged = evaluations
-  assert [command[-1] for command in evaluations] == ['--unseen', '--disturb']
-  assert judged[1] == 'aloe_jax.report'
-  assert all('aloe_jax.report' not in c for c in jobs['fold_laundry/seed_12/dagger'].commands)
-  assert '--config.iterations=0' in jobs[job.needs[0]].commands[0]
-
-
-def test_backups_are_compared_on_fresh_seeds_with_old_and_new_filling_at_two_betas():
-  suite = suites.SUITES['backups']
-  seeds = range(suite.first_seed, suite.first_seed + suite.seeds)
-  others = [suites.SUITES[name] for name in suites.SUITES if name != 'backups']
-  assert all(
-    set(seeds).isdisjoint(range(other.first_seed, other.first_seed + other.seeds))
-    for other in others
-  )
-  assert suite.methods['ALOE'] == suites.METHODS['ALOE']
-  fields = ('critic.horizon', 'task.execute', 'critic.past_end', 'actor.beta')
-  found = {tuple(method.get(field) for field in fields) for method in suite.methods.values()}
-  spans = [(None, None), (2, None), (None, 8)]
-  filled = [(*span, filling) for span in spans for filling in (None, 'policy')]
-  assert found == {(*kind, beta) for kind in [*filled, (1, None, None)] for beta in (0.5, 0.25)}
-  assert len(found) == len(suite.methods)
-
-
-@pytest.mark.parametrize('name', suites.SUITES)
-def test_every_run_of_every_suite_sets_fields_that_its_experiment_has(name, tmp_path):
-  for job in paper.plan(suites.SUITES[name], tmp_path, paper.QUICK):
-    _, _, experiment, *flags = job.commands[0]
-    module, _, variant = experiment.removeprefix('--config=').partition('.py:')
-    config = importlib.import_module(module.replace('/', '.')).get_config(variant)
-    settings = [flag.removeprefix('--config.') for flag in flags if flag.startswith('--config.')]
-    fields = {setting.partition('=')[0] for setting in settings}
-    assert fields <= set(_leaves(config)), job.name
-    assert 'seed' in fields
-
-
-def _leaves(config, prefix=''):
-  for key, value in config.items():
-    if isinstance(value, ml_collections.ConfigDict):
-      yield from _leaves(value, f'{prefix}{key}.')
-    else:
-      yield prefix + key
-
-
-def write(directory: pathlib.Path, name, content):
-  path = directory / name
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(content))
-
-
-def test_results_are_collected_from_what_runs_leave(tmp_path):
-  tmp_path /= 'Wäsche'
-  suite = suites.Suite(suites.LAUNDRY, 3, 1, {'A, b': {'agent': 'bc'}}, ('unseen', 'disturb'))
-  for number, method in enumerate(('warm_start', 'a_b')):
-    directory = tmp_path / 'fold_laundry' / 'seed_3' / method
-    write(directory, 'evaluations.json', [evaluation(number)])
-    command = ['-m', 'train', f'--workdir={directory}']
-    write(directory, 'job.json', {'commands': [command], 'commit': 'c', 'seconds': 1.0})
-    for unseen in (0, 1):
-      kept = f'run-1+unseen={unseen},disturb={1 - unseen},seed=1,episodes=2.json'
-      checkpoint = {'checkpoint': str(directory / 'checkpoints' / '6')}
-      write(directory / 'evaluations', kept, [evaluation(50 + unseen) | checkpoint])
-  write(tmp_path / 'fold_laundry' / 'seed_3' / 'a_b', 'report.json', report(0.5))
-  first, second = paper.collect(suite, tmp_path)['runs']
-  assert (first['method'], first['seed'], first['changes']) == ('warm_start', 3, {})
-  assert (second['method'], second['changes']) == ('A, b', {'agent': 'bc'})
-  assert (first['report'], second['report']['spearman_own']) == (None, 0.5)
-  assert second['commands'] == [['-m', 'train', '--workdir=$WORKDIR/fold_laundry/seed_3/a_b']]
-  assert str(tmp_path) not in json.dumps([first, second], ensure_ascii=False)
-  checkpoint = second['conditions']['unseen']['checkpoint']
-  assert checkpoint == '$WORKDIR/fold_laundry/seed_3/a_b/checkpoints/6'
-  assert second['iterations'][0]['success_rate'] == 0.01
-  assert second['conditions']['unseen']['success_rate'] == 0.51
-  assert second['conditions']['disturb']['success_rate'] == 0.5
-
-
-def test_a_file_instead_of_a_directory_is_refused(tmp_path, capsys):
-  path = tmp_path / 'notes.txt'
-  path.write_text('mine')
-  with (
-    mock.patch.object(sys, 'argv', ['paper', f'--workdir={path}']),
-    pytest.raises(SystemExit),
-  ):
-    paper.main()
-  assert f'found a file at {path}, expected a directory' in capsys.readouterr().err
-  assert path.read_text() == 'mine'
-
-
-@pytest.mark.parametrize('option', ['--seeds=-1', '--seeds=0', '--workers=0', '--workers=two'])
-def test_counts_that_are_none_are_refused_before_anything_runs(option, tmp_path, capsys):
-  workdir = tmp_path / 'paper'
-  arguments = ['paper', f'--workdir={workdir}', option]
-  with mock.patch.object(sys, 'argv', arguments), pytest.raises(SystemExit):
-    paper.main()
-  name, _, value = option.partition('=')
-  assert f"argument {name}: found '{value}', expected a whole number" in capsys.readouterr().err
-  assert not workdir.exists()
-
-
-def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
-  (tmp_path / 'file').touch()
-  target = tmp_path / 'file' / 'runs'
-  message = re.escape(f"error: --workdir: [Errno 20] Not a directory: '{target}'; choose a place")
-  with (
-    mock.patch.object(sys, 'argv', ['paper', f'--workdir={target}']),
-    pytest.raises(SystemExit, match=message),
-  ):
-    paper.main()
-
-
-def test_runs_of_an_earlier_version_are_not_compared_with_those_to_come(tmp_path):
-  """It called filtered_bc what is filtered_policy_bc, and all seeds had the same scenes."""
-  methods = {name: suites.METHODS[name] for name in ('filtered BC', 'filtered policy BC')}
-  suite = suites.Suite(suites.LAUNDRY, 3, 1, methods)
-  directory = tmp_path / 'fold_laundry' / 'seed_3' / 'filtered_bc'
-  config = laundry.get_config('sim_debug')
-  config.update(agent='filtered_bc', seed=3)
-  config_lib.keep(config, directory / 'config.json')
-  paper.check_runs(suite, tmp_path)
-  config.evaluation.seed = 1_000_000
-  (directory / 'config.json').write_text(config.to_json())
-  with pytest.raises(ValueError, match=f'{tmp_path} has runs of an earlier version') as told:
-    paper.check_runs(suite, tmp_path)
-  start = directory.parent / 'warm_start'
-  assert str(told.value).splitlines()[1:] == [
-    f"  {directory}: found agent 'filtered_policy_bc', expected 'filtered_bc'",
-    '  fold_laundry, seed 3: found runs of different evaluation scenes: '
-    f'1000003 ({start}), 1000000 ({directory})',
-  ]

@@ -15,18 +15,22 @@ from aloe_jax import plots
 from aloe_jax.comparison import paired
 from aloe_jax.comparison import tables
 
-_ALL = 'all tasks'
+_ALL = 'mean'
 _MANY = 8  # methods that colours still tell apart
+_ABREAST = 5  # panels in a row
 _PERCENT = 100.0  # where axes of success rates end: an interval of few seeds may reach beyond
 
 
 def draw(results: tables.Results, directory: pathlib.Path) -> None:
   """Writes the figures as PNG files; older ones of the same names are replaced.
 
-  Of more methods than colours tell apart, only their differences are drawn.
+  Of more methods than colours tell apart, only their differences are drawn; and these only where
+  there is something that they are from. Where runs are missing, a bar is of those there are, and
+  the mean of the tasks that have runs of every method. Warm starts alone are not drawn.
   """
-  _differences(results, directory / 'differences.png')
-  if len(results['methods']) > _MANY:
+  for reference in tables.references(results)[:1]:
+    _differences(results, reference, directory / 'differences.png')
+  if not 0 < len(results['methods']) <= _MANY:
     return
   _by_iteration(results, directory / 'success_by_iteration.png')
   final = {'final success rate (%)': tables.final}
@@ -35,25 +39,25 @@ def draw(results: tables.Results, directory: pathlib.Path) -> None:
   _bars(results, speed, directory / 'throughput.png')
   measures = {
     f'{tables.CONDITIONS[condition]}: success rate (%)': tables.rate_under(condition)
-    for condition in results['runs'][0]['conditions']
+    for condition in tables.under(results)
   }
   if measures:
     _bars(results, measures, directory / 'conditions.png', most=_PERCENT)
 
 
-def _differences(results: tables.Results, path: pathlib.Path) -> None:
+def _differences(results: tables.Results, reference: str, path: pathlib.Path) -> None:
   """A row a method: how far the reference is ahead, in every run and on average."""
   methods = [tables.WARM_START, *results['methods']]
-  methods.remove(tables.REFERENCE)
-  reference = tables.values(results, tables.REFERENCE, tables.final)
+  methods.remove(reference)
+  first = tables.values(results, reference, tables.final)
   size = (7.2, 1.2 + 0.32 * len(methods))
   drawing = figure.Figure(figsize=size, dpi=150, layout='constrained')
   axes = drawing.subplots()
   for row, method in enumerate(methods):
     found = tables.values(results, method, tables.final)
-    mean = paired.paired(reference, found)
+    mean = tables.ahead(results, reference, method, tables.final)
     for index, task in enumerate(results['tasks']):
-      ahead = [reference[key] - x for key, x in found.items() if key[0] == task]
+      ahead = [first[key] - x for key, x in found.items() if key[0] == task and key in first]
       axes.plot(
         ahead,
         np.full(len(ahead), row - 0.18),
@@ -78,7 +82,7 @@ def _differences(results: tables.Results, path: pathlib.Path) -> None:
   axes.set_yticks(range(len(methods)), shown)
   axes.invert_yaxis()
   axes.axvline(0, color=plots.GREY, linewidth=1)
-  axes.set_xlabel(f'final success of {tables.REFERENCE} minus that of the method (points)')
+  axes.set_xlabel(f'final success of {reference} minus that of the method (points)')
   axes.grid(axis='x', alpha=0.3)
   axes.spines[['top', 'right', 'left']].set_visible(False)
   drawing.legend(loc='outside lower center', ncols=2, frameon=False)
@@ -88,9 +92,15 @@ def _differences(results: tables.Results, path: pathlib.Path) -> None:
 def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:
   """One panel a task and one for their mean; a line a method."""
   panels = [*results['tasks'], _ALL]
-  drawing = figure.Figure(figsize=(3.2 * len(panels), 3.6), dpi=150, layout='constrained')
+  columns = min(len(panels), _ABREAST)
+  rows = -(-len(panels) // columns)
+  size = (3.2 * columns, 3.6 * rows)
+  drawing = figure.Figure(figsize=size, dpi=150, layout='constrained')
   last = max(len(run['iterations']) for run in results['runs']) - 1
-  for axes, task in zip(drawing.subplots(1, len(panels), sharey=True), panels, strict=True):
+  grid = drawing.subplots(rows, columns, sharey=True, squeeze=False)
+  for axes in grid.flat[len(panels) :]:
+    axes.remove()
+  for axes, task in zip(grid.flat, panels, strict=False):
     for index, method in enumerate(results['methods']):
       found = [_mean(results, task, method, tables.rate_of(n)) for n in range(last + 1)]
       shift = 0.04 * (index - (len(results['methods']) - 1) / 2)  # keeps the bars apart
@@ -101,7 +111,7 @@ def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:
         color=plots.colour(index),
         marker=plots.marker(index),
         markersize=4,
-        linewidth=2.4 if method == tables.REFERENCE else 1.3,
+        linewidth=2.4 if method == tables.REFERENCES[0] else 1.3,
         elinewidth=0.9,
         capsize=2,
         label=method if task == _ALL else None,
@@ -110,8 +120,9 @@ def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:
     axes.set_xlabel('RL iteration')
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     _clean(axes, _PERCENT)
-  drawing.axes[0].set_ylabel('success rate (%)')
-  drawing.legend(loc='outside lower center', ncols=len(results['methods']), frameon=False)
+  for axes in grid[:, 0]:
+    axes.set_ylabel('success rate (%)')
+  drawing.legend(loc='outside lower center', ncols=4, frameon=False)
   plots.save(drawing, path)
 
 
@@ -124,7 +135,8 @@ def _bars(
   """A row a measure, a group of bars a task."""
   groups = [*results['tasks'], _ALL]
   methods = [tables.WARM_START, *results['methods']]
-  drawing = figure.Figure(figsize=(9.6, 3.4 * len(measures)), dpi=150, layout='constrained')
+  size = (max(9.6, 1.6 * len(groups)), 3.4 * len(measures))
+  drawing = figure.Figure(figsize=size, dpi=150, layout='constrained')
   rows = drawing.subplots(len(measures), 1, squeeze=False)[:, 0]
   for axes, (title, measure) in zip(rows, measures.items(), strict=True):
     for index, method in enumerate(methods):
@@ -142,15 +154,15 @@ def _bars(
     axes.set_xticks(range(len(groups)), groups)
     axes.set_ylabel(title)
     _clean(axes, most)
-  drawing.legend(loc='outside lower center', ncols=len(methods), frameon=False)
+  drawing.legend(loc='outside lower center', ncols=5, frameon=False)
   plots.save(drawing, path)
 
 
 def _mean(
   results: tables.Results, task: str, method: str, measure: Callable[[dict], float]
 ) -> paired.Difference:
-  found = tables.values(results, method, measure)
-  return paired.mean({key: x for key, x in found.items() if task in (_ALL, key[0])})
+  tasks = tables.common(results) if task == _ALL else [task]
+  return paired.mean(tables.values(results, method, measure, tasks))
 
 
 def _errors(found: list[paired.Difference]) -> list[list[float]]:

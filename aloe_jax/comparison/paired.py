@@ -14,10 +14,11 @@ class Difference:
   """The mean difference of two methods, each task counting the same.
 
   Attributes:
-    mean: over the tasks of the mean over the seeds.
+    mean: over the tasks of the mean over the seeds; not a number where there is no run.
     low, high: its 95 % interval; not a number where no task has two seeds.
     p_value: two-sided, that the mean is 0; likewise.
     pairs: number of runs compared.
+    tasks: of how many tasks they are.
   """
 
   mean: float
@@ -25,6 +26,7 @@ class Difference:
   high: float
   p_value: float
   pairs: int
+  tasks: int
 
 
 def paired(first: Pairs, second: Pairs) -> Difference:
@@ -60,15 +62,18 @@ def _by_task(values: Pairs) -> list[np.ndarray]:
 
 
 def _difference(by_task: list[np.ndarray]) -> Difference:
+  if not by_task:
+    return Difference(np.nan, np.nan, np.nan, np.nan, 0, 0)
   counts = np.array([len(values) for values in by_task])
-  freedom = int((counts - 1).sum())
+  pairs, tasks = int(counts.sum()), len(by_task)
+  freedom = pairs - tasks
   center = float(np.mean([values.mean() for values in by_task]))
   if not freedom:
-    return Difference(center, np.nan, np.nan, np.nan, int(counts.sum()))
+    return Difference(center, np.nan, np.nan, np.nan, pairs, tasks)
   variance = sum(np.square(values - values.mean()).sum() for values in by_task) / freedom
-  error = float(np.sqrt(variance * (1 / counts).sum()) / len(by_task))
+  error = float(np.sqrt(variance * (1 / counts).sum()) / tasks)
   half = float(scipy.stats.t.ppf(0.975, freedom)) * error
   p_value = 0.0 if center else 1.0
   if error > 0:
     p_value = 2 * float(scipy.stats.t.sf(abs(center) / error, freedom))
-  return Difference(center, center - half, center + half, p_value, int(counts.sum()))
+  return Difference(center, center - half, center + half, p_value, pairs, tasks)

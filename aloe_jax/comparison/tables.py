@@ -1,18 +1,19 @@
 """Results of a comparison as Markdown tables, every number with its 95 % interval.
 
-`results` is what `experiments.paper` writes: 'tasks', 'methods', and 'runs', each with its task,
-seed, method, the evaluations of its iterations and those under other conditions, and the numbers of
-its critic's report.
+`results` is what `experiments.results` reads: 'tasks', 'methods', 'runs', each a record of the
+store with its task, seed, method, the evaluations of its iterations and those under other
+conditions, and the numbers of its critic's report; 'missing', the keys of runs that are not there
+yet, and 'outdated', {key: why} of those whose record is not of what is asked for now.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from aloe_jax.comparison import paired
 
-REFERENCE = 'ALOE'
+REFERENCES = ('ALOE', "ALOE, the paper's weights")  # what the other methods are held against
 WARM_START = 'warm_start'
 CRITIC = {
   'spearman_own': 'rank correlation',
@@ -25,12 +26,18 @@ CRITIC = {
 CONDITIONS = {'unseen': 'unseen objects', 'disturb': 'disturbances'}
 
 Results = Mapping[str, Any]
+Measure = Callable[[dict], float]
 
 
 def markdown(results: Results) -> str:
   """All tables."""
-  tables = [_final(results), _iterations(results), _speed(results)]
-  conditions = [name for name in CONDITIONS if name in results['runs'][0]['conditions']]
+  tables = [_final(results)]
+  for reference in references(results):
+    tables += [_differences(results, reference, 1), _differences(results, reference, None)]
+  tables += [_iterations(results), _speed(results)]
+  conditions = [
+    name for name in CONDITIONS if all(name in x['conditions'] for x in results['runs'])
+  ]
   if conditions:
     tables.append(_conditions(results, conditions))
   reported_on = [
@@ -40,16 +47,49 @@ def markdown(results: Results) -> str:
   ]
   if reported_on:
     tables.append(_critics(results, reported_on))
-  return '\n\n'.join(tables) + '\n'
+  return '\n\n'.join(table for table in tables if table)
 
 
 def values(
-  results: Results, method: str, measure: Callable[[dict], float]
+  results: Results, method: str, measure: Measure, tasks: Iterable[str] | None = None
 ) -> dict[tuple[str, int], float]:
-  """{(task, seed): a number of the run} of one method."""
+  """{(task, seed): a number of the run} of one method, of some tasks or of all."""
+  wanted = set(results['tasks'] if tasks is None else tasks)
   return {
-    (run['task'], run['seed']): measure(run) for run in results['runs'] if run['method'] == method
+    (run['task'], run['seed']): measure(run)
+    for run in results['runs']
+    if run['method'] == method and run['task'] in wanted
   }
+
+
+def common(results: Results) -> list[str]:
+  """Tasks of which every method has a run: over others a mean would compare unlike things."""
+  seen = {(run['task'], run['method']) for run in results['runs']}
+  methods = [WARM_START, *results['methods']]
+  return [task for task in results['tasks'] if all((task, method) in seen for method in methods)]
+
+
+def ahead(
+  results: Results,
+  reference: str,
+  method: str,
+  measure: Measure,
+  tasks: Iterable[str] | None = None,
+) -> paired.Difference:
+  """A reference minus a method, of the runs that share task, seed and both."""
+  first, second = (values(results, name, measure, tasks) for name in (reference, method))
+  both = first.keys() & second.keys()
+  return paired.paired({key: first[key] for key in both}, {key: second[key] for key in both})
+
+
+def under(results: Results) -> list[str]:
+  """Conditions under which every run was evaluated."""
+  return [name for name in CONDITIONS if all(name in run['conditions'] for run in results['runs'])]
+
+
+def references(results: Results) -> list[str]:
+  """Those of `REFERENCES` that have runs."""
+  return [name for name in REFERENCES if name in results['methods']]
 
 
 def final(run: dict) -> float:
@@ -57,24 +97,24 @@ def final(run: dict) -> float:
   return 100 * run['iterations'][-1]['success_rate']
 
 
-def rate_of(number: int) -> Callable[[dict], float]:
+def rate_of(number: int) -> Measure:
   """Success rate after an iteration, in percent; of a warm start, the only one there is."""
   return lambda run: (
     100 * run['iterations'][min(number, len(run['iterations']) - 1)]['success_rate']
   )
 
 
-def last(field: str) -> Callable[[dict], float]:
+def last(field: str) -> Measure:
   """A number of the evaluation after the last iteration."""
   return lambda run: run['iterations'][-1][field]
 
 
-def rate_under(condition: str) -> Callable[[dict], float]:
+def rate_under(condition: str) -> Measure:
   """Final success rate under a condition, in percent."""
   return lambda run: 100 * run['conditions'][condition]['success_rate']
 
 
-def reported(name: str) -> Callable[[dict], float]:
+def reported(name: str) -> Measure:
   """A number of the critic's report; not a number where it could not be had."""
 
   def measure(run: dict) -> float:
@@ -85,115 +125,152 @@ def reported(name: str) -> Callable[[dict], float]:
 
 
 def _rows(results: Results) -> list[tuple[str, str]]:
-  """(method, what it is called) of every row."""
-  return [(WARM_START, 'BC warm start')] + [(name, name) for name in results['methods']]
+  """(method, what it is called) of every row that has runs."""
+  rows = [(WARM_START, 'BC warm start')] + [(name, name) for name in results['methods']]
+  return [row for row in rows if values(results, row[0], final)]
+
+
+def _mean_of(results: Results) -> str:
+  """What a mean is over, in words."""
+  tasks = common(results)
+  if tasks == results['tasks']:
+    return 'all tasks and seeds'
+  if not tasks:
+    return 'no task yet, as none has runs of every method'
+  return f'the tasks that have runs of every method: {", ".join(f"`{task}`" for task in tasks)}'
 
 
 def _final(results: Results) -> str:
-  seeds = len({run['seed'] for run in results['runs']})
-  episodes = results['runs'][0]['iterations'][-1]['episodes']
+  episodes = sorted({run['iterations'][-1]['episodes'] for run in results['runs']})
+  shown = ' or '.join(map(str, episodes))
   lines = [
-    f'Final success in %, mean of {seeds} seed{"s" * (seeds > 1)} of {episodes} episodes each, '
-    f'95 % interval over seeds; and {REFERENCE} minus the method, paired by task and seed.',
+    f'Final success in %, of {shown} episodes a run, with 95 % intervals over seeds; in brackets '
+    f'the number of seeds. The mean is over {_mean_of(results)}.',
     '',
-    _line('method', *results['tasks'], 'mean', f'{REFERENCE} minus it', 'p'),
-    _rule(len(results['tasks']) + 4),
+    _line('method', *results['tasks'], 'mean'),
+    _rule(len(results['tasks']) + 2),
   ]
-  reference = values(results, REFERENCE, final)
   for method, shown in _rows(results):
-    found = values(results, method, final)
-    cells = [
-      _cell(paired.mean({key: x for key, x in found.items() if key[0] == task}))
-      for task in results['tasks']
-    ]
-    cells.append(_cell(paired.mean(found)))
-    difference = paired.paired(reference, found)
-    cells += ['', ''] if method == REFERENCE else [_signed(difference), _p_value(difference)]
-    lines.append(_line(shown, *cells))
+    groups = [*([task] for task in results['tasks']), common(results)]
+    found = [paired.mean(values(results, method, final, tasks)) for tasks in groups]
+    lines.append(_line(shown, *map(_cell, found)))
+  return '\n'.join(lines)
+
+
+def _differences(results: Results, reference: str, iteration: int | None) -> str:
+  """How far a reference is ahead after an iteration, or after the last one."""
+  when = 'after the last iteration' if iteration is None else f'after iteration {iteration}'
+  measure = final if iteration is None else rate_of(iteration)
+  lines = [
+    f'{reference} minus the method {when}, in points of success: runs that share task and seed are '
+    'compared, with 95 % intervals over seeds and, in the mean, over tasks and seeds; in brackets '
+    'the number of pairs, and of tasks where it is not all.',
+    '',
+    _line('method', *results['tasks'], 'mean', 'p'),
+    _rule(len(results['tasks']) + 3),
+  ]
+  for method, shown in _rows(results):
+    if method != reference:
+      found = [ahead(results, reference, method, measure, [task]) for task in results['tasks']]
+      mean = ahead(results, reference, method, measure)
+      of_some = f' of {mean.tasks} tasks' if mean.tasks < len(results['tasks']) else ''
+      lines.append(_line(shown, *map(_signed, found), _signed(mean, of_some), _p_value(mean)))
   return '\n'.join(lines)
 
 
 def _iterations(results: Results) -> str:
   newest = max(len(run['iterations']) for run in results['runs']) - 1
   lines = [
-    'Success in %, mean of all tasks and seeds, by RL iteration, and the gain of the last one.',
+    f'Success in % by RL iteration, mean of {_mean_of(results)}, and the gain of the last one; in '
+    'brackets the number of runs.',
     '',
     _line('method', *(str(number) for number in range(newest + 1)), 'gain of the last'),
     _rule(newest + 3),
   ]
   for method in results['methods']:
-    found = [values(results, method, rate_of(number)) for number in range(newest + 1)]
-    means = [f'{paired.mean(x).mean:.1f}' for x in found]
-    lines.append(_line(method, *means, _signed(paired.paired(found[-1], found[-2]))))
+    found = [values(results, method, rate_of(n), common(results)) for n in range(newest + 1)]
+    cells = [_number(f'{paired.mean(x).mean:.1f}', len(x)) for x in found]
+    gain = _signed(paired.paired(found[-1], found[-2])) if newest else ''
+    lines.append(_line(method, *cells, gain))
   return '\n'.join(lines)
 
 
 def _speed(results: Results) -> str:
   measures = {
-    'successes per hour': 'successes_per_hour',
-    'episodes per hour': 'throughput',
+    'successes per hour': last('successes_per_hour'),
+    'episodes per hour': last('throughput'),
   }
   lines = [
-    'Throughput after the last iteration, per hour of robot time, resets excluded; mean of all '
-    'tasks and seeds.',
+    'Throughput after the last iteration, per hour of robot time, resets excluded; mean of '
+    f'{_mean_of(results)}, in brackets the number of runs.',
     '',
-    _line('method', *measures),
-    _rule(1 + len(measures)),
+    *_table(results, _rows(results), measures, digits=0),
   ]
-  for method, shown in _rows(results):
-    found = [values(results, method, last(field)) for field in measures.values()]
-    lines.append(_line(shown, *(_cell(paired.mean(x), digits=0) for x in found)))
   return '\n'.join(lines)
 
 
 def _conditions(results: Results, conditions: list[str]) -> str:
+  measures: dict[str, Measure] = {'as trained': final}
+  measures |= {CONDITIONS[name]: rate_under(name) for name in conditions}
   lines = [
-    'Final success in %, mean of all tasks and seeds, in scenes like those of training and in '
-    'others.',
+    'Final success in % in scenes like those of training and in others; mean of '
+    f'{_mean_of(results)}, in brackets the number of runs.',
     '',
-    _line('method', 'as trained', *(CONDITIONS[name] for name in conditions)),
-    _rule(2 + len(conditions)),
+    *_table(results, _rows(results), measures),
   ]
-  for method, shown in _rows(results):
-    measures = [final, *map(rate_under, conditions)]
-    cells = [_cell(paired.mean(values(results, method, measure))) for measure in measures]
-    lines.append(_line(shown, *cells))
   return '\n'.join(lines)
 
 
 def _critics(results: Results, methods: list[str]) -> str:
+  measures = {title: reported(name) for name, title in CRITIC.items()}
   lines = [
-    'Critics of the last iteration on episodes that they have not seen, mean of all tasks and '
-    'seeds: rank correlation (Spearman) of the score of a chunk that the policy executed with the '
-    'return that came of it, at all times and in the first quarter; share of fragments whose score '
-    'falls before the last step; and, of critics of actions, the mean advantage (steps) of the '
-    'chunks that lead into a failure and of all chunks of successes.',
+    'Critics of the last iteration on episodes that they have not seen: rank correlation '
+    '(Spearman) of the score of a chunk that the policy executed with the return that came of it, '
+    'at all times and in the first quarter; share of fragments whose score falls before the last '
+    'step; and, of critics of actions, the mean advantage (steps) of the chunks that lead into a '
+    f'failure and of all chunks of successes. Mean of {_mean_of(results)}, in brackets the number '
+    'of runs.',
     '',
-    _line('method', *CRITIC.values()),
-    _rule(1 + len(CRITIC)),
+    *_table(results, [(method, method) for method in methods], measures, digits=2),
   ]
-  for method in methods:
-    found = [paired.mean(values(results, method, reported(name))) for name in CRITIC]
-    lines.append(_line(method, *(_cell(x, digits=2) for x in found)))
   return '\n'.join(lines)
 
 
+def _table(
+  results: Results,
+  rows: list[tuple[str, str]],
+  measures: Mapping[str, Measure],
+  digits: int = 1,
+) -> list[str]:
+  """A row a method, a column a measure: means over the tasks in common."""
+  lines = [_line('method', *measures), _rule(1 + len(measures))]
+  for method, shown in rows:
+    found = [values(results, method, measure, common(results)) for measure in measures.values()]
+    lines.append(_line(shown, *(_cell(paired.mean(x), digits) for x in found)))
+  return lines
+
+
 def _cell(found: paired.Difference, digits: int = 1) -> str:
-  if np.isnan(found.mean):
-    return ''
-  if np.isnan(found.low):
-    return f'{found.mean:.{digits}f}'
-  return f'{found.mean:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})'
+  text = f'{found.mean:.{digits}f}'
+  if not np.isnan(found.low):
+    text += f' ({found.low:.{digits}f} to {found.high:.{digits}f})'
+  return _number(text, 0 if np.isnan(found.mean) else found.pairs)
+
+
+def _signed(found: paired.Difference, more: str = '') -> str:
+  text = f'{found.mean:+.1f}'
+  if not np.isnan(found.low):
+    text += f' ({found.low:+.1f} to {found.high:+.1f})'
+  return _number(text, found.pairs, more)
+
+
+def _number(text: str, runs: int, more: str = '') -> str:
+  """A number with how many runs it is of; nothing where there are none."""
+  return f'{text} [{runs}{more}]' if runs else ''
 
 
 def _p_value(found: paired.Difference) -> str:
   return '' if np.isnan(found.p_value) else f'{found.p_value:.2g}'
-
-
-def _signed(found: paired.Difference) -> str:
-  if np.isnan(found.low):
-    return f'{found.mean:+.1f}'
-  return f'{found.mean:+.1f} ({found.low:+.1f} to {found.high:+.1f})'
 
 
 def _line(*cells: str) -> str:

@@ -1,0 +1,98 @@
+"""Tables and figures of the comparisons, from the store of finished runs alone.
+
+  python -m experiments.results
+
+Writes `docs/results/SUITE/results.md` and the figures of every suite that the store has runs of,
+also where some are missing yet, and says which.
+"""
+
+from collections.abc import Mapping
+import pathlib
+
+from aloe_jax import config as config_lib
+from aloe_jax import files
+from aloe_jax import progress
+from aloe_jax.comparison import figures
+from aloe_jax.comparison import jobs
+from aloe_jax.comparison import provenance
+from aloe_jax.comparison import store
+from aloe_jax.comparison import tables
+from experiments import suites
+
+STORE = pathlib.Path(__file__).parents[1] / 'docs' / 'results' / 'runs'
+
+
+def main() -> None:
+  """Makes all of them anew."""
+  workdir = pathlib.Path(store.WORKDIR)
+  kept = store.Store(STORE)
+  with config_lib.user_errors():
+    for name, suite in suites.SUITES.items():
+      planned = suites.plan(suite, workdir, {})
+      found = read(planned, kept, workdir)
+      told = f'{len(found["runs"])} of {len(planned)} runs are there'
+      if found['outdated']:
+        told += f'; {len(found["outdated"])} records are of something else'
+      progress.CONSOLE.print(f'{name}: {told}', highlight=False)
+      if found['runs']:
+        write(name, planned, kept, workdir, STORE.parent / name)
+
+
+def read(
+  planned: Mapping[store.Key, jobs.Job], kept: store.Store, workdir: pathlib.Path
+) -> tables.Results:
+  """What the runs of a suite found that the store has, see `comparison.tables`.
+
+  Args:
+    planned: {run: its job}, of `suites.plan`.
+    kept: the store.
+    workdir: that `planned` was made with.
+  """
+  found, outdated = {}, {}
+  for key, job in planned.items():
+    commands = store.portable(job.commands, workdir)
+    record = kept.read(key)
+    if record and (reason := store.outdated(record, commands)):
+      outdated[key] = reason
+    elif record:
+      found[key] = record
+  tasks, methods = {key.task for key in found}, {key.method for key in found}
+  return {
+    'tasks': list(dict.fromkeys(key.task for key in planned if key.task in tasks)),
+    'methods': list(
+      dict.fromkeys(
+        key.method for key in planned if key.method in methods and key.method != tables.WARM_START
+      )
+    ),
+    'runs': list(found.values()),
+    'missing': [key for key in planned if key not in found],
+    'outdated': outdated,
+  }
+
+
+def write(
+  name: str,
+  planned: Mapping[store.Key, jobs.Job],
+  kept: store.Store,
+  workdir: pathlib.Path,
+  target: pathlib.Path,
+) -> str:
+  """Writes the tables and figures of what there is; returns the tables.
+
+  Args:
+    name: of the suite.
+    planned, kept, workdir: see `read`.
+    target: directory of what is written.
+  """
+  results = read(planned, kept, workdir)
+  if not results['runs']:
+    return f'{name}: no run has finished.'
+  parts = (provenance.missing(results), tables.markdown(results), provenance.markdown(results))
+  text = '\n\n'.join(part for part in parts if part) + '\n'
+  files.write_text(target / 'results.md', text)
+  figures.draw(results, target)
+  return text
+
+
+if __name__ == '__main__':
+  main()

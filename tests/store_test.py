@@ -1,0 +1,267 @@
+"""The store of finished runs: what is in it is not run again, and tables are made from it."""
+
+import json
+import pathlib
+import re
+from unittest import mock
+
+import pytest
+
+from aloe_jax import config as config_lib
+from aloe_jax.comparison import jobs
+from aloe_jax.comparison import provenance
+from aloe_jax.comparison import store
+from experiments import laundry
+from experiments import ogbench
+from experiments import paper
+from experiments import results
+from experiments import suites
+
+SUITE = suites.Suite({'fold': ''}, 3, 1, {'A, b': {'agent': 'bc'}, 'ALOE': {}})
+# A run that leaves what a run leaves; the first argument is its directory.
+RUN = """
+import json, pathlib, sys
+directory, successes = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+entry = {'iteration': 0, 'episodes': 100, 'successes': 20, 'success_rate': 0.2, 'steps': 1,
+         'successes_per_hour': 1, 'throughput': 1}
+last = entry | {'iteration': 1, 'successes': successes, 'success_rate': successes / 100}
+(directory / 'evaluations.json').write_text(json.dumps([entry, last]))
+(directory / 'config.json').write_text(json.dumps({'seed': 3, 'actor': {'beta': successes}}))
+print('ran')
+"""
+
+
+def plan(workdir, **successes):
+  """The jobs of `SUITE`, of a program that trains nothing."""
+  planned = {}
+  for method, rate in {'warm_start': 20, 'A, b': 30, 'ALOE': 50, **successes}.items():
+    key = store.Key('fold', 3, method)
+    directory = key.below(workdir)
+    needs = () if method == 'warm_start' else ('fold/seed_3/warm_start',)
+    command = ('-c', RUN, str(directory), str(rate))
+    planned[key] = jobs.Job('/'.join(directory.parts[-3:]), directory, (command,), needs)
+  return planned
+
+
+def run(planned, kept, workdir):
+  return paper.run(SUITE, planned, kept, workdir, workers=2)
+
+
+def ran(workdir):
+  return sorted(path.parent.name for path in workdir.glob('fold/seed_3/*/log.txt'))
+
+
+@pytest.fixture
+def kept(tmp_path):
+  return store.Store(tmp_path / 'runs')
+
+
+def test_a_record_has_what_was_found_and_how_it_is_made_again(kept, tmp_path):
+  workdir = tmp_path / 'Wäsche'
+  assert run(plan(workdir), kept, workdir) == []
+  record = json.loads((tmp_path / 'runs' / 'fold' / 'seed_3' / 'a_b.json').read_text())
+  assert (record['task'], record['seed'], record['method']) == ('fold', 3, 'A, b')
+  assert record['changes'] == {'agent': 'bc'}
+  assert [entry['successes'] for entry in record['iterations']] == [20, 30]
+  assert record['commands'] == [['-c', RUN, '$WORKDIR/fold/seed_3/a_b', '30']]
+  assert (record['commit'], record['report']) == (jobs.commit(), None)
+  assert record['settings'] == {'seed': 3, 'actor': {'beta': 30}}
+  assert record['seconds'] > 0
+  assert record['machine']['packages']['jax']
+  assert record['machine']['cores'] >= 1
+  assert str(workdir) not in json.dumps(record, ensure_ascii=False)
+
+
+def test_what_the_store_has_is_not_run_again_in_another_directory(kept, tmp_path, capsys):
+  run(plan(tmp_path / 'one'), kept, tmp_path / 'one')
+  assert run(plan(tmp_path / 'two'), kept, tmp_path / 'two') == []
+  assert not (tmp_path / 'two').exists()
+  assert '3 of 3 runs are in' in capsys.readouterr().out
+
+
+def test_a_warm_start_is_run_again_only_for_a_method_that_needs_it(kept, tmp_path, capsys):
+  run(plan(tmp_path / 'one'), kept, tmp_path / 'one')
+  aloe, warm_start = (kept.path(store.Key('fold', 3, name)) for name in ('ALOE', 'warm_start'))
+  aloe.unlink()
+  before = warm_start.read_bytes()
+  run(plan(tmp_path / 'two'), kept, tmp_path / 'two')
+  assert ran(tmp_path / 'two') == ['aloe', 'warm_start']
+  assert warm_start.read_bytes() == before
+  assert aloe.exists()
+  told = ' '.join(capsys.readouterr().out.split())
+  assert '2 are to run, 1 of them warm starts that are needed again' in told
+
+
+def test_runs_of_other_commands_are_made_anew_and_replaced(kept, tmp_path, capsys):
+  run(plan(tmp_path / 'one'), kept, tmp_path / 'one')
+  run(plan(tmp_path / 'two', ALOE=60), kept, tmp_path / 'two')
+  assert ran(tmp_path / 'two') == ['aloe', 'warm_start']
+  assert kept.read(store.Key('fold', 3, 'ALOE'))['iterations'][-1]['successes'] == 60
+  assert ' 1 records in the store are not of what' in ' '.join(capsys.readouterr().out.split())
+
+
+def test_finished_runs_of_a_directory_are_taken_also_those_that_told_no_machine(kept, tmp_path):
+  planned = plan(tmp_path / 'one')
+  jobs.run(list(planned.values()), workers=1, compiled=tmp_path / 'compiled')
+  told = json.loads((job := planned[store.Key('fold', 3, 'ALOE')]).record.read_text())
+  del told['machine']
+  job.record.write_text(json.dumps(told))
+  for planned_job in planned.values():
+    planned_job.log.unlink()
+  assert run(planned, kept, tmp_path / 'one') == []
+  assert ran(tmp_path / 'one') == []
+  found = results.read(planned, kept, tmp_path / 'one')
+  assert [record['machine'] is None for record in found['runs']] == [False, False, True]
+
+
+def test_what_had_ended_before_a_failure_is_in_the_store(kept, tmp_path):
+  planned = plan(tmp_path, ALOE='none')
+  assert run(planned, kept, tmp_path) == ['fold/seed_3/aloe']
+  assert [key.method for key in results.read(planned, kept, tmp_path)['missing']] == ['ALOE']
+
+
+def test_a_damaged_record_and_one_of_another_run_are_named(kept, tmp_path):
+  run(planned := plan(tmp_path), kept, tmp_path)
+  aloe, other = (kept.path(store.Key('fold', 3, name)) for name in ('ALOE', 'A, b'))
+  aloe.write_bytes(other.read_bytes())
+  with pytest.raises(ValueError, match=r"aloe.json: found the run \('fold', 3, 'A, b'\), expected"):
+    results.read(planned, kept, tmp_path)
+  aloe.write_text('{"task": "fold"}')
+  with pytest.raises(ValueError, match=r'aloe.json: found no seed, method, .* a whole record'):
+    results.read(planned, kept, tmp_path)
+
+
+def test_tables_of_the_store_say_what_is_missing_and_where_runs_were_made(kept, tmp_path):
+  run(planned := plan(tmp_path), kept, tmp_path)
+  target = tmp_path / 'tables'
+  text = results.write('some', planned, kept, tmp_path, target)
+  assert 'missing' not in text
+  assert '| A, b | +20.0 [1] | +20.0 [1] |  |' in text
+  machine = jobs.machine()
+  assert re.search(
+    rf'\| `{jobs.commit()}` \| .*jax {machine["packages"]["jax"]}.* \| 3 \| 0.0 \|', text
+  )
+  assert (target / 'results.md').read_text() == text
+  assert (target / 'differences.png').exists()
+  kept.path(store.Key('fold', 3, 'A, b')).unlink()
+  text = results.write('some', plan(tmp_path, ALOE=60), kept, tmp_path, target)
+  assert text.startswith('**2 of 3 runs are missing yet:**\n\n* `fold`: A, b, ALOE (seeds 3)\n')
+  assert '* 1 of ALOE: other commands' in text
+
+
+def test_a_warm_start_that_was_made_anew_and_differs_is_told(kept, tmp_path):
+  run(planned := plan(tmp_path), kept, tmp_path)
+  found = results.read(planned, kept, tmp_path)
+  assert provenance.starts(found) == []
+  found['runs'][2]['iterations'][0]['steps'] = 2
+  assert provenance.starts(found) == ['`fold`, seed 3: ALOE']
+  assert 'made twice:\n\n* `fold`, seed 3: ALOE' in provenance.markdown(found)
+  found['runs'][2]['changes'] = {'task.execute': 8}
+  assert provenance.starts(found) == []
+
+
+def suite_run(workdir, **changes):
+  """A planned run of laundry, and its settings as a run of these changes keeps them."""
+  suite = suites.Suite({'fold': 'experiments/laundry.py:sim'}, 3, 1, {'AWR': {'agent': 'awr'}})
+  planned = suites.plan(suite, workdir, {})
+  key = store.Key('fold', 3, 'AWR')
+  config = laundry.get_config('sim')
+  config.update(agent='awr', seed=3)
+  config.task.demonstrations = 0
+  config.task.proprio_size = 14  # told by the simulator
+  config.update_from_flattened_dict(changes)
+  return suite, planned, key, config
+
+
+def keep(kept, key, job, config, workdir):
+  kept.add(
+    {
+      **key._asdict(),
+      **dict.fromkeys(('commit', 'seconds', 'machine', 'report'), None),
+      **{'changes': {}, 'iterations': [], 'conditions': {}},
+      'commands': store.portable(job.commands, workdir),
+      'settings': config_lib.to_json(config),
+    }
+  )
+
+
+@pytest.mark.parametrize(
+  'changes, reason',
+  [
+    ({}, None),
+    ({'critic.pessimism': 'mean'}, None),  # nothing of a critic of states
+    ({'sim.processes': 2}, None),  # changes no result
+    ({'actor.clip': 7.0}, 'actor.clip was 7.0 and is 3.0'),
+    ({'critic.updates': 3}, 'critic.updates was 3 and is'),
+  ],
+)
+def test_a_command_that_means_something_else_by_now_is_run_again(changes, reason, kept, tmp_path):
+  _, planned, key, config = suite_run(tmp_path, **changes)
+  keep(kept, key, planned[key], config, tmp_path)
+  found = results.read(planned, kept, tmp_path)
+  assert (key in found['missing']) == bool(reason)
+  if reason:
+    assert found['outdated'][key].startswith(reason)
+    assert f'* 1 of AWR: {reason}' in provenance.missing(found)
+  else:
+    assert found['outdated'] == {}
+
+
+def test_directories_of_other_settings_are_refused_before_anything_runs(kept, tmp_path):
+  suite, planned, key, config = suite_run(tmp_path, **{'actor.clip': 7.0})
+  config_lib.keep(config, planned[key].directory / 'config.json')
+  with pytest.raises(ValueError, match=r'awr: actor.clip was 7.0 and is 3.0'):
+    paper.run(suite, planned, kept, tmp_path, workers=1)
+  assert not list(tmp_path.glob('**/log.txt'))
+
+
+def test_settings_newer_than_a_record_mean_what_was_done_then(kept, tmp_path):
+  run(plan(tmp_path), kept, tmp_path)
+  assert kept.read(store.Key('fold', 3, 'ALOE'))['settings']['critic.backup'] == 'td'
+
+
+def test_all_suites_are_written_from_the_store_alone(tmp_path, capsys):
+  kept = store.Store(tmp_path / 'runs')
+  workdir = tmp_path / 'gone'
+  run(plan(workdir), kept, workdir)
+  key = store.Key('scene', 12, 'AWR')
+  planned = suites.plan(suites.SUITES['away'], workdir, {})
+  record = kept.read(store.Key('fold', 3, 'ALOE'))
+  commands = store.portable(planned[key].commands, workdir)
+  config = ogbench.get_config('scene')
+  config.update(agent='awr', seed=12)
+  config.task.demonstrations = 0
+  now = {'commands': commands, 'settings': config_lib.to_json(config)}
+  kept.add(record | key._asdict() | now)
+  with mock.patch.object(results, 'STORE', kept.directory):
+    results.main()
+  assert 'away: 1 of 240 runs are there' in capsys.readouterr().out
+  assert [path.parent.name for path in tmp_path.glob('*/results.md')] == ['away']
+  assert '| AWR | 50.0 [1] |' in (tmp_path / 'away' / 'results.md').read_text()
+
+
+def write(directory: pathlib.Path, name, content):
+  path = directory / name
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(content))
+
+
+def test_evaluations_under_conditions_and_the_report_are_taken_from_what_a_run_leaves(tmp_path):
+  suite = suites.Suite(suites.LAUNDRY, 3, 1, {'A, b': {'agent': 'bc'}}, ('unseen', 'disturb'))
+  key = store.Key('fold_laundry', 3, 'A, b')
+  directory = key.below(tmp_path)
+  write(directory, 'evaluations.json', [{'success_rate': 0.01}])
+  write(directory, 'config.json', {'seed': 3})
+  write(directory, 'job.json', {'commands': [], 'commit': 'c', 'seconds': 1.0})
+  for unseen in (0, 1):
+    kept = f'run-1+unseen={unseen},disturb={1 - unseen},seed=1,episodes=2.json'
+    checkpoint = {'checkpoint': str(directory / 'checkpoints' / '6')}
+    write(directory / 'evaluations', kept, [{'success_rate': 0.5 + unseen / 100} | checkpoint])
+  assert paper.record(suite, key, tmp_path)['report'] is None
+  write(directory, 'report.json', {'spearman_own': 0.5})
+  record = paper.record(suite, key, tmp_path)
+  assert record['report']['spearman_own'] == 0.5
+  checkpoint = record['conditions']['unseen']['checkpoint']
+  assert checkpoint == '$WORKDIR/fold_laundry/seed_3/a_b/checkpoints/6'
+  assert record['conditions']['unseen']['success_rate'] == 0.51
+  assert record['conditions']['disturb']['success_rate'] == 0.5
