@@ -163,14 +163,13 @@ def run(
     keep(job)
   left = {job.name: job for job in lacking.values() if job not in finished}
   left |= {job.name: job for job in planned.values() if job.name in _needed(left)}
-  progress.CONSOLE.print(
-    f'{len(planned) - len(lacking)} of {len(planned)} runs are in {kept.directory}; '
-    f'{len(finished)} more were finished in {workdir} and are there now; {len(left)} are to run, '
-    f'{len(left) - sum(name in by_name for name in left)} of them warm starts that are needed '
-    f'again. {replaced} records in the store are not of what is asked for now and are replaced.',
-    soft_wrap=True,
-    highlight=False,
-  )
+  again = sum(name not in by_name for name in left)
+  told = [f'{len(planned) - len(lacking)} of {len(planned)} runs are in {kept.directory}']
+  told += [f'{len(finished)} more were finished in {workdir} and are there now'] * bool(finished)
+  told += [f'{len(left)} are to run'] * bool(left)
+  told += [f'{again} of them warm starts that are needed again'] * bool(again)
+  told += [f'{replaced} records of something else are replaced'] * bool(replaced)
+  progress.CONSOLE.print('; '.join(told) + '.', soft_wrap=True, highlight=False)
   order = [job for job in planned.values() if job.name in left]
   return jobs.run(order, workers=workers, compiled=workdir / 'compiled', ended=keep)
 

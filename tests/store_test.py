@@ -1,8 +1,10 @@
 """The store of finished runs: what is in it is not run again, and tables are made from it."""
 
+import contextlib
 import json
 import pathlib
 import re
+import sys
 from unittest import mock
 
 import pytest
@@ -88,8 +90,8 @@ def test_a_warm_start_is_run_again_only_for_a_method_that_needs_it(kept, tmp_pat
   assert ran(tmp_path / 'two') == ['aloe', 'warm_start']
   assert warm_start.read_bytes() == before
   assert aloe.exists()
-  told = ' '.join(capsys.readouterr().out.split())
-  assert '2 are to run, 1 of them warm starts that are needed again' in told
+  told = f'2 of 3 runs are in {kept.directory}; 2 are to run; 1 of them warm starts that are needed'
+  assert told in capsys.readouterr().out
 
 
 def test_runs_of_other_commands_are_made_anew_and_replaced(kept, tmp_path, capsys):
@@ -97,7 +99,7 @@ def test_runs_of_other_commands_are_made_anew_and_replaced(kept, tmp_path, capsy
   run(plan(tmp_path / 'two', ALOE=60), kept, tmp_path / 'two')
   assert ran(tmp_path / 'two') == ['aloe', 'warm_start']
   assert kept.read(store.Key('fold', 3, 'ALOE'))['iterations'][-1]['successes'] == 60
-  assert ' 1 records in the store are not of what' in ' '.join(capsys.readouterr().out.split())
+  assert '; 1 records of something else are replaced.' in capsys.readouterr().out
 
 
 def test_finished_runs_of_a_directory_are_taken_also_those_that_told_no_machine(kept, tmp_path):
@@ -118,6 +120,26 @@ def test_what_had_ended_before_a_failure_is_in_the_store(kept, tmp_path):
   planned = plan(tmp_path, ALOE='none')
   assert run(planned, kept, tmp_path) == ['fold/seed_3/aloe']
   assert [key.method for key in results.read(planned, kept, tmp_path)['missing']] == ['ALOE']
+
+
+def test_the_command_writes_tables_beside_the_store_and_ends_as_a_failure_where_one_was(
+  kept, tmp_path, capsys
+):
+  workdir = tmp_path / 'work'
+  arguments = ['paper', f'--workdir={workdir}', '--suite=away', f'--store={kept.directory}']
+  for rate in ('none', 40):
+    with (
+      mock.patch.object(sys, 'argv', [*arguments, '--workers=1']),
+      mock.patch.object(suites, 'plan', lambda *_, rate=rate: plan(workdir, ALOE=rate)),
+      pytest.raises(SystemExit, match='error: 1 of 3 jobs failed: fold/seed_3/aloe')
+      if rate == 'none'
+      else contextlib.nullcontext(),
+    ):
+      paper.main()
+    text = (tmp_path / 'away' / 'results.md').read_text()
+    assert text in capsys.readouterr().out
+    assert ('1 of 3 runs are missing' in text) == (rate == 'none')
+  assert '| ALOE | 40.0 [1] |' in text
 
 
 def test_a_damaged_record_and_one_of_another_run_are_named(kept, tmp_path):
