@@ -230,8 +230,9 @@ def check_settings(planned: Iterable[jobs.Job]) -> None:
 
 def draw_traces(suite: suites.Suite, workdir: pathlib.Path, target: pathlib.Path) -> None:
   """Q along a success and a failure of every task: the first seed's, of median length."""
+  method = next((name for name in tables.REFERENCES if name in suite.methods), '')
   for task in suite.tasks:
-    run = store.Key(task, suite.first_seed, tables.REFERENCES[0]).below(workdir)
+    run = store.Key(task, suite.first_seed, method).below(workdir)
     for ending in ('success', 'failure'):
       path = run / 'report' / f'{ending}.npz'
       if path.exists():
