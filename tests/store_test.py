@@ -167,8 +167,26 @@ def test_tables_of_the_store_say_what_is_missing_and_where_runs_were_made(kept, 
   assert (target / 'differences.png').exists()
   kept.path(store.Key('fold', 3, 'A, b')).unlink()
   text = results.write('some', plan(tmp_path, ALOE=60), kept, tmp_path, target)
-  assert text.startswith('**2 of 3 runs are missing yet:**\n\n* `fold`: A, b, ALOE (seeds 3)\n')
-  assert '* 1 of ALOE: other commands' in text
+  assert text.startswith('**2 of 3 runs are missing yet:**\n\n* all of `A, b`, `ALOE`\n')
+  assert '* 1 of `ALOE`: other commands' in text
+
+
+def test_missing_runs_are_told_by_method_by_task_and_by_seed():
+  methods = ('warm_start', 'A, b', 'ALOE')
+  planned = [store.Key(t, s, m) for t in ('fold', 'push') for s in (3, 4) for m in methods]
+  there = [store.Key('fold', 3, 'warm_start'), store.Key('fold', 3, 'A, b')]
+  results_ = {
+    'tasks': ['fold'],
+    'runs': [key._asdict() for key in there],
+    'missing': [key for key in planned if key not in there],
+    'outdated': {},
+  }
+  assert provenance.missing(results_).splitlines()[2:] == [
+    '* all of `ALOE`',
+    '* all of the tasks `push`',
+    '* `fold`: seeds 4 of `BC warm start`, `A, b`',
+  ]
+  assert provenance.missing(results_ | {'missing': []}) == ''
 
 
 def test_a_warm_start_that_was_made_anew_and_differs_is_told(kept, tmp_path):
@@ -224,7 +242,7 @@ def test_a_command_that_means_something_else_by_now_is_run_again(changes, reason
   assert (key in found['missing']) == bool(reason)
   if reason:
     assert found['outdated'][key].startswith(reason)
-    assert f'* 1 of AWR: {reason}' in provenance.missing(found)
+    assert f'* 1 of `AWR`: {reason}' in provenance.missing(found)
   else:
     assert found['outdated'] == {}
 

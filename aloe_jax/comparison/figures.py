@@ -78,7 +78,7 @@ def _differences(results: tables.Results, reference: str, path: pathlib.Path) ->
       capsize=3,
       label='mean and 95 % interval' if row == 0 else None,
     )
-  shown = ['BC warm start' if name == tables.WARM_START else name for name in methods]
+  shown = [tables.SHOWN.get(name, name) for name in methods]
   axes.set_yticks(range(len(methods)), shown)
   axes.invert_yaxis()
   axes.axvline(0, color=plots.GREY, linewidth=1)
@@ -149,7 +149,7 @@ def _bars(
         color=plots.GREY if index == 0 else plots.colour(index - 1),
         alpha=0.9,
         error_kw=dict(elinewidth=0.9, capsize=2),
-        label=('BC warm start' if index == 0 else method) if axes is rows[0] else None,
+        label=tables.SHOWN.get(method, method) if axes is rows[0] else None,
       )
     axes.set_xticks(range(len(groups)), groups)
     axes.set_ylabel(title)

@@ -11,16 +11,22 @@ from aloe_jax.comparison import tables
 
 
 def missing(results: tables.Results) -> str:
-  """Which runs are not there yet, a line a task; '' where all are."""
+  """Which runs are not there yet: whole methods, whole tasks, and of the others which seeds."""
   lacking: list[store.Key] = results['missing']
   if not lacking:
     return ''
   number = len(results['runs'])
   lines = [f'**{len(lacking)} of {number + len(lacking)} runs are missing yet:**', '']
-  for task, keys in _groups((key.task, key) for key in lacking).items():
+  begun = {run['method'] for run in results['runs']}
+  if methods := dict.fromkeys(key.method for key in lacking if key.method not in begun):
+    lines.append(f'* all of {_named(methods)}')
+  if tasks := dict.fromkeys(key.task for key in lacking if key.task not in results['tasks']):
+    lines.append(f'* all of the tasks {_named(tasks)}')
+  rest = [key for key in lacking if key.method in begun and key.task in results['tasks']]
+  for task, keys in _groups((key.task, key) for key in rest).items():
     by_method = _groups((key.method, key.seed) for key in keys)
     by_seeds = _groups((_listed(seeds), method) for method, seeds in by_method.items())
-    told = [f'{", ".join(methods)} (seeds {seeds})' for seeds, methods in by_seeds.items()]
+    told = [f'seeds {seeds} of {_named(methods)}' for seeds, methods in by_seeds.items()]
     lines.append(f'* `{task}`: {"; ".join(told)}')
   reasons = _groups((reason, key) for key, reason in results['outdated'].items())
   if reasons:
@@ -30,8 +36,7 @@ def missing(results: tables.Results) -> str:
       '',
     ]
   for reason, keys in reasons.items():
-    methods = dict.fromkeys(key.method for key in keys)
-    lines.append(f'* {len(keys)} of {", ".join(methods)}: {reason}')
+    lines.append(f'* {len(keys)} of {_named(dict.fromkeys(key.method for key in keys))}: {reason}')
   return '\n'.join(lines)
 
 
@@ -79,6 +84,10 @@ def _machine(machine: Mapping[str, Any] | None) -> str:
   count = machine['cores']
   cores = f'{count} core{"s" * (count != 1)} of {machine["processor"]}'
   return ', '.join([*machine['accelerators'], cores, packages])
+
+
+def _named(names: Iterable[str]) -> str:
+  return ', '.join(f'`{tables.SHOWN.get(name, name)}`' for name in names)
 
 
 def _listed(numbers: list[int]) -> str:

@@ -15,6 +15,7 @@ from aloe_jax.comparison import paired
 
 REFERENCES = ('ALOE', "ALOE, the paper's weights")  # what the other methods are held against
 WARM_START = 'warm_start'
+SHOWN = {WARM_START: 'BC warm start'}  # what is called otherwise in tables and figures
 CRITIC = {
   'spearman_own': 'rank correlation',
   'spearman_early': 'in the first quarter',
@@ -126,7 +127,7 @@ def reported(name: str) -> Measure:
 
 def _rows(results: Results) -> list[tuple[str, str]]:
   """(method, what it is called) of every row that has runs."""
-  rows = [(WARM_START, 'BC warm start')] + [(name, name) for name in results['methods']]
+  rows = [(name, SHOWN.get(name, name)) for name in (WARM_START, *results['methods'])]
   return [row for row in rows if values(results, row[0], final)]
 
 
