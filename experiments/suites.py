@@ -82,14 +82,16 @@ METHODS: dict[str, Overrides] = {
   'DAgger': {'agent': 'dagger', 'actor.lr': 2e-4},
   'AWR': dict(agent='awr'),
   'RECAP': dict(agent='recap'),
-  'ALOE': {'agent': 'aloe', 'actor.beta': 0.5},
+  'ALOE': dict(agent='aloe'),
+  "ALOE, the paper's weights": {'agent': 'aloe', 'actor.rule': 'paper', 'actor.beta': 0.5},
 }
+_PAPERS = METHODS["ALOE, the paper's weights"]
 # Three settings of every method, on a seed that is not reported; the best is in METHODS. Those of
 # filtered BC were measured with the one that filters the policy alone.
 TUNING: dict[str, Overrides] = {
-  'ALOE': dict(agent='aloe'),
-  'ALOE, β 0.5': {'agent': 'aloe', 'actor.beta': 0.5},
-  'ALOE, β 2': {'agent': 'aloe', 'actor.beta': 2.0},
+  "ALOE, the paper's weights, β 1": {**_PAPERS, 'actor.beta': 1.0},
+  "ALOE, the paper's weights": _PAPERS,
+  "ALOE, the paper's weights, β 2": {**_PAPERS, 'actor.beta': 2.0},
   'AWR': dict(agent='awr'),
   'AWR, β 0.5': {'agent': 'awr', 'actor.beta': 0.5},
   'AWR, β 2': {'agent': 'awr', 'actor.beta': 2.0},
@@ -106,10 +108,11 @@ TUNING: dict[str, Overrides] = {
   'BC, as long, lr 2e-4': {'agent': 'bc', 'actor.lr': 2e-4},
   'BC, as long, lr 1e-3': {'agent': 'bc', 'actor.lr': 1e-3},
 }
+# Of the paper's weights, as the numbers of earlier versions are.
 ABLATIONS: dict[str, Overrides] = {
-  name: {**METHODS['ALOE'], **change}
+  name: {**_PAPERS, **change}
   for name, change in {
-    'ALOE': {},
+    "ALOE, the paper's weights": {},
     'no pessimism': {'critic.pessimism': 'mean'},
     '1-step TD': {'critic.horizon': 1},
     'backup of e steps': {'critic.horizon': 2},
@@ -129,7 +132,7 @@ ABLATIONS: dict[str, Overrides] = {
 # What a chunk is filled up with past a terminal end, for every backup that has one to fill: a chunk
 # of 1 step never does. With whole chunks executed, e is h.
 _EXECUTED = {
-  'ALOE': {},
+  "ALOE, the paper's weights": {},
   'backup of e steps': {'critic.horizon': 2},
   'whole chunks executed': {'task.execute': 8},
 }
@@ -138,7 +141,7 @@ _OWN_PLAN = {
   for name, change in _EXECUTED.items()
 }
 BACKUPS: dict[str, Overrides] = {
-  f'{name}{told}': {**METHODS['ALOE'], **change, **beta}
+  f'{name}{told}': {**_PAPERS, **change, **beta}
   for told, beta in {'': {}, ', β 0.25': {'actor.beta': 0.25}}.items()
   for name, change in (_EXECUTED | _OWN_PLAN | {'1-step TD': {'critic.horizon': 1}}).items()
 }

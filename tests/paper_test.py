@@ -9,6 +9,7 @@ import ml_collections
 import pytest
 
 from aloe_jax import config as config_lib
+from aloe_jax.comparison import tables
 from experiments import laundry
 from experiments import paper
 from experiments import suites
@@ -39,7 +40,8 @@ def test_backups_are_compared_on_fresh_seeds_with_old_and_new_filling_at_two_bet
   seeds = {seed for _, seed in suite.pairs}
   others = [other for name, other in suites.SUITES.items() if name != 'backups']
   assert all(seeds.isdisjoint(seed for _, seed in other.pairs) for other in others)
-  assert suite.methods['ALOE'] == suites.METHODS['ALOE']
+  name = tables.REFERENCES[1]
+  assert suite.methods[name] == suites.METHODS[name]
   fields = ('critic.horizon', 'task.execute', 'critic.past_end', 'actor.beta')
   found = {tuple(method.get(field) for field in fields) for method in suite.methods.values()}
   spans = [(None, None), (2, None), (None, 8)]
