@@ -100,7 +100,7 @@ def paper() -> ml_collections.ConfigDict:
     # the critic did not learn from, failures left out; paper: Eq. 11.
     rule='measured',
     weights='per_phase',  # when w is computed: per_phase or per_step
-    beta=1.0,  # temperature of Eq. 11
+    beta=0.0,  # temperature of Eq. 11; 0: that of the rule, see agents/action_critic.py
     beta_unit='sigma',  # its unit: standard deviations of A, or raw (steps)
     clip=3.0,  # epsilon_clip
     batch_size=256,

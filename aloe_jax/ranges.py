@@ -25,13 +25,14 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
   (
     _POSITIVE,
     'task.chunk task.execute sim.image_size fail.lengths '
-    'actor.flow_steps actor.samples actor.beta actor.clip actor.batch_size actor.best_of '
+    'actor.flow_steps actor.samples actor.clip actor.batch_size actor.best_of '
     'actor.vocab_size actor.action_size actor.image_size actor.prompt_length '
     'actor.small.width actor.small.expert_width actor.small.depth actor.small.steps_per_token '
     'critic.size critic.width critic.depth critic.heads critic.mlp_ratio critic.batch_size '
     'critic.bins '
     'train.actor_updates_per_call train.critic_updates_per_call',
   ),
+  (('0 (that of config.actor.rule) or more', lambda x: x >= 0), 'actor.beta'),
   (
     ('more than 0, as nothing else tells which policy is good: 1 costs least', lambda x: x > 0),
     'evaluation.episodes',

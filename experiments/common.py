@@ -73,7 +73,7 @@ def _laptop(config: ml_collections.ConfigDict, sim_task: str, observation: str) 
     warm_start_updates=3_500,
     updates=1_000,
     warm_start_lr=1e-3,
-    lr=5e-4,
+    lr=1e-3,
     weight_decay=1e-4,
   )
   config.actor.small.update(steps_per_token=8)

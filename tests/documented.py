@@ -36,6 +36,7 @@ PAGES = (  # in this order: what reads a run comes after what makes it
   'docs/robot.md',
   'docs/library.md',
   'docs/ended_chunks.md',
+  'docs/measured_weights.md',
   'docs/planning_anew.md',
   'docs/report.md',
   'docs/simulators.md',

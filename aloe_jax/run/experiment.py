@@ -1,6 +1,7 @@
 """A config made into objects: networks, learner, simulator, inputs. Commands build on it."""
 
 from collections.abc import Callable, Sequence
+import dataclasses
 import functools
 from typing import Any
 
@@ -14,6 +15,7 @@ from aloe_jax import best_of
 from aloe_jax import policy as policy_lib
 from aloe_jax import rewards
 from aloe_jax import types
+from aloe_jax.agents import action_critic
 from aloe_jax.agents import agent as agent_lib
 from aloe_jax.data import replay
 from aloe_jax.envs import worlds
@@ -187,6 +189,7 @@ class Experiment:
     """
     config = self.config
     settings = self.agent.settings.of(config, reward_scale=reward_scale, return_range=return_range)
+    settings = dataclasses.replace(settings, beta=action_critic.beta(self.agent, config))
     return learner_lib.Learner(
       self.agent,
       agent_lib.Networks(self.actor, self.critic),

@@ -1,0 +1,106 @@
+"""The measured rule through the command: what is held out, what is told, and what refuses it."""
+
+import json
+
+import command_line
+import numpy as np
+import pytest
+import tiny
+
+from aloe_jax import types
+from aloe_jax.agents import agent as agent_lib
+from aloe_jax.data import replay
+from aloe_jax.run import imitated
+
+DEMO, POLICY, HUMAN = types.Source.DEMO, types.Source.POLICY, types.Source.HUMAN
+NONE, SUCCESS, FAILURE, CUT = (
+  types.EndReason[name] for name in ('NONE', 'SUCCESS', 'FAILURE', 'CUT')
+)
+DEBUG = ('--config=experiments/laundry.py:sim_debug', '--config.evaluation.episodes=4')
+
+
+def make_buffer(*ends):
+  """Episodes of the policy, seven steps each, that ended so."""
+  rng = np.random.default_rng(0)
+  chunking = replay.Chunking(tiny.HORIZON, tiny.HORIZON, discount=0.9, fail_cost=5.0)
+  episodes = [tiny.make_episode(rng, [NONE] * 6 + [end], source=POLICY) for end in ends]
+  return replay.Replay(tiny.make_steps(episodes), tiny.INPUTS, chunking)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """A run of the smallest size, and what its command printed."""
+  workdir = tmp_path_factory.mktemp('measured') / 'run'
+  result = command_line.run('train', *DEBUG, f'--workdir={workdir}', '--config.sim.rollouts=20')
+  status, printed, errors = result
+  assert status == 0, errors
+  return workdir, printed
+
+
+def metrics(workdir, phase):
+  lines = (workdir / 'metrics' / 'metrics.jsonl').read_text().splitlines()
+  return [line for line in map(json.loads, lines) if line['phase'] == phase]
+
+
+def test_a_run_says_how_far_its_critic_is_believed_and_by_which_test(trained):
+  workdir, printed = trained
+  (told,) = metrics(workdir, 'weights')
+  assert told['trust_episodes'] == 6  # numbers 1, 4, 7, 10, 13 and 19 of 20
+  assert 0 <= told['trust'] <= 1
+  assert np.isfinite([told['trust_slope'], told['trust_error']]).all()
+  assert (
+    f'Weights 1: in 6 episodes held out from the critic its advantages came true by '
+    f'{told["trust_slope"]:.2f} (standard error {told["trust_error"]:.2f})'
+  ) in printed
+
+
+def test_an_actor_learnt_again_by_the_other_rule_needs_the_critic_again(trained):
+  workdir, _ = trained
+  again = ('--redo=actor', '--config.actor.rule=paper', f'--workdir={workdir}')
+  status, _, errors = command_line.run('train', *DEBUG, '--config.sim.rollouts=20', *again)
+  assert status != 0
+  assert "the run has actor.rule = 'measured'" in errors
+
+
+def test_episodes_that_are_held_out_are_in_no_batch_of_the_critic():
+  buffer = make_buffer(*[SUCCESS] * 5)
+  learnt = buffer.starts[~buffer.held_out[buffer.starts]]
+  bank = np.zeros((len(buffer), 2, tiny.HORIZON, tiny.ACTION), np.float32)
+  buffer.continue_ended()
+  seen, proprio = set(), buffer.observation(np.arange(len(buffer))).proprio
+  batch = buffer.critic_batches(0, 0, 20, 8, bank, rows=learnt)
+  for state in batch.observation.proprio.reshape(-1, proprio.shape[1]):
+    (row,) = np.flatnonzero((proprio == state).all(axis=1))
+    seen.add(int(buffer.episode[row]))
+  assert seen == {0, 2, 3}  # of the five, numbers 1 and 4 are held out
+
+
+def test_failures_are_not_imitated_and_what_was_cut_short_is():
+  buffer = make_buffer(SUCCESS, FAILURE, CUT)
+  everything = agent_lib.Agent('toy', agent_lib.every_chunk)
+  found = {
+    failures: set(buffer.episode[imitated.rows(everything, buffer, 1, failures=failures)])
+    for failures in (True, False)
+  }
+  assert found == {True: {0, 1, 2}, False: {0, 2}}
+
+
+def test_where_all_failed_the_message_names_the_other_rule():
+  everything = agent_lib.Agent('toy', agent_lib.every_chunk)
+  with pytest.raises(ValueError, match="'toy' imitates none .*config.actor.rule is 'paper'"):
+    imitated.rows(everything, make_buffer(FAILURE), 1, failures=False)
+
+
+def test_weights_of_every_step_go_with_the_papers_rule_alone(tmp_path):
+  command_line.assert_refused(
+    command_line.run('train', *DEBUG, '--config.actor.weights=per_step', f'--workdir={tmp_path}/x'),
+    "config.actor.weights is 'per_step', but config.actor.rule is 'measured'",
+  )
+
+
+def test_a_rule_that_an_agent_does_not_heed_is_told(tmp_path):
+  _, printed, errors = command_line.run(
+    'train', *DEBUG, '--config.agent=awr', '--config.actor.rule=paper', '--dry_run',
+    '--topology=cpu:1', f'--workdir={tmp_path}/x',
+  )  # fmt: skip
+  assert "config.actor.rule = 'paper' does nothing" in printed + errors
