@@ -270,6 +270,7 @@ def test_all_suites_are_written_from_the_store_alone(tmp_path, capsys):
   commands = store.portable(planned[key].commands, workdir)
   config = ogbench.get_config('scene')
   config.update(agent='awr', seed=12)
+  config.actor.lr = suites.METHODS['AWR']['actor.lr']
   config.task.demonstrations = 0
   now = {'commands': commands, 'settings': config_lib.to_json(config)}
   kept.add(record | key._asdict() | now)
