@@ -12,6 +12,7 @@ column of its own; the utilisation (MFU) is theirs, over the device's peak in bf
 from collections.abc import Callable
 import dataclasses
 import functools
+import re
 import statistics
 import time
 from typing import Any
@@ -116,7 +117,7 @@ def main() -> None:
   """Prints the table."""
   parser = command_line.parser('benchmarks.actor', __doc__)
   parser.add_argument('--rounds', type=int, default=7, help='measurements of each, interleaved')
-  parser.add_argument('--only', default='', metavar='WORD', help='cases whose name has it')
+  parser.add_argument('--only', default='', metavar='REGEX', help='those whose names so begin')
   parser.add_argument('--flops_only', action='store_true', help='count FLOPs, run nothing')
   given = command_line.parse(parser)
   options = given.options
@@ -126,10 +127,10 @@ def main() -> None:
   with config_lib.user_errors():
     if experiment.agent.name != 'aloe' or not experiment.reads_images:
       raise ValueError("this benchmark is of config.agent='aloe' and config.actor.kind='pi05'.")
-  cases = [case for case in _cases(experiment) if options.only in case.name]
+  cases = [case for case in _cases(experiment) if re.match(options.only, case.name)]
   with command_line.usage_errors():
     if not cases:
-      raise ValueError(f'--only={options.only}: no case has it in its name.')
+      raise ValueError(f'--only={options.only}: no case begins so.')
   init = create(experiment)
   counted = _count(cases, jax.eval_shape(init), experiment.config.actor.remat)
   measured = [] if options.flops_only else _measure(cases, jax.jit(init)(), options.rounds)
@@ -167,7 +168,11 @@ def _cases(experiment: experiment_lib.Experiment) -> list[Case]:
 def create(experiment: experiment_lib.Experiment) -> Callable[[], TrainState]:
   """What makes the state, its types those of the config."""
   learner, example = experiment.learner(reward_scale=1.0), experiment.example()
-  return lambda: learner.init(0, example)
+
+  def random_state() -> TrainState:
+    return learner.init(0, example)
+
+  return random_state
 
 
 def _batches(

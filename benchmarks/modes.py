@@ -20,6 +20,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -74,8 +75,11 @@ class Case:
 def main() -> None:
   """Prints the table."""
   parser = command_line.parser('benchmarks.modes', __doc__)
-  parser.add_argument('--rows', default='8,32', metavar='B,B', help='two batch sizes')
-  parser.add_argument('--microbatch', type=int, default=8, help='rows at a time of one more case')
+  parser.add_argument('--only', default='', metavar='REGEX', help='those whose names so begin')
+  parser.add_argument('--rows', default='8,32', metavar='B,B', help='one or two batch sizes')
+  parser.add_argument(
+    '--microbatch', type=int, default=8, help='rows at a time of one more; 0: none'
+  )
   parser.add_argument('--rounds', type=int, default=7, help='measured updates of each')
   parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='compiled side by side')
   parser.add_argument('--compile_only', action='store_true', help='measure nothing')
@@ -91,8 +95,13 @@ def main() -> None:
     return
   directory.mkdir(parents=True, exist_ok=True)
   sizes = sorted(map(int, options.rows.split(',')))
-  cases = [Case(mode, rows) for mode in MODES for rows in sizes]
-  cases += [Case(mode, sizes[-1], options.microbatch) for mode in MODES if mode.startswith('all')]
+  modes = [mode for mode in MODES if re.match(options.only, mode)]
+  with command_line.usage_errors():
+    if not modes:
+      raise ValueError(f'--only={options.only}: no mode begins so; there are {list(MODES)}.')
+  cases = [Case(mode, rows) for mode in modes for rows in sizes]
+  if options.microbatch:
+    cases += [Case(mode, sizes[-1], options.microbatch) for mode in modes if mode.startswith('all')]
   _stage('compile', cases, directory, options.jobs)
   if not options.compile_only:
     _stage('measure', _measured(cases, directory), directory, 1)

@@ -14,6 +14,7 @@ one Euler step out of `actor.flow_steps`.
 
 import dataclasses
 import functools
+import re
 import statistics
 import time
 
@@ -34,6 +35,7 @@ def main() -> None:
   parser = command_line.parser('benchmarks.train_step', __doc__)
   parser.add_argument('--updates', type=int, default=20, help='per measurement')
   parser.add_argument('--rounds', type=int, default=7, help='measurements of each, interleaved')
+  parser.add_argument('--only', default='', metavar='REGEX', help='those whose names so begin')
   given = command_line.parse(parser)
   options = given.options
   config, _ = command_line.config(given)
@@ -61,11 +63,12 @@ def main() -> None:
     'bank, a call each': a_call_each,
     'no bank, one program': functools.partial(one_program, sampled),
   }
-  flops = {
-    'bank, one program': _flops(step, state, banked),
-    'bank, a call each': _flops(step, state, single[0]),
-    'no bank, one program': _flops(step, state, sampled),
-  }
+  given_to = dict(zip(ways, (banked, single[0], sampled), strict=True))
+  ways = {name: way for name, way in ways.items() if re.match(options.only, name)}
+  with command_line.usage_errors():
+    if not ways:
+      raise ValueError(f'--only={options.only}: expected the beginning of one of {[*given_to]}.')
+  flops = {name: _flops(step, state, given_to[name]) for name in ways}
   seconds: dict[str, list[float]] = {name: [] for name in ways}
   with progress.bar('Measure', options.rounds, 'rounds') as advance:
     for round_ in range(options.rounds + 1):
@@ -79,9 +82,9 @@ def main() -> None:
   device = jax.devices()[0].device_kind
   size = experiment.config.critic.batch_size
   table = rich.table.Table(title=f'Critic update, batch {size}, {device}')
-  for column in ('', 'ms/update', 'against the default', 'MFLOP/update'):
+  for column in ('', 'ms/update', 'against the first', 'MFLOP/update'):
     table.add_column(column, justify='right' if column else 'left')
-  default = statistics.median(seconds['bank, one program'])
+  default = statistics.median(next(iter(seconds.values())))
   for name, measured in seconds.items():
     median = statistics.median(measured)
     table.add_row(
