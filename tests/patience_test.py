@@ -6,11 +6,15 @@ import subprocess
 import sys
 import time
 
+import jax.numpy as jnp
 import pytest
 
+from aloe_jax import files
 from aloe_jax import stopping
 from aloe_jax.buckets import patience
 from aloe_jax.buckets import storage
+from aloe_jax.run import state_items
+from aloe_jax.run import writing
 
 # What a save does while a signal is put off.
 SAVES = """
@@ -55,6 +59,31 @@ def test_a_service_that_does_not_answer_is_said_too(emulator, quick, monkeypatch
     storage.read('gs://robots/patience/object')
   said = ' '.join(capsys.readouterr().out.split())
   assert 'gs://robots/patience/object could not be read for 0 s: no answer. It is tried' in said
+
+
+def test_arrays_that_a_service_does_not_take_or_give_are_said_too(emulator, quick, capsys):
+  """TensorStore, which writes and reads them, tells of that in its counters alone."""
+  path, items = files.place('gs://robots/patience/arrays'), {'critic': {'w': jnp.ones(9)}}
+  arrays = [503] * 2
+
+  def fails(method, name):
+    return arrays.pop() if arrays and '/critic/' in name and 'ocdbt' in name else None
+
+  writer = writing.Writer()
+  with emulator.rule(fails), patience.waiting(path, 'written'):
+    writer.start(path, state_items.of_fields(items), {}, None).result()
+  writer.close()
+  said = ' '.join(capsys.readouterr().out.split())
+  assert said.startswith('gs://robots/patience/arrays could not be written for ')
+  assert ': HTTP 503. It is tried for 10 min in all;' in said
+  assert said.count('could not') == said.count('gs://robots answers again, after ') == 1
+
+  arrays += [503] * 2
+  with emulator.rule(lambda *request: fails(*request) if request[0] == 'GET' else None):
+    read = state_items.read(path, items, 'x')
+  assert float(read['critic']['w'].sum()) == 9
+  said = ' '.join(capsys.readouterr().out.split())
+  assert said.startswith('gs://robots/patience/arrays could not be read for ')
 
 
 def test_what_is_short_or_fails_at_once_is_not_said(emulator, capsys):

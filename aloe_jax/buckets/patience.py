@@ -2,7 +2,8 @@
 
 The libraries that reach buckets try again in silence, for half a minute or for a quarter of an
 hour. Here is kept what is being waited for and what went wrong with it, and a thread looks after
-that: it says so, and ends the process where nothing came of it for long.
+that: it says so, and ends the process where nothing came of it for long. gcsfs tells of attempts
+that failed in its log, TensorStore in its counters alone.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,11 +16,13 @@ import threading
 import time
 from typing import TypeVar
 
+import tensorstore
+
 from aloe_jax import files
 from aloe_jax import progress
 from aloe_jax import stopping
 
-SAID_SECONDS = 30.0  # of trouble, before it is said
+SAID_SECONDS = 10.0  # of trouble, before it is said
 LONGEST_SECONDS = 600.0  # of trouble, that anything is tried for
 _SLOW_SECONDS = 10.0  # that small objects do not take of a service that answers
 _HINDERS_SECONDS = 3.0  # of trouble, after which a signal waits for nothing
@@ -63,6 +66,25 @@ class _Trouble:
   is_said: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class _Counted:
+  """What TensorStore has met since the process began.
+
+  Attributes:
+    retries: attempts that failed and are made again.
+    codes: {status of HTTP: answers}.
+  """
+
+  retries: int
+  codes: dict[str, int]
+
+  @property
+  def answers(self) -> int:
+    """Of requests that were done."""
+    return sum(count for code, count in self.codes.items() if code.startswith('2'))
+
+
+_RETRIES, _CODES = '/tensorstore/kvstore/gcs/retries', '/tensorstore/http/response_codes'
 _lock = threading.Lock()
 _waits: set[_Wait] = set()
 _troubles: dict[tuple[str, str], _Trouble] = {}
@@ -154,10 +176,36 @@ def _went_well(wait: _Wait) -> None:
     )
 
 
+def _counted() -> _Counted:
+  collected = tensorstore.experimental_collect_matching_metrics
+  retries = sum(value['value'] for told in collected(_RETRIES) for value in told['values'])
+  codes = {v['code']: v['value'] for told in collected(_CODES) for v in told['values']}
+  return _Counted(retries, codes)
+
+
+def _hear(before: _Counted) -> _Counted:
+  """Takes down what came of TensorStore's attempts since `before`: of any of them, one is enough."""
+  now = _counted()
+  with _lock:
+    waits = [wait for wait in _waits if not wait.small]
+    if now.retries > before.retries and now.answers == before.answers:
+      failed = {code for code, count in now.codes.items() if count > before.codes.get(code, 0)}
+      for wait in waits:
+        _went_wrong(wait, time.monotonic(), f'HTTP {", ".join(failed)}' if failed else '')
+  if now.answers > before.answers:
+    for wait in waits:
+      _went_well(wait)
+  return now
+
+
 def _watch() -> None:
+  heard = _counted()
   while True:
-    _begun.wait()
+    if not _begun.is_set():
+      _begun.wait()
+      heard = _counted()
     time.sleep(_LOOK_SECONDS)
+    heard = _hear(heard)
     said, hindered, ends = _look(time.monotonic())
     stopping.hindered(hindered)
     for line in said:

@@ -15,6 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from aloe_jax import files
+from aloe_jax.buckets import patience
 from aloe_jax.learning.train_state import TrainState
 from aloe_jax.parallel import hosts
 from aloe_jax.pretrained import arrays_on_disk
@@ -91,7 +92,11 @@ def _read_item(path: pathlib.Path, name: str, like: Any, advice: str) -> Any:
     restore_args=ocp.checkpoint_utils.construct_restore_args(item),
     partial_restore=True,
   )
-  with _damage_is_named(path, advice), ocp.PyTreeCheckpointer() as checkpointer:
+  with (
+    _damage_is_named(path, advice),
+    patience.waiting(path, 'read'),
+    ocp.PyTreeCheckpointer() as checkpointer,
+  ):
     return hosts.own(checkpointer.restore(files.absolute(path / name), args=arguments))
 
 
