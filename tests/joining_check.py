@@ -8,6 +8,9 @@ import sys
 import time
 
 import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
 
 from aloe_jax import command_line
 from aloe_jax import config as config_lib
@@ -15,6 +18,7 @@ from aloe_jax.parallel import hosts
 from aloe_jax.parallel import joining
 from aloe_jax.parallel import watch
 from aloe_jax.run import agreement
+from aloe_jax.run import compilation
 from aloe_jax.run import lock
 from experiments import laundry
 
@@ -31,6 +35,22 @@ def on_one_host(options, name):
     exists = pathlib.Path.exists
     pathlib.Path.exists = lambda other: other != path and exists(other)
   return path
+
+
+def compile_together(cache):
+  """Compiles a program of both, of which anything that is done counts as long."""
+  jax.config.update('jax_compilation_cache_dir', cache)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+  jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+  compilation.SAID_SECONDS = 0.0
+  mesh = jax.make_mesh((jax.device_count(),), ('all',))
+  spread = NamedSharding(mesh, PartitionSpec('all'))
+
+  def program():
+    return jnp.sin(jnp.arange(8.0)) @ jnp.ones((8, 8))
+
+  with compilation.told():
+    jax.jit(program, out_shardings=spread)()
 
 
 def main():
@@ -55,6 +75,8 @@ def main():
       agreement.check_start(config, pathlib.Path('runs/a'))
     if options.does == 'shares no disk':
       agreement.check_workdir(on_one_host(options, lock.NAME).parent)
+  if options.does == 'compiles':
+    compile_together(options.place)
   if options.does == 'fails' and own:
     raise ValueError('the disk of this host is broken.')
   if options.does == 'is killed' and own:

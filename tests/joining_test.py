@@ -64,6 +64,23 @@ def test_two_processes_meet_and_one_of_them_speaks():
   assert second[:2] == (0, 'met\n'), second
 
 
+def test_what_was_compiled_is_found_at_the_next_start_or_the_process_is_named(tmp_path):
+  """JAX keeps what process 0 compiles; on CPUs the other one looks for another name."""
+  told = []
+  for _ in range(2):
+    (first, second), _ = both('--does=compiles', f'--place={tmp_path}')
+    assert (first[0], second[:2]) == (0, (0, 'met\n')), (first, second)
+    told.append(first[1].splitlines())
+  begun, again = told
+  assert f'Compiled programs in {tmp_path}: 0 found, compiled anew: program.' in begun
+  assert f'Compiled programs in {tmp_path}: 1 found, compiled anew: none.' in again
+  assert (
+    'Process 1 compiled program anew: process 0 alone keeps programs, and this one looks for them '
+    'by another key, as JAX tells devices of its own from others.'
+  ) in again
+  assert not any(line.startswith('Process') for line in begun)
+
+
 def test_one_of_two_says_that_two_were_expected():
   ((status, _, errors),), took = ended([start(0, free_port(), '--join_seconds=3')])
   assert status == 1

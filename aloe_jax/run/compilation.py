@@ -52,10 +52,10 @@ class _Program:
 
 @contextlib.contextmanager
 def told() -> Iterator[None]:
-  """Has the first host say what takes long to compile meanwhile, and in the end how much it was."""
-  if not hosts.is_first():
-    yield
-    return
+  """Has the first host say what takes long to compile meanwhile, and in the end how much it was.
+
+  Of other hosts it says what they did not find, as all wait for each.
+  """
   teller = _Teller()
   jax.monitoring.register_scalar_listener(teller.begins)
   jax.monitoring.register_event_listener(teller.happens)
@@ -127,9 +127,23 @@ class _Teller:
 
   def sum_up(self) -> None:
     """Says how many programs were found; those too small to be kept do not count."""
-    if _directory() is not None and (self._found or self._anew):
-      anew = ', '.join(sorted(set(self._anew))) or 'none'
-      _print(f'Compiled programs in {_directory()}: {self._found} found, compiled anew: {anew}.')
+    directory, anew = _directory(), sorted(set(self._anew))
+    sees = directory is not None and any(directory.glob('*-cache'))
+    told = hosts.exchange('what was compiled is told', {'anew': anew, 'sees': sees})
+    if directory is not None and (self._found or anew):
+      names = ', '.join(anew) or 'none'
+      _print(f'Compiled programs in {directory}: {self._found} found, compiled anew: {names}.')
+    for number, other in enumerate(told):
+      if missed := sorted(set(other['anew']) - set(anew)):
+        reason = (
+          'looks for them by another key, as JAX tells devices of its own from others'
+          if other['sees']
+          else f'has nothing of that in {directory}'
+        )
+        _print(
+          f'Process {number} compiled {", ".join(missed)} anew: process 0 alone keeps programs, '
+          f'and this one {reason}.'
+        )
 
 
 def environment() -> dict[str, Any]:
@@ -206,4 +220,5 @@ def _plain(name: str) -> str:
 
 
 def _print(line: str) -> None:
-  progress.CONSOLE.print(line, highlight=False, soft_wrap=True)
+  if hosts.is_first():
+    progress.CONSOLE.print(line, highlight=False, soft_wrap=True)
