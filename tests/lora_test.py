@@ -1,7 +1,9 @@
 """Adapters beside the weights of π0.5: openpi's equations, and what they are merged into."""
 
 import json
+import pathlib
 import re
+import signal
 
 from flax import traverse_util
 import jax
@@ -12,16 +14,18 @@ import robot
 import tiny
 
 from aloe_jax import defaults
+from aloe_jax import stopping
 from aloe_jax import train
 from aloe_jax.models import gemma
 from aloe_jax.models import lora
 from aloe_jax.models import parts
 from aloe_jax.pretrained import openpi
+from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment
 from aloe_jax.run import restored
 from aloe_jax.run import starting_point
 
-pytestmark = pytest.mark.usefixtures('quick_compilation')
+pytestmark = pytest.mark.usefixtures('compiled_once')
 
 ADAPTED = dict(
   actor__lora__language=3, actor__lora__expert=2, actor__train='vision+projections+lora'
@@ -186,12 +190,43 @@ def test_adapters_of_other_ranks_are_refused_with_the_flags_that_fit(tmp_path):
   starting_point.check(start, make(**ADAPTED))
 
 
-def test_a_run_goes_from_openpi_to_openpi(tmp_path):
-  """From a base without adapters: they change nothing at first, and then they do."""
-  pi05 = robot.write_checkpoint(tmp_path / 'pi05')
-  episodes = robot.write_episodes(tmp_path / 'episodes')
-  given = dict(ADAPTED, data__episodes=(str(episodes),), actor__checkpoint=str(pi05), iterations=0)
+@pytest.fixture(scope='module')
+def given(tmp_path_factory):
+  """Settings of a warm start from a base without adapters."""
+  directory = tmp_path_factory.mktemp('lora')
+  pi05 = robot.write_checkpoint(directory / 'pi05')
+  episodes = robot.write_episodes(directory / 'episodes')
+  return dict(ADAPTED, data__episodes=(str(episodes),), actor__checkpoint=str(pi05), iterations=0)
+
+
+@pytest.fixture(scope='module')
+def run(given, tmp_path_factory):
+  """That warm start."""
+  workdir = tmp_path_factory.mktemp('runs') / 'run'
+  train.run(make(**given), workdir)
+  return workdir
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_adapters_average_and_moments(
+  given, run, tmp_path, monkeypatch
+):
+  workdir = tmp_path / 'run'
+  with monkeypatch.context() as patch, pytest.raises(stopping.Stopped, match='after 2 of 4'):
+    patch.setattr(stopping, 'asked', lambda: signal.SIGTERM)
+    train.run(make(**given), workdir)
+  train.run(make(**given), workdir)
   made = make(**given)
+  found, expected = (
+    checkpoints.restore(path / 'checkpoints' / '0', made.abstract_state(), made.architecture())
+    for path in (workdir, run)
+  )
+  assert any('lora' in name for name in flat(expected.actor_ema['params']))
+  jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_a_run_goes_from_openpi_to_openpi(given, run):
+  """From a base without adapters: they change nothing at first, and then they do."""
+  pi05, made = pathlib.Path(given['actor__checkpoint']), make(**given)
   before = openpi.restore(pi05, shapes_of())
   start = starting_point.actor_params(starting_point.find(str(pi05)), made)['params']
   assert start['PaliGemma']['llm']['embedder']['input_embedding'].dtype == jnp.bfloat16  # at once
@@ -199,8 +234,7 @@ def test_a_run_goes_from_openpi_to_openpi(tmp_path):
   kept = parts.join(*made.trained.split({'params': before}))['params']
   jax.tree.map(lambda x, y: np.testing.assert_array_equal(x, np.float32(y)), merged, kept)
 
-  train.run(made, tmp_path / 'run')
-  path = tmp_path / 'run' / 'checkpoints' / '0'
+  path = run / 'checkpoints' / '0'
   assert json.loads((path / 'meta' / 'metadata').read_text())['architecture']['actor']['lora']
 
   def moved(found, base):
