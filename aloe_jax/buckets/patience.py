@@ -184,7 +184,7 @@ def _counted() -> _Counted:
 
 
 def _hear(before: _Counted) -> _Counted:
-  """Takes down what came of TensorStore's attempts since `before`: of any of them, one is enough."""
+  """Takes down what came of TensorStore's attempts since `before`; one that went well is enough."""
   now = _counted()
   with _lock:
     waits = [wait for wait in _waits if not wait.small]
