@@ -51,9 +51,12 @@ class _Wait:
   since: float
 
   @property
-  def key(self) -> tuple[str, str]:
-    """Of the trouble that it may have: bucket and what is to be done there."""
-    return self.url.partition('://')[2].partition('/')[0], self.done
+  def key(self) -> tuple[str, str, bool]:
+    """Of the trouble that it may have: bucket, what is to be done there, and whether it is small.
+
+    A lock that is written every few seconds tells nothing of arrays that are not.
+    """
+    return self.url.partition('://')[2].partition('/')[0], self.done, self.small
 
 
 @dataclasses.dataclass
@@ -87,7 +90,7 @@ class _Counted:
 _RETRIES, _CODES = '/tensorstore/kvstore/gcs/retries', '/tensorstore/http/response_codes'
 _lock = threading.Lock()
 _waits: set[_Wait] = set()
-_troubles: dict[tuple[str, str], _Trouble] = {}
+_troubles: dict[tuple[str, str, bool], _Trouble] = {}
 _begun = threading.Event()  # there is something to look after
 _watcher: list[threading.Thread] = []
 _current: contextvars.ContextVar[_Wait | None] = contextvars.ContextVar('current', default=None)
