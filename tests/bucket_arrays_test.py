@@ -111,12 +111,12 @@ def test_a_service_that_is_slow_to_remove_holds_nobody_up(place, emulator):
 
   def slow(method, path):
     if method == 'DELETE' or 'batch' in path:
-      time.sleep(0.5)
+      time.sleep(1.0)
 
   with emulator.rule(slow):
     begin = time.monotonic()
     checkpoints.Checkpoints(place).remove([1])
-    assert time.monotonic() - begin < 0.4
+    assert time.monotonic() - begin < 0.9
     assert checkpoints.Checkpoints(place).numbers() == [2]
     write(place / '3', 5)  # the removal goes on meanwhile
   write(place / '1', 7)  # and takes nothing of what has the name by then
