@@ -195,7 +195,11 @@ def test_a_command_without_a_working_directory_has_nowhere_to_write():
     ('sim.task', 'juggle', "config.sim.task is 'juggle'; expected one of '', 'pack_phone'"),
     ('actor.samples', 0, 'config.actor.samples is 0; expected more than 0'),
     ('data.ratios.demo', -1.0, 'config.data.ratios.demo is -1.0; expected 0 or more'),
-    ('actor.beta', -1.0, 'config.actor.beta is -1.0; expected 0 .that of config.actor.rule. or more'),
+    (
+      'actor.beta',
+      -1.0,
+      'config.actor.beta is -1.0; expected 0 .that of config.actor.rule. or more',
+    ),
     ('critic.updates', -1, r'config.critic.updates is -1; expected 0 \(skip\) or more'),
     ('discount', 1.0, 'config.discount is 1.0; expected between 0 and 1'),
     ('critic.horizon', 9, r"horizon is 9; expected 'chunk' .*, 'execute' .* of steps, 1 to 8\."),

@@ -74,9 +74,11 @@ def test_a_slope_is_what_the_advantage_tells_though_it_shares_the_errors_of_v(te
     (0.9, 0.7, 1.1, 'good'),
     (0.3, 0.1, 0.5, 'fair'),
     (2, 1.5, 2.5, 'fair'),
-    (0.2, -0.1, 0.5, 'bad'),
+    (0.2, -0.1, 0.5, 'fair'),
+    (0.1, -0.1, 0.25, 'bad'),
+    (0.2, 0.15, 0.25, 'bad'),
   ],
 )
-def test_a_slope_that_chance_could_give_is_bad(value, low, high, verdict):
+def test_a_slope_is_bad_where_it_is_surely_small(value, low, high, verdict):
   (line,) = card.lines({'advantage_slope': estimates.Estimate(value, low, high)})
   assert line.verdict == verdict

@@ -114,14 +114,11 @@ def _advantage(numbers: Numbers) -> str:
   return GOOD if gap.high < 0 else BAD if gap.low > 0 else FAIR
 
 
-def _kept(numbers: Numbers) -> str:
-  kept = numbers['advantage_kept']
-  return GOOD if kept.low > 0 else FAIR if kept.value > 0 else BAD
-
-
 def _comes_true(numbers: Numbers) -> str:
   x = numbers['advantage_slope']
-  return BAD if not x.low > 0 else GOOD if 0.5 <= x.value <= 1.5 else FAIR
+  if x.high < _TELLS:
+    return BAD
+  return GOOD if x.low > 0 and 0.5 <= x.value <= 1.5 else FAIR
 
 
 def _gains(name: str) -> Verdict:
@@ -166,6 +163,7 @@ def _told(numbers: Numbers) -> str:
   return TOLD
 
 
+_TELLS = 0.3  # a slope that is surely below: half of what is usual (learning/trust.py)
 _MORE = 'Collect more episodes, or train the critic longer (critic.updates).'
 
 RULES = (
@@ -196,7 +194,8 @@ RULES = (
     'held: 1, where advantages come true as they are, 0, where they tell nothing.',
     _comes_true,
     ('What comes is about what it promises.',
-     'It has the sign right, and the size wrong: below 1 it promises too much. ' + _MORE,
+     'The size is wrong, where below 1 it promises too much, or these episodes are too few to say: '
+     'the measured rule believes what is left. ' + _MORE,
      'Its advantages tell nothing of what comes: weights by them are noise, and so is what it '
      'foretells. ' + _MORE),
   ),
@@ -249,11 +248,11 @@ RULES = (
     "Realised return of the policy's chunks with the highest fifth of advantages, less that with "
     'the lowest, each among chunks whose states have a like V. It should be what these advantages '
     'say, which is in report.json; zero, if they say nothing.',
-    _kept,
+    _gains('advantage_kept'),
     ('The chunks that it prefers come out better than their states alone tell.',
-     'The sign is right, but the interval includes zero: what weights tell is little, or these '
-     'episodes are too few. ' + _MORE,
-     'Its weights are noise. ' + _MORE),
+     'The interval includes zero: what weights tell is little, or these episodes are too few. '
+     + _MORE,
+     'The chunks that it prefers come out worse than their states tell. ' + _MORE),
   ),
   _Rule(
     'falls_gap', 'Sees failures come', '%',
