@@ -77,6 +77,8 @@ if __name__ == '__main__':
     devices,
     actor__augment=False,
     actor__bank=False,
+    actor__rule='paper',
+    actor__rule='paper',
     actor__weights='per_step',
     actor__microbatch=PIECE,
   )

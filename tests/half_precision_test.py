@@ -10,7 +10,10 @@ from aloe_jax.run import experiment
 
 @pytest.mark.parametrize('weights', ['per_phase', 'per_step'])
 def test_an_actor_of_bfloat16_stays_one_and_its_losses_are_float32(weights):
-  config = robot.make_config(actor__param_dtype='bfloat16', actor__weights=weights)
+  rule = 'measured' if weights == 'per_phase' else 'paper'
+  config = robot.make_config(
+    actor__param_dtype='bfloat16', actor__weights=weights, actor__rule=rule
+  )
   config.task.update(action_size=robot.SIZE, proprio_size=robot.SIZE, cameras=('head',))
   made = experiment.Experiment(config)
   learner = made.learner(reward_scale=1.0)

@@ -279,7 +279,7 @@ def test_the_next_iteration_keeps_encoder_statistics_and_the_cost_of_failure(
 
 
 def test_algorithm_1_to_the_letter_runs(finished, given, tmp_path):
-  changes = dict(actor__bank=False, actor__weights='per_step')
+  changes = dict(actor__bank=False, actor__rule='paper', actor__weights='per_step')
   shutil.copytree(finished / 'checkpoints' / '0', tmp_path / 'checkpoints' / '0')
   shutil.copy(finished / 'manifest.json', tmp_path)
   run(tmp_path, **given | changes)

@@ -303,7 +303,7 @@ def test_replicas_train_the_actor_that_a_mesh_trains(finished, after):
 
 def test_algorithm_1_to_the_letter_and_the_other_critic_run(finished, tmp_path):
   shutil.copytree(finished[0] / 'episodes', tmp_path / 'episodes')
-  letter = dict(actor__bank=False, actor__weights='per_step')
+  letter = dict(actor__bank=False, actor__rule='paper', actor__weights='per_step')
   changes = letter | dict(critic__ensemble='full', critic__horizon=2)
   start(tmp_path, **changes)
   architecture = checkpoints.read_meta(tmp_path / 'checkpoints/2')['architecture']
@@ -375,7 +375,9 @@ def stop(run, iteration):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize('changes', [{}, dict(agent='awr'), dict(actor__weights='per_step')])
+@pytest.mark.parametrize(
+  'changes', [{}, dict(agent='awr'), dict(actor__rule='paper', actor__weights='per_step')]
+)
 def test_a_critic_that_has_learnt_nothing_weighs_no_chunks(tmp_path, changes):
   with pytest.raises(SystemExit, match='error: config.critic.first_updates is 0, and there is no'):
     start(tmp_path / 'run', critic__first_updates=0, **changes)

@@ -150,7 +150,7 @@ def kill_at(monkeypatch, step):
   [
     {},
     dict(actor__bank=False),
-    dict(actor__bank=False, actor__weights='per_step', parallel__mode='pmap'),
+    dict(actor__bank=False, actor__rule='paper', actor__weights='per_step', parallel__mode='pmap'),
     dict(agent='recap'),
   ],
 )
