@@ -179,7 +179,9 @@ def _validate_small(config: ml_collections.ConfigDict) -> None:
       f'{chunk} steps.'
     )
   if config.actor.augment:
-    raise ValueError('config.actor.augment is True, but the small actor sees no images.')
+    raise ValueError(
+      'config.actor.augment is True, but the small actor learns from images as they are.'
+    )
 
 
 def _validate_pi05(config: ml_collections.ConfigDict) -> None:

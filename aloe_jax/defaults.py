@@ -43,7 +43,7 @@ def paper() -> ml_collections.ConfigDict:
   # A simulator, the embedded one or others; no task means that the data come from a robot.
   config.sim = dict(
     task='',
-    observation='objects',  # objects: low-dimensional blocks; pixels: cameras and an encoder
+    observation='objects',  # objects: low-dimensional blocks; pixels: the cameras
     image_size=64,  # pixels, square, of the images in the episodes
     rollouts=0,  # episodes per RL iteration
     attempts=0,  # demonstrations tried at a time; those that succeed are kept
@@ -128,6 +128,10 @@ def paper() -> ml_collections.ConfigDict:
       expert_width=128,  # of the action expert
       depth=2,  # layers of both
       steps_per_token=1,  # actions that share a token
+      tower=dict(  # for sim.observation='pixels'; trained in the warm start, then frozen
+        channels=(32, 64),  # of its stages, of which the first reads patches of 4 pixels
+        width=64,  # numbers that it tells of a camera
+      ),
     ),
     **PI05,  # sizes of kind='pi05'
   )

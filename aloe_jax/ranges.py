@@ -28,6 +28,7 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
     'actor.flow_steps actor.samples actor.clip actor.batch_size actor.best_of '
     'actor.vocab_size actor.action_size actor.image_size actor.prompt_length '
     'actor.small.width actor.small.expert_width actor.small.depth actor.small.steps_per_token '
+    'actor.small.tower.width '
     'critic.size critic.width critic.depth critic.heads critic.mlp_ratio critic.batch_size '
     'critic.bins '
     'train.actor_updates_per_call train.critic_updates_per_call',

@@ -14,6 +14,8 @@ ADDED = {  # fields that configs did not have once, with what was done then
   'actor.lora.scale': 1.0,
   'actor.microbatch': 0,
   'actor.rule': 'paper',
+  'actor.small.tower.channels': (),  # cameras were seen through random filters
+  'actor.small.tower.width': 64,  # does nothing without channels
   'actor.train': 'all',
   'critic.backup': 'td',
   'critic.pessimism': 'min',

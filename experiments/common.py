@@ -11,7 +11,7 @@ VARIANTS = {
   'pi05_small': 'the robot and a π0.5 that a laptop can run',
   'debug': 'a π0.5 of the smallest size, in the simulator: every stage, for tests',
   'sim': 'the embedded simulator, low-dimensional object blocks in place of a vision tower',
-  'pixels': 'the embedded simulator, its cameras through a frozen encoder',
+  'pixels': 'the embedded simulator, on its cameras',
   'sim_debug': 'sim at the smallest size that runs every stage, for tests',
 }
 
@@ -43,6 +43,8 @@ def apply_variant(config: ml_collections.ConfigDict, variant: str, *, sim_task: 
     config.actor.update(PI05_SMALL, dtype='float32', remat='dots', batch_size=8)
   elif variant:
     _laptop(config, sim_task, 'pixels' if variant == 'pixels' else 'objects')
+  if variant == 'pixels':
+    _pixels(config)
   if variant in ('debug', 'sim_debug'):
     _debug(config)
   if variant == 'debug':
@@ -89,6 +91,13 @@ def _laptop(config: ml_collections.ConfigDict, sim_task: str, observation: str) 
   )
   config.evaluation.update(episodes=512)
   config.train.update(critic_updates_per_call=100, actor_updates_per_call=100)
+
+
+def _pixels(config: ml_collections.ConfigDict) -> None:
+  """More demonstrations: what they show of a scene is all that the tower learns to see by."""
+  config.task.update(demonstrations=500)
+  config.sim.update(attempts=256)
+  config.actor.update(warm_start_updates=2_500)
 
 
 def _debug(config: ml_collections.ConfigDict) -> None:

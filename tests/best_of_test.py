@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures('quick_compilation')
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 BATCH, SAMPLES = 6, 5
-ENCODER = encoder_lib.RandomEncoder()
+ENCODER, TOWER = tiny.make_encoder()
 
 pick = jax.jit(lambda chooser, observation, chunks: chooser.pick(observation, chunks))
 act = jax.jit(lambda policy, sight, key: policy.act(sight, key))
@@ -93,7 +93,7 @@ def test_without_features_the_critic_judges_by_the_images_of_the_cameras_that_ar
   masks = {name: np.arange(BATCH) % 3 != missing for missing, name in enumerate(types.CAMERAS)}
   seen = tiny.make_observation(rng, BATCH)
   seen = seen.replace(features=None, images=images, image_masks=masks)
-  chooser, chunks = make_chooser(encoder=ENCODER, params=ENCODER.init()), make_chunks(rng)
+  chooser, chunks = make_chooser(encoder=ENCODER, params=TOWER), make_chunks(rng)
   encode = jax.jit(ENCODER.apply)
   encoded = np.stack(
     [encode(chooser.encoder_params, images[name]) for name in types.CAMERAS], axis=1

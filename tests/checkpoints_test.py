@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tiny
 
-from aloe_jax.models.encoder import RandomEncoder
 from aloe_jax.run import checkpoints
 
 ARCHITECTURE = {'actor': {'width': 16, 'depth': 1}, 'critic': {'size': 2}, 'chunk': 8}
@@ -49,12 +48,12 @@ def test_the_frozen_encoder_comes_back_with_its_checkpoint(saved):
   np.testing.assert_array_equal(found['filters'], ENCODER['filters'])
 
 
-def test_the_encoder_of_the_variant_pixels_comes_back_too(saved, tmp_path):
-  params = RandomEncoder(size=4).init()
+def test_the_tower_of_the_small_actor_comes_back_too(saved, tmp_path):
+  _, params = tiny.make_encoder()
   kept = checkpoints.Checkpoints(tmp_path / 'checkpoints')
   kept.save(0, saved[1], params, META)
   found = checkpoints.restore_encoder(kept.path(0), jax.eval_shape(lambda: params))
-  np.testing.assert_array_equal(found['filters'], params['filters'])
+  jax.tree.map(np.testing.assert_array_equal, found, params)
 
 
 def test_the_newest_is_the_one_of_the_highest_number_and_all_are_kept(saved):

@@ -9,11 +9,11 @@ import types as python_types
 
 import numpy as np
 import pytest
+import tiny
 
 from aloe_jax import types
 from aloe_jax.data import index
 from aloe_jax.data import rlds
-from aloe_jax.models import encoder
 from aloe_jax.run import datasets
 from experiments import laundry
 
@@ -51,7 +51,7 @@ class Encoding:
     self.config = laundry.get_config('pixels')
     self.config.sim.image_size = 16
     self.config.data.update(changes)
-    self.encoder = encoder.RandomEncoder(seed)
+    self.encoder, _ = tiny.make_encoder(16 + seed)
     self.calls = 0
 
   def encode(self, params, images, masks):

@@ -78,7 +78,7 @@ def test_every_variant_is_an_experiment_that_can_be_built(task, variant):
     config.task.update(ROBOT)
   built = experiment.Experiment(config)
   assert {field: config.task[field] for field in ROBOT} == ROBOT  # told by the simulator
-  views = {'sim': 16, 'sim_debug': 16, 'pixels': 144, 'debug': 32, 'pi05_small': 256}
+  views = {'sim': 16, 'sim_debug': 16, 'pixels': 64, 'debug': 32, 'pi05_small': 256}
   assert built.feature_shape() == (3, views[variant])
   assert built.reads_images == (variant in ('debug', 'pi05_small'))
   assert built.prompt == tasks.TASKS[task].prompt

@@ -25,6 +25,9 @@ def write(workdir, number=1, **changes):
   shapes = built.abstract_state()
   state = jax.tree.map(random, shapes).replace(step=np.int32(40 + number))
   tower = shapes.actor['params'].get('PaliGemma', {}).get('img', {})
+  if built.learns_tower:
+    seen = built.example(trains_tower=True)
+    tower = jax.eval_shape(lambda: built.learner(1.0).init_actor(0, seen))['params']['tower']
   meta = {
     'phase': ('actor', 'critic')[number % 2] if number else 'warm_start',
     'iteration': (number + 1) // 2,

@@ -112,9 +112,10 @@ def check_encoder(mode):
     camera: rng.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8) for camera in types.CAMERAS
   }
   masks = {camera: np.ones(4, bool) for camera in types.CAMERAS}
+  config.actor.warm_start_updates = 0  # so that there is an encoder from the beginning
   params = start.encoder_params(start.find(''), pixels, None)
   found = pixels.encode(params, images, masks)
-  alone = encoder.encode_cameras(pixels.encoder, pixels.encoder.init(), images)
+  alone = encoder.encode_cameras(pixels.encoder, jax.tree.map(hosts.whole, params), images)
   np.testing.assert_allclose(found, alone, atol=1e-4)
 
 

@@ -17,7 +17,9 @@ from aloe_jax.data import holds
 from aloe_jax.data import rlds
 from aloe_jax.data import steps
 from aloe_jax.learning import learner
+from aloe_jax.models import conv_tower
 from aloe_jax.models import critic
+from aloe_jax.models import encoder
 from aloe_jax.models import small
 from aloe_jax.preprocessing import inputs
 from aloe_jax.preprocessing import normalize
@@ -143,6 +145,15 @@ def make_params(module, *inputs, seed=0):
 
 
 # States and actions as they are, and the prompt in words: what the small actor takes.
+def make_encoder(image_size=8, seed=0):
+  """One of a small tower with random parameters, and these."""
+  tower = conv_tower.ConvTower(channels=(4, 6), width=FEATURE)
+  pixels = np.zeros((1, image_size, image_size, 3), np.float32)
+  params = make_params(tower, pixels, seed=seed)['params']
+  params['norm']['scale'] *= 10  # so that images tell much
+  return encoder.TowerEncoder(tower, image_size), params
+
+
 INPUTS = inputs.Inputs(
   tokenizer=tokenizer.PromptTokenizer(tokenizer.Words(VOCABULARY), PROMPT, discrete_state=False),
   state=normalize.Identity(),

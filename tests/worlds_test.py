@@ -7,6 +7,7 @@ import pytest
 from aloe_jax.envs import tabletop
 from aloe_jax.envs import tasks
 from aloe_jax.run import experiment
+from aloe_jax.run import starting_point
 from experiments import laundry
 
 
@@ -35,6 +36,11 @@ def test_a_run_of_an_earlier_version_keeps_its_zeros(state):
   np.testing.assert_array_equal(seen.features, own.features)
 
 
+def fresh_tower(built):
+  built.config.actor.warm_start_updates = 0  # so that there is one from the beginning
+  return starting_point.encoder_params(starting_point.find(''), built, None)
+
+
 @pytest.mark.parametrize('field, value', [('action_size', 7), ('proprio_size', 7)])
 def test_another_robot_is_refused(field, value):
   with pytest.raises(ValueError, match=f'config.task.{field} is {value}, but fold_laundry has 14'):
@@ -45,13 +51,19 @@ def test_another_robot_is_refused(field, value):
 def test_a_policy_looks_through_its_own_cameras_alone(variant, state):
   built = make(variant, cameras=('head', 'right_wrist'))
   assert tuple(built.config.task.cameras) == ('head', 'right_wrist')
-  sight = built.world.see(built.encoder.init() if variant == 'pixels' else {})(state)
+  params = fresh_tower(built) if variant == 'pixels' else {}
+  sight = built.world.see(params)(state)
   if variant == 'pixels':
     seen = np.abs(sight.features).max(axis=-1) > 0
   else:
     seen = [bool(sight.image_masks[camera]) for camera in ('head', 'left_wrist', 'right_wrist')]
   assert list(seen) == [True, False, True]
-  assert (
-    make(variant).world.see({} if variant == 'debug' else built.encoder.init())(state).image_masks
-    is None
-  )
+  assert make(variant).world.see(params)(state).image_masks is None
+
+
+def test_before_the_tower_is_trained_nothing_is_seen_but_the_robot(state):
+  built = make('pixels')
+  sight = built.world.see(None)(state)
+  assert (sight.features, sight.images) == (None, None)
+  seen = built.world.see(fresh_tower(built))(state)
+  np.testing.assert_array_equal(sight.state, seen.state)

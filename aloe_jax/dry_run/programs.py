@@ -13,6 +13,7 @@ from aloe_jax import types
 from aloe_jax.learning import action_bank
 from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning.train_state import TrainState
+from aloe_jax.models import small
 from aloe_jax.parallel import sharding
 from aloe_jax.run import datasets
 from aloe_jax.run import experiment as experiment_lib
@@ -61,6 +62,8 @@ def of(
   """
   run = _Run(experiment, len(devices), len({device.process_index for device in devices}), apart)
   found = [run.features()] if experiment.encoder is not None else []
+  if experiment.learns_tower and experiment.config.actor.warm_start_updates:
+    found = [run.warm_start(), *found]
   found.append(run.actor('actor update', weighted=True))
   if experiment.agent.critic is None:
     return found
@@ -108,9 +111,29 @@ class _Run:
     """Where the frozen encoder's parameters lie: a copy of the actor's tower as it was loaded."""
     if self._experiment.encoder is None:
       return {}
-    if not self._experiment.reads_images:
-      return self._layout.shapes(self._experiment.encoder.init)
+    if self._experiment.learns_tower:
+      return self._trains_tower[0].actor_ema['params'][small.TOWER]
     return self.state.acting['params']['PaliGemma']['img']
+
+  @functools.cached_property
+  def _trains_tower(self) -> tuple[TrainState, types.ActorBatch]:
+    """Where the train state of a warm start lies that trains the actor's tower, and its rows."""
+    seen = self._experiment.example(trains_tower=True)
+    example = self._experiment.example()
+
+    def state() -> TrainState:
+      return self._learner.init(0, example, self._learner.init_actor(0, seen))
+
+    masks = dict.fromkeys(types.CAMERAS, np.ones(1, bool))
+    observation = seen.observation.replace(image_masks=masks)
+    return self._layout.shapes(state), seen.replace(observation=observation)
+
+  def warm_start(self) -> Program:
+    """The update that trains the small actor's tower along with the rest of it."""
+    count, size = self._config.train.actor_updates_per_call, self._config.actor.batch_size
+    state, example = self._trains_tower
+    batches = _batches(example.replace(weight=np.zeros(1, np.float32)), count, size)
+    return self._update('warm start, with the tower', count, size, None, batches, state=state)
 
   def _kept(self, without: Sequence[str] = ()) -> dict[str, float]:
     """{kind: bytes} that lie on each device whatever runs, but for some fields of the state."""
@@ -206,14 +229,18 @@ class _Run:
     shown = example.observation.images if images else None
     return example.replace(observation=example.observation.replace(images=shown, image_masks=masks))
 
-  def _update(self, name: str, count: int, size: int, *batches: Any) -> Program:
+  def _update(
+    self, name: str, count: int, size: int, *batches: Any, state: TrainState | None = None
+  ) -> Program:
+    state = state or self.state
+
     def lower() -> jax.stages.Lowered:
-      return self._layout.lower(self._learner.train_step, self.state, *batches)
+      return self._layout.lower(self._learner.train_step, state, *batches)
 
     batch = sum(_bytes(x, x.shape) for x in jax.tree.leaves(batches)) / self._devices
     # This call's batches, and those that are read ahead.
     kept = self._kept() | {'batches': (1 + updates.PREFETCH) * batch}
-    return Program(name, size, count, lower, kept, held(self.state) + batch)
+    return Program(name, size, count, lower, kept, held(state) + batch)
 
   def _sweep(
     self,

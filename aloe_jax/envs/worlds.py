@@ -53,7 +53,8 @@ class World(Protocol):
     """What a policy sees of one state.
 
     Args:
-      encoder_params: of the frozen encoder, where its features are what the actor reads.
+      encoder_params: of the frozen encoder, where its features are what the actor reads; None
+        before there is one, when nobody reads any.
     """
 
   def simulation(
@@ -127,6 +128,8 @@ class TableTop:
     if self._encoder is None:
       return self._see_blocks if self._zeros else tabletop_sight.see
     encoder = self._encoder
+    if encoder_params is None:
+      return lambda state: types.Sight(self._see_blocks(state).state)
 
     def encode(state: tabletop_state.State) -> types.Sight:
       images, masks = self.render(state), self._masks()

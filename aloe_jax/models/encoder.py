@@ -1,9 +1,9 @@
 """Frozen image encoders: one vector an image, which the critic reads.
 
-They are never trained, so that the features of a frame can be computed once and kept.
+They are trained no more, so that the features of a frame can be computed once and kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 from typing import Any, Protocol
 
@@ -11,18 +11,16 @@ import jax
 import jax.numpy as jnp
 
 from aloe_jax import types
+from aloe_jax.models import conv_tower
 from aloe_jax.models import siglip
 from aloe_jax.preprocessing import images as images_lib
 
-FILTERS = 48
-SHARPNESS = 12.0  # of the soft-argmax, over responses of unit variance
-
 
 class Encoder(Protocol):
-  """The door of both encoders.
+  """The door of an encoder.
 
   Attributes:
-    image_size: edge in pixels that it fits images to; 0 where it leaves them as they are.
+    image_size: edge in pixels that it fits images to.
     width: F.
   """
 
@@ -53,7 +51,19 @@ def encode_cameras(
   Returns:
     [..., V, F] in the order of the views; zeros where a camera is missing.
   """
-  features = encoder.apply(params, jnp.stack([images[name] for name in types.CAMERAS], axis=-4))
+  return of_cameras(lambda stacked: encoder.apply(params, stacked), images, masks)
+
+
+def of_cameras(
+  encode: Callable[[jax.Array], jax.Array],
+  images: Mapping[str, types.Array],
+  masks: Mapping[str, types.Array] | None = None,
+) -> jax.Array:
+  """What `encode`, of images [..., H, W, 3] features [..., F], makes of all cameras.
+
+  Arguments and result as of `encode_cameras`.
+  """
+  features = encode(jnp.stack([images[name] for name in types.CAMERAS], axis=-4))
   if masks is None:
     return features
   all_there = jnp.ones(features.shape[:-2], bool)
@@ -63,14 +73,14 @@ def encode_cameras(
 
 @dataclasses.dataclass(frozen=True)
 class TowerEncoder:
-  """A pre-trained image tower, pooled: by its MAP head where it has one, else the mean.
+  """A trained image tower, pooled: SigLIP by its MAP head where it has one, else the mean.
 
   Attributes:
     tower: its module; the parameters are the tower's.
     image_size: edge in pixels that it was trained at.
   """
 
-  tower: siglip.SigLip
+  tower: siglip.SigLip | conv_tower.ConvTower
   image_size: int
 
   @property
@@ -89,56 +99,3 @@ def of_weights(params: Mapping[str, Any]) -> TowerEncoder:
   pool = 'map' if 'MAPHead_0' in params else 'none'
   tower = siglip.SigLip(**siglip.sizes_of(params), pool=pool)
   return TowerEncoder(tower, siglip.image_size_of(params))
-
-
-@dataclasses.dataclass(frozen=True)
-class RandomEncoder:
-  """Random filters and where they fire: it stands in where no pre-trained tower can be had.
-
-  Spatial soft-argmax turns each filter's response into the place of its strongest match, which
-  is what manipulation needs to know.
-
-  Attributes:
-    seed: of the filters.
-    size: width and height of the filters in pixels.
-    stride: of the convolution.
-  """
-
-  seed: int = 0
-  size: int = 5
-  stride: int = 2
-
-  @property
-  def image_size(self) -> int:
-    return 0
-
-  @property
-  def width(self) -> int:
-    return 3 * FILTERS
-
-  def init(self) -> dict[str, jax.Array]:
-    """The filters, [size, size, 3, 48]."""
-    shape = (self.size, self.size, 3, FILTERS)
-    drawn = jax.random.normal(jax.random.key(self.seed), shape)
-    return {'filters': drawn / jnp.sqrt(shape[0] * shape[1])}
-
-  def apply(self, params: Any, images: jax.Array) -> jax.Array:
-    """For each filter: x and y of its strongest response in [-1, 1], and that response."""
-    batch = images.shape[:-3]
-    x = images.reshape(-1, *images.shape[-3:]).astype(jnp.float32) / 127.5 - 1
-    y = jax.lax.conv_general_dilated(
-      x,
-      params['filters'],
-      (self.stride, self.stride),
-      'SAME',
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-    )
-    y = (y - y.mean((1, 2), keepdims=True)) / (y.std((1, 2), keepdims=True) + 1e-3)
-    where = jax.nn.softmax(SHARPNESS * y.reshape(len(y), -1, FILTERS), axis=1)
-    where = where.reshape(y.shape)
-    rows, columns = (jnp.linspace(-1.0, 1.0, n) for n in y.shape[1:3])
-    at_row = jnp.einsum('BHWF,H->BF', where, rows)
-    at_column = jnp.einsum('BHWF,W->BF', where, columns)
-    strength = jnp.sum(where * y, axis=(1, 2)) / 4
-    features = jnp.concatenate([at_row, at_column, strength], axis=-1)
-    return features.reshape(*batch, features.shape[-1])

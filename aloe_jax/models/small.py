@@ -5,6 +5,9 @@ its keys and values; the expert's action tokens attend to them and to each other
 on the flow time through adaptive norms whose modulation starts at zero. Same door as the full
 π0.5: `prefix`, `velocity`.
 
+What it sees are features. Where it has a tower, images give them for as long as the tower is
+trained; then it is taken out and frozen, and what it makes of a frame is computed once.
+
 The norms are conditioned on the scene too, which π0.5 leaves to attention alone: at a few
 thousand updates from scratch that is what lets the expert be exact about a few numbers.
 
@@ -20,7 +23,12 @@ import jax.numpy as jnp
 
 from aloe_jax import types
 from aloe_jax.models import attention
+from aloe_jax.models import conv_tower
+from aloe_jax.models import encoder
 from aloe_jax.models import flow
+from aloe_jax.preprocessing import images as images_lib
+
+TOWER = 'tower'  # name of the tower's parameters among the actor's
 
 
 @flax.struct.dataclass
@@ -103,6 +111,7 @@ class SmallActor(nn.Module):
     depth: layers of both.
     heads, head_width: of the attention that both share.
     steps_per_token: consecutive actions that make one action token (1 in π0.5).
+    tower: that makes features of images; None where there are no images.
   """
 
   horizon: int
@@ -114,6 +123,7 @@ class SmallActor(nn.Module):
   heads: int = 4
   head_width: int = 16
   steps_per_token: int = 1
+  tower: conv_tower.ConvTower | None = None
 
   def setup(self) -> None:
     self.features_in = nn.Dense(self.width)
@@ -134,8 +144,12 @@ class SmallActor(nn.Module):
     self.action_out = nn.Dense(self.steps_per_token * self.action_size)
 
   def prefix(self, observation: types.Observation) -> Cache:
-    """Runs the prefix tower once; B any batch, `observation.features` [B, V, F] set."""
-    views = self.features_in(observation.features)
+    """Runs the prefix tower once; B any batch, with features [B, V, F], or images to be seen."""
+    features = observation.features
+    if features is None:
+      masks = observation.image_masks
+      features = encoder.of_cameras(self._pooled, observation.images or {}, masks)
+    views = self.features_in(features)
     mask = observation.prompt_mask[..., None]
     words = jnp.sum(self.prompt_in(observation.prompt_tokens) * mask, axis=1)
     prompt = words / jnp.maximum(mask.sum(axis=1), 1)
@@ -146,9 +160,17 @@ class SmallActor(nn.Module):
       x, keys_and_values = block(x)
       cache.append(keys_and_values)
     batch = observation.proprio.shape[0]
-    numbers = [observation.proprio, jnp.reshape(observation.features, (batch, -1))]
+    numbers = [observation.proprio, jnp.reshape(features, (batch, -1))]
     scene = nn.swish(self.scene_in(jnp.concatenate(numbers, axis=1)))
     return Cache(cache, self.scene_out(scene))
+
+  def _pooled(self, images: jax.Array) -> jax.Array:
+    """The tower's features [..., F] of images [..., H, W, 3]."""
+    if self.tower is None:
+      raise ValueError('found images and no features; expected features, as there is no tower.')
+    pixels = images_lib.to_model_range(images).reshape(-1, *images.shape[-3:])
+    _, out = self.tower(pixels)
+    return out['pooled'].reshape(*images.shape[:-3], -1)
 
   def velocity(self, cache: Cache, noisy_action: jax.Array, time: jax.Array) -> jax.Array:
     """The flow's velocity, which points from data to noise (Eq. 15).

@@ -48,7 +48,6 @@ class Run:
     self._config = opened.experiment.config
     self._data, self._learner, self._updates = opened.data, opened.learner, opened.updates
     self._plan = opened.data.plan
-    self._collector = opened.collector()
     with config_lib.user_errors():
       self._results = results.Results(opened.workdir / 'evaluations.json')
     for iteration in self._results.forget(opened.done, warms_up=opened.warms_up):
@@ -112,7 +111,7 @@ class Run:
       return
     key = self._key(Stream.COLLECT, iteration)
     with stopping.saying(_again(f'Collect {iteration}')):
-      episodes, shares = self._collector.collect(self._policy(), key, iteration)
+      episodes, shares = self._opened.collector().collect(self._policy(), key, iteration)
       # First, as a run that is stopped in between collects again and comes to the same numbers.
       self._opened.metrics.write(self._updates.count, shares, phase='collect')
       collection.write(self._data.directory(iteration), episodes, self._experiment.world.name)
@@ -212,7 +211,7 @@ class Run:
     seed, size = self._seed(Stream.ACTOR_ROWS, phase.iteration), self._config.actor.batch_size
 
     def batches(first: int, count: int) -> updates_lib.Drawn:
-      images = self._experiment.reads_images
+      images = self._experiment.reads_images or self._opened.encoder is None
       told = of.rows, of.weight, of.tags
       return None, buffer.actor_batches(seed, first, count, size, *told, images=images)
 
@@ -284,10 +283,9 @@ class Run:
     """The buffer of an iteration, which its phases share."""
     if self._buffer is not None and self._buffer[0] == iteration:
       return self._buffer[1]
-    opened = self._opened
-    buffer = self._data.replay(iteration, opened.inputs, opened.chunking)
+    buffer = self._opened.buffer(iteration)
     with config_lib.user_errors():
-      agent, reached = self._experiment.agent, opened.return_range
+      agent, reached = self._experiment.agent, self._opened.return_range
       return_range.check(buffer, agent, reached, return_range.WANTED)
       if iteration and self._experiment.continues_ended:
         buffer.continue_ended()

@@ -162,12 +162,12 @@ class RunData:
 
   def read(self, iteration: int) -> steps_lib.Steps:
     """All steps of D_i, of which in the simulator some may be collected later."""
-    return self._datasets.read(self.directories(iteration))
+    return self._read(self.directories(iteration))
 
   def read_all(self) -> steps_lib.Steps:
     """All steps that there are by now of what was given and collected."""
     iteration = max(self.plan.last, 0)
-    return self._datasets.read([path for path in self.directories(iteration) if path.exists()])
+    return self._read([path for path in self.directories(iteration) if path.exists()])
 
   def replay(
     self, iteration: int, inputs: inputs_lib.Inputs, chunking: replay_lib.Chunking
@@ -178,6 +178,12 @@ class RunData:
     ratios = dict(self._config.data.ratios)
     host = jax.process_index(), jax.process_count()
     return replay_lib.Replay(steps, inputs, chunking, ratios, host)
+
+  def _read(self, directories: Sequence[pathlib.Path]) -> steps_lib.Steps:
+    """Without features for as long as the encoder is not there yet."""
+    if self._datasets.encoder_params is None:
+      return self._datasets.read_columns(directories)
+    return self._datasets.read(directories)
 
   def _extend(self, iteration: int, directories: Sequence[pathlib.Path]) -> None:
     found = {self._listed(path): self._datasets.content(path) for path in directories}

@@ -83,6 +83,11 @@ class Experiment:
     return networks.reads_images(self.config)
 
   @property
+  def learns_tower(self) -> bool:
+    """Whether the actor's warm start trains the tower whose features all later phases read."""
+    return networks.learns_tower(self.config)
+
+  @property
   def continues_ended(self) -> bool:
     """Whether the critic reads ended chunks as what was executed elsewhere goes on."""
     return self.agent.critic == 'action' and self.config.critic.past_end == 'executed'
@@ -252,13 +257,18 @@ class Experiment:
       return self.world.feature_shape
     return len(types.CAMERAS), self.encoder.width
 
-  def example(self) -> types.ActorBatch:
-    """A batch of one, for the shapes of the parameters."""
+  def example(self, *, trains_tower: bool = False) -> types.ActorBatch:
+    """A batch of one, for the shapes of the parameters.
+
+    Args:
+      trains_tower: of the warm start of an actor whose tower is trained in it, images in place of
+        the tower's features.
+    """
     chunk, actor = self.config.task.chunk, self.config.actor
-    images = None
-    if self.reads_images:
-      image = np.zeros((1, actor.image_size, actor.image_size, 3), np.uint8)
-      images = dict.fromkeys(types.CAMERAS, image)
+    images, features = None, np.zeros((1, *self.feature_shape()), np.float32)
+    if self.reads_images or trains_tower:
+      edge = actor.image_size if self.reads_images else self.config.sim.image_size
+      images = dict.fromkeys(types.CAMERAS, np.zeros((1, edge, edge, 3), np.uint8))
     unplayed = None
     if self.continues_ended:
       steps = networks.critic_horizon(self.config)
@@ -267,7 +277,7 @@ class Experiment:
       proprio=np.zeros((1, types.PROPRIO_SIZE), np.float32),
       prompt_tokens=np.zeros((1, actor.prompt_length), np.int32),
       prompt_mask=np.ones((1, actor.prompt_length), bool),
-      features=np.zeros((1, *self.feature_shape()), np.float32),
+      features=None if trains_tower else features,
       images=images,
     )
     return types.ActorBatch(

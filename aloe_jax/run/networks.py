@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from aloe_jax.agents import agent as agent_lib
+from aloe_jax.models import conv_tower
 from aloe_jax.models import critic as critic_lib
 from aloe_jax.models import encoder as encoder_lib
 from aloe_jax.models import parts
@@ -21,6 +22,11 @@ from aloe_jax.pretrained import big_vision
 def reads_images(config: ml_collections.ConfigDict) -> bool:
   """Whether the actor reads images, and not only features made of them."""
   return config.actor.kind == 'pi05'
+
+
+def learns_tower(config: ml_collections.ConfigDict) -> bool:
+  """Whether the actor's warm start trains the tower whose features all later phases read."""
+  return not reads_images(config) and config.sim.observation == 'pixels'
 
 
 def critic_horizon(config: ml_collections.ConfigDict) -> int:
@@ -37,16 +43,35 @@ def critic_spans(config: ml_collections.ConfigDict) -> int:
 
 
 def make_actor(config: ml_collections.ConfigDict) -> nn.Module:
-  """π0.5, or the small actor."""
+  """π0.5, or the small actor; raises what `make_encoder` does."""
   actor, chunk = config.actor, config.task.chunk
   if reads_images(config):
     return pi05.make(actor, horizon=chunk, dtype=jnp.dtype(actor.dtype), remat=actor.remat)
+  sizes = {name: size for name, size in actor.small.items() if name != small.TOWER}
   return small.SmallActor(
     horizon=chunk,
     action_size=config.task.action_size,
     vocab_size=actor.vocab_size,
-    **actor.small,
+    tower=_make_tower(config) if learns_tower(config) else None,
+    **sizes,
   )
+
+
+def _make_tower(config: ml_collections.ConfigDict) -> conv_tower.ConvTower:
+  """The small actor's.
+
+  Raises:
+    ValueError: it has no stages.
+  """
+  tower = config.actor.small.tower
+  if not tower.channels or min(tower.channels) < 1:
+    raise ValueError(
+      f'config.actor.small.tower.channels is {tuple(tower.channels)}; expected the channels of one '
+      "stage or more, as config.sim.observation is 'pixels'. A run that has () is of an earlier "
+      'version: its cameras were seen through random filters, which there are no more. Begin '
+      'another --workdir.'
+    )
+  return conv_tower.ConvTower(channels=tuple(tower.channels), width=tower.width)
 
 
 def make_trained(config: ml_collections.ConfigDict) -> parts.Trained:
@@ -110,9 +135,15 @@ def make_critic(agent: agent_lib.Agent, config: ml_collections.ConfigDict) -> An
 
 
 def make_encoder(config: ml_collections.ConfigDict) -> encoder_lib.Encoder | None:
-  """The critic's encoder: the simulator's, that of a file, or the actor's own tower."""
+  """The critic's encoder: the actor's own tower, or that of a file; None where there is none.
+
+  Raises:
+    ValueError: the small actor's tower has no stages.
+  """
+  if learns_tower(config):
+    return encoder_lib.TowerEncoder(_make_tower(config), config.sim.image_size)
   if not reads_images(config):
-    return encoder_lib.RandomEncoder() if config.sim.observation == 'pixels' else None
+    return None
   if config.critic.encoder:
     return encoder_lib.of_weights(big_vision.load(config.critic.encoder))
   tower = siglip.SigLip(**config.actor.vision, dtype=jnp.dtype(config.actor.dtype))
@@ -130,9 +161,13 @@ def architecture(agent: agent_lib.Agent, config: ml_collections.ConfigDict) -> d
     sizes = ('ensemble', 'size', 'prompt', 'width', 'depth', 'heads', 'mlp_ratio', 'bins')
     critic = {name: config.critic[name] for name in sizes}
     critic |= {'kind': agent.critic, 'horizon': critic_horizon(config)}
-  actor = ml_collections.ConfigDict({name: config.actor[name] for name in names})
+  actor = {name: size for name, size in json.loads(config.actor.to_json()).items() if name in names}
+  if 'small' in actor:
+    tower = actor['small'].pop(small.TOWER)
+    if learns_tower(config):
+      actor['small'][small.TOWER] = tower | {'image_size': config.sim.image_size}
   return {
-    'actor': json.loads(actor.to_json()),
+    'actor': actor,
     'action': config.task.action_size,
     'chunk': config.task.chunk,
     'observation': 'images' if reads_images(config) else config.sim.observation,

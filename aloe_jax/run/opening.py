@@ -61,7 +61,7 @@ class _Beginning:
   data: collected.RunData
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Opened:
   """A run that is ready for its next phase.
 
@@ -75,7 +75,7 @@ class Opened:
     start: what its parameters come from.
     stats: of 'state' and 'actions', None where nothing is normalised.
     inputs: how states, actions and prompts are put to the networks.
-    encoder: parameters of the critic's frozen encoder; {} for none.
+    encoder: parameters of the critic's frozen encoder; {} for none, None while it is trained.
     see: what a policy sees of the simulator.
     data: the episodes that it was given and those that it collects.
     fail_cost: C_fail, in steps; None where imitation alone is learnt and nothing tells it.
@@ -109,12 +109,25 @@ class Opened:
   @property
   def warms_up(self) -> bool:
     """Whether there is imitation to be done first."""
-    return _warms_up(self.experiment, self.start)
+    return starting_point.warms_up(self.start, self.experiment)
 
   @property
   def chunking(self) -> replay.Chunking:
     """How the buffer is cut and labelled."""
     return self.experiment.chunking(self.fail_cost)
+
+  def buffer(self, iteration: int) -> replay.Replay:
+    """D_i; of a warm start that trains a tower with images of the size that it reads."""
+    inputs = self.inputs
+    if self.encoder is None:
+      inputs = dataclasses.replace(inputs, image_size=self.experiment.config.sim.image_size)
+    return self.data.replay(iteration, inputs, self.chunking)
+
+  def freeze_tower(self) -> None:
+    """What the warm start has made of the small actor's tower is the encoder from now on."""
+    self.encoder = self.updates.take_tower()
+    self.see = self.experiment.world.see(self.encoder)
+    self.data.encode(self.encoder)
 
   def collector(self) -> collection.Collector:
     """Who plays the task in the simulator."""
@@ -194,7 +207,8 @@ def _begin(
       statistics_fit.check(experiment.config, indices, stats, inputs, origin, own=start.is_own)
   actor = None if start.kind == 'run' else starting_point.actor_params(start, experiment)
   encoder = starting_point.encoder_params(start, experiment, actor)
-  data.encode(encoder)
+  if encoder is not None:
+    data.encode(encoder)
   see = experiment.world.see(encoder)
   return _Beginning(done, begins, start, stats, inputs, actor, encoder, see, data)
 
@@ -236,7 +250,7 @@ def _open(
     # Building the buffer checks the data before anything is written.
     buffer = replay.Replay(steps, inputs, chunking)
     is_demonstration = buffer.source[buffer.starts] == types.Source.DEMO
-    if _warms_up(experiment, start) and not is_demonstration.any():
+    if starting_point.warms_up(start, experiment) and not is_demonstration.any():
       raise ValueError(
         'there is no demonstration in the episodes, which the actor imitates first; give some, '
         'or --config.actor.warm_start_updates=0 for a checkpoint that has done so.'
@@ -253,11 +267,14 @@ def _open(
       joined = replay.Replay(data.read_all(), inputs, chunking)
       return_range_lib.check(joined, experiment.agent, return_range, return_range_lib.WANTED)
   learner = experiment.learner(chunking.reward_scale, return_range, inputs)
-  example = buffer.actor_batch(buffer.starts[:1], images=experiment.reads_images)
+  example = experiment.example()
+  if beginning.encoder is not None:
+    example = buffer.actor_batch(buffer.starts[:1], images=experiment.reads_images)
   state = _state(experiment, learner, example, beginning)
   found = _found(experiment, workdir, beginning)
   with config_lib.user_errors():
-    data.keep_given(0 if _warms_up(experiment, start) or not config.iterations else 1)
+    imitates = starting_point.warms_up(start, experiment)
+    data.keep_given(0 if imitates or not config.iterations else 1)
   _keep_config(experiment, workdir)
   appended.keep(workdir, data.plan.appended)  # after the config, which may say how it learns
   with config_lib.user_errors():
@@ -351,15 +368,10 @@ def _found(
   found = unfinished.find(workdir, beginning.done)
   following = phases.following(
     beginning.done,
-    warms_up=_warms_up(experiment, beginning.start),
+    warms_up=starting_point.warms_up(beginning.start, experiment),
     has_critic=experiment.agent.critic is not None,
   )
   return found if found is not None and found.number == following else None
-
-
-def _warms_up(experiment: experiment_lib.Experiment, start: starting_point.Start) -> bool:
-  """Whether there is imitation to be done: a checkpoint of ours has done it."""
-  return not start.is_own and experiment.config.actor.warm_start_updates > 0
 
 
 def _keep_config(experiment: experiment_lib.Experiment, workdir: pathlib.Path) -> None:

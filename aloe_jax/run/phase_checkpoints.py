@@ -71,6 +71,8 @@ class PhaseCheckpoints:
       deferral.loses = True
       with stopping.saying(_unsaved(phase, saves.done)):
         saves.settle()
+        if opened.encoder is None:
+          opened.freeze_tower()
         self.save(phase)
       saves.finish()
     self.remove_surplus()

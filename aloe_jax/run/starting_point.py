@@ -17,6 +17,7 @@ from aloe_jax import rewards
 from aloe_jax.models import lora
 from aloe_jax.models import parts
 from aloe_jax.models import pi05
+from aloe_jax.models import small
 from aloe_jax.preprocessing import normalize
 from aloe_jax.pretrained import big_vision
 from aloe_jax.pretrained import lerobot_files
@@ -171,11 +172,14 @@ def _advice(start: Start, experiment: experiment_lib.Experiment) -> str:
 def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
   """The actor's parameters, where the layout wants them; not of a 'run', which has a state.
 
+  They hold the small actor's tower where the run trains it.
+
   What is not trained comes in the type that it is kept in: a card has room for a state that holds
   it so, and not for all of it in full before.
   """
   learner = experiment.learner(reward_scale=1.0)
-  seed, example = experiment.config.seed, experiment.example()
+  trains_tower = experiment.learns_tower and warms_up(start, experiment)
+  seed, example = experiment.config.seed, experiment.example(trains_tower=trains_tower)
   shapes = experiment.layout.shapes(lambda: _as_kept(experiment, learner.init_actor(seed, example)))
   if start.kind == 'warm_start':
     return acting.read(files.place(start.path), shapes)
@@ -195,6 +199,11 @@ def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
   if start.kind == 'scratch':
     return fresh
   return _with_paligemma(fresh, start.path)
+
+
+def warms_up(start: Start, experiment: experiment_lib.Experiment) -> bool:
+  """Whether there is imitation to be done: a checkpoint of ours has done it."""
+  return not start.is_own and experiment.config.actor.warm_start_updates > 0
 
 
 def tagged(start: Start) -> bool:
@@ -222,7 +231,7 @@ def return_range(start: Start) -> tuple[float, float]:
 
 
 def encoder_params(start: Start, experiment: experiment_lib.Experiment, actor: Any) -> Any:
-  """Parameters of the critic's frozen encoder; {} where it has none.
+  """Parameters of the critic's frozen encoder; {} where it has none, None where it is yet to be.
 
   Args:
     start: of the run.
@@ -231,8 +240,13 @@ def encoder_params(start: Start, experiment: experiment_lib.Experiment, actor: A
   """
   if experiment.encoder is None:
     return {}
-  if not experiment.reads_images:
-    return experiment.encoder.init()
+  if experiment.learns_tower:
+    if start.is_own:
+      shapes = experiment.layout.shapes(lambda: _fresh_tower(experiment))
+      return checkpoints.restore_encoder(files.place(start.path), shapes)
+    if warms_up(start, experiment):
+      return None
+    return experiment.layout.create(lambda: _fresh_tower(experiment))
   if start.is_own:
     own = _shapes(experiment)['params']['PaliGemma']['img']
     if experiment.config.critic.encoder:
@@ -301,6 +315,12 @@ def _shapes(experiment: experiment_lib.Experiment) -> Any:
   """Of the actor's parameters: shapes, the types wanted, and where they are to lie."""
   learner, example = experiment.learner(reward_scale=1.0), experiment.example()
   return experiment.layout.shapes(lambda: learner.init_actor(0, example))
+
+
+def _fresh_tower(experiment: experiment_lib.Experiment) -> Any:
+  """The small actor's, as it is before it is trained."""
+  learner, example = experiment.learner(reward_scale=1.0), experiment.example(trains_tower=True)
+  return learner.init_actor(experiment.config.seed, example)['params'][small.TOWER]
 
 
 def _as_kept(experiment: experiment_lib.Experiment, actor: Any) -> Any:

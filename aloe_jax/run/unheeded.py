@@ -83,6 +83,11 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
     "it is of config.actor.kind='pi05'",
   ),
   (('actor.small.',), lambda c: c.actor.kind == 'pi05', "it is of config.actor.kind='small'"),
+  (
+    ('actor.small.tower.',),
+    lambda c: c.sim.observation != 'pixels',
+    "it is of config.sim.observation='pixels'",
+  ),
   (('recap.',), lambda c: not agents.find(c.agent).tags, 'this config.agent tags no chunks'),
   (
     ('critic.',),

@@ -20,6 +20,7 @@ from aloe_jax import types
 from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning import optimizer as optimizer_lib
 from aloe_jax.learning.train_state import TrainState
+from aloe_jax.models import small
 from aloe_jax.parallel import host_memory
 from aloe_jax.parallel import hosts
 from aloe_jax.run import checkpoints as checkpoints_lib
@@ -149,6 +150,23 @@ class Updates:
     optimizer_state = self._experiment.critic_optimizer(updates).init(state.critic)
     self._placed = self._layout.place_state(state.replace(critic_optimizer=optimizer_state))
     self._unchanged.pop('critic_optimizer', None)
+
+  def take_tower(self) -> Any:
+    """Parts the actor from the tower that it has trained, and gives the tower as it acts.
+
+    The rest goes on from what acts too, which is what has learnt to read this tower.
+    """
+    state, self._placed = self.state, None
+    average = dict(state.actor_ema['params'])
+    tower = average.pop(small.TOWER)
+    kinds = {name: state.actor['params'][name] for name in average}
+    actor = {'params': jax.tree.map(lambda x, y: x.astype(y.dtype, copy=True), average, kinds)}
+    state = state.replace(actor=actor, actor_ema={'params': average}, actor_optimizer=None)
+    config = self._experiment.config.actor
+    fresh = self._experiment.actor_optimizer(config.warm_start_updates, config.warm_start_lr)
+    self._placed = self._layout.place_state(state.replace(actor_optimizer=fresh.init(actor)))
+    self._fingerprint = None
+    return tower
 
   def run(
     self, what: str, phase: str, updates: int, batches: Batches, saves: unfinished.Saves
