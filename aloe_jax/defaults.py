@@ -129,7 +129,7 @@ def paper() -> ml_collections.ConfigDict:
       depth=2,  # layers of both
       steps_per_token=1,  # actions that share a token
       tower=dict(  # for sim.observation='pixels'; trained in the warm start, then frozen
-        channels=(32, 64),  # of its stages, of which the first reads patches of 4 pixels
+        channels=(),  # of its stages, of which the first reads patches of 4 pixels
         width=64,  # numbers that it tells of a camera
       ),
     ),

@@ -229,7 +229,7 @@ def test_values_that_cannot_be_are_refused_by_name(field, value, message):
     (
       'sim_debug',
       {'actor.augment': True},
-      'config.actor.augment is True, but the small actor sees no images',
+      'config.actor.augment is True, but the small actor learns from images as they are',
     ),
     (
       'debug',

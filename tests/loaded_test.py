@@ -29,6 +29,7 @@ PIXELS = dict(
   actor__vocab_size=256,
   data__normalization='none',
   sim__observation='pixels',
+  actor__small__tower__channels=(4,),
   sim__image_size=16,
   task__delta=(),
 )

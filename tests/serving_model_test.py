@@ -26,6 +26,7 @@ SMALL = dict(
   actor__augment=False,
   actor__vocab_size=256,
   sim__observation='pixels',
+  actor__small__tower__channels=(4,),
   sim__image_size=16,
 )
 

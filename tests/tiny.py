@@ -145,9 +145,9 @@ def make_params(module, *inputs, seed=0):
 
 
 # States and actions as they are, and the prompt in words: what the small actor takes.
-def make_encoder(image_size=8, seed=0):
+def make_encoder(image_size=8, width=FEATURE, seed=0):
   """One of a small tower with random parameters, and these."""
-  tower = conv_tower.ConvTower(channels=(4, 6), width=FEATURE)
+  tower = conv_tower.ConvTower(channels=(4, 6), width=width)
   pixels = np.zeros((1, image_size, image_size, 3), np.float32)
   params = make_params(tower, pixels, seed=seed)['params']
   params['norm']['scale'] *= 10  # so that images tell much

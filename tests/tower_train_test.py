@@ -148,9 +148,17 @@ def test_another_run_goes_on_from_the_warm_start_and_its_tower(finished, tmp_pat
   assert_same_bits(found, tower)
 
 
-def test_a_run_of_the_time_of_random_filters_is_refused(finished, tmp_path):
+def test_a_run_of_the_time_of_random_filters_is_refused(finished):
   tree = json.loads((finished / 'config.json').read_text())
   del tree['actor']['small']['tower']
   old = config_lib.from_json(tree, 'config.json')
   with pytest.raises(ValueError, match='seen through random filters.*Begin another --workdir'):
     experiment.Experiment(old)
+
+
+def test_a_run_without_cameras_of_that_time_goes_on():
+  config = laundry.get_config('sim')
+  tree = config_lib.to_json(config)
+  del tree['actor']['small']['tower']
+  assert config_lib.from_json(tree, 'config.json') == config
+  assert 'tower' not in experiment.Experiment(config).architecture()['actor']['small']

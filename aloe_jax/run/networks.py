@@ -67,9 +67,9 @@ def _make_tower(config: ml_collections.ConfigDict) -> conv_tower.ConvTower:
   if not tower.channels or min(tower.channels) < 1:
     raise ValueError(
       f'config.actor.small.tower.channels is {tuple(tower.channels)}; expected the channels of one '
-      "stage or more, as config.sim.observation is 'pixels'. A run that has () is of an earlier "
-      'version: its cameras were seen through random filters, which there are no more. Begin '
-      'another --workdir.'
+      "stage or more, such as (32, 64), as config.sim.observation is 'pixels'. A run that has () "
+      'is of an earlier version: its cameras were seen through random filters, which there are no '
+      'more. Begin another --workdir.'
     )
   return conv_tower.ConvTower(channels=tuple(tower.channels), width=tower.width)
 
