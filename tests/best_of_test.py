@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures('quick_compilation')
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 BATCH, SAMPLES = 6, 5
-ENCODER, TOWER = tiny.make_encoder(width=100)
+ENCODER, TOWER = tiny.make_encoder(width=16)
 
 pick = jax.jit(lambda chooser, observation, chunks: chooser.pick(observation, chunks))
 act = jax.jit(lambda policy, sight, key: policy.act(sight, key))

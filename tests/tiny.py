@@ -150,7 +150,7 @@ def make_encoder(image_size=8, width=FEATURE, seed=0):
   tower = conv_tower.ConvTower(channels=(4, 6), width=width)
   pixels = np.zeros((1, image_size, image_size, 3), np.float32)
   params = make_params(tower, pixels, seed=seed)['params']
-  params['norm']['scale'] *= 10  # so that images tell much
+  params['norm']['scale'] *= 3  # so that images tell much
   return encoder.TowerEncoder(tower, image_size), params
 
 
