@@ -78,7 +78,6 @@ if __name__ == '__main__':
     actor__augment=False,
     actor__bank=False,
     actor__rule='paper',
-    actor__rule='paper',
     actor__weights='per_step',
     actor__microbatch=PIECE,
   )
