@@ -75,7 +75,7 @@ def test_the_actor_learns_again_with_another_beta_by_the_critic_that_is_there(
   rounds.go_on(workdir, '--redo=actor', '--config.actor.beta=2.0')
   said = printed(capsys)
   for words in (
-    'From here on actor.beta = 2.0; it was 1.0.',
+    'From here on actor.beta = 2.0; it was 0.0.',
     'Iteration 2: the actor of iteration 1 learns again, from checkpoint 1 on; '
     'config.actor.updates = 20. Used again: its critic and the policy that it judged, episodes and '
     'features.',
