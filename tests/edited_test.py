@@ -55,12 +55,12 @@ def test_what_no_command_may_change_is_refused_with_what_the_checkpoint_has(work
     'learnt with:'
   )
   assert lines[1:3] == [
-    '  actor.beta: found 7.0, expected 1.0',
+    '  actor.beta: found 7.0, expected 0.0',
     '  discount: found 0.9, expected 0.99',
   ]
   assert 'put back the file, or write what is expected into it.' in lines[3]
   edit(workdir, '', 'discount', 0.99)
-  edit(workdir, 'actor', 'beta', 1.0)
+  edit(workdir, 'actor', 'beta', 0.0)
   read(workdir, command)
 
 
@@ -75,7 +75,7 @@ def test_what_a_command_may_change_counts_and_is_said(workdir, capsys):
 
 def test_what_is_learnt_again_may_differ_once_that_was_asked_for(workdir):
   edit(workdir, 'actor', 'beta', 7.0)
-  assert 'actor.beta: found 7.0, expected 1.0' in refusal(workdir)
+  assert 'actor.beta: found 7.0, expected 0.0' in refusal(workdir)
   (workdir / 'appended.json').write_text(
     json.dumps([{'iteration': 2, 'asked': 'redo=actor', 'of': 1, 'begins': 1, 'bank': 1}])
   )

@@ -262,6 +262,7 @@ def _arguments(name):
     'state_value': dict(q=_ones(3, 4, 2)),
     'advantage': dict(q=b, v=b),
     'advantage_weight': dict(advantage=b),
+    'soft_value': dict(q=_ones(2, 4)),
     'weighted_mean': dict(error=b, weight=b),
     'noised_action': dict(action=bha, noise=bha, eta=b),
     'flow_matching_error': dict(velocity=bha, action=bha, noise=bha, valid=mask),
@@ -274,6 +275,7 @@ def _arguments(name):
 NUMBERS = dict(
   chunk_return=dict(discount=0.9),
   advantage_weight=dict(beta=1.0, clip=3.0),
+  soft_value=dict(beta=1.0),
 )
 EQUATIONS = [
   name

@@ -68,7 +68,7 @@ def test_a_record_has_what_was_found_and_how_it_is_made_again(kept, tmp_path):
   assert record['commands'] == [['-c', RUN, '$WORKDIR/fold/seed_3/a_b', '30']]
   assert (record['commit'], record['report']) == (jobs.commit(), None)
   assert record['settings'] == {'seed': 3, 'actor': {'beta': 30}}
-  assert record['seconds'] > 0
+  assert 0 <= record['seconds'] < 60  # to a tenth, of a job of a few milliseconds
   assert record['machine']['packages']['jax']
   assert record['machine']['cores'] >= 1
   assert str(workdir) not in json.dumps(record, ensure_ascii=False)
