@@ -4,15 +4,18 @@
 
 For every iteration of every run there whose critic judges actions, `experiments.foretell` asks the
 card what it would have said before the new policy acted, and that is held against what evaluation
-then measured. The same command goes on where it was stopped; what is there is not asked again. It
-ends in `foretold/results.json`, `results.md` and `foretold.png` in --workdir.
+then measured. Each answer is kept in the store, by default `docs/results/foretold/points`, and is
+not asked for again: the same command goes on where it was stopped, and answers outlive the runs.
+It ends in `results.json`, `results.md` and `foretold.png` beside the store, of all that it has.
 """
 
 import argparse
+from collections.abc import Mapping
 import json
 import os
 import pathlib
 import re
+from typing import Any
 
 from matplotlib import figure
 import numpy as np
@@ -24,19 +27,23 @@ from aloe_jax import plots
 from aloe_jax import progress
 from aloe_jax.comparison import foresight
 from aloe_jax.comparison import jobs
+from aloe_jax.comparison import store
 from aloe_jax.reporting import foretold
 from aloe_jax.run import checkpoints
 from aloe_jax.run import phases
 from aloe_jax.run import results
 
-_ADVICE = 'remove it with the job.json beside it, and the same command makes it anew.'
+STORE = pathlib.Path(__file__).parents[1] / 'docs' / 'results' / 'foretold' / 'points'
 COUNT = 128  # episodes
+_ADVICE = 'remove it with the job.json beside it, and the same command makes it anew.'
+_KEPT_ADVICE = 'remove it, and it is asked for again, or have it back from version control.'
+_NEEDED = ('task', 'seed', 'method', 'iteration', 'before', 'after', 'episodes', 'card', 'commands')
 
 
 def main() -> None:
   """Asks what is missing, then writes what came true."""
   arguments = _parser().parse_args()
-  workdir = arguments.workdir.absolute()
+  workdir, kept = arguments.workdir.absolute(), arguments.store.absolute()
   with config_lib.user_errors():
     planned = {
       job.name: job for job in plan(workdir, count=arguments.count, level=arguments.foretell)
@@ -46,10 +53,21 @@ def main() -> None:
         f'{workdir} holds no evaluated iteration of a run whose critic judges actions; expected '
         'TASK/seed_N/METHOD, as experiments.paper leaves them.'
       )
-    jobs_ = list(planned.values())
-    failed = jobs.run(jobs_, workers=arguments.workers, compiled=workdir / 'compiled')
-    points = [point(job) for job in jobs_ if job.name not in failed]
-    write(points, workdir / 'foretold')
+    jobs_ = [job for job in planned.values() if not _is_kept(job, kept, workdir)]
+
+    def keep(job: jobs.Job) -> None:
+      found = point(job, workdir)
+      files.write_text(_path(kept, found), json.dumps(found, indent=1, ensure_ascii=False) + '\n')
+
+    progress.CONSOLE.print(
+      f'{len(planned) - len(jobs_)} of {len(planned)} answers are in {kept}.', soft_wrap=True
+    )
+    for job in jobs_:
+      if job.is_finished:
+        keep(job)
+    compiled = workdir / 'compiled'
+    failed = jobs.run(jobs_, workers=arguments.workers, compiled=compiled, ended=keep)
+    write(read(kept), kept.parent)
   if failed:
     raise SystemExit(f'error: {len(failed)} of {len(jobs_)} jobs failed: {", ".join(failed)}.')
 
@@ -84,8 +102,24 @@ def plan(workdir: pathlib.Path, *, count: int, level: str) -> list[jobs.Job]:
   return planned
 
 
-def point(job: jobs.Job) -> dict:
-  """What was foretold of an iteration, and what was measured; see `comparison.foresight`."""
+def point(job: jobs.Job, workdir: pathlib.Path) -> dict:
+  """What was foretold of an iteration, and what was measured; see `comparison.foresight`.
+
+  Returns:
+    A point, with the 'commands' that asked for it, in which $WORKDIR stands for `workdir`, and
+    their 'commit', 'seconds' and 'machine'.
+  """
+  made = files.read_json(job.record, _ADVICE)
+  return {
+    **_measured(job),
+    'card': files.read_json(job.directory / 'report.json', _ADVICE),
+    'commands': store.portable(job.commands, workdir),
+    **{name: made.get(name) for name in ('commit', 'seconds', 'machine')},
+  }
+
+
+def _measured(job: jobs.Job) -> dict:
+  """A point without what was foretold."""
   run, iteration = job.directory.parents[1], int(job.directory.name)
   evaluated = {e['iteration']: e for e in results.read(run / 'evaluations.json')}
   before, after = (100 * evaluated[i]['success_rate'] for i in (iteration - 1, iteration))
@@ -98,8 +132,41 @@ def point(job: jobs.Job) -> dict:
     'before': before,
     'after': after,
     'episodes': evaluated[iteration]['episodes'],
-    'card': files.read_json(job.directory / 'report.json', _ADVICE),
   }
+
+
+def _path(kept: pathlib.Path, one: Mapping[str, Any]) -> pathlib.Path:
+  place = store.Key(one['task'], one['seed'], one['method']).below(kept)
+  return place / f'{one["iteration"]}.json'
+
+
+def _is_kept(job: jobs.Job, kept: pathlib.Path, workdir: pathlib.Path) -> bool:
+  """Whether the store has the answer to this question, about a run that came out the same."""
+  measured = _measured(job)
+  path = _path(kept, measured)
+  if not path.exists():
+    return False
+  expected = measured | {'commands': store.portable(job.commands, workdir)}
+  found = files.read_json(path, _KEPT_ADVICE)
+  return all(found.get(name) == value for name, value in expected.items())
+
+
+def read(kept: pathlib.Path) -> foresight.Points:
+  """All points of a store.
+
+  Raises:
+    ValueError: one is damaged, or lies where another belongs.
+  """
+  found = []
+  for path in sorted(kept.glob('*/seed_*/*/*.json')):
+    one = files.read_json(path, _KEPT_ADVICE)
+    lacks = [name for name in _NEEDED if not isinstance(one, dict) or name not in one]
+    if lacks:
+      raise ValueError(f'{path}: found no {", ".join(lacks)}, expected a point; {_KEPT_ADVICE}')
+    if _path(kept, one) != path:
+      raise ValueError(f'{path}: found the point of {_path(kept, one)}; {_KEPT_ADVICE}')
+    found.append(one)
+  return found
 
 
 def write(points: foresight.Points, target: pathlib.Path) -> None:
@@ -108,7 +175,6 @@ def write(points: foresight.Points, target: pathlib.Path) -> None:
     'correlations': foresight.correlations(points),
     'verdicts': foresight.verdicts(points),
     'regrets': foresight.regrets(points),
-    'points': list(points),
   }
   files.write_text(target / 'results.json', json.dumps(found, indent=1))
   text = foresight.markdown(points)
@@ -163,6 +229,9 @@ def _parser() -> argparse.ArgumentParser:
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument('--workdir', type=pathlib.Path, required=True, help='of experiments.paper')
+  parser.add_argument(
+    '--store', type=pathlib.Path, default=STORE, help='of answers; by default %(default)s'
+  )
   parser.add_argument('--foretell', choices=foretold.LEVELS, default='full')
   parser.add_argument('--count', type=int, default=COUNT, help='episodes of each card')
   parser.add_argument(

@@ -3,7 +3,8 @@
   python -m experiments.results
 
 Writes `docs/results/SUITE/results.md` and the figures of every suite that the store has runs of,
-also where some are missing yet, and says which.
+also where some are missing yet, and says which; and `docs/results/foretold` of what report cards
+foretold of them.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from aloe_jax.comparison import jobs
 from aloe_jax.comparison import provenance
 from aloe_jax.comparison import store
 from aloe_jax.comparison import tables
+from experiments import foretold
 from experiments import suites
 
 STORE = pathlib.Path(__file__).parents[1] / 'docs' / 'results' / 'runs'
@@ -36,6 +38,8 @@ def main() -> None:
       progress.CONSOLE.print(f'{name}: {told}', highlight=False)
       if found['runs']:
         write(name, planned, kept, workdir, STORE.parent / name)
+    if points := foretold.read(foretold.STORE):
+      foretold.write(points, foretold.STORE.parent)
 
 
 def read(

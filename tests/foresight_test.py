@@ -1,6 +1,7 @@
 """What cards foretold against what was measured, by hand; and the script that asks for it all."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -91,24 +92,81 @@ def test_every_evaluated_iteration_with_a_critic_of_actions_is_asked_about(tmp_p
   assert len(foretold.plan(tmp_path, count=6, level='quick')) == 1
 
 
-def test_what_was_asked_is_collected_into_numbers_tables_and_a_figure(tmp_path, monkeypatch):
-  make_suite(tmp_path)
-  cards = {1: dict(foretold='better', fqe_gain=5.0), 2: dict(foretold='worse', fqe_gain=-1.0)}
+CARDS = {1: dict(foretold='better', fqe_gain=5.0), 2: dict(foretold='worse', fqe_gain=-1.0)}
 
-  def run(planned, *, workers, compiled):
+
+@pytest.fixture
+def asked(monkeypatch):
+  """Names of the jobs that were run, each of which found its card."""
+  names = []
+
+  def run(planned, *, workers, compiled, ended):
     for job in planned:
-      job.directory.mkdir(parents=True)
-      (job.directory / 'report.json').write_text(json.dumps(cards[int(job.directory.name)]))
+      if not job.is_finished:
+        names.append(job.name)
+        job.directory.mkdir(parents=True, exist_ok=True)
+        (job.directory / 'report.json').write_text(json.dumps(CARDS[int(job.directory.name)]))
+        job.record.write_text(json.dumps({'commands': job.commands, 'commit': 'abc'}))
+        ended(job)
     return []
 
   monkeypatch.setattr(jobs, 'run', run)
-  monkeypatch.setattr('sys.argv', ['foretold', f'--workdir={tmp_path}'])
+  return names
+
+
+def collect(monkeypatch, workdir):
+  """Asks about the runs of a directory, with a store beside it."""
+  store = workdir.parent / 'kept' / 'points'
+  monkeypatch.setattr('sys.argv', ['foretold', f'--workdir={workdir}', f'--store={store}'])
   foretold.main()
-  results = json.loads((tmp_path / 'foretold' / 'results.json').read_text())
-  assert [point['before'] for point in results['points']] == pytest.approx([40, 60])
+  return store
+
+
+def test_what_was_asked_is_collected_into_numbers_tables_and_a_figure(tmp_path, monkeypatch, asked):
+  make_suite(tmp_path / 'runs')
+  store = collect(monkeypatch, tmp_path / 'runs')
+  assert [point['before'] for point in foretold.read(store)] == pytest.approx([40, 60])
+  results = json.loads((store.parent / 'results.json').read_text())
   assert results['correlations']['fqe_gain']['value'] == 1
-  text = (tmp_path / 'foretold' / 'results.md').read_text()
+  text = (store.parent / 'results.md').read_text()
   assert '| `fqe_gain` | 1.00 | 2 |' in text
   assert '| worse | 1 | -10.0 | 1 (0) | 0 (0) |' in text
-  assert (tmp_path / 'foretold' / 'foretold.png').read_bytes().startswith(b'\x89PNG')
+  assert (store.parent / 'foretold.png').read_bytes().startswith(b'\x89PNG')
   np.testing.assert_allclose(results['regrets']['the newest']['value'], 10)
+
+
+def test_an_answer_outlives_its_run_and_is_asked_for_again_only_if_that_came_out_otherwise(
+  tmp_path, monkeypatch, asked
+):
+  run = make_suite(tmp_path / 'runs')
+  store = collect(monkeypatch, tmp_path / 'runs')
+  assert len(asked) == 2
+  shutil.move(tmp_path / 'runs', tmp_path / 'moved')
+  shutil.rmtree(tmp_path / 'moved' / 'fold_laundry' / 'seed_3' / 'aloe' / 'foretold')
+  collect(monkeypatch, tmp_path / 'moved')
+  assert len(asked) == 2
+  evaluations = tmp_path / 'moved' / run.relative_to(tmp_path / 'runs') / 'evaluations.json'
+  entries = json.loads(evaluations.read_text())
+  entries[2]['success_rate'] = 0.7
+  evaluations.write_text(json.dumps(entries))
+  collect(monkeypatch, tmp_path / 'moved')
+  assert asked[2:] == ['fold_laundry/seed_3/aloe/foretold/2']
+  assert [point['after'] for point in foretold.read(store)] == pytest.approx([60, 70])
+
+
+@pytest.mark.parametrize(
+  'text, found',
+  [
+    ('{"task": "fold_la', 'no whole JSON'),
+    ('{"task": "fold_laundry"}', 'no seed, method'),
+    ('[]', 'no task, seed'),
+    (None, 'the point of .*/4.json'),
+  ],
+)
+def test_a_damaged_answer_is_named(tmp_path, monkeypatch, asked, text, found):
+  make_suite(tmp_path / 'runs')
+  store = collect(monkeypatch, tmp_path / 'runs')
+  path = store / 'fold_laundry' / 'seed_3' / 'aloe' / '2.json'
+  path.write_text(text or path.read_text().replace('"iteration": 2', '"iteration": 4'))
+  with pytest.raises(ValueError, match=f'{path}: (found )?{found}.*remove it'):
+    foretold.read(store)
