@@ -244,6 +244,7 @@ def test_a_config_that_cannot_be_read_is_told_apart(damage, told, tmp_path):
   [
     ({'task.prompt': 'Fold', 'sim.task': ''}, 'episodes that are given carry their own prompts'),
     ({'evaluation.episodes': 2, 'sim.task': ''}, 'there is no simulator, as config.sim.task is'),
+    ({'iterations': 0, 'actor.lr': 0.5}, 'config.iterations is 0, and a warm start comes before'),
     ({'recap.drop': 0.5}, 'this config.agent tags no chunks'),
     ({'critic.bins': 8}, 'it is of a critic of states, as AWR has'),
     ({'agent': 'bc', 'critic.lr': 1.0}, 'this config.agent learns no critic'),

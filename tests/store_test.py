@@ -13,6 +13,7 @@ from aloe_jax import config as config_lib
 from aloe_jax.comparison import jobs
 from aloe_jax.comparison import provenance
 from aloe_jax.comparison import store
+from aloe_jax.comparison import tables
 from experiments import laundry
 from experiments import ogbench
 from experiments import paper
@@ -245,6 +246,20 @@ def test_a_command_that_means_something_else_by_now_is_run_again(changes, reason
     assert f'* 1 of `AWR`: {reason}' in provenance.missing(found)
   else:
     assert found['outdated'] == {}
+
+
+def test_a_warm_start_stands_whatever_comes_after_it_has_for_settings(kept, tmp_path):
+  _, planned, _, config = suite_run(tmp_path)
+  key = store.Key('fold', 3, tables.WARM_START)
+  config.update(agent='bc', iterations=0)
+  config.task.demonstrations = 50
+  config.actor.update(lr=7.0, rule='paper', updates=3)
+  keep(kept, key, planned[key], config, tmp_path)
+  assert results.read(planned, kept, tmp_path)['outdated'] == {}
+  config.actor.warm_start_lr = 7.0
+  keep(kept, key, planned[key], config, tmp_path)
+  told = results.read(planned, kept, tmp_path)['outdated']
+  assert told == {key: 'actor.warm_start_lr was 7.0 and is 0.001'}
 
 
 def test_directories_of_other_settings_are_refused_before_anything_runs(kept, tmp_path):

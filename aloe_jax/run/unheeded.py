@@ -88,6 +88,12 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
     lambda c: c.sim.observation != 'pixels',
     "it is of config.sim.observation='pixels'",
   ),
+  (
+    ('critic.', 'actor.lr', 'actor.updates', 'actor.samples', 'actor.bank', 'actor.rule',
+     'actor.beta', 'actor.clip', 'actor.weights', 'sim.rollouts'),
+    lambda c: c.iterations == 0,
+    'config.iterations is 0, and a warm start comes before all of them',
+  ),
   (('recap.',), lambda c: not agents.find(c.agent).tags, 'this config.agent tags no chunks'),
   (
     ('critic.',),
