@@ -345,6 +345,12 @@ def test_what_an_option_has_learnt_again_may_be_learnt_otherwise(tmp_path):
     ('--redo=critic', 'critic.width', 'to train anew.'),
     ('', 'actor.beta', 'or give --redo=actor to have the actor learn again with that.'),
     ('', 'critic.polyak', 'or give --redo=critic to have the critic learn again with that.'),
+    (
+      '--redo=actor',
+      'critic.polyak',
+      'give --redo=critic to have the critic learn again with that.',
+    ),
+    ('--redo=actor', 'critic.width', 'to train anew.'),
   ):
     with pytest.raises(SystemExit) as stopped:
       asking(*([option] if option else []), f'--config.{field}=8')

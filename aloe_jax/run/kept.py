@@ -241,7 +241,7 @@ def _of_run(
       f'{found.where} is of another config:\n  '
       + '\n  '.join(wrong)
       + f'\nWhat was learnt stays as it was; {advice}give another --workdir to train anew'
-      + (_remedy(refused, pending) if command == 'train' and by_hand and not again else '')
+      + (_remedy(refused, pending, again) if command == 'train' and by_hand else '')
       + '.'
     )
   made.update_from_flattened_dict({field: had[field] for field in overrides} | changed)
@@ -272,10 +272,12 @@ def _check_first(workdir: pathlib.Path, had: ml_collections.ConfigDict) -> None:
     )
 
 
-def _remedy(refused: Sequence[str], pending: appended.Appended | None) -> str:
+def _remedy(refused: Sequence[str], pending: appended.Appended | None, again: str) -> str:
   """What else can be done about settings that only what learns once more may change; '' if none."""
+  if again not in ('', 'redo=actor'):  # the others learn something else, or all there is
+    return ''
   for phase, names in changeable.AGAIN.items():
-    if not all(changeable.is_in(field, names) for field in refused):
+    if again == f'redo={phase}' or not all(changeable.is_in(field, names) for field in refused):
       continue
     if pending is not None:
       return f', or have iteration {pending.iteration}, which has begun with that, finish first'
