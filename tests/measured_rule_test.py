@@ -13,17 +13,18 @@ from aloe_jax.data import replay
 from aloe_jax.run import imitated
 
 DEMO, POLICY, HUMAN = types.Source.DEMO, types.Source.POLICY, types.Source.HUMAN
-NONE, SUCCESS, FAILURE, CUT = (
-  types.EndReason[name] for name in ('NONE', 'SUCCESS', 'FAILURE', 'CUT')
+NONE, SUCCESS, FAILURE, TIMEOUT, CUT = (
+  types.EndReason[name] for name in ('NONE', 'SUCCESS', 'FAILURE', 'TIMEOUT', 'CUT')
 )
 DEBUG = ('--config=experiments/laundry.py:sim_debug', '--config.evaluation.episodes=4')
 
 
 def make_buffer(*ends):
-  """Episodes of the policy, seven steps each, that ended so."""
+  """Episodes of seven steps each that ended so: of the policy, or of whom is said with the end."""
   rng = np.random.default_rng(0)
   chunking = replay.Chunking(tiny.HORIZON, tiny.HORIZON, discount=0.9, fail_cost=5.0)
-  episodes = [tiny.make_episode(rng, [NONE] * 6 + [end], source=POLICY) for end in ends]
+  told = [end if isinstance(end, tuple) else (end, POLICY) for end in ends]
+  episodes = [tiny.make_episode(rng, [NONE] * 6 + [end], source=who) for end, who in told]
   return replay.Replay(tiny.make_steps(episodes), tiny.INPUTS, chunking)
 
 
@@ -75,14 +76,15 @@ def test_episodes_that_are_held_out_are_in_no_batch_of_the_critic():
   assert seen == {0, 2, 3}  # of the five, numbers 1 and 4 are held out
 
 
-def test_failures_are_not_imitated_and_what_was_cut_short_is():
-  buffer = make_buffer(SUCCESS, FAILURE, CUT)
+def test_failures_are_not_imitated_but_for_people_who_ran_out_of_time_and_what_was_cut_short():
+  ends = SUCCESS, FAILURE, TIMEOUT, CUT
+  buffer = make_buffer(*ends, *((end, HUMAN) for end in ends), (TIMEOUT, DEMO))
   everything = agent_lib.Agent('toy', agent_lib.every_chunk)
   found = {
     failures: set(buffer.episode[imitated.rows(everything, buffer, 1, failures=failures)])
     for failures in (True, False)
   }
-  assert found == {True: {0, 1, 2}, False: {0, 2}}
+  assert found == {True: set(range(9)), False: {0, 3, 4, 6, 7, 8}}
 
 
 def test_where_all_failed_the_message_names_the_other_rule():

@@ -30,6 +30,7 @@ from aloe_jax.reporting import slopes
 from aloe_jax.run import collection
 from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import imitated
 from aloe_jax.run import restored
 from aloe_jax.run import streams
 from aloe_jax.run import weighing
@@ -260,7 +261,7 @@ def _measured(material: Material) -> chunk_weights.Weights:
   )
   own = rows[buffer.source[rows] == types.Source.POLICY]
   trust = weighing.measure(judged.at(own), buffer, material.execute)
-  kept = rows[buffer.succeeded[rows] | ~buffer.fragments.terminal[rows]]
+  kept = imitated.without_failures(buffer, rows)
   kept = kept if len(kept) else rows  # where all failed, how all would weigh
   settings = material.learner.settings
   return measured_weights.weigh(judged.at(kept), settings, trust.value, len(buffer))

@@ -18,8 +18,7 @@ def rows(
     agent: the algorithm.
     buffer: of the iteration.
     iteration: of the run.
-    failures: whether chunks of fragments that ended in a failure are among them. How a chunk ended
-      that is cut short is not known; it stays.
+    failures: whether chunks of failures are among them, see `without_failures`.
 
   Raises:
     ValueError: it imitates none of them; says what there is.
@@ -27,9 +26,8 @@ def rows(
   starts = buffer.starts
   source, succeeded = buffer.source[starts], buffer.succeeded[starts]
   imitates = agent.imitates(source, succeeded)
-  if not failures:
-    imitates &= succeeded | ~buffer.fragments.terminal[starts]
   chosen = starts[imitates & ~buffer.holds[starts]]
+  chosen = chosen if failures else without_failures(buffer, chosen)
   if len(chosen):
     return chosen
   held = buffer.holds[starts].sum()
@@ -45,3 +43,16 @@ def rows(
     'whatever humans did, and agents with a critic imitate failures too where '
     "config.actor.rule is 'paper'."
   )
+
+
+def without_failures(buffer: replay.Replay, rows: np.ndarray) -> np.ndarray:
+  """Rows [R] but for those of fragments that ended in a failure.
+
+  How a fragment would have ended that is cut short is not known; it stays. So does a person's that
+  ran out of time: who takes over late has no time left for the right actions, and there is nobody
+  else to show what to do there.
+  """
+  failed = buffer.fragments.terminal[rows] & ~buffer.succeeded[rows]
+  ends = buffer.end_reason[buffer.fragments.last[rows]]
+  late = (ends == types.EndReason.TIMEOUT) & (buffer.source[rows] != types.Source.POLICY)
+  return rows[~failed | late]
