@@ -29,7 +29,7 @@ def make_buffer(*ends):
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory):
+def trained(compiled_once, tmp_path_factory):
   """A run of the smallest size, and what its command printed."""
   workdir = tmp_path_factory.mktemp('measured') / 'run'
   result = command_line.run('train', *DEBUG, f'--workdir={workdir}', '--config.sim.rollouts=20')
