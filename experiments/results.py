@@ -38,8 +38,9 @@ def main() -> None:
       progress.CONSOLE.print(f'{name}: {told}', highlight=False)
       if found['runs']:
         write(name, planned, kept, workdir, STORE.parent / name)
-    if points := foretold.read(foretold.STORE):
-      foretold.write(points, foretold.STORE.parent)
+    answers = STORE.parent / foretold.STORE.parent.name / foretold.STORE.name
+    if points := foretold.read(answers):
+      foretold.write(points, answers.parent)
 
 
 def read(
