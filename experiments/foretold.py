@@ -32,6 +32,7 @@ from aloe_jax.reporting import foretold
 from aloe_jax.run import checkpoints
 from aloe_jax.run import phases
 from aloe_jax.run import results
+from experiments import arguments
 
 STORE = pathlib.Path(__file__).parents[1] / 'docs' / 'results' / 'foretold' / 'points'
 COUNT = 128  # episodes
@@ -42,12 +43,10 @@ _NEEDED = ('task', 'seed', 'method', 'iteration', 'before', 'after', 'episodes',
 
 def main() -> None:
   """Asks what is missing, then writes what came true."""
-  arguments = _parser().parse_args()
-  workdir, kept = arguments.workdir.absolute(), arguments.store.absolute()
+  given = _parser().parse_args()
+  workdir, kept = given.workdir.absolute(), given.store.absolute()
   with config_lib.user_errors():
-    planned = {
-      job.name: job for job in plan(workdir, count=arguments.count, level=arguments.foretell)
-    }
+    planned = {job.name: job for job in plan(workdir, count=given.count, level=given.foretell)}
     if not planned:
       raise ValueError(
         f'{workdir} holds no evaluated iteration of a run whose critic judges actions; expected '
@@ -66,7 +65,7 @@ def main() -> None:
       if job.is_finished:
         keep(job)
     compiled = workdir / 'compiled'
-    failed = jobs.run(jobs_, workers=arguments.workers, compiled=compiled, ended=keep)
+    failed = jobs.run(jobs_, workers=given.workers, compiled=compiled, ended=keep)
     write(read(kept), kept.parent)
   if failed:
     raise SystemExit(f'error: {len(failed)} of {len(jobs_)} jobs failed: {", ".join(failed)}.')
@@ -228,14 +227,16 @@ def _parser() -> argparse.ArgumentParser:
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument('--workdir', type=pathlib.Path, required=True, help='of experiments.paper')
   parser.add_argument(
-    '--store', type=pathlib.Path, default=STORE, help='of answers; by default %(default)s'
+    '--workdir', type=arguments.directory, required=True, help='of experiments.paper'
+  )
+  parser.add_argument(
+    '--store', type=arguments.directory, default=STORE, help='of answers; by default %(default)s'
   )
   parser.add_argument('--foretell', choices=foretold.LEVELS, default='full')
-  parser.add_argument('--count', type=int, default=COUNT, help='episodes of each card')
+  parser.add_argument('--count', type=arguments.count, default=COUNT, help='episodes of each card')
   parser.add_argument(
-    '--workers', type=int, default=max(1, os.cpu_count() or 1), help='runs at a time'
+    '--workers', type=arguments.count, default=max(1, os.cpu_count() or 1), help='runs at a time'
   )
   return parser
 

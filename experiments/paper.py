@@ -31,6 +31,7 @@ from aloe_jax.comparison import tables
 from aloe_jax.reporting import figures as reporting_figures
 from aloe_jax.reporting import traces
 from aloe_jax.run import evaluation
+from experiments import arguments
 from experiments import results
 from experiments import suites
 
@@ -50,28 +51,28 @@ QUICK_REPORT = ('--count=32',)
 
 def main() -> None:
   """Runs what a suite lacks, then writes its tables and figures."""
-  arguments = _parser().parse_args()
+  given = _parser().parse_args()
   with config_lib.user_errors():
-    _run(arguments)
+    _run(given)
 
 
-def _run(arguments: argparse.Namespace) -> None:
-  suite = (suites.SUITES | suites.PARTS)[arguments.suite]
-  seeds = arguments.seeds or (1 if arguments.quick else None)
-  part = suite.part(arguments.tasks, arguments.methods, seeds)
-  workdir = arguments.workdir.absolute()
+def _run(given: argparse.Namespace) -> None:
+  suite = (suites.SUITES | suites.PARTS)[given.suite]
+  seeds = given.seeds or (1 if given.quick else None)
+  part = suite.part(given.tasks, given.methods, seeds)
+  workdir = given.workdir.absolute()
   try:
     workdir.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise SystemExit(f'error: --workdir: {error}; choose a place that can be written.') from None
-  common, report_flags = (QUICK, QUICK_REPORT) if arguments.quick else ({}, ())
+  common, report_flags = (QUICK, QUICK_REPORT) if given.quick else ({}, ())
   planned = suites.plan(part, workdir, common, report_flags)
   check_runs(part, workdir)
-  kept = store.Store(workdir / 'store' if arguments.quick else arguments.store.absolute())
-  failed = run(part, planned, kept, workdir, workers=arguments.workers)
-  target = kept.directory.parent / arguments.suite
-  shown = suites.plan(part if arguments.quick else suite, workdir, common, report_flags)
-  text = results.write(arguments.suite, shown, kept, workdir, target)
+  kept = store.Store(workdir / 'store' if given.quick else given.store.absolute())
+  failed = run(part, planned, kept, workdir, workers=given.workers)
+  target = kept.directory.parent / given.suite
+  shown = suites.plan(part if given.quick else suite, workdir, common, report_flags)
+  text = results.write(given.suite, shown, kept, workdir, target)
   if suite.report:
     draw_traces(part, workdir, target)
   progress.CONSOLE.print(text, soft_wrap=True, highlight=False)
@@ -86,18 +87,20 @@ def _parser() -> argparse.ArgumentParser:
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument('--workdir', type=_directory, required=True)
+  parser.add_argument('--workdir', type=arguments.directory, required=True)
   parser.add_argument('--suite', choices=suites.SUITES | suites.PARTS, default='methods')
   parser.add_argument('--tasks', nargs='+', default=(), help='some of those of the suite')
   parser.add_argument('--methods', nargs='+', default=(), help='likewise')
-  parser.add_argument('--seeds', type=_count, help='how many, instead of those of the suite')
   parser.add_argument(
-    '--workers', type=_count, default=max(1, os.cpu_count() or 1), help='runs at a time'
+    '--seeds', type=arguments.count, help='how many, instead of those of the suite'
+  )
+  parser.add_argument(
+    '--workers', type=arguments.count, default=max(1, os.cpu_count() or 1), help='runs at a time'
   )
   where = parser.add_mutually_exclusive_group()
   where.add_argument(
     '--store',
-    type=_directory,
+    type=arguments.directory,
     default=results.STORE,
     help='of finished runs; an empty one, to measure again what %(default)s has',
   )
@@ -105,21 +108,6 @@ def _parser() -> argparse.ArgumentParser:
     '--quick', action='store_true', help='every stage in minutes, no result; a store of its own'
   )
   return parser
-
-
-def _directory(text: str) -> pathlib.Path:
-  """A directory, there already or still to be made."""
-  path = pathlib.Path(text)
-  if path.exists() and not path.is_dir():
-    raise argparse.ArgumentTypeError(f'found a file at {path}, expected a directory or nothing.')
-  return path
-
-
-def _count(text: str) -> int:
-  """A number of an option that has to be 1 or more."""
-  if not text.isdecimal() or int(text) < 1:
-    raise argparse.ArgumentTypeError(f'found {text!r}, expected a whole number of 1 or more.')
-  return int(text)
 
 
 def run(

@@ -1,6 +1,7 @@
 """What cards foretold against what was measured, by hand; and the script that asks for it all."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -170,3 +171,22 @@ def test_a_damaged_answer_is_named(tmp_path, monkeypatch, asked, text, found):
   path.write_text(text or path.read_text().replace('"iteration": 2', '"iteration": 4'))
   with pytest.raises(ValueError, match=f'{path}: (found )?{found}.*remove it'):
     foretold.read(store)
+
+
+@pytest.mark.parametrize(
+  'option, found',
+  [
+    ('--count=0', "argument --count: found '0', expected a whole number of 1 or more."),
+    ('--workers=-1', "argument --workers: found '-1', expected a whole number of 1 or more."),
+    (f'--store={__file__}', 'argument --store: found a file at .*expected a directory or nothing.'),
+  ],
+)
+def test_an_option_that_cannot_be_is_refused_before_anything_is_asked(
+  option, found, tmp_path, monkeypatch, asked, capsys
+):
+  make_suite(tmp_path)
+  monkeypatch.setattr('sys.argv', ['foretold', f'--workdir={tmp_path}', option])
+  with pytest.raises(SystemExit):
+    foretold.main()
+  assert re.search(found, capsys.readouterr().err)
+  assert not asked

@@ -149,7 +149,7 @@ def _told(trust: trust_lib.Trust) -> str:
   believed = (
     f'{100 * trust.value:.0f} % of each is believed'
     if trust.value
-    else 'nothing of them is believed, and all chunks of what succeeded weigh the same'
+    else 'nothing of them is believed, and all chunks that are imitated weigh the same'
   )
   if np.isnan(trust.slope):
     return (
