@@ -26,7 +26,7 @@ def draw(results: tables.Results, directory: pathlib.Path) -> None:
 
   Of more methods than colours tell apart, only their differences are drawn; and these only where
   there is something that they are from. Where runs are missing, a bar is of those there are, and
-  the mean of the tasks that have runs of every method. Warm starts alone are not drawn.
+  the mean of the tasks and seeds that have runs of every method. Warm starts alone are not drawn.
   """
   for reference in tables.references(results)[:1]:
     _differences(results, reference, directory / 'differences.png')
@@ -161,8 +161,9 @@ def _bars(
 def _mean(
   results: tables.Results, task: str, method: str, measure: Callable[[dict], float]
 ) -> paired.Difference:
-  tasks = tables.common(results) if task == _ALL else [task]
-  return paired.mean(tables.values(results, method, measure, tasks))
+  if task == _ALL:
+    return paired.mean(tables.common_values(results, method, measure))
+  return paired.mean(tables.values(results, method, measure, [task]))
 
 
 def _errors(found: list[paired.Difference]) -> list[list[float]]:

@@ -63,11 +63,17 @@ def values(
   }
 
 
-def common(results: Results) -> list[str]:
-  """Tasks of which every method has a run: over others a mean would compare unlike things."""
-  seen = {(run['task'], run['method']) for run in results['runs']}
+def common(results: Results) -> list[tuple[str, int]]:
+  """(task, seed) that every method has a run of: over others a mean compares unlike things."""
   methods = [WARM_START, *results['methods']]
-  return [task for task in results['tasks'] if all((task, method) in seen for method in methods)]
+  found = [values(results, method, lambda run: 0.0).keys() for method in methods]
+  return sorted(set.intersection(*map(set, found)))
+
+
+def common_values(results: Results, method: str, measure: Measure) -> dict[tuple[str, int], float]:
+  """{(task, seed): a number of the run} of one method, where every method has a run."""
+  found = values(results, method, measure)
+  return {key: found[key] for key in common(results)}
 
 
 def ahead(
@@ -133,12 +139,16 @@ def _rows(results: Results) -> list[tuple[str, str]]:
 
 def _mean_of(results: Results) -> str:
   """What a mean is over, in words."""
-  tasks = common(results)
-  if tasks == results['tasks']:
+  pairs = common(results)
+  if not pairs:
+    return 'no task yet, as none has runs of every method with the same seed'
+  if {(run['task'], run['seed']) for run in results['runs']} == set(pairs):
     return 'all tasks and seeds'
-  if not tasks:
-    return 'no task yet, as none has runs of every method'
-  return f'the tasks that have runs of every method: {", ".join(f"`{task}`" for task in tasks)}'
+  shown = {
+    task: ', '.join(str(seed) for other, seed in pairs if other == task) for task, _ in pairs
+  }
+  listed = '; '.join(f'`{task}` {seeds}' for task, seeds in shown.items())
+  return f'the tasks and seeds that have runs of every method: {listed}'
 
 
 def _final(results: Results) -> str:
@@ -152,9 +162,9 @@ def _final(results: Results) -> str:
     _rule(len(results['tasks']) + 2),
   ]
   for method, shown in _rows(results):
-    groups = [*([task] for task in results['tasks']), common(results)]
-    found = [paired.mean(values(results, method, final, tasks)) for tasks in groups]
-    lines.append(_line(shown, *map(_cell, found)))
+    found = [values(results, method, final, [task]) for task in results['tasks']]
+    found.append(common_values(results, method, final))
+    lines.append(_line(shown, *(_cell(paired.mean(x)) for x in found)))
   return '\n'.join(lines)
 
 
@@ -189,7 +199,7 @@ def _iterations(results: Results) -> str:
     _rule(newest + 3),
   ]
   for method in results['methods']:
-    found = [values(results, method, rate_of(n), common(results)) for n in range(newest + 1)]
+    found = [common_values(results, method, rate_of(n)) for n in range(newest + 1)]
     cells = [_number(f'{paired.mean(x).mean:.1f}', len(x)) for x in found]
     gain = _signed(paired.paired(found[-1], found[-2])) if newest else ''
     lines.append(_line(method, *cells, gain))
@@ -243,10 +253,10 @@ def _table(
   measures: Mapping[str, Measure],
   digits: int = 1,
 ) -> list[str]:
-  """A row a method, a column a measure: means over the tasks in common."""
+  """A row a method, a column a measure: means over the tasks and seeds in common."""
   lines = [_line('method', *measures), _rule(1 + len(measures))]
   for method, shown in rows:
-    found = [values(results, method, measure, common(results)) for measure in measures.values()]
+    found = [common_values(results, method, measure) for measure in measures.values()]
     lines.append(_line(shown, *(_cell(paired.mean(x), digits) for x in found)))
   return lines
 
