@@ -36,7 +36,7 @@ def main() -> None:
       if found['outdated']:
         told += f'; {len(found["outdated"])} records are of something else'
       progress.CONSOLE.print(f'{name}: {told}', highlight=False)
-      if found['runs']:
+      if len(found['methods']) > 1:  # other than by what it shares with another suite
         write(name, planned, kept, workdir, STORE.parent / name)
     answers = STORE.parent / foretold.STORE.parent.name / foretold.STORE.name
     if points := foretold.read(answers):
