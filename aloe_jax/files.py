@@ -161,19 +161,20 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   return found
 
 
-def read_json(path: pathlib.Path, advice: str) -> Any:
+def read_json(path: pathlib.Path, advice: str, *, each_once: bool = False) -> Any:
   """What a JSON file holds.
 
   Args:
     path: of the file.
     advice: what is to be done where it is damaged; ends the message.
+    each_once: as for `parse_json`.
 
   Raises:
     OSError: it cannot be read.
     ValueError: it is not text, or no JSON.
   """
   try:
-    return parse_json(path.read_text(encoding='utf-8'))
+    return parse_json(path.read_text(encoding='utf-8'), each_once=each_once)
   except IsADirectoryError as error:
     raise ValueError(f'{path}: found a directory, expected a file of JSON; {advice}') from error
   except ValueError as error:

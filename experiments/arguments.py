@@ -2,14 +2,35 @@
 
 import argparse
 import pathlib
+import tempfile
+
+from aloe_jax import files
 
 
 def directory(text: str) -> pathlib.Path:
   """A directory, there already or still to be made."""
-  path = pathlib.Path(text)
+  path = pathlib.Path(files.expanded(text))
+  if found := [mark for mark in '\\"\'' if mark in str(path.absolute())]:
+    raise argparse.ArgumentTypeError(
+      f'found {found[0]} in {path.absolute()}, expected a path without quotes and backslashes: '
+      'commands name it.'
+    )
   if path.exists() and not path.is_dir():
     raise argparse.ArgumentTypeError(f'found a file at {path}, expected a directory or nothing.')
   return path
+
+
+def check_writable(option: str, path: pathlib.Path) -> None:
+  """Makes a directory, and looks before anything is done whether files can be written there.
+
+  Raises:
+    SystemExit: they cannot.
+  """
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=path).close()
+  except OSError as error:
+    raise SystemExit(f'error: {option}: {error}; choose a place that can be written.') from None
 
 
 def count(text: str) -> int:

@@ -15,7 +15,6 @@ Settings were chosen on the seeds of `--suite=tuning`, which the other suites do
 
 import argparse
 from collections.abc import Iterable, Mapping
-import json
 import os
 import pathlib
 
@@ -31,6 +30,7 @@ from aloe_jax.comparison import tables
 from aloe_jax.reporting import figures as reporting_figures
 from aloe_jax.reporting import traces
 from aloe_jax.run import evaluation
+from aloe_jax.run import results as evaluations
 from experiments import arguments
 from experiments import results
 from experiments import suites
@@ -61,14 +61,12 @@ def _run(given: argparse.Namespace) -> None:
   seeds = given.seeds or (1 if given.quick else None)
   part = suite.part(given.tasks, given.methods, seeds)
   workdir = given.workdir.absolute()
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise SystemExit(f'error: --workdir: {error}; choose a place that can be written.') from None
+  arguments.check_writable('--workdir', workdir)
   common, report_flags = (QUICK, QUICK_REPORT) if given.quick else ({}, ())
   planned = suites.plan(part, workdir, common, report_flags)
   check_runs(part, workdir)
   kept = store.Store(workdir / 'store' if given.quick else given.store.absolute())
+  arguments.check_writable('--store', kept.directory)
   failed = run(part, planned, kept, workdir, workers=given.workers)
   target = kept.directory.parent / given.suite
   shown = suites.plan(part if given.quick else suite, workdir, common, report_flags)
@@ -138,19 +136,19 @@ def run(
     for key, job in planned.items()
     if kept.find(key, store.portable(job.commands, workdir)) is None
   }
-  check_settings(lacking.values())
-  replaced = sum(kept.path(key).exists() for key in lacking)
   by_name = {job.name: key for key, job in lacking.items()}
+  finished = [job for job in lacking.values() if job.is_finished]
+  left = {job.name: job for job in lacking.values() if job not in finished}
+  left |= {job.name: job for job in planned.values() if job.name in _needed(left)}
+  check_settings({job.name: job for job in [*lacking.values(), *left.values()]}.values())
+  replaced = sum(kept.path(key).exists() for key in lacking)
 
   def keep(job: jobs.Job) -> None:
     if job.name in by_name:
       kept.add(record(suite, by_name[job.name], workdir))
 
-  finished = [job for job in lacking.values() if job.is_finished]
   for job in finished:
     keep(job)
-  left = {job.name: job for job in lacking.values() if job not in finished}
-  left |= {job.name: job for job in planned.values() if job.name in _needed(left)}
   again = sum(name not in by_name for name in left)
   told = [f'{len(planned) - len(lacking)} of {len(planned)} runs are in {kept.directory}']
   told += [f'{len(finished)} more were finished in {workdir} and are there now'] * bool(finished)
@@ -241,14 +239,13 @@ def record(suite: suites.Suite, key: store.Key, workdir: pathlib.Path) -> store.
   found = {
     **key._asdict(),
     'changes': dict(suite.methods.get(key.method, {})),
-    'iterations': files.read_json(directory / 'evaluations.json', _ADVICE),
+    'iterations': evaluations.read(directory / 'evaluations.json'),
     'conditions': {c: _evaluation(directory, c) for c in suite.conditions},
     'report': files.read_json(report, _ADVICE) if report.exists() else None,
     **{name: job.get(name) for name in ('commands', 'commit', 'seconds', 'machine')},
     'settings': files.read_json(directory / 'config.json', _ADVICE),
   }
-  text = json.dumps(found, ensure_ascii=False).replace(str(workdir), store.WORKDIR)
-  return json.loads(text)
+  return store.made_portable(found, workdir)
 
 
 def _evaluation(directory: pathlib.Path, condition: str) -> dict:

@@ -174,3 +174,40 @@ def test_results_that_runs_leave_behind_make_no_commit_dirty(tmp_path):
     assert jobs.commit() == f'{clean}-dirty'
   with mock.patch.object(jobs, '__file__', '/nowhere.py'):
     assert jobs.commit() == ''
+
+
+def test_the_time_before_a_stop_counts_and_so_does_the_commit_then(make, tmp_path):
+  gone_on = tmp_path / 'gone_on'
+  code = 'import pathlib, sys, time; time.sleep(0.4); '
+  code += f'sys.exit(not pathlib.Path({str(gone_on)!r}).exists())'
+  job = make('one', code)
+  with mock.patch.object(jobs, 'commit', lambda: 'old'):
+    assert run([job], tmp_path) == ['one']
+  gone_on.touch()
+  with mock.patch.object(jobs, 'commit', lambda: 'new'):
+    assert run([job], tmp_path) == []
+  record = json.loads(job.record.read_text())
+  assert 0.8 <= record['seconds'] < 60
+  assert record['commit'] == 'old and new'
+  assert not job.spent.exists()
+
+
+def test_a_job_that_cannot_be_taken_has_failed_and_others_go_on(make, tmp_path, capsys):
+  def ended(job):
+    if job.name == 'one':
+      raise ValueError('no evaluations')
+
+  planned = [make('one', ''), make('two', '', needs=('one',)), make('three', '')]
+  failed = jobs.run(planned, workers=1, compiled=tmp_path / 'compiled', ended=ended)
+  assert failed == ['one', 'two']
+  assert 'one: no evaluations' in capsys.readouterr().out
+  assert planned[2].is_finished
+
+
+@pytest.mark.parametrize('text', ['[]', '{}', 'null', '{"commands": null}'])
+def test_a_damaged_record_of_a_job_is_told(text, make, tmp_path):
+  job = make('one', '')
+  job.directory.mkdir()
+  job.record.write_text(text)
+  with pytest.raises(ValueError, match=r'job.json: found no list of commands, .*; remove it, and'):
+    run([job], tmp_path)

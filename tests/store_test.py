@@ -1,6 +1,7 @@
 """The store of finished runs: what is in it is not run again, and tables are made from it."""
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import re
@@ -26,7 +27,7 @@ RUN = """
 import json, pathlib, sys
 directory, successes = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 entry = {'iteration': 0, 'episodes': 100, 'successes': 20, 'success_rate': 0.2, 'steps': 1,
-         'successes_per_hour': 1, 'throughput': 1}
+         'low': 0.1, 'high': 0.3, 'successes_per_hour': 1, 'throughput': 1}
 last = entry | {'iteration': 1, 'successes': successes, 'success_rate': successes / 100}
 (directory / 'evaluations.json').write_text(json.dumps([entry, last]))
 (directory / 'config.json').write_text(json.dumps({'seed': 3, 'actor': {'beta': successes}}))
@@ -214,12 +215,20 @@ def suite_run(workdir, **changes):
   return suite, planned, key, config
 
 
-def keep(kept, key, job, config, workdir):
+def evaluations(config, successes=64):
+  """As many as a run of these settings makes; half of 128 or a quarter of 512 succeed."""
+  episodes = config.evaluation.episodes
+  entry = {'episodes': episodes, 'successes': successes, 'success_rate': successes / episodes}
+  entry |= {'steps': 1, 'throughput': 1.0, 'successes_per_hour': 1.0}
+  return [{'iteration': number} | entry for number in range(config.iterations + 1)]
+
+
+def keep(kept, key, job, config, workdir, successes=64):
   kept.add(
     {
       **key._asdict(),
       **dict.fromkeys(('commit', 'seconds', 'machine', 'report'), None),
-      **{'changes': {}, 'iterations': [], 'conditions': {}},
+      **{'changes': {}, 'iterations': evaluations(config, successes), 'conditions': {}},
       'commands': store.portable(job.commands, workdir),
       'settings': config_lib.to_json(config),
     }
@@ -275,25 +284,111 @@ def test_settings_newer_than_a_record_mean_what_was_done_then(kept, tmp_path):
   assert kept.read(store.Key('fold', 3, 'ALOE'))['settings']['critic.backup'] == 'td'
 
 
-def test_all_suites_are_written_from_the_store_alone(tmp_path, capsys):
-  kept = store.Store(tmp_path / 'runs')
-  workdir = tmp_path / 'gone'
-  run(plan(workdir), kept, workdir)
-  key = store.Key('scene', 12, 'AWR')
+def keep_of_scene(kept, method, workdir):
+  """A record of one of the runs that are made away."""
+  key = store.Key('scene', 12, method)
   planned = suites.plan(suites.SUITES['away'], workdir, {})
-  record = kept.read(store.Key('fold', 3, 'ALOE'))
-  commands = store.portable(planned[key].commands, workdir)
   config = ogbench.get_config('scene')
-  config.update(agent='awr', seed=12)
-  config.actor.lr = suites.METHODS['AWR']['actor.lr']
-  config.task.demonstrations = 0
-  now = {'commands': commands, 'settings': config_lib.to_json(config)}
-  kept.add(record | key._asdict() | now)
+  config.update_from_flattened_dict({'seed': 12, 'task.demonstrations': 0})
+  config.update_from_flattened_dict(suites.METHODS[method])
+  keep(kept, key, planned[key], config, workdir)
+  return len(planned)
+
+
+def test_suites_with_runs_of_their_own_are_written_from_the_store_alone(kept, tmp_path, capsys):
+  number = keep_of_scene(kept, 'AWR', tmp_path / 'gone')
   with mock.patch.object(results, 'STORE', kept.directory):
     results.main()
-  assert f'away: 1 of {len(planned)} runs are there' in capsys.readouterr().out
+    # One method is as well that of another suite.
+    assert f'away: 1 of {number} runs are there' in capsys.readouterr().out
+    assert list(tmp_path.glob('*/results.md')) == []
+    keep_of_scene(kept, 'DAgger', tmp_path / 'gone')
+    results.main()
+  assert f'away: 2 of {number} runs are there' in capsys.readouterr().out
   assert [path.parent.name for path in tmp_path.glob('*/results.md')] == ['away']
   assert '| AWR | 50.0 [1] |' in (tmp_path / 'away' / 'results.md').read_text()
+
+
+FAULTS = {
+  'iterations.1.success_rate': (1.7, 'iterations[1].success_rate: found 1.7, expected 0.5, which '),
+  'iterations.0.success_rate': (True, 'iterations[0].success_rate: found True'),
+  'iterations.1.successes': (3, 'iterations[1].success_rate: found 0.5, expected 0.03, which is 3'),
+  'iterations.0.episodes': (0, 'iterations[0].episodes: found 0, expected a whole number of 1'),
+  'iterations.1.iteration': (77, 'iterations[1].iteration: found 77, expected 1'),
+  'iterations.1.successes_per_hour': (float('nan'), 'successes_per_hour: found nan, expected a nu'),
+  'iterations': ([], 'iterations: found [], expected a list of evaluations'),
+  'settings.iterations': (3, 'found evaluations of 1 iterations, expected 3'),
+  'settings.evaluation': ({'episodes': 9}, 'iterations[0].episodes: found 100, expected 9'),
+  'settings.seed': (4, 'settings.seed: found 4, expected 3, as in seed'),
+  'settings': (None, 'settings: found None, expected an object'),
+  'conditions': ({'unseen': {}}, 'conditions.unseen.episodes: found None'),
+  'report': (
+    {'spearman_own': 9.0},
+    'report.spearman_own: found 9.0, expected a number from -1 to 1 or',
+  ),
+  'commands': (None, 'commands: found None, expected lists of texts'),
+  'seconds': (-5, 'seconds: found -5, expected a number of 0 or more, or null'),
+  'machine': ({}, 'machine: found {}, expected null or an object with processor'),
+  'commit': ({}, 'commit: found {}, expected a text or null'),
+  'seed': (True, 'seed: found True, expected a whole number'),
+}
+
+
+@pytest.mark.parametrize('field', FAULTS)
+def test_a_record_of_what_cannot_be_is_refused_where_it_is_read_and_written(field, kept, tmp_path):
+  value, message = FAULTS[field]
+  _, planned, key, config = suite_run(tmp_path)
+  config.update(iterations=1)
+  config.evaluation.episodes = 100
+  keep(kept, key, planned[key], config, tmp_path, successes=50)
+  path = kept.path(key)
+  record = json.loads(path.read_text())
+  *parents, last = field.split('.')
+  target = record
+  for name in parents:
+    target = target[int(name) if name.isdecimal() else name]
+  target[last] = value
+  path.write_text(json.dumps(record))
+  with pytest.raises(ValueError, match=f'{path}: .*{re.escape(message)}.*; remove it, and its run'):
+    kept.read(key)
+  path.unlink()
+  with pytest.raises(ValueError, match=re.escape(message)):
+    kept.add(record)
+  assert not path.exists()
+
+
+def test_a_name_that_a_record_tells_twice_is_refused(kept, tmp_path):
+  _, planned, key, config = suite_run(tmp_path)
+  keep(kept, key, planned[key], config, tmp_path)
+  path = kept.path(key)
+  path.write_text(path.read_text().replace('{', '{"seed": 4,', 1))
+  with pytest.raises(ValueError, match="'seed' is told twice"):
+    kept.read(key)
+
+
+def test_a_run_that_left_too_few_evaluations_has_failed_and_is_not_kept(kept, tmp_path, capsys):
+  planned = plan(tmp_path)
+  (aloe,) = (key for key in planned if key.method == 'ALOE')
+  broken = RUN.replace('[entry, last]', '[last]')
+  planned[aloe] = dataclasses.replace(
+    planned[aloe], commands=(('-c', broken, str(planned[aloe].directory), '50'),)
+  )
+  assert run(planned, kept, tmp_path) == ['fold/seed_3/aloe']
+  assert 'iterations[0].iteration: found 1, expected 0' in capsys.readouterr().out
+  assert kept.read(aloe) is None
+
+
+def test_a_warm_start_of_other_settings_is_refused_where_a_method_needs_it(kept, tmp_path):
+  suite, planned, _, config = suite_run(tmp_path)
+  start = store.Key('fold', 3, tables.WARM_START)
+  config.update(agent='bc', iterations=0)
+  config.task.demonstrations = 50
+  keep(kept, start, planned[start], config, tmp_path)
+  config.actor.warm_start_updates = 400
+  config_lib.keep(config, planned[start].directory / 'config.json')
+  with pytest.raises(ValueError, match=r'warm_start: actor.warm_start_updates was 400 and is 3500'):
+    paper.run(suite, planned, kept, tmp_path, workers=1)
+  assert not list(tmp_path.glob('**/log.txt'))
 
 
 def write(directory: pathlib.Path, name, content):
@@ -306,7 +401,7 @@ def test_evaluations_under_conditions_and_the_report_are_taken_from_what_a_run_l
   suite = suites.Suite(suites.LAUNDRY, 3, 1, {'A, b': {'agent': 'bc'}}, ('unseen', 'disturb'))
   key = store.Key('fold_laundry', 3, 'A, b')
   directory = key.below(tmp_path)
-  write(directory, 'evaluations.json', [{'success_rate': 0.01}])
+  write(directory, 'evaluations.json', [])
   write(directory, 'config.json', {'seed': 3})
   write(directory, 'job.json', {'commands': [], 'commit': 'c', 'seconds': 1.0})
   for unseen in (0, 1):

@@ -23,6 +23,7 @@ from typing import Any
 from aloe_jax import files
 from aloe_jax import progress
 
+_ADVICE = 'remove it, and its commands go on where they ended.'
 _COMMIT_LENGTH = 12
 PACKAGES = ('jax', 'jaxlib', 'numpy', 'mujoco', 'ogbench', 'metaworld', 'gym-aloha')
 
@@ -54,11 +55,18 @@ class Job:
     return self.directory / 'job.json'
 
   @property
+  def spent(self) -> pathlib.Path:
+    """Seconds and commits of a job that was stopped."""
+    return self.directory / 'spent.json'
+
+  @property
   def is_finished(self) -> bool:
     """Whether these very commands have ended well, alone or among others."""
     if not self.record.exists():
       return False
-    ended = files.read_json(self.record, 'remove it, and its commands go on where they ended.')
+    ended = files.read_json(self.record, _ADVICE)
+    if not isinstance(ended, dict) or not isinstance(ended.get('commands'), list):
+      raise ValueError(f'{self.record}: found no list of commands, expected one; {_ADVICE}')
     return all(list(command) in ended['commands'] for command in self.commands)
 
 
@@ -75,7 +83,8 @@ def run(
     jobs: in the order wanted; what a job needs stands before it.
     workers: jobs at a time.
     compiled: directory of JAX's compilation cache, which the jobs share.
-    ended: told of every job that was run and ended well, as soon as it has.
+    ended: told of every job that was run and ended well, as soon as it has; one that it cannot
+      take, by an OSError or a ValueError, has failed.
 
   Returns:
     Names of the jobs that failed or that need one which did.
@@ -111,10 +120,10 @@ def run(
       for name in [name for name, future in running.items() if future.done()]:
         try:
           seconds = running.pop(name).result()
+          ended(by_name[name])
           finished.add(name)
           progress.CONSOLE.print(f'{name}: finished in {seconds:.0f} s', highlight=False)
-          ended(by_name[name])
-        except subprocess.CalledProcessError as error:
+        except (subprocess.CalledProcessError, OSError, ValueError) as error:
           failed.append(name)
           progress.CONSOLE.print(f'{name}: {error}', highlight=False, soft_wrap=True)
         advance(len(finished) + len(failed))
@@ -175,8 +184,13 @@ def _shares(workers: int) -> list[set[int] | None]:
 def _run(
   job: Job, shares: queue.SimpleQueue, compiled: pathlib.Path, processes: _Processes
 ) -> float:
-  """Runs a job's commands; a process has the cores of the thread that starts it."""
+  """Runs a job's commands; a process has the cores of the thread that starts it.
+
+  Returns:
+    Seconds, those before it was stopped among them.
+  """
   share = shares.get()
+  before = _spent(job)
   start = time.monotonic()
   try:
     if share is not None:
@@ -194,15 +208,28 @@ def _run(
         raise subprocess.CalledProcessError(status, f'python {shlex.join(command)} (see {job.log})')
   finally:
     shares.put(share)
-  seconds = time.monotonic() - start
+    spent = {
+      'seconds': round(before['seconds'] + time.monotonic() - start, 1),
+      'commits': list(dict.fromkeys([*before['commits'], commit()])),
+    }
+    if job.directory.is_dir():
+      files.write_text(job.spent, json.dumps(spent))
   record = {
     'commands': job.commands,
-    'commit': commit(),
-    'seconds': round(seconds, 1),
+    'commit': ' and '.join(spent['commits']),
+    'seconds': spent['seconds'],
     'machine': where,
   }
   files.write_text(job.record, json.dumps(record, indent=2))
-  return seconds
+  job.spent.unlink()
+  return spent['seconds']
+
+
+def _spent(job: Job) -> dict[str, Any]:
+  """What a job has taken already that was stopped: 'seconds', and the 'commits' it ran by."""
+  if not job.spent.exists():
+    return {'seconds': 0.0, 'commits': []}
+  return files.read_json(job.spent, 'remove it; the time before the stop is not counted then.')
 
 
 def commit() -> str:

@@ -52,7 +52,8 @@ def markdown(results: tables.Results) -> str:
     '|---|---|---|---|',
   ]
   for (commit, machine), seconds in made.items():
-    lines.append(f'| `{commit}` | {machine} | {len(seconds)} | {sum(seconds) / 3600:.1f} |')
+    hours = f'{sum(filter(None, seconds)) / 3600:.1f}' + ' or more' * (None in seconds)
+    lines.append(f'| `{commit}` | {machine} | {len(seconds)} | {hours} |')
   again = starts(results)
   if again:
     lines += ['', 'Runs that began from another policy than their warm start, made twice:', '']

@@ -17,6 +17,7 @@ from aloe_jax import config as config_lib
 from aloe_jax import files
 from aloe_jax import renamed
 from aloe_jax.comparison import meaning
+from aloe_jax.comparison import records
 
 WORKDIR = '$WORKDIR'  # stands for the directory of all runs
 _NEEDED = ('task', 'seed', 'method', 'changes', 'iterations', 'conditions', 'report', 'commands',
@@ -42,7 +43,18 @@ class Key(NamedTuple):
 
 def portable(commands: Commands, workdir: pathlib.Path) -> list[list[str]]:
   """Commands as they are anywhere: `WORKDIR` in place of the directory of all runs."""
-  return [[part.replace(str(workdir), WORKDIR) for part in command] for command in commands]
+  return made_portable([list(command) for command in commands], workdir)
+
+
+def made_portable(tree: Any, workdir: pathlib.Path) -> Any:
+  """JSON's values with `WORKDIR` in place of the directory of all runs, in every text."""
+  if isinstance(tree, str):
+    return tree.replace(str(workdir), WORKDIR)
+  if isinstance(tree, list):
+    return [made_portable(value, workdir) for value in tree]
+  if isinstance(tree, dict):
+    return {name: made_portable(value, workdir) for name, value in tree.items()}
+  return tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,15 +71,17 @@ class Store:
     """A run's record with today's names, None where there is none.
 
     Raises:
-      ValueError: it is damaged, or of another run than its place says.
+      ValueError: it is damaged, holds what cannot be, or is of another run than its place says.
     """
     path = self.path(key)
     if not path.exists():
       return None
-    found = files.read_json(path, _ADVICE)
+    found = files.read_json(path, _ADVICE, each_once=True)
     lacks = [name for name in _NEEDED if not isinstance(found, dict) or name not in found]
     if lacks:
       raise ValueError(f'{path}: found no {", ".join(lacks)}, expected a whole record; {_ADVICE}')
+    if wrong := records.fault(found):
+      raise ValueError(f'{path}: {wrong}; {_ADVICE}')
     if (of := Key(found['task'], found['seed'], found['method'])) != key:
       raise ValueError(f'{path}: found the run {tuple(of)}, expected {tuple(key)}; {_ADVICE}')
     if found['report'] is not None:
@@ -86,8 +100,14 @@ class Store:
     return found if found and not outdated(found, commands) else None
 
   def add(self, record: Mapping[str, Any]) -> None:
-    """Keeps a record, in place of an older one of the run."""
+    """Keeps a record, in place of an older one of the run.
+
+    Raises:
+      ValueError: it holds what cannot be.
+    """
     key = Key(record['task'], record['seed'], record['method'])
+    if wrong := records.fault(record):
+      raise ValueError(f'{key.task}, seed {key.seed}, {key.method}: {wrong}.')
     files.write_text(self.path(key), json.dumps(record, indent=1, ensure_ascii=False) + '\n')
 
   def path(self, key: Key) -> pathlib.Path:

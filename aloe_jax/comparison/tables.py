@@ -143,7 +143,7 @@ def _mean_of(results: Results) -> str:
   if not pairs:
     return 'no task yet, as none has runs of every method with the same seed'
   if {(run['task'], run['seed']) for run in results['runs']} == set(pairs):
-    return 'all tasks and seeds'
+    return 'all tasks and seeds' + ' that have runs' * bool(results['missing'])
   shown = {
     task: ', '.join(str(seed) for other, seed in pairs if other == task) for task, _ in pairs
   }
