@@ -52,15 +52,19 @@ def main() -> None:
         f'{workdir} holds no evaluated iteration of a run whose critic judges actions; expected '
         'TASK/seed_N/METHOD, as experiments.paper leaves them.'
       )
+    arguments.check_writable('--store', kept)
+    read(kept)  # a damaged answer is told before others are asked for
     jobs_ = [job for job in planned.values() if not _is_kept(job, kept, workdir)]
+    replaced = sum(_path(kept, _measured(job)).exists() for job in jobs_)
 
     def keep(job: jobs.Job) -> None:
       found = point(job, workdir)
       files.write_text(_path(kept, found), json.dumps(found, indent=1, ensure_ascii=False) + '\n')
 
-    progress.CONSOLE.print(
-      f'{len(planned) - len(jobs_)} of {len(planned)} answers are in {kept}.', soft_wrap=True
-    )
+    told = f'{len(planned) - len(jobs_)} of {len(planned)} answers are in {kept}'
+    if replaced:
+      told += f'; {replaced} that were asked otherwise are replaced'
+    progress.CONSOLE.print(f'{told}.', soft_wrap=True)
     for job in jobs_:
       if job.is_finished:
         keep(job)
@@ -140,21 +144,32 @@ def _path(kept: pathlib.Path, one: Mapping[str, Any]) -> pathlib.Path:
 
 
 def _is_kept(job: jobs.Job, kept: pathlib.Path, workdir: pathlib.Path) -> bool:
-  """Whether the store has the answer to this question, about a run that came out the same."""
+  """Whether the store has the answer to this question, or a fuller one.
+
+  Raises:
+    ValueError: what it has is of a run of that name that came out otherwise.
+  """
   measured = _measured(job)
   path = _path(kept, measured)
   if not path.exists():
     return False
-  expected = measured | {'commands': store.portable(job.commands, workdir)}
   found = files.read_json(path, _KEPT_ADVICE)
-  return all(found.get(name) == value for name, value in expected.items())
+  if other := [name for name, value in measured.items() if found[name] != value]:
+    shown = ', '.join(f'{name} {found[name]} and here {measured[name]}' for name in other)
+    raise ValueError(
+      f'{path} is of another run of this name: {shown}. Give another --store, or remove the '
+      'answers of that run, and they are asked for anew.'
+    )
+  wanted = store.portable(job.commands, workdir)
+  full = [[part.replace('=quick', '=full') for part in command] for command in wanted]
+  return found['commands'] in (wanted, full)
 
 
 def read(kept: pathlib.Path) -> foresight.Points:
   """All points of a store.
 
   Raises:
-    ValueError: one is damaged, or lies where another belongs.
+    ValueError: one is damaged, holds what cannot be, or lies where another belongs.
   """
   found = []
   for path in sorted(kept.glob('*/seed_*/*/*.json')):
@@ -162,6 +177,8 @@ def read(kept: pathlib.Path) -> foresight.Points:
     lacks = [name for name in _NEEDED if not isinstance(one, dict) or name not in one]
     if lacks:
       raise ValueError(f'{path}: found no {", ".join(lacks)}, expected a point; {_KEPT_ADVICE}')
+    if wrong := foresight.fault(one):
+      raise ValueError(f'{path}: {wrong}; {_KEPT_ADVICE}')
     if _path(kept, one) != path:
       raise ValueError(f'{path}: found the point of {_path(kept, one)}; {_KEPT_ADVICE}')
     found.append(one)

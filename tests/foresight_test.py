@@ -115,10 +115,10 @@ def asked(monkeypatch):
   return names
 
 
-def collect(monkeypatch, workdir):
+def collect(monkeypatch, workdir, *flags):
   """Asks about the runs of a directory, with a store beside it."""
   store = workdir.parent / 'kept' / 'points'
-  monkeypatch.setattr('sys.argv', ['foretold', f'--workdir={workdir}', f'--store={store}'])
+  monkeypatch.setattr('sys.argv', ['foretold', f'--workdir={workdir}', f'--store={store}', *flags])
   foretold.main()
   return store
 
@@ -136,7 +136,7 @@ def test_what_was_asked_is_collected_into_numbers_tables_and_a_figure(tmp_path, 
   np.testing.assert_allclose(results['regrets']['the newest']['value'], 10)
 
 
-def test_an_answer_outlives_its_run_and_is_asked_for_again_only_if_that_came_out_otherwise(
+def test_an_answer_outlives_its_run_and_is_asked_for_again_only_once_it_is_removed(
   tmp_path, monkeypatch, asked
 ):
   run = make_suite(tmp_path / 'runs')
@@ -150,9 +150,28 @@ def test_an_answer_outlives_its_run_and_is_asked_for_again_only_if_that_came_out
   entries = json.loads(evaluations.read_text())
   entries[2]['success_rate'] = 0.7
   evaluations.write_text(json.dumps(entries))
+  before = foretold.read(store)
+  said = '2.json is of another run of this name: after 50.0 and here 70.0. Give another'
+  with pytest.raises(SystemExit, match=said):
+    collect(monkeypatch, tmp_path / 'moved')
+  assert (len(asked), foretold.read(store)) == (2, before)
+  (store / 'fold_laundry' / 'seed_3' / 'aloe' / '2.json').unlink()
   collect(monkeypatch, tmp_path / 'moved')
   assert asked[2:] == ['fold_laundry/seed_3/aloe/foretold/2']
   assert [point['after'] for point in foretold.read(store)] == pytest.approx([60, 70])
+
+
+def test_a_full_answer_serves_a_quick_question_and_no_other(tmp_path, monkeypatch, asked, capsys):
+  run = make_suite(tmp_path / 'runs')
+  for flags, ran in (('full', 2), ('quick', 2), ('full --count=6', 4), ('quick --count=7', 6)):
+    store = collect(monkeypatch, tmp_path / 'runs', *f'--foretell={flags}'.split())
+    assert len(asked) == ran, flags
+    shutil.rmtree(run / 'foretold', ignore_errors=True)
+    capsys.readouterr()
+  collect(monkeypatch, tmp_path / 'runs', '--foretell=full', '--count=7')
+  assert '0 of 2 answers are in' in (told := capsys.readouterr().out)
+  assert '; 2 that were asked otherwise are replaced.' in told
+  assert 'asked by `--count=7 --foretell=full` (2).' in (store.parent / 'results.md').read_text()
 
 
 @pytest.mark.parametrize(
@@ -170,6 +189,29 @@ def test_a_damaged_answer_is_named(tmp_path, monkeypatch, asked, text, found):
   path = store / 'fold_laundry' / 'seed_3' / 'aloe' / '2.json'
   path.write_text(text or path.read_text().replace('"iteration": 2', '"iteration": 4'))
   with pytest.raises(ValueError, match=f'{path}: (found )?{found}.*remove it'):
+    foretold.read(store)
+
+
+@pytest.mark.parametrize(
+  'change, found',
+  [
+    ({'after': 170}, 'after: found 170, expected percent'),
+    ({'before': float('nan')}, 'before: found nan'),
+    ({'seed': '3'}, "seed: found '3', expected a whole number"),
+    ({'task': None}, 'task: found None, expected a text'),
+    ({'card': None}, 'card: found null'),
+    ({'card': []}, r'card: found \[\], expected an object'),
+    ({'card': {'fqe_gain': 'much'}}, "card.fqe_gain: found 'much', expected a number or null"),
+    ({'card': {'foretold': 'great'}}, "card.foretold: found 'great', expected one of better, no"),
+    ({'card': {'iteration': 1}}, 'card.iteration: found 1, expected 2'),
+  ],
+)
+def test_an_answer_of_what_cannot_be_is_named(tmp_path, monkeypatch, asked, change, found):
+  make_suite(tmp_path / 'runs')
+  store = collect(monkeypatch, tmp_path / 'runs')
+  path = store / 'fold_laundry' / 'seed_3' / 'aloe' / '2.json'
+  path.write_text(json.dumps(json.loads(path.read_text()) | change))
+  with pytest.raises(ValueError, match=f'{path}: {found}.*; remove it'):
     foretold.read(store)
 
 

@@ -7,6 +7,7 @@ evaluation), 'card' (what `report.json` held before that policy acted)}.
 Legend of shapes: P points, I iterations.
 """
 
+import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,17 +15,50 @@ import numpy as np
 
 from aloe_jax import estimates
 from aloe_jax import metrics
+from aloe_jax.comparison import records
 from aloe_jax.reporting import card
 from aloe_jax.reporting import foretold
 
 Points = Sequence[Mapping[str, Any]]
+Point = Mapping[str, Any]
 Number = dict[str, float | None]
 
 GAINS = ('foretold_gain', 'foretold_gain_start', 'fqe_gain', 'fqe_points')
+_VERDICTS = (foretold.BETTER, foretold.NO_DIFFERENCE, foretold.WORSE)
 CHOICES = (*GAINS, 'foretold', 'the newest', 'the warm start')
 
 
-def run_of(point: Mapping[str, Any]) -> tuple[str, int, str]:
+def fault(point: Point) -> str:
+  """The first thing of a point that cannot be, '' where there is none; see `comparison.records`."""
+  for name, lowest in {'seed': 0, 'iteration': 1, 'episodes': 1}.items():
+    if not records.is_count(point[name], lowest):
+      return records.told(name, point[name], f'a whole number of {lowest} or more')
+  for name in ('task', 'method'):
+    if not isinstance(point[name], str):
+      return records.told(name, point[name], 'a text')
+  for name in ('before', 'after'):
+    if not (records.is_number(point[name]) and 0 <= point[name] <= 100):
+      return records.told(name, point[name], 'percent, from 0 to 100')
+  if not records.is_commands(point['commands']):
+    return records.told('commands', point['commands'], 'lists of texts')
+  card_ = point['card']
+  if wrong := records.of_report('card', card_) or ('card: found null' if card_ is None else ''):
+    return wrong
+  if card_.get('iteration', point['iteration']) != point['iteration']:
+    return records.told('card.iteration', card_['iteration'], str(point['iteration']))
+  if (verdict := card_.get('foretold')) not in (*_VERDICTS, None):
+    return records.told('card.foretold', verdict, f'one of {", ".join(_VERDICTS)}')
+  words = [name for name in GAINS if isinstance(card_.get(name), str | bool)]
+  return records.told(f'card.{words[0]}', card_[words[0]], 'a number or null') if words else ''
+
+
+def asked(point: Point) -> str:
+  """How a card was asked: the options of its command that its numbers depend on."""
+  flags = [part for command in point['commands'] for part in command]
+  return ' '.join(part for part in flags if part.startswith(('--count=', '--foretell=')))
+
+
+def run_of(point: Point) -> tuple[str, int, str]:
   """What tells its run."""
   return point['task'], point['seed'], point['method']
 
@@ -71,7 +105,7 @@ def verdicts(points: Points) -> dict[str, Number]:
   measured, found = change(points), {}
   sure = np.array([_clear(point) for point in points], bool)
   said = np.array([point['card'].get('foretold') for point in points])
-  for verdict in (foretold.BETTER, foretold.NO_DIFFERENCE, foretold.WORSE):
+  for verdict in _VERDICTS:
     among = said == verdict
     x, clear = measured[among], sure[among]
     found[verdict] = {
@@ -137,7 +171,7 @@ def _chosen(own: Points, choice: str) -> int | None:
   return None if np.isnan(gains).any() else int(np.argmax(np.append(0, np.cumsum(gains))))
 
 
-def _clear(point: Mapping[str, Any]) -> bool:
+def _clear(point: Point) -> bool:
   """Whether before and after differ by more than two evaluations do by chance, 95 % (Newcombe)."""
   rates = [point['before'] / 100, point['after'] / 100]
   counts = [round(rate * point['episodes']) for rate in rates]
@@ -151,10 +185,12 @@ def _clear(point: Mapping[str, Any]) -> bool:
 def markdown(points: Points) -> str:
   """All of it as tables."""
   runs = len({run_of(point) for point in points})
+  how = collections.Counter(map(asked, points))
+  listed = ', '.join(f'`{flags}` ({count})' for flags, count in how.items())
   lines = [
-    f'{len(points)} iterations of {runs} runs. Rank correlation of what the card said before a '
-    'policy acted with the change of success that evaluation then measured; 95 % from resampling '
-    'runs.',
+    f'{len(points)} iterations of {runs} runs, asked by {listed}. Rank correlation of what the '
+    'card said before a policy acted with the change of success that evaluation then measured; '
+    '95 % from resampling runs.',
     '',
     '| number of the card | rank correlation | iterations |',
     '|---|---|---|',

@@ -20,26 +20,26 @@ def fault(record: Any) -> str:
   """
   for name in _TEXTS:
     if not isinstance(record[name], str):
-      return _told(name, record[name], 'a text')
-  if not _is_count(record['seed']):
-    return _told('seed', record['seed'], 'a whole number of 0 or more')
+      return told(name, record[name], 'a text')
+  if not is_count(record['seed']):
+    return told('seed', record['seed'], 'a whole number of 0 or more')
   for name in _TABLES:
     if not isinstance(record[name], dict):
-      return _told(name, record[name], 'an object')
-  if not _is_commands(record['commands']):
-    return _told('commands', record['commands'], 'lists of texts')
+      return told(name, record[name], 'an object')
+  if not is_commands(record['commands']):
+    return told('commands', record['commands'], 'lists of texts')
   if not isinstance(record['commit'], str | None):
-    return _told('commit', record['commit'], 'a text or null')
+    return told('commit', record['commit'], 'a text or null')
   seconds = record['seconds']
-  if seconds is not None and not _is_number(seconds, least=0):
-    return _told('seconds', seconds, 'a number of 0 or more, or null')
+  if seconds is not None and not is_number(seconds, least=0):
+    return told('seconds', seconds, 'a number of 0 or more, or null')
   if record['settings'].get('seed', record['seed']) != record['seed']:
-    return _told('settings.seed', record['settings']['seed'], f'{record["seed"]}, as in seed')
+    return told('settings.seed', record['settings']['seed'], f'{record["seed"]}, as in seed')
   return (
     _of_machine(record['machine'])
     or _of_iterations(record['iterations'], record['settings'])
     or _of_conditions(record['conditions'])
-    or _of_report(record['report'])
+    or of_report('report', record['report'])
   )
 
 
@@ -48,22 +48,22 @@ def _of_machine(machine: Any) -> str:
     return ''
   expected = 'null or an object with processor, cores, accelerators and packages'
   if not isinstance(machine, dict):
-    return _told('machine', machine, expected)
+    return told('machine', machine, expected)
   kinds = {'processor': str, 'cores': int, 'accelerators': list, 'packages': dict}
   fits = all(isinstance(machine.get(name), kind) for name, kind in kinds.items())
-  return '' if fits else _told('machine', machine, expected)
+  return '' if fits else told('machine', machine, expected)
 
 
 def _of_iterations(iterations: Any, settings: Mapping[str, Any]) -> str:
   """Evaluations of 0, 1, ... up to as many as the run was to have."""
   if not isinstance(iterations, list) or not iterations:
-    return _told('iterations', iterations, 'a list of evaluations')
+    return told('iterations', iterations, 'a list of evaluations')
   for number, entry in enumerate(iterations):
     where = f'iterations[{number}]'
     if wrong := _of_evaluation(where, entry):
       return wrong
     if entry.get('iteration') != number:
-      return _told(f'{where}.iteration', entry.get('iteration'), f'{number}')
+      return told(f'{where}.iteration', entry.get('iteration'), f'{number}')
   last = settings.get('iterations', len(iterations) - 1)
   if len(iterations) != last + 1:
     return f'found evaluations of {len(iterations) - 1} iterations, expected {last}'
@@ -71,7 +71,7 @@ def _of_iterations(iterations: Any, settings: Mapping[str, Any]) -> str:
   episodes = evaluation.get('episodes') if isinstance(evaluation, dict) else None
   for number, entry in enumerate(iterations):
     if episodes is not None and entry['episodes'] != episodes:
-      return _told(f'iterations[{number}].episodes', entry['episodes'], f'{episodes}')
+      return told(f'iterations[{number}].episodes', entry['episodes'], f'{episodes}')
   return ''
 
 
@@ -82,35 +82,36 @@ def _of_conditions(conditions: Mapping[str, Any]) -> str:
 
 def _of_evaluation(where: str, entry: Any) -> str:
   if not isinstance(entry, dict):
-    return _told(where, entry, 'an evaluation')
+    return told(where, entry, 'an evaluation')
   for name, least in {'episodes': 1, 'successes': 0, 'steps': 0}.items():
     value = entry.get(name)
-    if not _is_count(value, least):
-      return _told(f'{where}.{name}', value, f'a whole number of {least} or more')
+    if not is_count(value, least):
+      return told(f'{where}.{name}', value, f'a whole number of {least} or more')
   if entry['successes'] > entry['episodes']:
-    return _told(f'{where}.successes', entry['successes'], f'{entry["episodes"]} at most')
+    return told(f'{where}.successes', entry['successes'], f'{entry["episodes"]} at most')
   expected = entry['successes'] / entry['episodes']
   rate = entry.get('success_rate')
-  if not _is_number(rate) or abs(rate - expected) > 1e-9:
+  if not is_number(rate) or abs(rate - expected) > 1e-9:
     of = f'{entry["successes"]} of {entry["episodes"]}'
-    return _told(f'{where}.success_rate', rate, f'{expected:g}, which is {of}')
+    return told(f'{where}.success_rate', rate, f'{expected:g}, which is {of}')
   for name in ('throughput', 'successes_per_hour'):
-    if not _is_number(entry.get(name), least=0):
-      return _told(f'{where}.{name}', entry.get(name), 'a number of 0 or more')
+    if not is_number(entry.get(name), least=0):
+      return told(f'{where}.{name}', entry.get(name), 'a number of 0 or more')
   return ''
 
 
-def _of_report(report: Any) -> str:
+def of_report(where: str, report: Any) -> str:
+  """The first number of a report that cannot be, as `fault` has it; '' where there is none."""
   if report is None:
     return ''
   if not isinstance(report, dict):
-    return _told('report', report, 'an object or null')
+    return told(where, report, 'an object or null')
   for name, value in report.items():
     low, high = _range(name)
     is_other = value is None or (isinstance(value, bool | str) and math.isinf(high))
-    if not is_other and not (_is_number(value) and low <= value <= high):
+    if not is_other and not (is_number(value) and low <= value <= high):
       among = '' if math.isinf(high) else f' from {low:g} to {high:g}'
-      return _told(f'report.{name}', value, f'a number{among} or null')
+      return told(f'{where}.{name}', value, f'a number{among} or null')
   return ''
 
 
@@ -121,22 +122,26 @@ def _range(name: str) -> tuple[float, float]:
   return (0.0, 1.0) if name in _SHARES else (-math.inf, math.inf)
 
 
-def _is_commands(commands: Any) -> bool:
+def is_commands(commands: Any) -> bool:
+  """Whether these are lists of texts."""
   return isinstance(commands, list) and all(
     isinstance(command, list) and all(isinstance(part, str) for part in command)
     for command in commands
   )
 
 
-def _is_count(value: Any, least: int = 0) -> bool:
+def is_count(value: Any, least: int = 0) -> bool:
+  """Whether this is a whole number of at least that."""
   return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _is_number(value: Any, least: float = -math.inf) -> bool:
+def is_number(value: Any, least: float = -math.inf) -> bool:
+  """Whether this is a finite number of at least that."""
   if isinstance(value, bool) or not isinstance(value, int | float):
     return False
   return math.isfinite(value) and value >= least
 
 
-def _told(name: str, found: Any, expected: str) -> str:
+def told(name: str, found: Any, expected: str) -> str:
+  """What is wrong, in words."""
   return f'{name}: found {found!r:.80}, expected {expected}'
