@@ -13,6 +13,7 @@ every other termination is a failure. Two methods that it may have besides those
                       returns observation and info, as `reset` does
 """
 
+from collections.abc import Mapping
 import importlib
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from aloe_jax import types
 from aloe_jax.envs import gymnasium_spaces
+from aloe_jax.envs import gymnasium_values
 
 # What a name begins with: the module whose `make` makes the rest of it, none for what is
 # registered with Gymnasium, and how pip installs what that needs.
@@ -78,18 +80,26 @@ class Task:
     return self._environments[:count]
 
 
-def succeeded(reward: float, terminated: bool, info: dict[str, Any]) -> bool:
-  """Whether a step has done the task."""
+def succeeded(reward: Any, terminated: bool, info: Mapping[str, Any]) -> bool:
+  """Whether a step has done the task.
+
+  Raises:
+    ValueError: what counts, 'success' or else the reward, cannot be read.
+  """
   for name in ('success', 'is_success'):
     if name in info:
-      return bool(info[name])
-  return terminated and reward > 0
+      return gymnasium_values.flag(info[name], f'info[{name!r}]')
+  return gymnasium_values.reward(reward) > 0 and terminated
 
 
 def end_of(
-  reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
+  reward: Any, terminated: bool, truncated: bool, info: Mapping[str, Any]
 ) -> types.EndReason:
-  """How a step ends the episode, by what the environment says of it; NONE if it goes on."""
+  """How a step ends the episode, by what the environment says of it; NONE if it goes on.
+
+  Raises:
+    ValueError: as `succeeded`.
+  """
   if succeeded(reward, terminated, info):
     return types.EndReason.SUCCESS
   if terminated:
