@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 
 from aloe_jax import types
+from aloe_jax.envs import gymnasium_errors
+from aloe_jax.envs import gymnasium_observation
+from aloe_jax.envs import gymnasium_values
 
 VIEWS = len(types.CAMERAS)
 MOST_NUMBERS = 4096  # of an observation; what has more is an image
@@ -24,31 +27,45 @@ class Spaces:
     action_limits: lowest and highest action [A].
     proprio_size: numbers of proprio, at most 32.
     feature_shape: (V, F), V * F >= n.
+    remarks: what was said of observations so far.
 
   Args:
     env: a `gymnasium.Env`.
     name: what messages call it.
+    is_quiet: whether remarks are only kept.
 
   Raises:
-    ValueError: actions are not numbers, or observations hold images.
+    ValueError: actions are not numbers, observations hold images, or either holds nothing.
   """
 
-  def __init__(self, env: Any, name: str):
+  def __init__(self, env: Any, name: str, *, is_quiet: bool = False):
     from gymnasium import spaces
 
     self._flatten: Callable[..., np.ndarray] = spaces.flatten  # type: ignore[assignment]
-    self._observation, self._action = env.observation_space, env.action_space
+    self._observation = _declared(env, 'observation_space')
+    self._action = _declared(env, 'action_space')
     if not isinstance(self._action, spaces.Box) or len(self._action.shape) != 1:
       raise ValueError(f'{name}: actions are {self._action}, expected a Box of one axis.')
-    if not self._observation.is_np_flattenable:
+    if self._action.shape[0] == 0:
+      raise ValueError(
+        f'{name}: actions are {self._action}, of 0 numbers; expected at least 1. Declare an '
+        'action_space with a number for every joint.'
+      )
+    if not getattr(self._observation, 'is_np_flattenable', False):
       raise ValueError(f'{name}: observations are {self._observation}, expected a Box or Dict.')
-    numbers: Any = spaces.flatten_space(self._observation)
-    (size,) = numbers.shape
+    size = spaces.flatdim(self._observation)
+    if size == 0:
+      raise ValueError(
+        f'{name}: observations are {self._observation}, of 0 numbers; expected at least 1. Declare '
+        'an observation_space with what a policy needs to see.'
+      )
     if size > MOST_NUMBERS:
       raise ValueError(
         f'{name}: an observation has {size} numbers, at most {MOST_NUMBERS} are read; choose '
         'observations of the state and not of images.'
       )
+    with gymnasium_errors.reading(f'{name}: observations are {self._observation}'):
+      numbers: Any = spaces.flatten_space(self._observation)
     self._names_proprio = (
       isinstance(self._observation, spaces.Dict) and 'proprio' in self._observation.spaces
     )
@@ -65,6 +82,13 @@ class Spaces:
         f'at most {types.PROPRIO_SIZE}; keep joint angles and gripper openings in it, and give the '
         'others another name.'
       )
+    if own.shape[0] == 0:
+      raise ValueError(
+        f"{name}: the part of an observation called 'proprio' has 0 numbers; expected at least 1. "
+        'Put joint angles in it, or leave it out: then the first numbers are the state.'
+      )
+    self.remarks = gymnasium_observation.Remarks(is_quiet)
+    self._checker = gymnasium_observation.Checker(self._observation, name, self.remarks)
     self.proprio_size = min(types.PROPRIO_SIZE, own.shape[0])
     self.feature_shape = (VIEWS, -(-size // VIEWS))
 
@@ -73,7 +97,11 @@ class Spaces:
 
     Numbers with bounds come to [-1, 1]; others are as they are near zero and grow like a
     logarithm, sign(x) log(1 + |x|), so that no unit has to be known.
+
+    Raises:
+      ValueError: it is not in its space, see `gymnasium_observation.Checker`.
     """
+    self._checker.check(observation)
     numbers = self._flatten(self._observation, observation)
     own = observation['proprio'] if self._names_proprio else observation
     # Of an observation with more numbers, all of which are features, the first ones.
@@ -84,6 +112,20 @@ class Spaces:
     features.flat[: len(numbers)] = np.where(self._bounded, scaled, squashed)
     return types.Sight(own_state, features)
 
-  def action(self, action: np.ndarray) -> np.ndarray:
-    """The nearest action [A] that the environment allows."""
-    return np.clip(action, self._action.low, self._action.high).astype(self._action.dtype)
+  def action(self, action: Any, whose: str = "the policy's action") -> np.ndarray:
+    """The nearest action [A] that the environment allows.
+
+    Args:
+      action: numbers, as an array or a list.
+      whose: what errors call it.
+
+    Raises:
+      ValueError: it is not A finite numbers.
+    """
+    numbers = gymnasium_values.action(action, self._action.shape, whose)
+    return np.clip(numbers, self._action.low, self._action.high).astype(self._action.dtype)
+
+
+def _declared(env: Any, name: str) -> Any:
+  """A space of an environment; None if it declares none."""
+  return getattr(env, name, None)

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from aloe_jax import types
+from aloe_jax.envs import gymnasium_errors
 from aloe_jax.envs import gymnasium_spaces
 from aloe_jax.envs import gymnasium_values
 
@@ -59,17 +60,18 @@ class Task:
 
   Args:
     name: such as 'ogbench:cube-single-v0'.
+    is_quiet: whether remarks on what is seen are only kept, see `Spaces`.
 
   Raises:
     ValueError: there is no such environment, it does not fit, or packages are missing.
   """
 
-  def __init__(self, name: str):
+  def __init__(self, name: str, *, is_quiet: bool = False):
     self.name = name
     self.places: dict[int, Any] = {}
     self._environments = [_make(name)]
     (env,) = self._environments
-    self.spaces = gymnasium_spaces.Spaces(env, name)
+    self.spaces = gymnasium_spaces.Spaces(env, name, is_quiet=is_quiet)
     self.has_human = env.has_wrapper_attr('make_human')
     self.recovers = env.has_wrapper_attr('recover')
 
@@ -124,6 +126,10 @@ def _make(task: str) -> Any:
     return make(name)
   except (gymnasium.error.Error, ImportError) as error:
     raise ValueError(f'config.sim.task is {task!r}: {error}') from error
+  except Exception as error:
+    if module and isinstance(error, ValueError):  # ours, which says what is wrong with a name
+      raise
+    raise gymnasium_errors.raised(task, 'making it', error) from error
 
 
 def _registered(name: str) -> Any:
