@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from aloe_jax import types
+from aloe_jax.envs import gymnasium_scene
 from aloe_jax.envs import gymnasium_task
 
 
@@ -47,54 +48,58 @@ class Place:
   """
 
   def __init__(self, task: gymnasium_task.Task, env: Any, rules: Rules):
-    self._task, self._env, self._rules = task, env, rules
+    self._task, self._rules = task, rules
+    self._scene = gymnasium_scene.Scene(task, env)
     self.is_free = True
     self.record = Record()
 
+  @property
+  def sight(self) -> types.Sight:
+    return self._scene.sight
+
   def begin(self, seed: int) -> None:
-    """Resets the scene, for a new episode with its own human."""
-    self._observation, self._info = self._env.reset(seed=seed)
+    """Resets the scene, for a new episode with its own human.
+
+    Raises:
+      ValueError: the environment did what nobody can go on from, see `gymnasium_scene`; so does
+        `play`.
+    """
+    has_human = self._rules.human != 'none' and self._task.has_human
+    self._scene.begin(seed, has_human=has_human)
     self._source = types.Source.POLICY
-    self._human: Any = None  # a `gymnasium_task.Human`, where there is one
-    if self._rules.human != 'none' and self._task.has_human:
-      make_human = self._env.get_wrapper_attr('make_human')
-      self._human = make_human(np.random.default_rng([seed, 1]))
     if self._rules.human == 'demonstrating':
       self._source = types.Source.DEMO
     self.record = Record()
     self._steps = 0
     self.is_free = False
-    self.sight = self._task.spaces.sight(self._observation)
 
   def play(self, planned: Any) -> None:
     """Plays some actions [e, A] of the policy, or lets the human act for as many steps."""
     for action in planned:
       if self.is_free:
         return
-      if self._source != types.Source.POLICY:
-        action = self._human.act(self._observation, self._info)
-      self._step(self._task.spaces.action(np.asarray(action)))
+      if self._source == types.Source.POLICY:
+        self._step(self._scene.executed(action))
+      else:
+        self._step(self._scene.human_action())
 
   def _step(self, action: np.ndarray) -> None:
     record, source, before = self.record, self._source, self.sight
-    self._observation, reward, terminated, truncated, self._info = self._env.step(action)
     self._steps += 1
-    is_late = truncated or self._steps >= self._rules.limit
-    end_reason = gymnasium_task.end_of(float(reward), terminated, is_late, self._info)
+    end_reason, stopped = self._scene.step(action, is_last=self._steps >= self._rules.limit)
     is_asked = end_reason == types.EndReason.NONE and self._is_watched
-    if is_asked and self._human.alarmed(self._observation, self._info):
+    if is_asked and self._scene.alarmed():
       end_reason = types.EndReason.TAKEOVER
     if end_reason != types.EndReason.NONE:
-      self._end(end_reason, stopped=terminated or truncated)
+      self._end(end_reason, stopped=stopped)
     record.sight.append(before)
     record.action.append(action)
     record.source.append(source)
     record.end_reason.append(end_reason)
-    self.sight = self._task.spaces.sight(self._observation)
 
   @property
   def _is_watched(self) -> bool:
-    return self._source == types.Source.POLICY and self._human is not None
+    return self._source == types.Source.POLICY and self._scene.has_human
 
   def _end(self, end_reason: types.EndReason, *, stopped: bool) -> None:
     """Ends the fragment: the human goes on if they can, or the place is free."""
@@ -103,5 +108,5 @@ class Place:
       self.is_free = True
       return
     if stopped:
-      self._observation, self._info = self._env.get_wrapper_attr('recover')()
+      self._scene.recover()
     self._source, self._steps = types.Source.HUMAN, 0

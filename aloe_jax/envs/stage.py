@@ -14,7 +14,7 @@ import numpy as np
 
 from aloe_jax import types
 from aloe_jax.envs import gymnasium_rollout
-from aloe_jax.envs import gymnasium_task
+from aloe_jax.envs import gymnasium_scene
 from aloe_jax.envs import human as human_lib
 from aloe_jax.envs import simulation
 from aloe_jax.envs import tabletop
@@ -117,38 +117,33 @@ class GymnasiumStage:
 
   def __init__(self, setup: gymnasium_rollout.Setup):
     self._setup = setup
-    (self._env,) = setup.task.environments(1)
+    (env,) = setup.task.environments(1)
+    self._scene = gymnasium_scene.Scene(setup.task, env)
     self.has_human = setup.task.has_human
     self.limit = setup.limit
 
   def begin(self, seed: int) -> types.Sight:
-    self._observation, self._info = self._env.reset(seed=seed)
-    self._person: Any = None
-    if self.has_human:
-      make_human = self._env.get_wrapper_attr('make_human')
-      self._person = make_human(np.random.default_rng([seed, 1]))
+    self._scene.begin(seed, has_human=self.has_human)
     self._steps = 0
-    return self._setup.task.spaces.sight(self._observation)
+    return self._scene.sight
 
   def step(self, action: np.ndarray) -> tuple[types.Sight, types.EndReason]:
-    found = self._env.step(self.executed(action))
-    self._observation, reward, terminated, truncated, self._info = found
     self._steps += 1
-    is_late = truncated or self._steps >= self.limit
-    end_reason = gymnasium_task.end_of(float(reward), terminated, is_late, self._info)
-    return self._setup.task.spaces.sight(self._observation), end_reason
+    executed = self.executed(action)
+    end_reason, _ = self._scene.step(executed, is_last=self._steps >= self.limit)
+    return self._scene.sight, end_reason
 
   def executed(self, action: np.ndarray) -> np.ndarray:
-    return self._setup.task.spaces.action(np.asarray(action))
+    return self._scene.executed(action)
 
   def human_action(self) -> np.ndarray:
-    return self.executed(self._person.act(self._observation, self._info))
+    return self._scene.human_action()
 
   def still(self) -> np.ndarray:
     return self.executed(np.zeros(self._setup.task.spaces.action_size, np.float32))
 
   def alarmed(self) -> bool:
-    return self._person is not None and self._person.alarmed(self._observation, self._info)
+    return self._scene.has_human and self._scene.alarmed()
 
   def take_over(self) -> None:
     self._steps = 0

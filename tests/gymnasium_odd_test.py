@@ -1,0 +1,250 @@
+"""Gymnasium environments that do what they should not: each is one error that says what and when.
+
+No error may leave a person without the environment's name, nor a wrong number pass for a right one.
+"""
+
+import logging
+import re
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aloe_jax import config as config_lib
+from aloe_jax import types
+from aloe_jax.envs import gymnasium_rollout
+from aloe_jax.envs import gymnasium_task
+from aloe_jax.envs import stage as stage_lib
+
+
+@flax.struct.dataclass
+class Constant:
+  """Plays one number in all joints."""
+
+  number: float = 0.0
+
+  def act(self, sight, key):
+    return jnp.full((len(sight.state), 3, 2), self.number)
+
+
+def setup_of(kind, human='none', processes=1):
+  task = gymnasium_task.Task(f'gymnasium:odd_world:{kind}-v0')
+  return gymnasium_rollout.Setup(task, 2, 5, human, processes)
+
+
+def play(kind, human='none', *, number=0.0, processes=1, episodes=1):
+  setup = setup_of(kind, human, processes)
+  policy = None if human == 'demonstrating' else Constant(number)
+  return setup.run(policy, key=jax.random.key(0), episodes=episodes)
+
+
+def refusal(kind, human='none', **options):
+  """What a person is told, one line that begins with the environment and when it was."""
+  with pytest.raises(ValueError) as caught:
+    play(kind, human, **options)
+  told = str(caught.value)
+  assert told.startswith(f'gymnasium:odd_world:{kind}-v0'), told
+  assert '\n' not in told
+  return told
+
+
+def test_what_is_right_is_played():
+  for human in ('none', 'watching', 'demonstrating'):
+    found = play('Right', human)
+    assert found.first_end.tolist() == [types.EndReason.SUCCESS]
+  np.testing.assert_array_equal(found.action[0], np.float32([[0.1, 0.2]] * 3))
+
+
+@pytest.mark.parametrize(
+  'kind, found',
+  [
+    ('SuccessIsText', "'False'"),
+    ('SuccessIsNan', 'nan'),
+    ('SuccessIsNone', 'None'),
+    ('SuccessIsHalf', '0.5'),
+    ('SuccessIsTwo', 'array([ True, True])'),
+  ],
+)
+def test_a_success_that_is_neither_yes_nor_no_is_refused(kind, found):
+  told = refusal(kind)
+  assert ', step 3 (seed ' in told
+  assert f"info['success'] is {found}; expected True or False (or one number, 0 or 1)." in told
+
+
+@pytest.mark.parametrize(
+  'kind, end',
+  [('SuccessIsOne', types.EndReason.SUCCESS), ('SuccessIsZero', types.EndReason.FAILURE)],
+)
+def test_a_success_may_be_one_number(kind, end):
+  assert play(kind).first_end.tolist() == [end]
+
+
+@pytest.mark.parametrize(
+  'kind, found',
+  [
+    ('RewardIsNan', 'nan'),
+    ('RewardIsNone', 'None'),
+    ('RewardIsTwo', 'array([1., 1.])'),
+    ('RewardIsText', "'1.0'"),
+  ],
+)
+def test_a_reward_that_says_how_it_ended_is_one_finite_number(kind, found):
+  told = refusal(kind)
+  assert ', step 1 (seed ' in told
+  assert f"the reward is {found} and info has no 'success'; expected one finite number." in told
+
+
+def test_a_reward_may_be_an_array_of_one():
+  assert play('RewardIsArray').first_end.tolist() == [types.EndReason.SUCCESS]
+
+
+@pytest.mark.parametrize(
+  'kind, message',
+  [
+    ('SeesNan', "observation['room'] holds nan; expected finite numbers"),
+    ('SeesInfinity', "observation['proprio'] holds -inf; expected finite numbers"),
+    ('SeesMoreThanFloat32', "observation['room'] holds 1e+300; expected finite numbers that float"),
+    ('SeesText', "observation['room'] is ['far']; expected numbers of shape (1,)"),
+    ('SeesNothing', "observation['room'] is None; expected numbers of shape (1,)"),
+    ('SeesMore', 'of shape (3,); expected numbers of shape (2,), as its space has'),
+    ('SeesAside', 'of shape (1, 2); expected numbers of shape (2,), as its space has'),
+    (
+      'LacksRoom',
+      "observation lacks 'room' (it has 'proprio', 'rooms'); expected a dict with 'proprio', 'ro",
+    ),
+  ],
+)
+def test_an_observation_that_cannot_be_read_is_named_with_its_key(kind, message):
+  for human in ('none', 'demonstrating'):
+    told = refusal(kind, human)
+    assert ', step 2 (seed ' in told
+    assert message in told
+
+
+@pytest.mark.parametrize(
+  'kind, message',
+  [
+    ('SeesAList', 'observation is [0.0, 0.0, 0.0], of shape (3,); expected a dict with'),
+    ('SeesNoSuchChoice', "observation['choice'] is -1; expected what is in its space Discrete(3)"),
+    ('ResetWithoutInfo', 'reset returned dict {'),
+    ('ResetWithoutInfo', 'expected 2 values, observation and info (a dict).'),
+    ('ResetFails', 'reset raised OSError: no display :0 (odd_world.py:'),
+  ],
+)
+def test_what_goes_wrong_at_the_start_of_an_episode_is_told_with_its_seed(kind, message):
+  told = refusal(kind)
+  assert re.search(r', the start of an episode \(seed \d+\): ', told)
+  assert message in told
+
+
+def test_an_observation_may_be_lists_of_numbers():
+  found = play('SeesLists')
+  np.testing.assert_array_equal(found.state[0], np.float32([[0, 0], [0, 0], [0.5, 0.5]]))
+
+
+def test_observations_out_of_bounds_are_said_once_and_played(caplog):
+  with caplog.at_level(logging.WARNING):
+    found = play('SeesFar', episodes=9)
+  assert set(found.first_end) == {types.EndReason.SUCCESS}
+  told = [record.getMessage() for record in caplog.records]
+  (told,) = [message for message in told if 'odd_world' in message]
+  assert told.startswith(
+    "gymnasium:odd_world:SeesFar-v0: observation['proprio'] holds 1e+09, outside of its bounds "
+    '-1 to 1.'
+  )
+
+
+def test_bounds_that_are_missed_by_rounding_are_not_spoken_of(caplog):
+  with caplog.at_level(logging.WARNING):
+    play('SeesRounded')
+  assert 'bounds' not in caplog.text
+
+
+@pytest.mark.parametrize(
+  'kind, message',
+  [
+    ('StepOfFour', 'step returned 4 values (dict, float, bool, dict); expected 5 values: obs'),
+    ('StepWithoutInfo', 'step returned 5 values (dict, float, bool, bool, NoneType); expected 5'),
+    ('StepOfNothing', 'step returned NoneType None; expected 5 values: observation, reward, term'),
+    ('TerminatedIsText', "terminated is 'False'; expected True or False"),
+    ('StepFails', "step raised KeyError: 'gripper' (odd_world.py:"),
+  ],
+)
+def test_a_step_that_is_none_is_told_with_its_number(kind, message):
+  told = refusal(kind)
+  assert ', step 1 (seed ' in told
+  assert message in told
+
+
+@pytest.mark.parametrize(
+  'kind, message',
+  [
+    ('ActsNothing', "the human's action is None; expected an array of shape (2,)"),
+    ('ActsOne', "the human's action is [0.1], of shape (1,); expected an array of shape (2,)"),
+    ('ActsOneNumber', "the human's action is 0.1, of shape (); expected an array of shape (2,)"),
+    ('ActsThree', 'of shape (3,); expected an array of shape (2,), as the action space has'),
+    ('ActsNan', "the human's action is [0.1, nan]; expected finite numbers"),
+    ('ActsText', "the human's action is ['left', 'right']; expected an array of shape (2,)"),
+    ('ActFails', 'the human raised OSError: no joystick (odd_world.py:'),
+  ],
+)
+def test_what_a_human_does_is_a_number_for_every_joint(kind, message):
+  told = refusal(kind, 'demonstrating')
+  assert ', step 1 (seed ' in told
+  assert message in told
+
+
+@pytest.mark.parametrize(
+  'kind, message',
+  [
+    ('Nobody', 'make_human returned None, which has no act and no alarmed; expected a person'),
+    ('NotAPerson', 'which has no act and no alarmed; expected a person with act(observation'),
+    ('HumanFails', 'make_human raised OSError: no joystick'),
+    ('AlarmedIsText', "the human's alarmed(observation, info) is 'no'; expected True or False"),
+    ('AlarmFails', 'the human raised ZeroDivisionError: division by zero'),
+    ('RecoverOfNothing', 'recover returned NoneType None; expected 2 values, observation and'),
+  ],
+)
+def test_who_stands_beside_is_a_person(kind, message):
+  assert message in refusal(kind, 'watching')
+
+
+def test_what_a_policy_does_is_finite_too():
+  assert "the policy's action is array([nan, nan]" in refusal('Right', number=np.nan)
+
+
+@pytest.mark.parametrize(
+  'kind, message',
+  [
+    ('NoActions', 'of 0 numbers; expected at least 1. Declare an action_space'),
+    ('NoObservations', 'observations are Dict(), of 0 numbers; expected at least 1.'),
+    ('EmptyObservations', 'of 0 numbers; expected at least 1. Declare an observation_space'),
+    ('EmptyProprio', "called 'proprio' has 0 numbers; expected at least 1."),
+    ('SpacesAreNone', 'observations are None, expected a Box or Dict'),
+    ('MakingFails', 'making it raised OSError: no display :0 (odd_world.py:'),
+  ],
+)
+def test_environments_that_nobody_can_play_are_refused_as_they_are_made(kind, message):
+  assert message in refusal(kind)
+
+
+def test_the_error_of_a_simulator_is_kept_as_the_cause_and_one_line_is_shown():
+  with pytest.raises(SystemExit) as caught, config_lib.user_errors():
+    play('ResetFails')
+  assert str(caught.value).startswith('error: gymnasium:odd_world:ResetFails-v0, the start of an')
+  cause = caught.value.__context__.__cause__
+  assert isinstance(cause, OSError) and str(cause) == 'no display :0'
+
+
+def test_one_robot_step_by_step_is_told_the_same():
+  stage = stage_lib.make(setup_of('SeesNan', 'watching'))
+  stage.begin(7)
+  stage.step(stage.human_action())
+  with pytest.raises(ValueError, match=r'SeesNan-v0, step 2 \(seed 7\): .*room.* holds nan'):
+    stage.step(stage.still())
+  stage = stage_lib.make(setup_of('ActsOne', 'watching'))
+  stage.begin(7)
+  with pytest.raises(ValueError, match=r'ActsOne-v0, step 1 \(seed 7\): the human.s action is'):
+    stage.human_action()

@@ -1,0 +1,178 @@
+"""Gymnasium environments that do what they should not, each one thing; see gymnasium_odd_test.
+
+Two joints stay where they are for three steps, and then the task is done.
+"""
+
+import gymnasium
+from gymnasium import spaces
+import numpy as np
+
+STEPS = 3
+
+
+class Odd(gymnasium.Env):
+  """Does everything right."""
+
+  observation_space = spaces.Dict(
+    proprio=spaces.Box(-1.0, 1.0, (2,)), room=spaces.Box(-1.0, np.inf, (1,))
+  )
+  action_space = spaces.Box(-1.0, 1.0, (2,))
+
+  def reset(self, *, seed=None, options=None):
+    super().reset(seed=seed)
+    self.steps = 0
+    return self.observation(), {}
+
+  def step(self, action):
+    self.steps += 1
+    is_done = self.steps == STEPS
+    return self.observation(), self.reward(), is_done, False, self.info(is_done)
+
+  def observation(self):
+    return {'proprio': np.zeros(2, np.float32), 'room': np.zeros(1, np.float32)}
+
+  def reward(self):
+    return 1.0
+
+  def info(self, is_done):
+    return {'success': is_done}
+
+  def make_human(self, rng):
+    return Person()
+
+
+class Person:
+  """Stays where they are, and is never alarmed."""
+
+  def act(self, observation, info):
+    return [0.1, 0.2]
+
+  def alarmed(self, observation, info):
+    return False
+
+
+def register(name, **parts):
+  """An environment with some parts of its own, by name."""
+  gymnasium.register(f'{name}-v0', type(name, (Odd,), parts))
+
+
+def fails(kind, text):
+  """A part that raises an error."""
+
+  def part(*args, **options):
+    raise kind(text)
+
+  return part
+
+
+def sees(**parts):
+  """Observations of which some parts are others from the second step on."""
+
+  def observation(self):
+    seen = Odd.observation(self)
+    return seen | parts if self.steps >= 2 else seen
+
+  return dict(observation=observation)
+
+
+def is_done(value):
+  """Says by some value that the task is done, in the last step."""
+  return dict(info=lambda self, is_done: {'success': value if is_done else False})
+
+
+def pays(value):
+  """Says by a reward alone whether the end is a success."""
+  return dict(reward=lambda self: value, info=lambda self, is_done: {})
+
+
+def beside(**parts):
+  """Somebody of whom some parts are others."""
+  return dict(make_human=lambda self, rng: type('Other', (Person,), parts)())
+
+
+def acts(value):
+  return beside(act=lambda self, observation, info: value)
+
+
+def lacks_room(self):
+  seen = Odd.observation(self)
+  return seen if self.steps < 2 else {'proprio': seen['proprio'], 'rooms': seen['room']}
+
+
+def ends(*values):
+  """Returns some values in place of those of a step, the observation before them."""
+  return dict(step=lambda self, action: (Odd.observation(self), *values))
+
+
+register('Right')
+
+register('SuccessIsText', **is_done('False'))
+register('SuccessIsNan', **is_done(float('nan')))
+register('SuccessIsNone', **is_done(None))
+register('SuccessIsHalf', **is_done(0.5))
+register('SuccessIsTwo', **is_done(np.array([True, True])))
+register('SuccessIsOne', **is_done(np.array([1])))
+register('SuccessIsZero', **is_done(np.float32(0.0)))
+
+register('RewardIsNan', **pays(float('nan')))
+register('RewardIsNone', **pays(None))
+register('RewardIsTwo', **pays(np.ones(2)))
+register('RewardIsText', **pays('1.0'))
+register('RewardIsArray', **pays(np.ones(1)))
+
+register('SeesNan', **sees(room=np.float32([np.nan])))
+register('SeesInfinity', **sees(proprio=np.float32([0.0, -np.inf])))
+register('SeesMoreThanFloat32', **sees(room=np.array([1e300])))
+register('SeesText', **sees(room=['far']))
+register('SeesNothing', **sees(room=None))
+register('SeesMore', **sees(proprio=np.zeros(3)))
+register('SeesAside', **sees(proprio=np.zeros((1, 2))))
+register('LacksRoom', observation=lacks_room)
+register('SeesAList', observation=lambda self: [0.0, 0.0, 0.0])
+register('SeesFar', **sees(proprio=np.float32([0.0, 1e9])))
+register('SeesRounded', **sees(proprio=np.float32([-1.0005, 1.0005]), room=np.float32([-1.0005])))
+register('SeesLists', **sees(proprio=[0.5, 0.5], room=[7]))
+register(
+  'SeesNoSuchChoice',
+  observation_space=spaces.Dict(choice=spaces.Discrete(3)),
+  observation=lambda self: {'choice': -1},
+)
+
+register('StepOfFour', **ends(0.0, False, {}))
+register('StepWithoutInfo', **ends(0.0, False, False, None))
+register('StepOfNothing', step=lambda self, action: None)
+register('TerminatedIsText', **ends(0.0, 'False', False, {}))
+register('ResetWithoutInfo', reset=lambda self, *, seed=None, options=None: Odd.observation(self))
+register(
+  'RecoverOfNothing',
+  step=lambda self, action: (Odd.observation(self), 0.0, True, False, {}),
+  recover=lambda self: None,
+)
+
+register('MakingFails', __init__=fails(OSError, 'no display :0'))
+register('ResetFails', reset=fails(OSError, 'no display :0'))
+register('StepFails', step=fails(KeyError, 'gripper'))
+register('HumanFails', make_human=fails(OSError, 'no joystick'))
+
+register('Nobody', make_human=lambda self, rng: None)
+register('NotAPerson', make_human=lambda self, rng: Odd())
+register('ActsNothing', **acts(None))
+register('ActsOne', **acts([0.1]))
+register('ActsOneNumber', **acts(0.1))
+register('ActsThree', **acts(np.zeros(3)))
+register('ActsNan', **acts([0.1, np.nan]))
+register('ActsText', **acts(['left', 'right']))
+register('ActFails', **beside(act=fails(OSError, 'no joystick')))
+register('AlarmedIsText', **beside(alarmed=lambda self, observation, info: 'no'))
+register('AlarmFails', **beside(alarmed=fails(ZeroDivisionError, 'division by zero')))
+
+register('NoActions', action_space=spaces.Box(-1.0, 1.0, (0,)))
+register('NoObservations', observation_space=spaces.Dict())
+register('EmptyObservations', observation_space=spaces.Box(-1.0, 1.0, (0,)))
+register(
+  'EmptyProprio',
+  observation_space=spaces.Dict(
+    proprio=spaces.Box(-1.0, 1.0, (0,)), room=spaces.Box(-1.0, 1.0, (1,))
+  ),
+)
+register('SpacesAreNone', observation_space=None)
