@@ -144,9 +144,10 @@ def test_an_observation_may_be_lists_of_numbers():
   np.testing.assert_array_equal(found.state[0], np.float32([[0, 0], [0, 0], [0.5, 0.5]]))
 
 
-def test_observations_out_of_bounds_are_said_once_and_played(caplog):
+@pytest.mark.parametrize('processes', [1, 2])
+def test_observations_out_of_bounds_are_said_once_and_played(processes, caplog):
   with caplog.at_level(logging.WARNING):
-    found = play('SeesFar', episodes=9)
+    found = play('SeesFar', processes=processes, episodes=9)
   assert set(found.first_end) == {types.EndReason.SUCCESS}
   told = [record.getMessage() for record in caplog.records]
   (told,) = [message for message in told if 'odd_world' in message]
@@ -236,6 +237,16 @@ def test_the_error_of_a_simulator_is_kept_as_the_cause_and_one_line_is_shown():
   assert str(caught.value).startswith('error: gymnasium:odd_world:ResetFails-v0, the start of an')
   cause = caught.value.__context__.__cause__
   assert isinstance(cause, OSError) and str(cause) == 'no display :0'
+
+
+@pytest.mark.parametrize('kind', ['StepFails', 'SeesNan', 'SuccessIsText'])
+def test_errors_come_through_from_processes_as_they_are(kind):
+  told = refusal(kind)
+  setup = setup_of(kind, processes=2)
+  with pytest.raises(ValueError) as caught:
+    setup.run(Constant(), key=jax.random.key(0), episodes=2)
+  assert str(caught.value) == told
+  assert f'{kind}-v0, in a process of its own: Traceback' in str(caught.value.__cause__)
 
 
 def test_one_robot_step_by_step_is_told_the_same():

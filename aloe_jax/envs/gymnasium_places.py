@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from aloe_jax import types
+from aloe_jax.envs import gymnasium_errors
 from aloe_jax.envs import gymnasium_place
 from aloe_jax.envs import gymnasium_task
 
@@ -108,7 +109,7 @@ class SharedOut:
   is_closed = False
 
   def __init__(self, task: gymnasium_task.Task, processes: int):
-    self._name = task.name
+    self._task = task
     # Not forked: JAX has threads, which a copy of this process would not have.
     context = multiprocessing.get_context('spawn')
     ends = [context.Pipe() for _ in range(processes)]
@@ -148,15 +149,21 @@ class SharedOut:
       self._close()
       if isinstance(error, EOFError | OSError):
         raise RuntimeError(
-          f'a process that plays {self._name} has ended; each holds physics engines of its own, '
-          'so that memory may not be enough for all: try --config.sim.processes=1.'
+          f'a process that plays {self._task.name} has ended; each holds physics engines of its '
+          'own, so that memory may not be enough for all: try --config.sim.processes=1.'
         ) from error
       raise
-    for _, told in replies.values():
-      if told:
+    for reply in replies.values():
+      for about, sentence in reply.remarks.items():
+        self._task.spaces.remarks.say(about, sentence)
+    for reply in replies.values():
+      if reply.trace:
         self._close()
-        raise RuntimeError(f'{self._name}, in a process of its own: {told}')
-    return {number: value for number, (value, _) in replies.items()}
+        told = f'{self._task.name}, in a process of its own: {reply.trace}'
+        if reply.refusal:
+          raise gymnasium_errors.Refusal(reply.refusal) from RuntimeError(told)
+        raise RuntimeError(told)
+    return {number: reply.found for number, reply in replies.items()}
 
   def _close(self) -> None:
     self.is_closed = True
@@ -164,23 +171,42 @@ class SharedOut:
       process.terminate()
 
 
-def _work(pipe: connection.Connection, task: str) -> None:
+class _Reply(NamedTuple):
+  """What a process says when it has been asked for something.
+
+  Attributes:
+    found: by it.
+    remarks: that observations there have called for so far, see `gymnasium_observation.Remarks`.
+    refusal: what a person has to mend; '' if nothing.
+    trace: of whatever went wrong there; '' if nothing.
+  """
+
+  found: Any = None
+  remarks: Mapping[str, str] = {}
+  refusal: str = ''
+  trace: str = ''
+
+
+def _work(pipe: connection.Connection, name: str) -> None:
   """Plays what is asked for through a pipe, until nobody is there any more."""
   # Somebody who stops the run stops the process at the other end, and that one ends this one.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
-  places: Here | None = None
+  task: gymnasium_task.Task | None = None
   while True:
     try:
       what, hand = pipe.recv()
     except EOFError:
       return
-    reply: tuple[Any, str] = (None, '')
+    reply = _Reply()
     try:
-      places = places or Here(gymnasium_task.Task(task))
-      reply = getattr(places, what)(hand), ''
-    except Exception:  # whatever a simulator raises is raised where the run is
-      reply = None, traceback.format_exc()
-    pipe.send(reply)
+      if task is None:
+        task = gymnasium_task.Task(name, is_quiet=True)
+        places = Here(task)
+      reply = _Reply(getattr(places, what)(hand))
+    except Exception as error:  # whatever a simulator raises is raised where the run is
+      refusal = str(error) if isinstance(error, ValueError) else ''
+      reply = _Reply(refusal=refusal, trace=traceback.format_exc())
+    pipe.send(reply._replace(remarks=task.spaces.remarks.said if task else {}))
 
 
 def cores() -> int:
