@@ -164,20 +164,23 @@ def advantage(q: jax.Array, v: jax.Array) -> jax.Array:
   return q - jax.lax.stop_gradient(v)
 
 
-def advantage_weight(advantage: jax.Array, beta: float, clip: float) -> jax.Array:
+def advantage_weight(
+  advantage: jax.Array, beta: float, clip: float, unit: jax.Array | float = 0.0
+) -> jax.Array:
   """Clipped exponential weight of a transition in the actor's loss, Eq. (11).
 
   Args:
     advantage: [B].
     beta: temperature, in the units of the advantage; small is greedy.
     clip: bound on |advantage / beta|, so that the weight stays within exp(-clip), exp(clip).
+    unit: scalar, logarithm of what weights are counted in; 0 for those of Eq. (11) as they are.
 
   Returns:
-    [B], positive. No gradient flows through it: the actor's loss does not train the critic.
+    [B], not negative. No gradient flows through it: the actor's loss does not train the critic.
   """
   chex.assert_rank(advantage, 1)
   _assert_numbers(advantage)
-  return jax.lax.stop_gradient(jnp.exp(jnp.clip(advantage / beta, -clip, clip)))
+  return jax.lax.stop_gradient(jnp.exp(jnp.clip(advantage / beta, -clip, clip) - unit))
 
 
 def soft_value(q: jax.Array, beta: float) -> jax.Array:

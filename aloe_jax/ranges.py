@@ -33,7 +33,10 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
     'critic.bins '
     'train.actor_updates_per_call train.critic_updates_per_call',
   ),
-  (('0 (that of config.actor.rule) or more', lambda x: x >= 0), 'actor.beta'),
+  (  # which the weights' exponents, in single precision, are divided by
+    ('0 (that of config.actor.rule) or 1e-6 to 1e6', lambda x: x == 0 or 1e-6 <= x <= 1e6),
+    'actor.beta',
+  ),
   (
     ('more than 0, as nothing else tells which policy is good: 1 costs least', lambda x: x > 0),
     'evaluation.episodes',

@@ -1,6 +1,7 @@
 """An update of the actor is the one worked out in NumPy, weighted by the critic or not."""
 
 import dataclasses
+import functools
 from unittest import mock
 
 import jax
@@ -219,6 +220,38 @@ def test_the_zero_of_the_advantage_is_kept_and_its_unit_is_exact_far_from_zero()
   np.testing.assert_allclose(np.log(weight[1] / weight[0]), 2 / 1000, rtol=0.02)
   equal = learner_lib.advantage_weights(jnp.full(3, 0.25), updates.make_linear().settings)
   np.testing.assert_array_equal(equal, np.ones(3))
+
+
+@pytest.mark.parametrize('clip', [200.0, 1e9])
+@pytest.mark.parametrize(
+  'exponents, expected',
+  [
+    ([100, 101], [2 / (1 + np.e), 2 * np.e / (1 + np.e)]),
+    ([-151, -150], [2 / (1 + np.e), 2 * np.e / (1 + np.e)]),
+    ([-150, 0, 150], [0, 0, 3]),
+    ([88, 88, 88, 87], np.array([1, 1, 1, np.exp(-1)]) / (0.75 + np.exp(-1) / 4)),
+  ],
+)
+def test_weights_are_numbers_whatever_their_exponents_are(clip, exponents, expected):
+  settings = updates.make_linear(beta_unit='raw', beta=0.5, clip=clip).settings
+  advantage = jnp.float32(exponents) * settings.reward_scale * 0.5
+  weight = learner_lib.advantage_weights(advantage, settings)
+  np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-30)
+
+
+def test_replicas_count_their_weights_in_one_unit():
+  settings = updates.make_linear(beta_unit='raw', beta=1.0, clip=1e9).settings
+  advantage = jnp.float32([[-120, 99], [100, 101]]) * settings.reward_scale
+
+  def on_one(rows):
+    mean, highest = (
+      functools.partial(over, axis_name='replicas') for over in (jax.lax.pmean, jax.lax.pmax)
+    )
+    return learner_lib.advantage_weights(rows, settings, mean, highest)
+
+  weight = jax.vmap(on_one, axis_name='replicas')(advantage)
+  powers = np.array([[0, np.exp(-2)], [np.exp(-1), 1]])
+  np.testing.assert_allclose(weight, powers / powers.mean(), rtol=1e-4)
 
 
 @pytest.mark.parametrize(

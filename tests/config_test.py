@@ -198,7 +198,7 @@ def test_a_command_without_a_working_directory_has_nowhere_to_write():
     (
       'actor.beta',
       -1.0,
-      'config.actor.beta is -1.0; expected 0 .that of config.actor.rule. or more',
+      'config.actor.beta is -1.0; expected 0 .that of config.actor.rule. or 1e-6 ',
     ),
     ('critic.updates', -1, r'config.critic.updates is -1; expected 0 \(skip\) or more'),
     ('discount', 1.0, 'config.discount is 1.0; expected between 0 and 1'),

@@ -56,6 +56,25 @@ def test_the_exponent_is_clipped():
   assert weight[2] / weight[1] == pytest.approx(np.exp(4), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+  'clip, expected',
+  [
+    (3.0, np.array([1, np.exp(-6), 1]) / (2 / 3 + np.exp(-6) / 3)),
+    (88.0, [1.5, 0, 1.5]),
+    (200.0, [1.5, 0, 1.5]),
+    (1e9, [0, 0, 3]),
+  ],
+)
+def test_a_clip_that_bounds_nothing_leaves_numbers_to_draw_by(clip, expected):
+  # The soft values are 0.1, 0.3 and 0, and the exponents about 1000, -4000 and 4000.
+  settings = tiny.make_settings(beta_unit='raw', reward_scale=0.01, beta=0.01, clip=clip)
+  weight = weigh(settings, 1.0)
+  np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-30)
+  drawn = measured_weights.draw(np.array([0, 1, 3]), weight, seed=0)
+  assert len(drawn) == 3 * measured_weights.COPIES
+  assert np.isin(drawn, np.array([0, 1, 3])[weight > 0.001]).all()
+
+
 def test_nothing_believed_is_imitation():
   found = weigh(tiny.make_settings(), 0.0)
   np.testing.assert_allclose(found, 1, atol=1e-5)

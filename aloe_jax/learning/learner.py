@@ -28,6 +28,11 @@ from aloe_jax.preprocessing import augment
 from aloe_jax.preprocessing import inputs as inputs_lib
 
 Mean = Callable[[Any], Any]  # mean over the replicas of a pytree
+Highest = Callable[[Any], Any]  # likewise the maximum
+
+# Up to which exponents of e weights are counted as they are: far from where single precision ends,
+# and far above those of any setting that was ever of use.
+_PLAIN = 20.0
 
 
 class Draw(enum.IntEnum):
@@ -41,7 +46,10 @@ class Draw(enum.IntEnum):
 
 
 def advantage_weights(
-  advantage: jax.Array, settings: agent_lib.Settings, mean: Mean = lambda x: x
+  advantage: jax.Array,
+  settings: agent_lib.Settings,
+  mean: Mean = lambda x: x,
+  highest: Highest = lambda x: x,
 ) -> jax.Array:
   """Weights of Eq. (11), in the units that the settings name, divided by their mean.
 
@@ -52,12 +60,39 @@ def advantage_weights(
     advantage: [B].
     settings: `beta`, `beta_unit`, `clip`, `reward_scale`.
     mean: average over the replicas.
+    highest: maximum over the replicas.
 
   Returns:
     [B], of mean one.
   """
   unit = advantage_unit(advantage, settings, mean)
-  weight = losses.advantage_weight(advantage / unit, settings.beta, settings.clip)
+  return relative_weights(advantage / unit, settings, mean, highest)
+
+
+def relative_weights(
+  advantage: jax.Array,
+  settings: agent_lib.Settings,
+  mean: Mean = lambda x: x,
+  highest: Highest = lambda x: x,
+) -> jax.Array:
+  """Weights of Eq. (11) divided by their mean, however large or small they would be.
+
+  Only their ratios count, so the largest of them is a number that single precision holds: it takes
+  e to the power of 88 and no more, and all of e to the power of -104 and less for 0. Of a clip
+  that bounds nothing the mean would be infinite, or zero.
+
+  Args:
+    advantage: [B], in the unit that beta counts in.
+    settings: `beta` and `clip`.
+    mean: average over the replicas.
+    highest: maximum over the replicas.
+
+  Returns:
+    [B], of mean one.
+  """
+  beta, clip = settings.beta, settings.clip
+  top = highest(jnp.clip(advantage / beta, -clip, clip).max())
+  weight = losses.advantage_weight(advantage, beta, clip, top - jnp.clip(top, -_PLAIN, _PLAIN))
   return weight / mean(weight.mean())
 
 
@@ -171,6 +206,9 @@ class Learner:
     def mean(tree: Any) -> Any:
       return jax.lax.pmean(tree, axis_name) if axis_name else tree
 
+    def highest(tree: Any) -> Any:
+      return jax.lax.pmax(tree, axis_name) if axis_name else tree
+
     metrics = {}
     if critic_batches is not None:
       state, series = jax.lax.scan(
@@ -179,7 +217,7 @@ class Learner:
       metrics['critic'] = jax.tree.map(jnp.mean, series)
     if actor_batches is not None:
       state, series = jax.lax.scan(
-        lambda s, batch: self._actor_update(s, batch, mean), state, actor_batches
+        lambda s, batch: self._actor_update(s, batch, mean, highest), state, actor_batches
       )
       metrics['actor'] = jax.tree.map(jnp.mean, series)
     return state, metrics
@@ -221,10 +259,10 @@ class Learner:
     return state, metrics
 
   def _actor_update(
-    self, state: TrainState, batch: types.ActorBatch, mean: Mean
+    self, state: TrainState, batch: types.ActorBatch, mean: Mean, highest: Highest
   ) -> tuple[TrainState, agent_lib.Metrics]:
     """Lines 11-14 of Algorithm 1: weight (Eqs. 9-11), weighted flow matching (Eq. 15)."""
-    batch = batch.replace(weight=self._weight(state, batch, mean))
+    batch = batch.replace(weight=self._weight(state, batch, mean, highest))
     gradient = functools.partial(self._actor_gradient, state)
     pieces = self.settings.pieces
     gradients, metrics = (
@@ -276,7 +314,9 @@ class Learner:
 
     return jax.grad(loss, has_aux=True)(state.actor)
 
-  def _weight(self, state: TrainState, batch: types.ActorBatch, mean: Mean) -> types.Array:
+  def _weight(
+    self, state: TrainState, batch: types.ActorBatch, mean: Mean, highest: Highest
+  ) -> types.Array:
     """[B] weights: those of the phase, those of this very step, or ones for imitation.
 
     In the step, V is that of the policy that acts at this state, the moving average, on images as
@@ -298,7 +338,7 @@ class Learner:
     advantage = self.agent.advantage(
       state.critic, batch, policy_action, critic=self.networks.critic, settings=self.settings
     )
-    return advantage_weights(advantage, self.settings, mean)
+    return advantage_weights(advantage, self.settings, mean, highest)
 
   def sample(
     self, state: TrainState, observation: types.Observation, position: types.Array, samples: int

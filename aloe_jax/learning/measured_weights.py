@@ -97,9 +97,9 @@ def weigh(judged: Judged, settings: Any, trust: float, rows: int) -> chunk_weigh
   """
   unit = learner_lib.advantage_unit(judged.advantage, settings) / max(trust, _LEAST)
   over = judged.advantage / unit - losses.soft_value(judged.sampled / unit, settings.beta)
-  weight = losses.advantage_weight(over, settings.beta, settings.clip)
+  weight = learner_lib.relative_weights(over, settings)
   found = np.zeros((3, rows), np.float32)
-  found[:, judged.row] = weight / weight.mean(), judged.advantage, over / settings.beta
+  found[:, judged.row] = weight, judged.advantage, over / settings.beta
   return chunk_weights.Weights(found[0], found[1], judged.row, exponent=found[2])
 
 
