@@ -19,7 +19,7 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
   ((f'-1 (by config.seed) or {_SEED[0]}', lambda x: x == -1 or _SEED[1](x)), 'evaluation.seed'),
   (('0 to 2047', lambda x: 0 <= x < 2048), 'iterations'),  # streams of random numbers
   (_BETWEEN, 'discount'),
-  (_SHARE, 'actor.ema critic.polyak'),
+  (_SHARE, 'actor.ema critic.polyak recap.positive recap.drop'),
   (('0 (as the data have it) to 32', lambda x: 0 <= x <= 32), 'task.proprio_size'),
   (('0 (as the data have it) or more', lambda x: x >= 0), 'task.action_size task.control_hz'),
   (
@@ -52,7 +52,7 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
     'actor.microbatch actor.lora.language actor.lora.expert actor.lora.scale '
     'actor.warm_start_lr actor.lr actor.warmup actor.final_lr actor.weight_decay '
     'critic.lr critic.warmup critic.weight_decay parallel.fsdp '
-    'recap.positive recap.drop recap.guidance train.save_minutes train.keep',
+    'recap.guidance train.save_minutes train.keep',
   ),
 )
 

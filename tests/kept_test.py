@@ -245,6 +245,45 @@ def test_a_config_that_cannot_be_read_is_told_apart(damage, told, tmp_path):
     ({'task.prompt': 'Fold', 'sim.task': ''}, 'episodes that are given carry their own prompts'),
     ({'evaluation.episodes': 2, 'sim.task': ''}, 'there is no simulator, as config.sim.task is'),
     ({'iterations': 0, 'actor.lr': 0.5}, 'config.iterations is 0, and a warm start comes before'),
+    ({'iterations': 0, 'discount': 0.5}, 'config.iterations is 0, and a warm start comes before'),
+    ({'iterations': 0, 'recap.drop': 0.5}, 'config.iterations is 0, and a warm start comes before'),
+    (
+      {'iterations': 0, 'data.ratios.demo': 0.5},
+      'config.iterations is 0, and a warm start comes before',
+    ),
+    (
+      {'iterations': 0, 'actor.beta_unit': 'raw'},
+      'config.iterations is 0, and a warm start comes before',
+    ),
+    (
+      {'iterations': 0, 'train.critic_updates_per_call': 3},
+      'config.iterations is 0, and a warm start comes before',
+    ),
+    (
+      {'data.episodes': '()', 'iterations': 0, 'data.failures': False},
+      'config.iterations is 0, and demonstrations of the simulator that fail are not kept',
+    ),
+    (
+      {'iterations': 0, 'fail.cost': 9.0},
+      'config.iterations is 0, and in a warm start no failure costs anything; it is kept for',
+    ),
+    (
+      {'critic.backup': 'monte_carlo', 'critic.target': 'min'},
+      "config.critic.backup is 'monte_carlo', and returns as they were ask no target network",
+    ),
+    (
+      {'critic.backup': 'monte_carlo', 'critic.polyak': 0.5},
+      "config.critic.backup is 'monte_carlo', and returns as they were ask no target network",
+    ),
+    ({'agent': 'awr', 'critic.polyak': 0.5}, 'the critic of this config.agent learns from returns'),
+    ({'agent': 'recap', 'critic.polyak': 0.5}, 'the critic of this config.agent learns from'),
+    ({'critic.size': 1, 'critic.pessimism': 'mean'}, 'config.critic.size is 1, and one network is'),
+    (
+      {'critic.size': 1, 'critic.target': 'independent'},
+      'config.critic.size is 1, and one network is its own mean and its own least',
+    ),
+    ({'critic.size': 1, 'critic.ensemble': 'full'}, 'config.critic.size is 1, and one network is'),
+    ({'agent': 'bc', 'discount': 0.5}, 'this config.agent learns no critic'),
     ({'recap.drop': 0.5}, 'this config.agent tags no chunks'),
     ({'critic.bins': 8}, 'it is of a critic of states, as AWR has'),
     ({'agent': 'bc', 'critic.lr': 1.0}, 'this config.agent learns no critic'),
@@ -275,6 +314,28 @@ def test_more_iterations_than_a_round_makes_are_said_to_count_as_one(given, told
     f'config.iterations = {given} counts as 1: without a simulator there is one iteration for '
     'every round of episodes.'
   )
+
+
+@pytest.mark.parametrize(
+  'settings',
+  [
+    {'critic.backup': 'td', 'critic.target': 'min', 'critic.polyak': 0.5},
+    {'critic.size': 2, 'critic.pessimism': 'mean', 'critic.ensemble': 'full'},
+    # A warm start leaves out demonstrations that failed.
+    {'data.episodes': "('table',)", 'iterations': 0, 'data.failures': False},
+    {'iterations': 0, 'actor.ema': 0.5, 'actor.weight_decay': 0.5, 'actor.final_lr': 0.5},
+  ],
+)
+def test_settings_in_the_company_that_heeds_them_are_no_matter(settings, tmp_path, caplog):
+  read(tmp_path, 'train', FILE, *(f'--config.{field}={x}' for field, x in settings.items()))
+  assert not caplog.records
+
+
+@pytest.mark.parametrize('field', ['recap.positive', 'recap.drop'])
+@pytest.mark.parametrize('share', [-0.5, 2.0])
+def test_a_share_is_one_whatever_the_agent(field, share, tmp_path):
+  (told,) = refusal(tmp_path, 'train', FILE, f'--config.{field}={share}')
+  assert told == f'error: config.{field} is {share}; expected 0 to 1.'
 
 
 def test_settings_that_do_something_or_are_as_they_were_are_no_matter(tmp_path, caplog):

@@ -9,6 +9,8 @@ import ml_collections
 from aloe_jax import agents
 from aloe_jax import config as config_lib
 from aloe_jax.agents import action_critic
+from aloe_jax.agents import aloe
+from aloe_jax.agents import awr
 from aloe_jax.models import parts
 from aloe_jax.run import checkpoints
 from aloe_jax.run import networks
@@ -53,6 +55,10 @@ def _weighs(config: Config) -> bool:
   return agent.advantage is not None and agent.is_positive is None
 
 
+def _critic_loss(config: Config) -> Callable[..., Any] | None:
+  return agents.find(config.agent).critic_loss
+
+
 def _goes_on(config: Config) -> bool:
   """Whether the actor comes from a run of this project."""
   return checkpoints.is_one(pathlib.Path(config.actor.checkpoint))
@@ -89,14 +95,26 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
     "it is of config.sim.observation='pixels'",
   ),
   (
-    ('critic.', 'actor.lr', 'actor.updates', 'actor.samples', 'actor.bank', 'actor.rule',
-     'actor.beta', 'actor.clip', 'actor.weights', 'sim.rollouts'),
+    ('critic.', 'discount', 'actor.lr', 'actor.updates', 'actor.samples', 'actor.bank',
+     'actor.rule', 'actor.beta', 'actor.clip', 'actor.weights', 'data.ratios.', 'recap.',
+     'sim.rollouts', 'train.critic_updates_per_call'),
     lambda c: c.iterations == 0,
     'config.iterations is 0, and a warm start comes before all of them',
   ),
+  (
+    ('data.failures',),
+    lambda c: c.iterations == 0 and _is_played(c) and not c.data.episodes,
+    'config.iterations is 0, and demonstrations of the simulator that fail are not kept',
+  ),
+  (
+    ('fail.',),
+    lambda c: c.iterations == 0,
+    'config.iterations is 0, and in a warm start no failure costs anything; it is kept for the run '
+    'of a robot that goes on from this one',
+  ),
   (('recap.',), lambda c: not agents.find(c.agent).tags, 'this config.agent tags no chunks'),
   (
-    ('critic.',),
+    ('critic.', 'discount', 'train.critic_updates_per_call'),
     lambda c: agents.find(c.agent).critic is None,
     'this config.agent learns no critic',
   ),
@@ -110,6 +128,21 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
      'critic.pessimism', 'actor.samples', 'actor.bank'),
     lambda c: agents.find(c.agent).critic != 'action',
     'it is of a critic of actions, as ALOE has',
+  ),
+  (
+    ('critic.target', 'critic.polyak'),
+    lambda c: c.critic.backup == 'monte_carlo' and _critic_loss(c) is aloe.critic_loss,
+    "config.critic.backup is 'monte_carlo', and returns as they were ask no target network",
+  ),
+  (
+    ('critic.polyak',),
+    lambda c: _critic_loss(c) is awr.critic_loss,
+    'the critic of this config.agent learns from returns as they were, without a target network',
+  ),
+  (
+    ('critic.ensemble', 'critic.target', 'critic.pessimism'),
+    lambda c: c.critic.size == 1,
+    'config.critic.size is 1, and one network is its own mean and its own least',
   ),
   (
     ('critic.past_end',),
