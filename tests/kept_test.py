@@ -144,8 +144,17 @@ def test_a_run_of_when_all_seeds_had_the_same_scenes_goes_on_with_those(command,
 
 def test_a_run_that_goes_on_says_what_is_new(workdir, capsys):
   read(workdir, 'train', '--config.critic.lr=3e-4')
+  assert capsys.readouterr().out == ''  # whatever comes may still refuse the command
+  made = make_config(**CHANGES | dict(critic__lr=3e-4, data__episodes=('table', 'other', 'new')))
+  kept.keep(made, workdir)
   assert capsys.readouterr().out == 'From here on critic.lr = 0.0003; it was 0.0001.\n'
-  read(workdir, 'train', '--config.critic.lr=1e-4')
+  kept.keep(made, workdir)
+  assert capsys.readouterr().out == ''
+
+
+def test_a_run_that_begins_says_nothing_of_a_change(tmp_path, capsys):
+  kept.keep(make_config(**CHANGES), tmp_path)
+  assert config_lib.flat(config_lib.read(tmp_path / 'config.json')) == OWN
   assert capsys.readouterr().out == ''
 
 

@@ -80,15 +80,24 @@ def config(
     logging.warning('%s', line)
   for line in told if command == 'train' else ():
     progress.CONSOLE.print(line, highlight=False, soft_wrap=True)
-  if found is not None and command == 'train':
-    for field, value in changed.items():
-      if field != 'data.episodes':  # which of them are new, and which moved, is told later
-        progress.CONSOLE.print(
-          f'From here on {field} = {value!r}; it was {config_lib.lookup(found.config, field)!r}.'
-        )
   if found is not None and found.is_old:
     _tell_renamed(made)
   return made
+
+
+def keep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """Writes the config that a run goes on with, and says what it changes: here it becomes true."""
+  path = workdir / 'config.json'
+  before = config_lib.flat(config_lib.read(path)) if path.exists() else {}
+  config_lib.keep(config, path)
+  for field, value in config_lib.flat(config_lib.read(path)).items():
+    # Which datasets are new, and which moved, is told elsewhere.
+    if field != 'data.episodes' and value != before.get(field, value):
+      progress.CONSOLE.print(
+        f'From here on {field} = {value!r}; it was {before[field]!r}.',
+        highlight=False,
+        soft_wrap=True,
+      )
 
 
 def _tell_renamed(config: ml_collections.ConfigDict) -> None:

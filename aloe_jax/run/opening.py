@@ -31,6 +31,7 @@ from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import fail_cost as fail_cost_lib
 from aloe_jax.run import imitated
 from aloe_jax.run import indices as indices_lib
+from aloe_jax.run import kept
 from aloe_jax.run import learnt
 from aloe_jax.run import phases
 from aloe_jax.run import plan as plan_lib
@@ -376,4 +377,4 @@ def _found(
 
 def _keep_config(experiment: experiment_lib.Experiment, workdir: pathlib.Path) -> None:
   if hosts.is_first():
-    config_lib.keep(experiment.config, workdir / 'config.json')
+    kept.keep(experiment.config, workdir)
