@@ -47,7 +47,7 @@ def refusal(*arguments):
 @pytest.mark.parametrize('command', ['train', 'evaluate', 'report', 'export'])
 def test_what_no_command_may_change_is_refused_with_what_the_checkpoint_has(workdir, command):
   edit(workdir, '', 'discount', 0.9)
-  edit(workdir, 'actor', 'beta', 7.0)
+  polyak = edit(workdir, 'critic', 'polyak', 0.7)
   told = refusal(workdir, command)
   lines = told.splitlines()
   assert lines[0] == (
@@ -55,13 +55,20 @@ def test_what_no_command_may_change_is_refused_with_what_the_checkpoint_has(work
     'learnt with:'
   )
   assert lines[1:3] == [
-    '  actor.beta: found 7.0, expected 0.0',
+    f'  critic.polyak: found 0.7, expected {polyak}',
     '  discount: found 0.9, expected 0.99',
   ]
   assert 'put back the file, or write what is expected into it.' in lines[3]
   edit(workdir, '', 'discount', 0.99)
-  edit(workdir, 'actor', 'beta', 0.0)
+  edit(workdir, 'critic', 'polyak', polyak)
   read(workdir, command)
+
+
+def test_what_nothing_has_learnt_by_yet_counts_and_is_said(workdir, capsys):
+  edit(workdir, 'actor', 'beta', 7.0)
+  assert read(workdir)['actor.beta'] == 7.0
+  said = ' '.join(capsys.readouterr().out.split())
+  assert f'actor.beta = 7.0 from here on; {workdir}/checkpoints/1 was learnt with 0.0.' in said
 
 
 def test_what_a_command_may_change_counts_and_is_said(workdir, capsys):
@@ -74,12 +81,12 @@ def test_what_a_command_may_change_counts_and_is_said(workdir, capsys):
 
 
 def test_what_is_learnt_again_may_differ_once_that_was_asked_for(workdir):
-  edit(workdir, 'actor', 'beta', 7.0)
-  assert 'actor.beta: found 7.0, expected 0.0' in refusal(workdir)
+  polyak = edit(workdir, 'critic', 'polyak', 0.7)
+  assert f'critic.polyak: found 0.7, expected {polyak}' in refusal(workdir)
   (workdir / 'appended.json').write_text(
     json.dumps([{'iteration': 2, 'asked': 'redo=actor', 'of': 1, 'begins': 1, 'bank': 1}])
   )
-  assert read(workdir)['actor.beta'] == 7.0
+  assert read(workdir)['critic.polyak'] == 0.7
 
 
 def test_a_save_inside_a_phase_tells_where_there_is_no_checkpoint_yet(tmp_path):

@@ -425,3 +425,62 @@ def test_what_an_option_has_learnt_again_may_be_learnt_otherwise(tmp_path):
     with pytest.raises(SystemExit) as stopped:
       asking(*([option] if option else []), f'--config.{field}=8')
     assert stopped.value.code.endswith(remedy)
+
+
+def put_checkpoint(workdir, number):
+  saved = checkpoints.Checkpoints(workdir / 'checkpoints')
+  saved.save(number, tiny.make_state(tiny.make_learner()), {}, {'architecture': {}})
+
+
+def put_save(workdir, name):
+  """A save inside a phase, as far as it tells of itself."""
+  (workdir / 'unfinished' / name / 'meta').mkdir(parents=True)
+  (workdir / 'unfinished' / name / 'meta' / 'metadata').write_text('{}')
+
+
+# Learnt by critic and actor, by the critic, by the actor, and by the warm start too.
+BY = {
+  'critic.pessimism': 'mean',
+  'actor.rule': 'paper',
+  'actor.beta': 8.0,
+  'actor.ema': 0.5,
+}
+
+
+@pytest.mark.parametrize(
+  'numbers, save, free',
+  [
+    ((), None, (True, True, True, True)),
+    ((), '0-4', (True, True, True, False)),
+    ((0,), None, (True, True, True, True)),
+    ((0,), '1-4', (False, False, True, True)),
+    ((0, 1), None, (False, False, True, True)),
+    ((0, 1), '2-4', (False, False, False, False)),
+    ((0, 1, 2), None, (False, False, False, False)),
+  ],
+)
+def test_what_no_phase_has_learnt_by_yet_may_be_changed(numbers, save, free, tmp_path):
+  had = keep(tmp_path)
+  for number in numbers:
+    put_checkpoint(tmp_path, number)
+  if save:
+    put_save(tmp_path, save)
+  for (field, value), may in zip(BY.items(), free, strict=True):
+    given = f'--config.{field}={value}'
+    if may:
+      assert read(tmp_path, 'train', given) == had | {field: value}
+    else:
+      assert f'  the run has {field} = ' in refusal(tmp_path, 'train', given)[1]
+  for field, value in (('critic.width', 32), ('discount', 0.5)):  # what the state is made of
+    assert 'is of another config' in refusal(tmp_path, 'train', f'--config.{field}={value}')[0]
+
+
+def test_what_an_open_iteration_has_learnt_by_changes_once_it_is_finished(tmp_path):
+  keep(tmp_path)
+  for number in (0, 1):
+    put_checkpoint(tmp_path, number)
+  assert refusal(tmp_path, 'train', '--config.actor.rule=paper')[-1] == (
+    'What was learnt stays as it was; give another --workdir to train anew, or have iteration 1, '
+    'which has begun, finish first, and then give --redo=critic to have the critic learn again '
+    'with that.'
+  )

@@ -55,6 +55,11 @@ AGAIN = {
     'data.ratios',
   ),
 }  # fmt: skip
+# Of them, by what the warm start learns too.
+_IMITATES = (
+  'actor.augment', 'actor.ema', 'actor.final_lr', 'actor.flow_time', 'actor.mask_padding',
+  'actor.weight_decay', 'data.failures', 'data.ratios',
+)  # fmt: skip
 
 # Whatever is not here is as the run has it.
 COMMANDS = {
@@ -76,3 +81,18 @@ COMMANDS = {
 def is_in(field: str, names: Sequence[str]) -> bool:
   """Whether a field, or a section that it lies in, is among some names."""
   return any(field == name or field.startswith(f'{name}.') for name in names)
+
+
+def ahead(done: int, begun: int) -> list[str]:
+  """Fields of `AGAIN` by which nothing has learnt yet, as no phase that they are of has begun.
+
+  Args:
+    done: number of the newest checkpoint, -1 for none.
+    begun: number of the newest phase that has saved anything, inside it too; -1 for none.
+  """
+  if begun >= 2:  # an actor
+    return []
+  if begun == 1:  # a critic, by what both learn by
+    return [field for field in AGAIN['actor'] if field not in AGAIN['critic']]
+  fields = dict.fromkeys((*AGAIN['actor'], *AGAIN['critic']))
+  return [field for field in fields if begun == done or field not in _IMITATES]

@@ -27,6 +27,7 @@ from aloe_jax.run import changeable
 from aloe_jax.run import checkpoints
 from aloe_jax.run import edited
 from aloe_jax.run import plan as plan_lib
+from aloe_jax.run import unfinished
 from aloe_jax.run import unheeded
 
 
@@ -250,7 +251,7 @@ def _of_run(
       f'{found.where} is of another config:\n  '
       + '\n  '.join(wrong)
       + f'\nWhat was learnt stays as it was; {advice}give another --workdir to train anew'
-      + (_remedy(refused, pending, again) if command == 'train' and by_hand else '')
+      + (_remedy(refused, pending, again, given.workdir) if command == 'train' and by_hand else '')
       + '.'
     )
   made.update_from_flattened_dict({field: had[field] for field in overrides} | changed)
@@ -263,6 +264,7 @@ def _free(workdir: pathlib.Path, changed: dict[str, Any], again: str) -> tuple[s
   free = ['fail.cost'] if _has_no_cost(workdir) else []
   done = -1 if latest is None else latest
   free += [field for field, number in changeable.NOT_BEGUN.items() if done < number]
+  free += changeable.ahead(done, unfinished.begun(workdir, done))
   if not changed.get('actor.warm_start_updates', 1):  # the run would have none, not end sooner
     free = [field for field in free if field != 'actor.warm_start_updates']
   option, _, value = again.partition('=')
@@ -281,7 +283,9 @@ def _check_first(workdir: pathlib.Path, had: ml_collections.ConfigDict) -> None:
     )
 
 
-def _remedy(refused: Sequence[str], pending: appended.Appended | None, again: str) -> str:
+def _remedy(
+  refused: Sequence[str], pending: appended.Appended | None, again: str, workdir: pathlib.Path
+) -> str:
   """What else can be done about settings that only what learns once more may change; '' if none."""
   if again not in ('', 'redo=actor'):  # the others learn something else, or all there is
     return ''
@@ -290,6 +294,12 @@ def _remedy(refused: Sequence[str], pending: appended.Appended | None, again: st
       continue
     if pending is not None:
       return f', or have iteration {pending.iteration}, which has begun with that, finish first'
+    done = checkpoints.Checkpoints(workdir / 'checkpoints').latest() or 0
+    if done % 2 or unfinished.begun(workdir, done) > done:
+      return (
+        f', or have iteration {done // 2 + 1}, which has begun, finish first, and then give '
+        f'--redo={phase} to have the {phase} learn again with that'
+      )
     return f', or give --redo={phase} to have the {phase} learn again with that'
   return ''
 

@@ -60,10 +60,13 @@ def directories(workdir: pathlib.Path) -> list[tuple[int, int, pathlib.Path]]:
 
 def is_begun(workdir: pathlib.Path, done: int) -> bool:
   """Whether there are saves of a phase after a checkpoint; what tells nothing of itself is none."""
-  return any(
-    number > done and (path / 'meta' / 'metadata').exists()
-    for number, _, path in directories(workdir)
-  )
+  return begun(workdir, done) > done
+
+
+def begun(workdir: pathlib.Path, done: int) -> int:
+  """Number of the newest phase that has saved anything, `done` being the newest checkpoint's."""
+  saved = [n for n, _, path in directories(workdir) if (path / 'meta' / 'metadata').exists()]
+  return max(done, *saved, -1)
 
 
 def read_meta(path: pathlib.Path) -> dict[str, Any]:
