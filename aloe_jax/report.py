@@ -121,7 +121,7 @@ class Report:
   def write(self, *, full: bool = False) -> None:
     """Judges, foretells, and writes the page and its numbers; `full` as for `foretell`."""
     with config_lib.user_errors():
-      _ = self._places  # before anything is judged
+      _ = self._places, self._deployed  # before anything is judged
     before = alarm.read(self._workdir, self._iteration)
     examined, traces = None, {}
     if self._has_critic:
@@ -180,23 +180,22 @@ class Report:
     return self._experiment.agent.critic == 'action'
 
   def examine(self) -> Examined:
-    """Judges what `gather` finds, and raises what it does."""
+    """Judges what `gather` finds."""
     return examination.examine(self.gather())
 
   def gather(self) -> examination.Material:
     """What was given; else fresh episodes; else a robot's later rounds, or those of the training.
 
-    Raises:
-      ValueError: there is no critic to judge.
+    Ends the program with one message where there is no critic to judge.
     """
-    if not self._has_critic:
-      learns = [name for name, agent in AGENTS.items() if agent.critic is not None]
-      raise ValueError(
-        f'{self._workdir}: found no critic of {self._experiment.agent.name} at iteration '
-        f'{self._iteration}; expected a run of {" or ".join(learns)} that has finished its first '
-        'iteration.'
-      )
     with config_lib.user_errors():
+      if not self._has_critic:
+        learns = [name for name, agent in AGENTS.items() if agent.critic is not None]
+        raise ValueError(
+          f'{self._workdir}: found no critic of {self._experiment.agent.name} at iteration '
+          f'{self._iteration}; expected a run of {" or ".join(learns)} that has finished its first '
+          'iteration.'
+        )
       directories = self._episodes or self._rounds()
     if self._config.sim.task and not self._episodes:
       fresh = self._workdir / 'held_out' / f'iteration_{self._iteration}-{self._count}'
@@ -273,10 +272,9 @@ class Report:
   def _deployed(self) -> list[deployed.Deployed]:
     """How checkpoints did in the episodes of the robot that the run was given."""
     directories = dict.fromkeys([*indices_lib.directories(self._config), *self._episodes])
-    return deployed.of(
-      [indices_lib.open_one(self._config, path) for path in directories],
-      self._config.task.control_hz,
-    )
+    with config_lib.user_errors():
+      opened = [indices_lib.open_one(self._config, path) for path in directories]
+    return deployed.of(opened, self._config.task.control_hz)
 
   def _card(self, examined: Examined | None) -> str:
     if examined is None:
