@@ -133,15 +133,14 @@ class Report:
     files.write_text(self._workdir / 'report.html', self._page(examined, traces))
     if before is not None and alarm.read(self._workdir, self._iteration) is None:
       progress.CONSOLE.print(alarm.lost(before[0]), highlight=False, soft_wrap=True)
+    if full and (why := self._untold(full=True)):
+      progress.CONSOLE.print(why, highlight=False, soft_wrap=True)
 
   def foretell(self, *, full: bool) -> Examined:
     """Judges, and foretells what becomes of the policy that the critic's iteration has learnt.
 
     Args:
       full: whether fitted Q evaluation is asked too.
-
-    Raises:
-      ValueError, FileNotFoundError: as `gather` does.
     """
     material = self.gather()
     examined = examination.examine(material)
@@ -259,7 +258,8 @@ class Report:
   def _page(self, examined: Examined | None, traces: dict[str, report_traces.Trace]) -> str:
     name = self._experiment.agent.name.upper()
     told = f'{name}, iteration {self._iteration}: {self._experiment.prompt}'
-    success = sections.success(name, self._evaluations, self._appended, self._deployed)
+    told_of = self._evaluations, self._appended, self._deployed
+    success = sections.success(name, *told_of, is_played=bool(self._config.sim.task))
     shown = [('', success), ("The critic's report card", self._card(examined))]
     if examined is not None:
       width = max(self._config.task.execute, networks.critic_horizon(self._config) // 2)
@@ -300,11 +300,14 @@ class Report:
     """What is expected of the policy that the iteration has learnt, or why nothing is."""
     if 'foretold_gain' in examined.numbers:
       return foretold.sentence(examined.numbers, self._iteration, held_out=examined.held_out)
-    why = 'has not been trained yet' if self._is_newest else 'is not kept any more'
-    return (
-      f'Nothing is foretold of the policy of iteration {self._iteration}: its actor, checkpoint '
-      f'{phases.actor_number(self._iteration)}, {why}.'
-    )
+    return self._untold(full=False)
+
+  def _untold(self, *, full: bool) -> str:
+    """Why nothing is foretold, for `full` where that was asked for; '' where something is."""
+    if self._has_critic and self._foretells and self._new_actor is not None:
+      return ''
+    agent, told = self._experiment.agent, dict(has_critic=self._has_critic, full=full)
+    return foretold.nothing(agent, self._iteration, is_newest=self._is_newest, **told)
 
   def _data(self, examined: Examined | None) -> str:
     """Of what was trained on and what was judged."""

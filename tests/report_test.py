@@ -14,9 +14,12 @@ import tiny
 from aloe_jax import config as config_lib
 from aloe_jax import report
 from aloe_jax import types
+from aloe_jax.reporting import sections
 from aloe_jax.reporting import traces
 from aloe_jax.run import checkpoints
 from aloe_jax.run import experiment
+from experiments import ended_chunks
+from experiments import foretell
 from experiments import grasps
 from experiments import laundry
 
@@ -230,3 +233,43 @@ def test_a_critic_whose_phase_was_skipped_is_not_judged(run, tmp_path):
 def test_an_iteration_that_was_not_run_is_refused(reported):
   result = command_line.run('report', f'--workdir={reported}', '--iteration=3')
   command_line.assert_refused(result, f'--iteration is 3, but {reported} has come to iteration')
+
+
+@pytest.fixture
+def warmed_up(tmp_path):
+  """A run that has its warm start only, whose evaluation was broken off."""
+  workdir = make_run(tmp_path / 'laundry', 'aloe', 0, iteration=0)
+  (workdir / 'evaluations.json').unlink()
+  return workdir
+
+
+def test_a_simulator_run_that_nobody_has_evaluated_says_so(run, warmed_up, capsys):
+  _, page = run(warmed_up, '--foretell=full')
+  assert 'No policy has been evaluated to the end yet. The command that trains goes on' in page
+  assert 'There is no simulator' not in page
+  said = ' '.join(capsys.readouterr().out.split())
+  assert (
+    '--foretell=full: nothing is foretold of the policy of iteration 0: ALOE has not learnt a '
+    'critic yet.'
+  ) in said
+  run(warmed_up)
+  assert 'nothing is foretold' not in capsys.readouterr().out
+
+
+def test_a_run_without_a_simulator_says_that_there_is_none():
+  told = sections.success('ALOE', [], [], [], is_played=False)
+  assert 'There is no simulator to evaluate in, and no episode says which checkpoint' in told
+
+
+@pytest.mark.parametrize('main', [report.main, foretell.main, grasps.main, ended_chunks.main])
+def test_what_a_run_lacks_is_one_message(main, warmed_up):
+  nowhere = [f'--workdir={warmed_up}', '--episodes=/nope']
+  with pytest.raises(SystemExit) as stopped:
+    main(nowhere if main is report.main else nowhere[:1])
+  if main is report.main:
+    assert stopped.value.code.startswith('error: /nope')
+  else:
+    assert stopped.value.code == (
+      f'error: {warmed_up}: found no critic of aloe at iteration 0; expected a run of aloe or awr '
+      'or recap that has finished its first iteration.'
+    )

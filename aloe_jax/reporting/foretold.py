@@ -15,11 +15,13 @@ import numpy as np
 from aloe_jax import estimates
 from aloe_jax import policy as policy_lib
 from aloe_jax import types
+from aloe_jax.agents import agent as agent_lib
 from aloe_jax.reporting import card
 from aloe_jax.reporting import examination
 from aloe_jax.reporting import further as further_lib
 from aloe_jax.reporting import judgement
 from aloe_jax.run import experiment as experiment_lib
+from aloe_jax.run import phases
 
 LEVELS = ('quick', 'full')
 BETTER, WORSE, NO_DIFFERENCE = 'better', 'worse', 'no difference'
@@ -112,6 +114,30 @@ def verdict(numbers: Mapping[str, estimates.Estimate]) -> str:
   if not numbers['advantage_slope'].low > 0 or _is_biased(numbers):
     return NO_DIFFERENCE
   return BETTER if gain.low > 0 else WORSE if gain.high < 0 else NO_DIFFERENCE
+
+
+def nothing(
+  agent: agent_lib.Agent, iteration: int, *, has_critic: bool, is_newest: bool, full: bool = False
+) -> str:
+  """Why nothing is foretold of the policy of an iteration.
+
+  Args:
+    agent: of the run.
+    iteration: whose critic is judged; 0 where there is a warm start only.
+    has_critic: whether a critic has learnt in it.
+    is_newest: whether that critic is the newest checkpoint.
+    full: whether fitted Q evaluation was asked for.
+  """
+  name = agent.name.upper()
+  if agent.critic != 'action':
+    why = f'{name} has no critic of actions to foretell by'
+  elif not has_critic:
+    why = f'{name} has not learnt a critic yet'
+  else:
+    gone = 'has not been trained yet' if is_newest else 'is not kept any more'
+    why = f'its actor, checkpoint {phases.actor_number(iteration)}, {gone}'
+  asked = '--foretell=full: n' if full else 'N'
+  return f'{asked}othing is foretold of the policy of iteration {iteration}: {why}.'
 
 
 def _is_biased(numbers: Mapping[str, estimates.Estimate]) -> bool:

@@ -24,6 +24,8 @@ def success(
   evaluations: Sequence[Mapping[str, Any]],
   appended: Sequence[appended_lib.Appended],
   deployed: Sequence[deployed_lib.Deployed],
+  *,
+  is_played: bool,
 ) -> str:
   """How the policies did, in a simulator and on the robot.
 
@@ -32,15 +34,20 @@ def success(
     evaluations: entries of `evaluations.json`.
     appended: what a user added to the run.
     deployed: what became of episodes of the robot, by checkpoint.
+    is_played: whether the run has a simulator.
   """
   shown = ''
   if deployed:
     shown = page.table(deployed_lib.HEADER, list(deployed_lib.rows(deployed)))
     shown += page.paragraph(deployed_lib.advice(deployed))
   if not evaluations:
-    return shown or page.paragraph(
-      'There is no simulator to evaluate in, and no episode says which checkpoint acted.', 'soft'
-    )
+    why = 'There is no simulator to evaluate in, and no episode says which checkpoint acted.'
+    if is_played:
+      why = (
+        'No policy has been evaluated to the end yet. The command that trains goes on with it; '
+        'aloe_jax.evaluate does it apart.'
+      )
+    return shown or page.paragraph(why, 'soft')
   counts = {e['iteration']: (e['successes'], e['episodes']) for e in evaluations}
   drawing = plots.draw_learning_curves({agent: counts}, warm_start=counts.get(0))
   drawing.set_size_inches(4.8, 3.2)
