@@ -102,7 +102,7 @@ def paper() -> ml_collections.ConfigDict:
     weights='per_phase',  # when w is computed: per_phase or per_step
     beta=0.0,  # temperature of Eq. 11; 0: that of the rule, see agents/action_critic.py
     beta_unit='sigma',  # its unit: standard deviations of A, or raw (steps)
-    clip=3.0,  # epsilon_clip
+    clip=3.0,  # epsilon_clip; a large one, such as 1e9, bounds nothing
     batch_size=256,
     microbatch=0,  # rows of it at a time, which saves memory; 0: all at once
     warm_start_updates=30_000,
