@@ -2,11 +2,12 @@
 
   python -m experiments.results
 
-Writes `docs/results/SUITE/results.md` and the figures of every suite that the store has runs of,
-also where some are missing yet, and says which; and `docs/results/foretold` of what report cards
-foretold of them.
+Writes `SUITE/results.md` and the figures of every suite beside the store, by default in
+`docs/results`, also where some runs are missing yet, and says which; and `foretold` of what report
+cards foretold of them. Older tables and figures there are replaced.
 """
 
+import argparse
 from collections.abc import Mapping
 import pathlib
 
@@ -18,6 +19,7 @@ from aloe_jax.comparison import jobs
 from aloe_jax.comparison import provenance
 from aloe_jax.comparison import store
 from aloe_jax.comparison import tables
+from experiments import arguments
 from experiments import foretold
 from experiments import suites
 
@@ -26,8 +28,9 @@ STORE = pathlib.Path(__file__).parents[1] / 'docs' / 'results' / 'runs'
 
 def main() -> None:
   """Makes all of them anew."""
+  directory = _parser().parse_args().store.absolute()
   workdir = pathlib.Path(store.WORKDIR)
-  kept = store.Store(STORE)
+  kept = store.Store(directory)
   with config_lib.user_errors():
     for name, suite in suites.SUITES.items():
       planned = suites.plan(suite, workdir, {})
@@ -37,10 +40,25 @@ def main() -> None:
         told += f'; {len(found["outdated"])} records are of something else'
       progress.CONSOLE.print(f'{name}: {told}', highlight=False)
       if len(found['methods']) > 1:  # other than by what it shares with another suite
-        write(name, planned, kept, workdir, STORE.parent / name)
-    answers = STORE.parent / foretold.STORE.parent.name / foretold.STORE.name
+        write(name, planned, kept, workdir, directory.parent / name)
+    answers = directory.parent / foretold.STORE.parent.name / foretold.STORE.name
     if points := foretold.read(answers):
       foretold.write(points, answers.parent)
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog='python -m experiments.results',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument(
+    '--store',
+    type=arguments.directory,
+    default=STORE,
+    help='of finished runs, as of experiments.paper; by default %(default)s',
+  )
+  return parser
 
 
 def read(
