@@ -36,6 +36,7 @@ from experiments import results
 from experiments import suites
 
 _ADVICE = 'remove it with the job.json beside it, and the same command makes it anew.'
+_LEFT = 'Remove that directory, and the same command makes the run anew.'
 
 # Of --quick: every stage and figure, too little training for the numbers to mean anything.
 QUICK = {
@@ -145,7 +146,10 @@ def run(
 
   def keep(job: jobs.Job) -> None:
     if job.name in by_name:
-      kept.add(record(suite, by_name[job.name], workdir))
+      try:
+        kept.add(record(suite, by_name[job.name], workdir))
+      except ValueError as error:
+        raise ValueError(f'{job.directory}: what it left is no record. {error} {_LEFT}') from error
 
   for job in finished:
     keep(job)

@@ -211,3 +211,14 @@ def test_a_damaged_record_of_a_job_is_told(text, make, tmp_path):
   job.record.write_text(text)
   with pytest.raises(ValueError, match=r'job.json: found no list of commands, .*; remove it, and'):
     run([job], tmp_path)
+
+
+def test_a_damaged_note_of_the_time_before_a_stop_fails_its_job_alone(make, tmp_path, capsys):
+  planned = [make('one', ''), make('two', '')]
+  planned[0].directory.mkdir()
+  planned[0].spent.write_text('[]')
+  assert run(planned, tmp_path, workers=1) == ['one']
+  assert (
+    'spent.json: found no seconds, commits, expected both; remove it;' in capsys.readouterr().out
+  )
+  assert planned[1].is_finished

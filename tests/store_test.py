@@ -297,7 +297,7 @@ def keep_of_scene(kept, method, workdir):
 
 def test_suites_with_runs_of_their_own_are_written_from_the_store_alone(kept, tmp_path, capsys):
   number = keep_of_scene(kept, 'AWR', tmp_path / 'gone')
-  with mock.patch.object(results, 'STORE', kept.directory):
+  with mock.patch.object(sys, 'argv', ['results', f'--store={kept.directory}']):
     results.main()
     # One method is as well that of another suite.
     assert f'away: 1 of {number} runs are there' in capsys.readouterr().out
@@ -309,6 +309,15 @@ def test_suites_with_runs_of_their_own_are_written_from_the_store_alone(kept, tm
   assert '| AWR | 50.0 [1] |' in (tmp_path / 'away' / 'results.md').read_text()
 
 
+@pytest.mark.parametrize('flag', ['--help', '--workdir=runs'])
+def test_tables_are_not_made_by_a_command_that_asks_for_something_else(flag, capsys):
+  with mock.patch.object(sys, 'argv', ['results', flag]), pytest.raises(SystemExit):
+    results.main()
+  printed = capsys.readouterr()
+  assert 'usage: python -m experiments.results' in printed.out + printed.err
+  assert 'runs are there' not in printed.out
+
+
 FAULTS = {
   'iterations.1.success_rate': (1.7, 'iterations[1].success_rate: found 1.7, expected 0.5, which '),
   'iterations.0.success_rate': (True, 'iterations[0].success_rate: found True'),
@@ -318,6 +327,7 @@ FAULTS = {
   'iterations.1.successes_per_hour': (float('nan'), 'successes_per_hour: found nan, expected a nu'),
   'iterations': ([], 'iterations: found [], expected a list of evaluations'),
   'settings.iterations': (3, 'found evaluations of 1 iterations, expected 3'),
+  'settings.iterations ': ('3', "settings.iterations: found '3', expected a whole number of 0"),
   'settings.evaluation': ({'episodes': 9}, 'iterations[0].episodes: found 100, expected 9'),
   'settings.seed': (4, 'settings.seed: found 4, expected 3, as in seed'),
   'settings': (None, 'settings: found None, expected an object'),
@@ -343,7 +353,7 @@ def test_a_record_of_what_cannot_be_is_refused_where_it_is_read_and_written(fiel
   keep(kept, key, planned[key], config, tmp_path, successes=50)
   path = kept.path(key)
   record = json.loads(path.read_text())
-  *parents, last = field.split('.')
+  *parents, last = field.strip().split('.')
   target = record
   for name in parents:
     target = target[int(name) if name.isdecimal() else name]
@@ -376,6 +386,9 @@ def test_a_run_that_left_too_few_evaluations_has_failed_and_is_not_kept(kept, tm
   assert run(planned, kept, tmp_path) == ['fold/seed_3/aloe']
   assert 'iterations[0].iteration: found 1, expected 0' in capsys.readouterr().out
   assert kept.read(aloe) is None
+  told = rf'{planned[aloe].directory}: what it left is no record. .* Remove that directory, and the'
+  with pytest.raises(ValueError, match=told):  # the same command finds it again
+    run(planned, kept, tmp_path)
 
 
 def test_a_warm_start_of_other_settings_is_refused_where_a_method_needs_it(kept, tmp_path):

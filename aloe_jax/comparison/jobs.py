@@ -189,8 +189,8 @@ def _run(
   Returns:
     Seconds, those before it was stopped among them.
   """
-  share = shares.get()
   before = _spent(job)
+  share = shares.get()
   start = time.monotonic()
   try:
     if share is not None:
@@ -229,7 +229,14 @@ def _spent(job: Job) -> dict[str, Any]:
   """What a job has taken already that was stopped: 'seconds', and the 'commits' it ran by."""
   if not job.spent.exists():
     return {'seconds': 0.0, 'commits': []}
-  return files.read_json(job.spent, 'remove it; the time before the stop is not counted then.')
+  advice = 'remove it; the time before the stop is not counted then.'
+  found = files.read_json(job.spent, advice)
+  lacks = [
+    name for name in ('seconds', 'commits') if not isinstance(found, dict) or name not in found
+  ]
+  if lacks:
+    raise ValueError(f'{job.spent}: found no {", ".join(lacks)}, expected both; {advice}')
+  return found
 
 
 def commit() -> str:

@@ -65,6 +65,8 @@ def _of_iterations(iterations: Any, settings: Mapping[str, Any]) -> str:
     if entry.get('iteration') != number:
       return told(f'{where}.iteration', entry.get('iteration'), f'{number}')
   last = settings.get('iterations', len(iterations) - 1)
+  if not is_count(last):
+    return told('settings.iterations', last, 'a whole number of 0 or more')
   if len(iterations) != last + 1:
     return f'found evaluations of {len(iterations) - 1} iterations, expected {last}'
   evaluation = settings.get('evaluation', {})
