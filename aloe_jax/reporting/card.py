@@ -176,8 +176,8 @@ RULES = (
     ('The actor has learnt what the critic thinks better.',
      'The actor has not moved to what the critic thinks better. '
      'Lower actor.beta, or train the actor longer (actor.updates).',
-     'The actor has moved to what the critic thinks worse: do not deploy it. See whether the data '
-     'holds what the critic prefers, and raise actor.beta or lower actor.lr.'),
+     'The actor has moved to what the critic thinks worse. See whether the data holds what the '
+     'critic prefers, and raise actor.beta or lower actor.lr.'),
   ),
   _Rule(
     'fqe_gain', 'The new policy, if it acts throughout', 'steps',
@@ -185,8 +185,8 @@ RULES = (
     'after critic.updates more of fitted Q evaluation on the same data: Eq. (7) with the next '
     'chunks of that very policy.',
     _gains('fqe_gain'),
-    ('It is expected to do better.', 'No difference can be told.',
-     'It is expected to do worse: do not deploy it.'),
+    ('By this critic it does better.', 'No difference can be told.',
+     'By this critic it does worse.'),
   ),
   _Rule(
     'advantage_slope', 'Its advantage comes true', '',

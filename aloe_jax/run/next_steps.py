@@ -22,7 +22,8 @@ def tell(
   run = twin.shown(workdir)
   where = shlex.quote(f'--workdir={run}')
   lines = [f'The newest checkpoint is {checkpoint}. What can be done with it:']
-  if experiment.config.sim.task:
+  task = experiment.config.sim.task
+  if task and ':' not in task:  # the table top, which alone has other scenes
     lines += ['  the policy in other scenes:', f'    python -m aloe_jax.evaluate {where} --unseen']
   if experiment.agent.critic is not None and experiment.config.iterations:
     on = '' if experiment.config.sim.task else ' (on other episodes with --episodes=DIRECTORY)'
