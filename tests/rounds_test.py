@@ -89,7 +89,9 @@ def test_the_first_round_after_imitation_alone_is_iteration_1(
   rounds.begin(workdir, rounds.given(robots_rounds, 'one'), iterations=0)
   assert rounds.numbers(workdir) == [0]
   rounds.go_on(workdir, rounds.given(robots_rounds, 'one', 'two'), '--config.iterations=2')
-  (said,) = [r.getMessage() for r in caplog.records if 'iterations' in r.getMessage()]
+  told = [r.getMessage() for r in caplog.records if 'iterations' in r.getMessage()]
+  unheeded, said = told
+  assert unheeded.startswith('config.train.critic_updates_per_call = 5 does nothing')
   assert said.startswith('config.iterations = 2 counts as 1: without a simulator there is one')
   assert rounds.numbers(workdir) == [0, 1, 2]
   assert listed(workdir) == [('one', 0), ('two', 1)]
