@@ -108,7 +108,7 @@ def test_the_page_and_what_it_says_go_by_tls_where_that_is_given(recorder, tmp_p
   context.load_cert_chain(tmp_path / 'cert.pem', tmp_path / 'key.pem')
   trusting = ssl.create_default_context(cafile=str(tmp_path / 'cert.pem'))
   with cockpit.serve(recorder, port=0, tls=context) as page:
-    assert page.url.startswith('https://')
+    assert page.url.startswith('https://') and context.num_tickets == 0
     with urllib.request.urlopen(page.url, context=trusting) as reply:
       assert reply.status == 200
     with live(page, ssl=trusting, origin=page.url[:-1]) as connection:

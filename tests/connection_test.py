@@ -189,6 +189,7 @@ def test_tls_is_spoken_with_a_server_whose_certificate_is_given(tmp_path):
   assert made.returncode == 0, made.stderr
   context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
   context.load_cert_chain(tmp_path / 'cert.pem', tmp_path / 'key.pem')
+  context.num_tickets = 0  # as the servers of this project do
   with scripted_server.serving(ssl=context) as address:
     with opened(address, certificate=str(tmp_path / 'cert.pem')) as found:
       assert found.infer(OBSERVATION)['actions'].shape == (10, 3)

@@ -113,6 +113,7 @@ def test_tls_lets_a_robot_know_whom_it_talks_to(certificate):
   context.load_cert_chain(*certificate)
   trusting = ssl.create_default_context(cafile=str(certificate[0]))
   with served.Served(served.make_version(), tls=context) as server:
+    assert context.num_tickets == 0
     with served.Client(server.port, scheme='wss', ssl=trusting) as client:
       assert not isinstance(client.ask(served.make_request(rows=480, columns=640)), str)
     with pytest.raises(ssl.SSLCertVerificationError):

@@ -47,7 +47,7 @@ class Settings:
     host: to listen at.
     port: to listen at; 0 for any that is free.
     key: that a robot has to know; '' for none.
-    tls: certificate and key of the server, or None.
+    tls: certificate and key of the server, or None; its `num_tickets` becomes 0.
     message_bytes: the longest message that is read.
     connections: at a time; more are refused.
     largest: requests that are answered together.
@@ -139,6 +139,8 @@ class Server:
     settings = self.settings
     quiet = logging.getLogger('websockets.server')
     quiet.setLevel(logging.CRITICAL)  # a broken handshake is counted, and is no news
+    if settings.tls is not None:
+      settings.tls.num_tickets = 0  # one that comes while a robot writes can hang its client
     listener = await websockets_server.serve(
       self._converse,
       settings.host,

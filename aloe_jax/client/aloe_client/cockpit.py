@@ -184,11 +184,12 @@ def serve(
     port: 0 takes any that is free.
     host: address to listen at; by default this machine alone can open the page.
     key: that a page has to know.
-    tls: for https.
+    tls: for https, of a server; its `num_tickets` becomes 0.
     insecure: listen at other addresses without a key.
 
   Raises:
-    ValueError: another address than the machine's own without a key, or no port.
+    ValueError: another address than the machine's own without a key, no port, or a context of
+      TLS that is a client's.
     OSError: the port is taken.
   """
   if not (loopback.is_loopback(host) or key or insecure):
@@ -200,6 +201,9 @@ def serve(
     raise ValueError('key: expected one or more characters of ASCII.')
   if not (type(port) is int and 0 <= port < 2**16):
     raise ValueError(f'port: found {port!r}, expected a whole number from 0 to 65535.')
+  if tls is not None:
+    tls.num_tickets = 0  # one that comes while a client writes can hang that client, where it reads
+    # in another thread, as clients of websockets.sync do
   listening = _listen(host, port)
   port = listening.getsockname()[1]
   shown = socket.gethostname() if host in ('0.0.0.0', '::', '') else host
