@@ -7,6 +7,17 @@ import tempfile
 from aloe_jax import files
 
 
+class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+  """Help that keeps the lines of a docstring, and tells defaults."""
+
+  def __init__(self, prog: str):
+    super().__init__(prog, width=100)
+
+  def _get_help_string(self, action: argparse.Action) -> str | None:
+    told = action.default not in (None, False)
+    return super()._get_help_string(action) if told else action.help
+
+
 def directory(text: str) -> pathlib.Path:
   """A directory, there already or still to be made."""
   path = pathlib.Path(files.expanded(text))

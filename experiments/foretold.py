@@ -242,15 +242,18 @@ def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     prog='python -m experiments.foretold',
     description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
+    formatter_class=arguments.Formatter,
   )
   parser.add_argument(
     '--workdir', type=arguments.directory, required=True, help='of experiments.paper'
   )
+  parser.add_argument('--store', type=arguments.directory, default=STORE, help='of answers')
   parser.add_argument(
-    '--store', type=arguments.directory, default=STORE, help='of answers; by default %(default)s'
+    '--foretell',
+    choices=foretold.LEVELS,
+    default='full',
+    help='with fitted Q evaluation, some minutes an iteration; or without, a minute or less',
   )
-  parser.add_argument('--foretell', choices=foretold.LEVELS, default='full')
   parser.add_argument('--count', type=arguments.count, default=COUNT, help='episodes of each card')
   parser.add_argument(
     '--workers', type=arguments.count, default=max(1, os.cpu_count() or 1), help='runs at a time'

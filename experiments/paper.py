@@ -48,6 +48,7 @@ QUICK = {
   'evaluation.episodes': 64,
 }
 QUICK_REPORT = ('--count=32',)
+_QUICK_NOTE = '**Of --quick: every stage on so little training that no number here is a result.**'
 
 
 def main() -> None:
@@ -60,7 +61,7 @@ def main() -> None:
 def _run(given: argparse.Namespace) -> None:
   suite = (suites.SUITES | suites.PARTS)[given.suite]
   seeds = given.seeds or (1 if given.quick else None)
-  part = suite.part(given.tasks, given.methods, seeds)
+  part = suite.part(given.tasks or (), given.methods or (), seeds)
   workdir = given.workdir.absolute()
   arguments.check_writable('--workdir', workdir)
   common, report_flags = (QUICK, QUICK_REPORT) if given.quick else ({}, ())
@@ -71,7 +72,8 @@ def _run(given: argparse.Namespace) -> None:
   failed = run(part, planned, kept, workdir, workers=given.workers)
   target = kept.directory.parent / given.suite
   shown = suites.plan(part if given.quick else suite, workdir, common, report_flags)
-  text = results.write(given.suite, shown, kept, workdir, target)
+  note = _QUICK_NOTE if given.quick else ''
+  text = results.write(given.suite, shown, kept, workdir, target, note)
   if suite.report:
     draw_traces(part, workdir, target)
   progress.CONSOLE.print(text, soft_wrap=True, highlight=False)
@@ -84,12 +86,15 @@ def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     prog='python -m experiments.paper',
     description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
+    formatter_class=arguments.Formatter,
   )
-  parser.add_argument('--workdir', type=arguments.directory, required=True)
-  parser.add_argument('--suite', choices=suites.SUITES | suites.PARTS, default='methods')
-  parser.add_argument('--tasks', nargs='+', default=(), help='some of those of the suite')
-  parser.add_argument('--methods', nargs='+', default=(), help='likewise')
+  parser.add_argument('--workdir', type=arguments.directory, required=True, help='of all runs')
+  parser.add_argument(
+    '--suite', choices=suites.SUITES | suites.PARTS, default='methods', help='what is compared'
+  )
+  tasks, methods = ' '.join(suites.TASKS), ' '.join(f'"{name}"' for name in suites.METHODS)
+  parser.add_argument('--tasks', nargs='+', help=f'some of the suite, such as {tasks}')
+  parser.add_argument('--methods', nargs='+', help=f'some of the suite, such as {methods}')
   parser.add_argument(
     '--seeds', type=arguments.count, help='how many, instead of those of the suite'
   )

@@ -11,6 +11,7 @@ Legend: N states, A = 3 actions, b = 3^e blocks of e actions, Z what plays: a st
 that are left of a plan.
 """
 
+import argparse
 from collections.abc import Callable, Sequence
 import dataclasses
 import functools
@@ -26,6 +27,7 @@ import numpy as np
 import rich.table
 
 from aloe_jax import progress
+from experiments import arguments
 
 ACTIONS = (-1, 0, 1)
 EDGE = 2  # beyond which it falls
@@ -347,6 +349,9 @@ def studies(world: World) -> dict[str, Study]:
 
 def main(argv: Sequence[str]) -> None:
   """Prints what is found, and draws it if there is a name for the picture."""
+  picture = _parser().parse_args(argv).picture
+  if picture is not None:
+    arguments.check_writable('PICTURE', picture.absolute().parent)
   drawn = {}
   for execute in (1, 2):
     for name, study in studies(World(execute)).items():
@@ -361,8 +366,25 @@ def main(argv: Sequence[str]) -> None:
         title = f'e = {execute}, data of {name}{kind}'
         drawn[title] = found
         _show(title, one, found)
-  if argv:
-    draw({title: found for title, found in drawn.items() if 'e = 1' in title}, argv[0])
+  if picture is not None:
+    draw({title: found for title, found in drawn.items() if 'e = 1' in title}, picture)
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog='python -m experiments.planning_anew',
+    description=__doc__,
+    formatter_class=arguments.Formatter,
+  )
+  parser.add_argument('picture', nargs='?', type=_picture, help='ends in .png, .svg or .pdf')
+  return parser
+
+
+def _picture(text: str) -> pathlib.Path:
+  path = pathlib.Path(text)
+  if path.suffix not in ('.png', '.svg', '.pdf') or path.is_dir():
+    raise argparse.ArgumentTypeError(f'found {text}, expected a file, as picture.png.')
+  return path
 
 
 def _show(title: str, study: Study, found: dict[str, Found]) -> None:
@@ -376,7 +398,7 @@ def _show(title: str, study: Study, found: dict[str, Found]) -> None:
   progress.CONSOLE.print(table)
 
 
-def draw(found: dict[str, dict[str, Found]], path: str) -> None:
+def draw(found: dict[str, dict[str, Found]], path: pathlib.Path) -> None:
   """The error of Q by updates, for each kind of data."""
   drawing = figure.Figure(figsize=(10, 3.2), dpi=120)
   axes = drawing.subplots(1, len(found), sharey=True)
@@ -392,7 +414,7 @@ def draw(found: dict[str, dict[str, Found]], path: str) -> None:
   axes[0].set_ylabel('largest error of Q, % of its range')
   drawing.legend(*axes[0].get_legend_handles_labels(), loc='lower center', ncols=5, fontsize=8)
   drawing.subplots_adjust(bottom=0.26)
-  drawing.savefig(pathlib.Path(path), bbox_inches='tight')
+  drawing.savefig(path, bbox_inches='tight')
 
 
 if __name__ == '__main__':

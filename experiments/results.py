@@ -23,12 +23,18 @@ from experiments import arguments
 from experiments import foretold
 from experiments import suites
 
+_MADE = (
+  'Runs of `python -m experiments.paper --suite={}`; this page and the figures beside it are of '
+  '`python -m experiments.results`.'
+)
 STORE = pathlib.Path(__file__).parents[1] / 'docs' / 'results' / 'runs'
 
 
 def main() -> None:
   """Makes all of them anew."""
   directory = _parser().parse_args().store.absolute()
+  if not directory.is_dir():
+    raise SystemExit(f'error: --store: there is no directory {directory}.')
   workdir = pathlib.Path(store.WORKDIR)
   kept = store.Store(directory)
   with config_lib.user_errors():
@@ -50,13 +56,13 @@ def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     prog='python -m experiments.results',
     description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
+    formatter_class=arguments.Formatter,
   )
   parser.add_argument(
     '--store',
     type=arguments.directory,
     default=STORE,
-    help='of finished runs, as of experiments.paper; by default %(default)s',
+    help='of finished runs, as of experiments.paper',
   )
   return parser
 
@@ -80,7 +86,10 @@ def read(
     elif record:
       found[key] = record
   tasks, methods = {key.task for key in found}, {key.method for key in found}
+  known = dict.fromkeys([*suites.METHODS, *(key.method for key in planned)])
+  known.pop(tables.WARM_START, None)
   return {
+    'colours': {method: number for number, method in enumerate(known)},
     'tasks': list(dict.fromkeys(key.task for key in planned if key.task in tasks)),
     'methods': list(
       dict.fromkeys(
@@ -99,6 +108,7 @@ def write(
   kept: store.Store,
   workdir: pathlib.Path,
   target: pathlib.Path,
+  note: str = '',
 ) -> str:
   """Writes the tables and figures of what there is; returns the tables.
 
@@ -106,11 +116,13 @@ def write(
     name: of the suite.
     planned, kept, workdir: see `read`.
     target: directory of what is written.
+    note: said before everything else.
   """
   results = read(planned, kept, workdir)
   if not results['runs']:
     return f'{name}: no run has finished.'
-  parts = (provenance.missing(results), tables.markdown(results), provenance.markdown(results))
+  parts = [f'# {name}', note, _MADE.format(name), provenance.missing(results)]
+  parts += [tables.markdown(results), provenance.markdown(results)]
   text = '\n\n'.join(part for part in parts if part) + '\n'
   files.write_text(target / 'results.md', text)
   figures.draw(results, target)

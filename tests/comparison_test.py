@@ -38,9 +38,17 @@ def test_other_runs_of_the_one_than_of_the_other_are_refused():
     paired.paired(FIRST, {key: x for key, x in SECOND.items() if key != ('b', 1)})
 
 
-def test_one_seed_has_a_mean_and_no_interval():
-  found = paired.mean({('a', 0): 1.0, ('b', 0): 2.0})
-  assert found.mean == 1.5
+@pytest.mark.parametrize(
+  'values, mean',
+  [
+    ({('a', 0): 1.0, ('b', 0): 2.0}, 1.5),
+    ({('a', 0): 1.0, ('a', 1): 2.0}, 1.5),
+    ({('a', 0): 1.0, ('a', 1): 2.0, ('b', 0): 2.5}, 2.0),
+  ],
+)
+def test_under_two_degrees_of_freedom_there_is_a_mean_and_no_interval(values, mean):
+  found = paired.mean(values)
+  assert found.mean == mean
   assert np.isnan([found.low, found.high, found.p_value]).all()
 
 
@@ -80,6 +88,7 @@ def results():
     'methods': ['DAgger', 'ALOE'],
     'tasks': ['pack', 'fold'],
     'runs': runs,
+    'colours': {'DAgger': 4, 'ALOE': 6},
     'missing': [],
     'outdated': [],
   }
@@ -89,16 +98,16 @@ def test_tables_hold_means_intervals_and_differences(results):
   parts = tables.markdown(results).split('\n\n| ')[1:]
   final, first, last, iterations, speed, conditions, critics = parts
   by_method = {line.split(' | ')[0].strip('| '): line for line in final.splitlines()}
-  # Seeds 30 and 32, 60 and 62: half an interval of two seeds is 12.706 * 1; of two tasks of two
-  # seeds each, with a variance of 2 within each: 4.303 * sqrt(2 * (1/2 + 1/2)) / 2.
-  one, both = '31.0 (18.3 to 43.7) [2]', '31.0 (28.0 to 34.0) [4]'
+  # Seeds 30 and 32, 60 and 62: two seeds have no interval; half that of two tasks of two seeds
+  # each, with a variance of 2 within each: 4.303 * sqrt(2 * (1/2 + 1/2)) / 2.
+  one, both = '31.0 [2]', '31.0 (28.0 to 34.0) [4]'
   assert by_method['DAgger'] == f'| DAgger | {one} | {one} | {both} |'
-  same = '+30.0 (+30.0 to +30.0)'
-  assert f'| DAgger | {same} [2] | {same} [2] | {same} [4] | 0 |' in last
-  assert '| BC warm start | +41.0 (+28.3 to +53.7) [2] |' in last
+  same = '+30.0 [2]'
+  assert f'| DAgger | {same} | {same} | +30.0 (+30.0 to +30.0) [4] | 0 |' in last
+  assert '| BC warm start | +41.0 [2] | +41.0 [2] | +41.0 (+38.0 to +44.0) [4] |' in last
   assert '\n| ALOE |' not in last
-  assert '| DAgger | +15.0 (+15.0 to +15.0) [2] |' in first
-  assert '| BC warm start | +21.0 (+8.3 to +33.7) [2] |' in first
+  assert '| DAgger | +15.0 [2] |' in first
+  assert '| BC warm start | +21.0 [2] |' in first
   assert '| ALOE | 20.0 [4] | 41.0 [4] | 61.0 [4] | +20.0 (+20.0 to +20.0) [4] |' in iterations
   assert '| ALOE | 610 (' in speed
   assert '| 1000 (1000 to 1000) [4] |' in speed
@@ -119,13 +128,20 @@ def test_where_runs_are_missing_pairs_are_compared_and_means_are_of_what_is_comm
   final, _, last, *_ = tables.markdown(results).split('\n\n| ')[1:]
   said = 'over the tasks and seeds that have runs of every method: `pack` 0.'
   assert said in tables.markdown(results)
-  assert '| DAgger | 31.0 (18.3 to 43.7) [2] |  | 30.0 [1] |' in final
-  assert '| ALOE | 60.0 [1] | 61.0 (48.3 to 73.7) [2] | 60.0 [1] |' in final
+  assert '| DAgger | 31.0 [2] |  | 30.0 [1] |' in final
+  assert '| ALOE | 60.0 [1] | 61.0 [2] | 60.0 [1] |' in final
   assert '| DAgger | +30.0 [1] |  | +30.0 [1 of 1 tasks] |  |' in last
-  # Seed 0 of pack: 40; of fold: 40 and 42. Means 40 and 41; one degree of freedom, variance 2.
-  error = 12.7062 * np.sqrt(2 * (1 + 1 / 2)) / 2
-  mean = f'+40.5 ({40.5 - error:+.1f} to {40.5 + error:+.1f}) [3]'
-  assert f'| BC warm start | +40.0 [1] | +41.0 (+28.3 to +53.7) [2] | {mean} |' in last
+  # Seed 0 of pack: 40; of fold: 40 and 42. Means 40 and 41; one degree of freedom is too few.
+  assert '| BC warm start | +40.0 [1] | +41.0 [2] | +40.5 [3] |  |' in last
+
+
+def test_an_interval_of_a_success_rate_ends_at_a_hundred(results):
+  for run in results['runs']:
+    if run['method'] == 'ALOE':
+      run['iterations'][-1] = evaluation(99 - 4 * run['seed'])
+  final = tables.markdown(results).split('\n\n| ')[1]
+  # 99 and 95: variance 8 in each task, 4.303 * sqrt(8 * (1/2 + 1/2)) / 2 = 6.1.
+  assert '| ALOE | 97.0 [2] | 97.0 [2] | 97.0 (90.9 to 100.0) [4] |' in final
 
 
 def test_the_papers_weights_are_held_against_the_others_too(results):
@@ -135,7 +151,7 @@ def test_the_papers_weights_are_held_against_the_others_too(results):
   results['methods'].append(name)
   text = tables.markdown(results)
   assert f'{name} minus the method after the last iteration' in text
-  assert '| ALOE | -30.0 (-30.0 to -30.0) [2] |' in text
+  assert '| ALOE | -30.0 [2] | -30.0 [2] | -30.0 (-30.0 to -30.0) [4] |' in text
   results['runs'] = [run for run in results['runs'] if run['method'] != 'ALOE']
   results['methods'].remove('ALOE')
   assert '\nALOE minus' not in tables.markdown(results)
@@ -164,6 +180,7 @@ def test_of_more_methods_than_colours_only_the_differences_are_drawn(results, tm
   runs = [run for run in results['runs'] if run['method'] == dagger]
   for number in range(8):
     results['methods'].append(f'variant {number}')
+    results['colours'][f'variant {number}'] = number
     results['runs'] += [run | {'method': f'variant {number}'} for run in runs]
   figures.draw(results, tmp_path)
   assert [path.name for path in tmp_path.iterdir()] == ['differences.png']

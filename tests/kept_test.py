@@ -255,6 +255,10 @@ def test_a_config_that_cannot_be_read_is_told_apart(damage, told, tmp_path):
     ({'evaluation.episodes': 2, 'sim.task': ''}, 'there is no simulator, as config.sim.task is'),
     ({'iterations': 0, 'actor.lr': 0.5}, 'config.iterations is 0, and a warm start comes before'),
     ({'iterations': 0, 'discount': 0.5}, 'config.iterations is 0, and a warm start comes before'),
+    (
+      {'iterations': 0, 'actor.best_of': 4},
+      'config.iterations is 0, and a warm start comes before',
+    ),
     ({'iterations': 0, 'recap.drop': 0.5}, 'config.iterations is 0, and a warm start comes before'),
     (
       {'iterations': 0, 'data.ratios.demo': 0.5},

@@ -59,6 +59,13 @@ def test_inside_a_plan_what_is_left_of_it_and_the_next_one_tell_of_the_wind(monk
 
 def test_a_picture_is_drawn_of_every_kind_of_data(found, tmp_path):
   path = tmp_path / 'planning_anew.png'
-  planning_anew.draw({'e = 1, data of its own': found, 'e = 1, data of others': found}, str(path))
+  planning_anew.draw({'e = 1, data of its own': found, 'e = 1, data of others': found}, path)
   assert path.stat().st_size > 10_000
   assert np.isfinite(found[WHOLE].errors).all()
+
+
+@pytest.mark.parametrize('given', ['picture', 'picture.txt', '.'])
+def test_a_picture_that_cannot_be_is_refused_before_anything_is_computed(given, capsys):
+  with pytest.raises(SystemExit):
+    planning_anew.main([given])
+  assert f'found {given}, expected a file, as picture.png.' in capsys.readouterr().err

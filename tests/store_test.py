@@ -169,7 +169,8 @@ def test_tables_of_the_store_say_what_is_missing_and_where_runs_were_made(kept, 
   assert (target / 'differences.png').exists()
   kept.path(store.Key('fold', 3, 'A, b')).unlink()
   text = results.write('some', plan(tmp_path, ALOE=60), kept, tmp_path, target)
-  assert text.startswith('**2 of 3 runs are missing yet:**\n\n* all of `A, b`, `ALOE`\n')
+  assert text.startswith('# some\n\nRuns of `python -m experiments.paper --suite=some`')
+  assert '\n\n**2 of 3 runs are missing yet:**\n\n* all of `A, b`, `ALOE`\n' in text
   assert '* 1 of `ALOE`: other commands' in text
 
 
@@ -316,6 +317,12 @@ def test_tables_are_not_made_by_a_command_that_asks_for_something_else(flag, cap
   printed = capsys.readouterr()
   assert 'usage: python -m experiments.results' in printed.out + printed.err
   assert 'runs are there' not in printed.out
+
+
+def test_a_store_that_is_not_there_is_no_empty_one(tmp_path):
+  with mock.patch.object(sys, 'argv', ['results', f'--store={tmp_path / "none"}']):
+    with pytest.raises(SystemExit, match=f'--store: there is no directory {tmp_path / "none"}.'):
+      results.main()
 
 
 FAULTS = {

@@ -50,12 +50,13 @@ def _differences(results: tables.Results, reference: str, path: pathlib.Path) ->
   methods = [tables.WARM_START, *results['methods']]
   methods.remove(reference)
   first = tables.values(results, reference, tables.final)
+  means = [tables.ahead(results, reference, method, tables.final) for method in methods]
+  label = 'mean' if all(np.isnan(mean.low) for mean in means) else 'mean and 95 % interval'
   size = (7.2, 1.2 + 0.32 * len(methods))
   drawing = figure.Figure(figsize=size, dpi=150, layout='constrained')
   axes = drawing.subplots()
-  for row, method in enumerate(methods):
+  for row, (method, mean) in enumerate(zip(methods, means, strict=True)):
     found = tables.values(results, method, tables.final)
-    mean = tables.ahead(results, reference, method, tables.final)
     for index, task in enumerate(results['tasks']):
       ahead = [first[key] - x for key, x in found.items() if key[0] == task and key in first]
       axes.plot(
@@ -76,7 +77,7 @@ def _differences(results: tables.Results, reference: str, path: pathlib.Path) ->
       marker='D',
       markersize=4,
       capsize=3,
-      label='mean and 95 % interval' if row == 0 else None,
+      label=label if row == 0 else None,
     )
   shown = [tables.SHOWN.get(name, name) for name in methods]
   axes.set_yticks(range(len(methods)), shown)
@@ -108,8 +109,8 @@ def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:
         np.arange(last + 1) + shift,
         [x.mean for x in found],
         yerr=_errors(found),
-        color=plots.colour(index),
-        marker=plots.marker(index),
+        color=plots.colour(results['colours'][method]),
+        marker=plots.marker(results['colours'][method]),
         markersize=4,
         linewidth=2.4 if method == tables.REFERENCES[0] else 1.3,
         elinewidth=0.9,
@@ -146,7 +147,7 @@ def _bars(
         [x.mean for x in found],
         width=0.8 / len(methods),
         yerr=_errors(found),
-        color=plots.GREY if index == 0 else plots.colour(index - 1),
+        color=plots.GREY if index == 0 else plots.colour(results['colours'][method]),
         alpha=0.9,
         error_kw=dict(elinewidth=0.9, capsize=2),
         label=tables.SHOWN.get(method, method) if axes is rows[0] else None,
@@ -167,7 +168,7 @@ def _mean(
 
 
 def _errors(found: list[paired.Difference]) -> list[list[float]]:
-  return [[np.nan_to_num(x.mean - x.low) for x in found] for _ in range(2)]
+  return [[x.mean - x.low for x in found] for _ in range(2)]  # not a number: no bar is drawn
 
 
 def _clean(axes: axes_lib.Axes, most: float) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import scipy.stats
 
+_LEAST_FREEDOM = 2  # degrees of it, of an interval: with one, Student's t is 12.7 errors wide
 Pairs = Mapping[tuple[str, int], float]  # {(task, seed): what was measured}
 
 
@@ -15,7 +16,8 @@ class Difference:
 
   Attributes:
     mean: over the tasks of the mean over the seeds; not a number where there is no run.
-    low, high: its 95 % interval; not a number where no task has two seeds.
+    low, high: its 95 % interval; not a number where it would rest on fewer than two degrees of
+      freedom: it takes three seeds of one task, or two seeds of two tasks.
     p_value: two-sided, that the mean is 0; likewise.
     pairs: number of runs compared.
     tasks: of how many tasks they are.
@@ -68,7 +70,7 @@ def _difference(by_task: list[np.ndarray]) -> Difference:
   pairs, tasks = int(counts.sum()), len(by_task)
   freedom = pairs - tasks
   center = float(np.mean([values.mean() for values in by_task]))
-  if not freedom:
+  if freedom < _LEAST_FREEDOM:
     return Difference(center, np.nan, np.nan, np.nan, pairs, tasks)
   variance = sum(np.square(values - values.mean()).sum() for values in by_task) / freedom
   error = float(np.sqrt(variance * (1 / counts).sum()) / tasks)

@@ -2,8 +2,9 @@
 
 `results` is what `experiments.results` reads: 'tasks', 'methods', 'runs', each a record of the
 store with its task, seed, method, the evaluations of its iterations and those under other
-conditions, and the numbers of its critic's report; 'missing', the keys of runs that are not there
-yet, and 'outdated', {key: why} of those whose record is not of what is asked for now.
+conditions, and the numbers of its critic's report; 'colours', {method: number of its colour};
+'missing', the keys of runs that are not there yet, and 'outdated', {key: why} of those whose record
+is not of what is asked for now.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +26,12 @@ CRITIC = {
   'advantage_success': 'advantage in successes',
 }
 CONDITIONS = {'unseen': 'unseen objects', 'disturb': 'disturbances'}
+_PERCENT = (0.0, 100.0)  # where intervals of success rates end
+_INTERVALS = (
+  "Intervals are Student's t with 95 %, of the variance between the seeds of a task. There is none "
+  'where it would rest on fewer than two degrees of freedom: it takes three seeds of a task, or in '
+  'a mean two seeds of two tasks. In brackets is how many runs, or pairs of runs, a number is of.'
+)
 
 Results = Mapping[str, Any]
 Measure = Callable[[dict], float]
@@ -32,7 +39,7 @@ Measure = Callable[[dict], float]
 
 def markdown(results: Results) -> str:
   """All tables."""
-  tables = [_final(results)]
+  tables = [_INTERVALS, _final(results)]
   for reference in references(results):
     tables += [_differences(results, reference, 1), _differences(results, reference, None)]
   tables += [_iterations(results), _speed(results)]
@@ -155,8 +162,7 @@ def _final(results: Results) -> str:
   episodes = sorted({run['iterations'][-1]['episodes'] for run in results['runs']})
   shown = ' or '.join(map(str, episodes))
   lines = [
-    f'Final success in %, of {shown} episodes a run, with 95 % intervals over seeds; in brackets '
-    f'the number of seeds. The mean is over {_mean_of(results)}.',
+    f'Final success in %, of {shown} episodes a run. The mean is over {_mean_of(results)}.',
     '',
     _line('method', *results['tasks'], 'mean'),
     _rule(len(results['tasks']) + 2),
@@ -164,7 +170,7 @@ def _final(results: Results) -> str:
   for method, shown in _rows(results):
     found = [values(results, method, final, [task]) for task in results['tasks']]
     found.append(common_values(results, method, final))
-    lines.append(_line(shown, *(_cell(paired.mean(x)) for x in found)))
+    lines.append(_line(shown, *(_cell(paired.mean(x), within=_PERCENT) for x in found)))
   return '\n'.join(lines)
 
 
@@ -174,8 +180,7 @@ def _differences(results: Results, reference: str, iteration: int | None) -> str
   measure = final if iteration is None else rate_of(iteration)
   lines = [
     f'{reference} minus the method {when}, in points of success: runs that share task and seed are '
-    'compared, with 95 % intervals over seeds and, in the mean, over tasks and seeds; in brackets '
-    'the number of pairs, and of tasks where it is not all.',
+    'compared.',
     '',
     _line('method', *results['tasks'], 'mean', 'p'),
     _rule(len(results['tasks']) + 3),
@@ -192,8 +197,7 @@ def _differences(results: Results, reference: str, iteration: int | None) -> str
 def _iterations(results: Results) -> str:
   newest = max(len(run['iterations']) for run in results['runs']) - 1
   lines = [
-    f'Success in % by RL iteration, mean of {_mean_of(results)}, and the gain of the last one; in '
-    'brackets the number of runs.',
+    f'Success in % by RL iteration, mean of {_mean_of(results)}, and the gain of the last one.',
     '',
     _line('method', *(str(number) for number in range(newest + 1)), 'gain of the last'),
     _rule(newest + 3),
@@ -213,7 +217,7 @@ def _speed(results: Results) -> str:
   }
   lines = [
     'Throughput after the last iteration, per hour of robot time, resets excluded; mean of '
-    f'{_mean_of(results)}, in brackets the number of runs.',
+    f'{_mean_of(results)}.',
     '',
     *_table(results, _rows(results), measures, digits=0),
   ]
@@ -225,9 +229,9 @@ def _conditions(results: Results, conditions: list[str]) -> str:
   measures |= {CONDITIONS[name]: rate_under(name) for name in conditions}
   lines = [
     'Final success in % in scenes like those of training and in others; mean of '
-    f'{_mean_of(results)}, in brackets the number of runs.',
+    f'{_mean_of(results)}.',
     '',
-    *_table(results, _rows(results), measures),
+    *_table(results, _rows(results), measures, within=_PERCENT),
   ]
   return '\n'.join(lines)
 
@@ -239,8 +243,7 @@ def _critics(results: Results, methods: list[str]) -> str:
     '(Spearman) of the score of a chunk that the policy executed with the return that came of it, '
     'at all times and in the first quarter; share of fragments whose score falls before the last '
     'step; and, of critics of actions, the mean advantage (steps) of the chunks that lead into a '
-    f'failure and of all chunks of successes. Mean of {_mean_of(results)}, in brackets the number '
-    'of runs.',
+    f'failure and of all chunks of successes. Mean of {_mean_of(results)}.',
     '',
     *_table(results, [(method, method) for method in methods], measures, digits=2),
   ]
@@ -252,19 +255,26 @@ def _table(
   rows: list[tuple[str, str]],
   measures: Mapping[str, Measure],
   digits: int = 1,
+  within: tuple[float, float] = (-np.inf, np.inf),
 ) -> list[str]:
   """A row a method, a column a measure: means over the tasks and seeds in common."""
   lines = [_line('method', *measures), _rule(1 + len(measures))]
   for method, shown in rows:
     found = [common_values(results, method, measure) for measure in measures.values()]
-    lines.append(_line(shown, *(_cell(paired.mean(x), digits) for x in found)))
+    lines.append(_line(shown, *(_cell(paired.mean(x), digits, within) for x in found)))
   return lines
 
 
-def _cell(found: paired.Difference, digits: int = 1) -> str:
+def _cell(
+  found: paired.Difference,
+  digits: int = 1,
+  within: tuple[float, float] = (-np.inf, np.inf),
+) -> str:
+  """A mean with its interval, which ends where the number itself has to."""
   text = f'{found.mean:.{digits}f}'
   if not np.isnan(found.low):
-    text += f' ({found.low:.{digits}f} to {found.high:.{digits}f})'
+    low, high = np.clip((found.low, found.high), *within)
+    text += f' ({low:.{digits}f} to {high:.{digits}f})'
   return _number(text, 0 if np.isnan(found.mean) else found.pairs)
 
 

@@ -96,7 +96,7 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
   ),
   (
     ('critic.', 'discount', 'actor.lr', 'actor.updates', 'actor.samples', 'actor.bank',
-     'actor.rule', 'actor.beta', 'actor.clip', 'actor.weights', 'data.ratios.', 'recap.',
+     'actor.best_of', 'actor.rule', 'actor.beta', 'actor.clip', 'actor.weights', 'data.ratios.', 'recap.',
      'sim.rollouts', 'train.critic_updates_per_call'),
     lambda c: c.iterations == 0,
     'config.iterations is 0, and a warm start comes before all of them',
