@@ -48,6 +48,7 @@ def test_a_run_says_how_far_its_critic_is_believed_and_by_which_test(trained):
   (told,) = metrics(workdir, 'weights')
   assert told['trust_episodes'] == 6  # numbers 1, 4, 7, 10, 13 and 19 of 20
   assert 0 <= told['trust'] <= 1
+  assert told['beta'] == 0.2  # of the rule, as nobody set one
   assert np.isfinite([told['trust_slope'], told['trust_error']]).all()
   assert (
     f'Weights 1: in 6 episodes held out from the critic its advantages came true by '

@@ -320,9 +320,9 @@ def test_tables_are_not_made_by_a_command_that_asks_for_something_else(flag, cap
 
 
 def test_a_store_that_is_not_there_is_no_empty_one(tmp_path):
-  with mock.patch.object(sys, 'argv', ['results', f'--store={tmp_path / "none"}']):
-    with pytest.raises(SystemExit, match=f'--store: there is no directory {tmp_path / "none"}.'):
-      results.main()
+  arguments, told = ['results', f'--store={tmp_path / "none"}'], 'there is no directory .*/none.'
+  with mock.patch.object(sys, 'argv', arguments), pytest.raises(SystemExit, match=told):
+    results.main()
 
 
 FAULTS = {

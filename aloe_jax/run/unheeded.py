@@ -96,8 +96,8 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
   ),
   (
     ('critic.', 'discount', 'actor.lr', 'actor.updates', 'actor.samples', 'actor.bank',
-     'actor.best_of', 'actor.rule', 'actor.beta', 'actor.clip', 'actor.weights', 'data.ratios.', 'recap.',
-     'sim.rollouts', 'train.critic_updates_per_call'),
+     'actor.best_of', 'actor.rule', 'actor.beta', 'actor.clip', 'actor.weights', 'data.ratios.',
+     'recap.', 'sim.rollouts', 'train.critic_updates_per_call'),
     lambda c: c.iterations == 0,
     'config.iterations is 0, and a warm start comes before all of them',
   ),

@@ -80,6 +80,8 @@ def weigh(
       learner, critic, buffer, rows, actions, batch_size=batch_size, progress=advance
     )
   numbers = chunk_weights.diagnostics(weights, buffer, learner.settings)
+  if weights.tag is None:
+    numbers['beta'] = learner.settings.beta
   drop = experiment.config.recap.drop
   tags = None if weights.tag is None else tags_lib.Tags(weights.tag, drop)
   return Imitated(rows, weights.weight, tags, numbers)
@@ -108,6 +110,7 @@ def _measured(
   progress.CONSOLE.print(f'{what}: {_told(trust)}', highlight=False, soft_wrap=True)
   weights = measured_weights.weigh(judged.at(rows), learner.settings, trust.value, len(buffer))
   numbers = chunk_weights.diagnostics(weights, buffer, learner.settings)
+  numbers |= {'beta': learner.settings.beta}
   numbers |= {'trust': trust.value, 'trust_episodes': trust.episodes}
   if np.isfinite(trust.slope):
     numbers |= {'trust_slope': trust.slope, 'trust_error': trust.error}
