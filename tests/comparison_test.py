@@ -184,3 +184,25 @@ def test_of_more_methods_than_colours_only_the_differences_are_drawn(results, tm
     results['runs'] += [run | {'method': f'variant {number}'} for run in runs]
   figures.draw(results, tmp_path)
   assert [path.name for path in tmp_path.iterdir()] == ['differences.png']
+
+
+def test_lines_of_a_panel_are_of_the_same_seeds_and_nothing_is_cut_off(
+  results, tmp_path, monkeypatch
+):
+  drawn = {}
+  monkeypatch.setattr(
+    figures.plots, 'save', lambda drawing, path: drawn.update({path.name: drawing})
+  )
+  results['runs'] = [
+    run
+    for run in results['runs']
+    if (run['task'], run['method'], run['seed']) != ('pack', 'DAgger', 1)
+  ]
+  for run in results['runs']:
+    if (run['task'], run['method']) == ('fold', 'ALOE'):
+      run['iterations'][-1] = evaluation(99)
+  figures.draw(results, tmp_path)
+  pack, fold, _ = drawn['success_by_iteration.png'].axes
+  assert pack.get_ylim() == fold.get_ylim() == (0, 100)
+  lines = [list(line.get_ydata()) for line in pack.get_lines() if len(line.get_ydata()) == 3]
+  assert [20, 25, 30] in lines and [20, 40, 60] in lines  # of seed 0, whose numbers have no 2 more

@@ -25,8 +25,8 @@ def draw(results: tables.Results, directory: pathlib.Path) -> None:
   """Writes the figures as PNG files; older ones of the same names are replaced.
 
   Of more methods than colours tell apart, only their differences are drawn; and these only where
-  there is something that they are from. Where runs are missing, a bar is of those there are, and
-  the mean of the tasks and seeds that have runs of every method. Warm starts alone are not drawn.
+  there is something that they are from. Where runs are missing, all is of the seeds of a task that
+  have runs of every method, or where none has, of those there are. Warm starts alone are not drawn.
   """
   for reference in tables.references(results)[:1]:
     _differences(results, reference, directory / 'differences.png')
@@ -162,9 +162,10 @@ def _bars(
 def _mean(
   results: tables.Results, task: str, method: str, measure: Callable[[dict], float]
 ) -> paired.Difference:
-  if task == _ALL:
-    return paired.mean(tables.common_values(results, method, measure))
-  return paired.mean(tables.values(results, method, measure, [task]))
+  found = tables.common_values(results, method, measure)
+  if task != _ALL:
+    found = {key: x for key, x in found.items() if key[0] == task}
+  return paired.mean(found or tables.values(results, method, measure, [task]))
 
 
 def _errors(found: list[paired.Difference]) -> list[list[float]]:
@@ -172,6 +173,6 @@ def _errors(found: list[paired.Difference]) -> list[list[float]]:
 
 
 def _clean(axes: axes_lib.Axes, most: float) -> None:
-  axes.set_ylim(0, np.clip(axes.get_ylim()[1], 1, most))
+  axes.set_ylim(0, most if np.isfinite(most) else max(axes.get_ylim()[1], 1))
   axes.grid(axis='y', alpha=0.3)
   axes.spines[['top', 'right']].set_visible(False)
