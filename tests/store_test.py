@@ -9,13 +9,13 @@ import sys
 from unittest import mock
 
 import pytest
+import stored_runs
 
 from aloe_jax import config as config_lib
 from aloe_jax.comparison import jobs
 from aloe_jax.comparison import provenance
 from aloe_jax.comparison import store
 from aloe_jax.comparison import tables
-from experiments import laundry
 from experiments import ogbench
 from experiments import paper
 from experiments import results
@@ -203,39 +203,6 @@ def test_a_warm_start_that_was_made_anew_and_differs_is_told(kept, tmp_path):
   assert provenance.starts(found) == []
 
 
-def suite_run(workdir, **changes):
-  """A planned run of laundry, and its settings as a run of these changes keeps them."""
-  suite = suites.Suite({'fold': 'experiments/laundry.py:sim'}, 3, 1, {'AWR': {'agent': 'awr'}})
-  planned = suites.plan(suite, workdir, {})
-  key = store.Key('fold', 3, 'AWR')
-  config = laundry.get_config('sim')
-  config.update(agent='awr', seed=3)
-  config.task.demonstrations = 0
-  config.task.proprio_size = 14  # told by the simulator
-  config.update_from_flattened_dict(changes)
-  return suite, planned, key, config
-
-
-def evaluations(config, successes=64):
-  """As many as a run of these settings makes; half of 128 or a quarter of 512 succeed."""
-  episodes = config.evaluation.episodes
-  entry = {'episodes': episodes, 'successes': successes, 'success_rate': successes / episodes}
-  entry |= {'steps': 1, 'throughput': 1.0, 'successes_per_hour': 1.0}
-  return [{'iteration': number} | entry for number in range(config.iterations + 1)]
-
-
-def keep(kept, key, job, config, workdir, successes=64):
-  kept.add(
-    {
-      **key._asdict(),
-      **dict.fromkeys(('commit', 'seconds', 'machine', 'report'), None),
-      **{'changes': {}, 'iterations': evaluations(config, successes), 'conditions': {}},
-      'commands': store.portable(job.commands, workdir),
-      'settings': config_lib.to_json(config),
-    }
-  )
-
-
 @pytest.mark.parametrize(
   'changes, reason',
   [
@@ -247,8 +214,8 @@ def keep(kept, key, job, config, workdir, successes=64):
   ],
 )
 def test_a_command_that_means_something_else_by_now_is_run_again(changes, reason, kept, tmp_path):
-  _, planned, key, config = suite_run(tmp_path, **changes)
-  keep(kept, key, planned[key], config, tmp_path)
+  _, planned, key, config = stored_runs.suite_run(tmp_path, **changes)
+  stored_runs.keep(kept, key, planned[key], config, tmp_path)
   found = results.read(planned, kept, tmp_path)
   assert (key in found['missing']) == bool(reason)
   if reason:
@@ -259,21 +226,21 @@ def test_a_command_that_means_something_else_by_now_is_run_again(changes, reason
 
 
 def test_a_warm_start_stands_whatever_comes_after_it_has_for_settings(kept, tmp_path):
-  _, planned, _, config = suite_run(tmp_path)
+  _, planned, _, config = stored_runs.suite_run(tmp_path)
   key = store.Key('fold', 3, tables.WARM_START)
   config.update(agent='bc', iterations=0)
   config.task.demonstrations = 50
   config.actor.update(lr=7.0, rule='paper', updates=3)
-  keep(kept, key, planned[key], config, tmp_path)
+  stored_runs.keep(kept, key, planned[key], config, tmp_path)
   assert results.read(planned, kept, tmp_path)['outdated'] == {}
   config.actor.warm_start_lr = 7.0
-  keep(kept, key, planned[key], config, tmp_path)
+  stored_runs.keep(kept, key, planned[key], config, tmp_path)
   told = results.read(planned, kept, tmp_path)['outdated']
   assert told == {key: 'actor.warm_start_lr was 7.0 and is 0.001'}
 
 
 def test_directories_of_other_settings_are_refused_before_anything_runs(kept, tmp_path):
-  suite, planned, key, config = suite_run(tmp_path, **{'actor.clip': 7.0})
+  suite, planned, key, config = stored_runs.suite_run(tmp_path, **{'actor.clip': 7.0})
   config_lib.keep(config, planned[key].directory / 'config.json')
   with pytest.raises(ValueError, match=r'awr: actor.clip was 7.0 and is 3.0'):
     paper.run(suite, planned, kept, tmp_path, workers=1)
@@ -292,7 +259,7 @@ def keep_of_scene(kept, method, workdir):
   config = ogbench.get_config('scene')
   config.update_from_flattened_dict({'seed': 12, 'task.demonstrations': 0})
   config.update_from_flattened_dict(suites.METHODS[method])
-  keep(kept, key, planned[key], config, workdir)
+  stored_runs.keep(kept, key, planned[key], config, workdir)
   return len(planned)
 
 
@@ -325,64 +292,6 @@ def test_a_store_that_is_not_there_is_no_empty_one(tmp_path):
     results.main()
 
 
-FAULTS = {
-  'iterations.1.success_rate': (1.7, 'iterations[1].success_rate: found 1.7, expected 0.5, which '),
-  'iterations.0.success_rate': (True, 'iterations[0].success_rate: found True'),
-  'iterations.1.successes': (3, 'iterations[1].success_rate: found 0.5, expected 0.03, which is 3'),
-  'iterations.0.episodes': (0, 'iterations[0].episodes: found 0, expected a whole number of 1'),
-  'iterations.1.iteration': (77, 'iterations[1].iteration: found 77, expected 1'),
-  'iterations.1.successes_per_hour': (float('nan'), 'successes_per_hour: found nan, expected a nu'),
-  'iterations': ([], 'iterations: found [], expected a list of evaluations'),
-  'settings.iterations': (3, 'found evaluations of 1 iterations, expected 3'),
-  'settings.iterations ': ('3', "settings.iterations: found '3', expected a whole number of 0"),
-  'settings.evaluation': ({'episodes': 9}, 'iterations[0].episodes: found 100, expected 9'),
-  'settings.seed': (4, 'settings.seed: found 4, expected 3, as in seed'),
-  'settings': (None, 'settings: found None, expected an object'),
-  'conditions': ({'unseen': {}}, 'conditions.unseen.episodes: found None'),
-  'report': (
-    {'spearman_own': 9.0},
-    'report.spearman_own: found 9.0, expected a number from -1 to 1 or',
-  ),
-  'commands': (None, 'commands: found None, expected lists of texts'),
-  'seconds': (-5, 'seconds: found -5, expected a number of 0 or more, or null'),
-  'machine': ({}, 'machine: found {}, expected null or an object with processor'),
-  'commit': ({}, 'commit: found {}, expected a text or null'),
-  'seed': (True, 'seed: found True, expected a whole number'),
-}
-
-
-@pytest.mark.parametrize('field', FAULTS)
-def test_a_record_of_what_cannot_be_is_refused_where_it_is_read_and_written(field, kept, tmp_path):
-  value, message = FAULTS[field]
-  _, planned, key, config = suite_run(tmp_path)
-  config.update(iterations=1)
-  config.evaluation.episodes = 100
-  keep(kept, key, planned[key], config, tmp_path, successes=50)
-  path = kept.path(key)
-  record = json.loads(path.read_text())
-  *parents, last = field.strip().split('.')
-  target = record
-  for name in parents:
-    target = target[int(name) if name.isdecimal() else name]
-  target[last] = value
-  path.write_text(json.dumps(record))
-  with pytest.raises(ValueError, match=f'{path}: .*{re.escape(message)}.*; remove it, and its run'):
-    kept.read(key)
-  path.unlink()
-  with pytest.raises(ValueError, match=re.escape(message)):
-    kept.add(record)
-  assert not path.exists()
-
-
-def test_a_name_that_a_record_tells_twice_is_refused(kept, tmp_path):
-  _, planned, key, config = suite_run(tmp_path)
-  keep(kept, key, planned[key], config, tmp_path)
-  path = kept.path(key)
-  path.write_text(path.read_text().replace('{', '{"seed": 4,', 1))
-  with pytest.raises(ValueError, match="'seed' is told twice"):
-    kept.read(key)
-
-
 def test_a_run_that_left_too_few_evaluations_has_failed_and_is_not_kept(kept, tmp_path, capsys):
   planned = plan(tmp_path)
   (aloe,) = (key for key in planned if key.method == 'ALOE')
@@ -399,11 +308,11 @@ def test_a_run_that_left_too_few_evaluations_has_failed_and_is_not_kept(kept, tm
 
 
 def test_a_warm_start_of_other_settings_is_refused_where_a_method_needs_it(kept, tmp_path):
-  suite, planned, _, config = suite_run(tmp_path)
+  suite, planned, _, config = stored_runs.suite_run(tmp_path)
   start = store.Key('fold', 3, tables.WARM_START)
   config.update(agent='bc', iterations=0)
   config.task.demonstrations = 50
-  keep(kept, start, planned[start], config, tmp_path)
+  stored_runs.keep(kept, start, planned[start], config, tmp_path)
   config.actor.warm_start_updates = 400
   config_lib.keep(config, planned[start].directory / 'config.json')
   with pytest.raises(ValueError, match=r'warm_start: actor.warm_start_updates was 400 and is 3500'):
