@@ -21,6 +21,7 @@ _COLOURS = (  # Okabe and Ito
   '#b8a900',
 )
 _MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
+MARKERS = len(_MARKERS)
 GREY = '#555555'
 
 

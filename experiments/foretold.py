@@ -11,6 +11,7 @@ It ends in `results.json`, `results.md` and `foretold.png` beside the store, of 
 
 import argparse
 from collections.abc import Mapping
+import itertools
 import json
 import os
 import pathlib
@@ -201,31 +202,23 @@ def write(points: foresight.Points, target: pathlib.Path) -> None:
 
 
 def draw(points: foresight.Points) -> figure.Figure:
-  """Measured change over each foretold gain: a colour a task, a marker an iteration."""
+  """Measured change over each foretold gain: a colour an iteration, a marker a task."""
   gains = [name for name in foresight.GAINS if np.isfinite(foresight.told(points, name)).any()]
   found = foresight.correlations(points)
-  drawing = figure.Figure(figsize=(3.6 * len(gains), 4), dpi=150, layout='constrained')
+  drawing = figure.Figure(figsize=(3.6 * len(gains), 5.2), dpi=150, layout='constrained')
   tasks = sorted({point['task'] for point in points})
   iterations = sorted({point['iteration'] for point in points})
   panels = drawing.subplots(1, len(gains), sharey=True, squeeze=False)[0]
   for axes, name in zip(panels, gains, strict=True):
-    for index, task in enumerate(tasks):
-      for iteration in iterations:
-        own = [p for p in points if (p['task'], p['iteration']) == (task, iteration)]
-        axes.plot(
-          foresight.told(own, name),
-          foresight.change(own),
-          linestyle='none',
-          marker=plots.marker(iteration - 1),
-          color=plots.colour(index),
-          alpha=0.75,
-          label=f'{task}, iteration {iteration}' if name == gains[0] and own else None,
-        )
+    for (index, task), iteration in itertools.product(enumerate(tasks), iterations):
+      own = [p for p in points if (p['task'], p['iteration']) == (task, iteration)]
+      style = _style(index, plots.colour(iteration - 1))
+      axes.plot(foresight.told(own, name), foresight.change(own), alpha=0.8, **style)
     axes.axhline(0, color=plots.GREY, linewidth=1)
     axes.axvline(0, color=plots.GREY, linewidth=1)
-    title = name.replace('_', ' ')
+    title = name
     if name in found:
-      title += f', rank correlation {found[name]["value"]:.2f}'
+      title += f': rank correlation {found[name]["value"]:.2f}'
     axes.set_title(title, fontsize=10)
     axes.set_xlabel('foretold (steps)')
     if name == 'fqe_points':  # which measure the same
@@ -234,8 +227,19 @@ def draw(points: foresight.Points) -> figure.Figure:
     axes.grid(alpha=0.3)
     axes.spines[['top', 'right']].set_visible(False)
   panels[0].set_ylabel('measured change of success (points)')
-  drawing.legend(loc='outside lower center', ncols=min(3, len(tasks) * 2), frameon=False)
+  for iteration in iterations:
+    style = _style(0, plots.colour(iteration - 1))
+    panels[0].plot([], [], label=f'iteration {iteration}', **style | {'marker': 's'})
+  for index, task in enumerate(tasks):
+    panels[0].plot([], [], label=task, **_style(index, plots.GREY))
+  drawing.legend(loc='outside lower center', ncols=5, frameon=False)
   return drawing
+
+
+def _style(task: int, colour: str) -> dict[str, Any]:
+  """Of a point: markers repeat after eight, and are hollow from there on."""
+  hollow = {'fillstyle': 'none'} if task >= plots.MARKERS else {}
+  return dict(linestyle='none', marker=plots.marker(task), color=colour, **hollow)
 
 
 def _parser() -> argparse.ArgumentParser:

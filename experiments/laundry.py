@@ -15,7 +15,7 @@ from experiments import common
 def get_config(variant: str = ''):
   """The experiment; see `common.VARIANTS` for what may follow the colon.
 
-  On the robot, one RL iteration from what was collected (README, "Your own robot"):
+  On the robot, one RL iteration from what was collected (README, "Your robot in six commands"):
 
     python -m aloe_jax.train --config=experiments/laundry.py --workdir=runs/laundry \
       --config.data.episodes="('data/demonstrations/1.0.0', 'data/round_1/1.0.0')" \

@@ -10,7 +10,8 @@ running anything.
 
 All methods of a seed start from the same warm start, see the same number of rollouts, take the same
 number of actor updates and are evaluated in the same scenes; those of another seed are others.
-Settings were chosen on the seeds of `--suite=tuning`, which the other suites do not use.
+Settings of the baselines were chosen by `--suite=tuning`, ALOE's as docs/measured_weights.md says,
+on seeds that the other suites do not use.
 """
 
 import argparse
@@ -92,9 +93,12 @@ def _parser() -> argparse.ArgumentParser:
   parser.add_argument(
     '--suite', choices=suites.SUITES | suites.PARTS, default='methods', help='what is compared'
   )
-  tasks, methods = ' '.join(suites.TASKS), ' '.join(f'"{name}"' for name in suites.METHODS)
-  parser.add_argument('--tasks', nargs='+', help=f'some of the suite, such as {tasks}')
-  parser.add_argument('--methods', nargs='+', help=f'some of the suite, such as {methods}')
+  tasks = ' '.join([*suites.TASKS, *suites.AWAY])
+  methods = ' '.join(f'"{name}"' for name in suites.METHODS)
+  parser.add_argument('--tasks', nargs='+', help=f'some of the suite, of {tasks}')
+  parser.add_argument(
+    '--methods', nargs='+', help=f'some of the suite, of methods and away {methods}'
+  )
   parser.add_argument(
     '--seeds', type=arguments.count, help='how many, instead of those of the suite'
   )

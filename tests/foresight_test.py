@@ -42,7 +42,33 @@ def test_ranks_of_what_was_foretold_are_held_against_those_of_the_change():
   # Changes 20, -10, -5, 35 have ranks 3, 1, 2, 4; gains 5, -1, 1, 2 have 4, 1, 2, 3.
   assert found['fqe_gain']['value'] == pytest.approx(1 - 6 * 2 / (4 * 15))
   assert found['fqe_gain']['points'] == 4
-  assert found.keys() == {'fqe_gain'}
+  assert found.keys() == {'fqe_gain', '-iteration', '-before'}
+  # Changes of iteration 1 have ranks 3 and 2, of iteration 2 ranks 1 and 4: the same sum.
+  assert found['-iteration']['value'] == pytest.approx(0)
+  assert found['-iteration']['within'] is None
+
+
+def test_within_iterations_places_are_compared_with_those_of_the_same_iteration():
+  points = make_points(
+    ([10, 40, 41], [9.0, 2.0], ['better'] * 2),
+    ([10, 30, 32], [8.0, 3.0], ['better'] * 2),
+    ([10, 20, 23], [7.0, 1.0], ['better'] * 2),
+  )
+  found = foresight.correlations(points)['fqe_gain']
+  # In iteration 1 gains rank as the changes 30, 20, 10 do: 3, 2, 1. In iteration 2 gains 2, 3, 1
+  # rank 2, 3, 1 and changes rank 1, 2, 3: the sum of products of ranks less 2 is -1, of 2 at most.
+  assert found['within']['value'] == pytest.approx((2 - 1) / 4)
+  assert found['value'] > 0.7
+
+
+def test_a_verdict_is_that_of_todays_rule_where_a_card_has_its_numbers():
+  told = dict(foretold_gain=1.0, foretold_gain_low=0.5, foretold_gain_high=1.5, returns_std=10.0)
+  told |= dict(advantage_slope=0.6, advantage_slope_low=0.4, advantage_slope_high=0.8)
+  told |= dict(foretold='no difference', bias_v=9.0, bias_v_low=8.5, bias_v_high=9.5)
+  assert foresight.expected({'card': told}) == 'cannot tell'
+  assert foresight.expected({'card': told | {'bias_v': 0.1, 'bias_v_low': 0.0}}) == 'better'
+  del told['bias_v']
+  assert foresight.expected({'card': told}) == 'no difference'
 
 
 def test_verdicts_are_counted_by_what_came_of_them_and_whether_chance_could_do_it():
@@ -130,7 +156,7 @@ def test_what_was_asked_is_collected_into_numbers_tables_and_a_figure(tmp_path, 
   results = json.loads((store.parent / 'results.json').read_text())
   assert results['correlations']['fqe_gain']['value'] == 1
   text = (store.parent / 'results.md').read_text()
-  assert '| `fqe_gain` | 1.00 | 2 |' in text
+  assert '| `fqe_gain` | 1.00 |  | 2 |' in text
   assert '| worse | 1 | -10.0 | 1 (0) | 0 (0) |' in text
   assert (store.parent / 'foretold.png').read_bytes().startswith(b'\x89PNG')
   np.testing.assert_allclose(results['regrets']['the newest']['value'], 10)
@@ -171,7 +197,10 @@ def test_a_full_answer_serves_a_quick_question_and_no_other(tmp_path, monkeypatc
   collect(monkeypatch, tmp_path / 'runs', '--foretell=full', '--count=7')
   assert '0 of 2 answers are in' in (told := capsys.readouterr().out)
   assert '; 2 that were asked otherwise are replaced.' in told
-  assert 'asked by `--count=7 --foretell=full` (2).' in (store.parent / 'results.md').read_text()
+  assert (
+    'asked by `--count=7 --foretell=full` (2), at `abc`.'
+    in (store.parent / 'results.md').read_text()
+  )
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_a_mean_advantage_is_measured_by_the_deviation_of_advantages(mean, verdi
   numbers = {name: estimates.Estimate(x, np.nan, np.nan) for name, x in exact.items()}
   (line,) = card.lines(numbers)
   assert line.verdict == verdict
-  assert ('critic.horizon nearer to task.execute' in line.advice) == (verdict == 'bad')
+  assert ('try critic.horizon=execute' in line.advice) == (verdict == 'bad')
 
 
 def judged_noise(q, v, returns):

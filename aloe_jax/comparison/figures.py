@@ -81,7 +81,7 @@ def _differences(results: tables.Results, reference: str, path: pathlib.Path) ->
     )
   shown = [tables.SHOWN.get(name, name) for name in methods]
   axes.set_yticks(range(len(methods)), shown)
-  axes.invert_yaxis()
+  axes.set_ylim(len(methods) - 0.5, -0.5)
   axes.axvline(0, color=plots.GREY, linewidth=1)
   axes.set_xlabel(f'final success of {reference} minus that of the method (points)')
   axes.grid(axis='x', alpha=0.3)
@@ -91,7 +91,7 @@ def _differences(results: tables.Results, reference: str, path: pathlib.Path) ->
 
 
 def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:
-  """One panel a task and one for their mean; a line a method."""
+  """One panel a task and one for their mean, in brackets the number of runs; a line a method."""
   panels = [*results['tasks'], _ALL]
   columns = min(len(panels), _ABREAST)
   rows = -(-len(panels) // columns)
@@ -117,7 +117,7 @@ def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:
         capsize=2,
         label=method if task == _ALL else None,
       )
-    axes.set_title(task)
+    axes.set_title(f'{task} [{found[-1].pairs}]')
     axes.set_xlabel('RL iteration')
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     _clean(axes, _PERCENT)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import scipy.stats
 
 from aloe_jax import estimates
 from aloe_jax import metrics
@@ -24,7 +25,9 @@ Point = Mapping[str, Any]
 Number = dict[str, float | None]
 
 GAINS = ('foretold_gain', 'foretold_gain_start', 'fqe_gain', 'fqe_points')
-_VERDICTS = (foretold.BETTER, foretold.NO_DIFFERENCE, foretold.WORSE)
+# What anybody foretells without a card: early iterations gain more, and so do poor policies.
+PLAIN = {'-iteration': 'the earlier', '-before': 'the lower the success before'}
+_VERDICTS = (foretold.BETTER, foretold.NO_DIFFERENCE, foretold.UNKNOWN, foretold.WORSE)
 CHOICES = (*GAINS, 'foretold', 'the newest', 'the warm start')
 
 
@@ -74,25 +77,55 @@ def told(points: Points, name: str) -> np.ndarray:
   return np.array([np.nan if x is None else x for x in found], float)
 
 
-def correlations(points: Points) -> dict[str, Number]:
+def expected(point: Point) -> str | None:
+  """What a card expected, by the rule of today where it has the numbers for that."""
+  found = point['card']
+  if not {'foretold_gain', 'advantage_slope', 'bias_v', 'returns_std'} <= found.keys():
+    return found.get('foretold')
+  numbers = {}
+  for name, value in found.items():
+    if value is None or records.is_number(value):
+      three = (value, found.get(f'{name}_low'), found.get(f'{name}_high'))
+      numbers[name] = estimates.Estimate(*(np.nan if x is None else x for x in three))
+  return foretold.verdict(numbers)
+
+
+def correlations(points: Points) -> dict[str, dict[str, Any]]:
   """Spearman's rank correlation of the measured change with each number of a card.
 
   Returns:
-    {name of the number: {'value', 'low', 'high', 'points'}}, the interval from resampling runs; of
-    those that vary and that two points or more have.
+    {name of the number: {'value', 'low', 'high', 'points', 'within'}}, the interval from resampling
+    runs; of those that vary and that two points or more have. 'within' is {'value', 'low', 'high'}
+    of places among the points of the same iteration, or None where these do not vary: what a number
+    tells beyond that early iterations gain more. With `PLAIN`, which need no card.
   """
   names = dict.fromkeys((*GAINS, *(rule.name for rule in card.RULES), 'advantage_slope_full'))
-  measured, found = change(points), {}
+  numbers = {name: told(points, name) for name in names}
+  numbers |= {f'-{x}': np.array([-point[x] for point in points]) for x in ('iteration', 'before')}
+  measured = change(points)
+  found: dict[str, dict[str, Any]] = {}
+  iteration = np.array([point['iteration'] for point in points])
   run = np.unique([str(run_of(point)) for point in points], return_inverse=True)[1]
-  for name in names:
-    number = told(points, name)
+  for name, number in numbers.items():
     known = np.isfinite(number)
     if known.sum() < 2:
       continue
-    x = _over_runs(estimates.spearman(number[known], measured[known]), run[known])
-    if x is not None:
-      found[name] = x | {'points': int(known.sum())}
+    x, y = number[known], measured[known]
+    value = _over_runs(estimates.spearman(x, y), run[known])
+    if value is not None:
+      places = (_places_within(iteration[known], z) for z in (x, y))
+      within = _over_runs(estimates.spearman(*places), run[known])
+      found[name] = value | {'points': int(known.sum()), 'within': within}
   return found
+
+
+def _places_within(group: np.ndarray, x: np.ndarray) -> np.ndarray:
+  """[P] the place of each x among those of its group, between 0 and 1."""
+  places = np.zeros(len(x))
+  for one in np.unique(group):
+    among = group == one
+    places[among] = (scipy.stats.rankdata(x[among]) - 0.5) / among.sum()
+  return places
 
 
 def verdicts(points: Points) -> dict[str, Number]:
@@ -104,7 +137,7 @@ def verdicts(points: Points) -> dict[str, Number]:
   """
   measured, found = change(points), {}
   sure = np.array([_clear(point) for point in points], bool)
-  said = np.array([point['card'].get('foretold') for point in points])
+  said = np.array([expected(point) for point in points])
   for verdict in _VERDICTS:
     among = said == verdict
     x, clear = measured[among], sure[among]
@@ -163,7 +196,7 @@ def _chosen(own: Points, choice: str) -> int | None:
   if choice == 'the warm start':
     return 0
   if choice == 'foretold':
-    said = [point['card'].get('foretold') for point in own]
+    said = [expected(point) for point in own]
     if None in said:
       return None
     return said.index(foretold.WORSE) if foretold.WORSE in said else len(own)
@@ -187,19 +220,30 @@ def markdown(points: Points) -> str:
   runs = len({run_of(point) for point in points})
   how = collections.Counter(map(asked, points))
   listed = ', '.join(f'`{flags}` ({count})' for flags, count in how.items())
+  commits = ', '.join(f'`{x}`' for x in sorted({str(point.get('commit')) for point in points}))
   lines = [
-    f'{len(points)} iterations of {runs} runs, asked by {listed}. Rank correlation of what the '
-    'card said before a policy acted with the change of success that evaluation then measured; '
-    '95 % from resampling runs.',
+    '# What cards foretold',
     '',
-    '| number of the card | rank correlation | iterations |',
-    '|---|---|---|',
+    f'{len(points)} iterations of {runs} runs, asked by {listed}, at {commits}. This page and the '
+    'figure beside it are of `python -m experiments.results`, the answers of `python -m '
+    'experiments.foretold`.',
+    '',
+    'Rank correlation (Spearman) of what the card said before a policy acted with the change of '
+    'success that evaluation then measured, with 95 % from resampling runs: over all iterations, '
+    'and of places among the points of the same iteration. Early iterations gain more whatever a '
+    'card says, which the first rows tell. Among so many numbers some correlate by chance.',
+    '',
+    '| foretold by | rank correlation | within iterations | iterations |',
+    '|---|---|---|---|',
   ]
   found = correlations(points)
-  for name, x in sorted(
-    found.items(), key=lambda item: (item[0] not in GAINS, -abs(item[1]['value']))
-  ):
-    lines.append(f'| `{name}` | {_shown(x, 2)} | {x["points"]} |')
+
+  def order(item: tuple[str, Any]) -> tuple:
+    return item[0] not in PLAIN, item[0] not in GAINS, -abs(item[1]['value'])
+
+  for name, x in sorted(found.items(), key=order):
+    within = '' if x['within'] is None or name == '-iteration' else _shown(x['within'], 2)
+    lines.append(f'| {PLAIN.get(name, f"`{name}`")} | {_shown(x, 2)} | {within} | {x["points"]} |')
   lines += [
     '',
     'What came of the policies by what was expected of them; in brackets, beyond what evaluations '

@@ -30,7 +30,9 @@ _PERCENT = (0.0, 100.0)  # where intervals of success rates end
 _INTERVALS = (
   "Intervals are Student's t with 95 %, of the variance between the seeds of a task. There is none "
   'where it would rest on fewer than two degrees of freedom: it takes three seeds of a task, or in '
-  'a mean two seeds of two tasks. In brackets is how many runs, or pairs of runs, a number is of.'
+  'a mean two seeds of two tasks. In brackets is how many runs, or pairs of runs, a number is of. '
+  'Differences are of all pairs there are, means of the runs that every method has: so they need '
+  'not agree. p is that of a mean difference of zero, two-sided, by the same t.'
 )
 
 Results = Mapping[str, Any]
@@ -239,11 +241,12 @@ def _conditions(results: Results, conditions: list[str]) -> str:
 def _critics(results: Results, methods: list[str]) -> str:
   measures = {title: reported(name) for name, title in CRITIC.items()}
   lines = [
-    'Critics of the last iteration on episodes that they have not seen: rank correlation '
-    '(Spearman) of the score of a chunk that the policy executed with the return that came of it, '
-    'at all times and in the first quarter; share of fragments whose score falls before the last '
-    'step; and, of critics of actions, the mean advantage (steps) of the chunks that lead into a '
-    f'failure and of all chunks of successes. Mean of {_mean_of(results)}.',
+    'Critics of the last iteration, each on episodes of its own policy that it has not seen, so '
+    'that methods can hardly be compared: rank correlation (Spearman) of the score of a chunk that '
+    'the policy executed with the return that came of it, at all times and in the first quarter; '
+    'share of fragments whose score falls before the last step; and, of critics of actions, the '
+    'mean advantage (steps) of the chunks that lead into a failure and of all chunks of successes. '
+    f'Mean of {_mean_of(results)}.',
     '',
     *_table(results, [(method, method) for method in methods], measures, digits=2),
   ]

@@ -194,8 +194,8 @@ RULES = (
     'held: 1, where advantages come true as they are, 0, where they tell nothing.',
     _comes_true,
     ('What comes is about what it promises.',
-     'The size is wrong, where below 1 it promises too much, or these episodes are too few to say: '
-     'the measured rule believes what is left. ' + _MORE,
+     'Below 1 it promises too much; or these episodes are too few to say. The measured rule '
+     'believes that much of it. ' + _MORE,
      'Its advantages tell nothing of what comes: weights by them are noise, and so is what it '
      'foretells. ' + _MORE),
   ),
@@ -307,8 +307,8 @@ RULES = (
      'Some. Above zero, samples are underrated, or what is executed answers what no plan can know; '
      'below zero, samples are overrated.',
      'Far off. Above zero, see whether ended chunks show their end; if not, plans are made anew '
-     'while a chunk is played: try a critic.horizon nearer to task.execute, as execute is, with '
-     'critic.backup=corrected. Below zero, samples are overrated.'),
+     'while a chunk is played: try critic.horizon=execute, and with it critic.backup=corrected '
+     'where task.execute is a small part of task.chunk. Below zero, samples are overrated.'),
   ),
   _Rule(
     'ended_auroc', 'Ended chunks show their end', '',

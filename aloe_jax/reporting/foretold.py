@@ -24,11 +24,12 @@ from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import phases
 
 LEVELS = ('quick', 'full')
-BETTER, WORSE, NO_DIFFERENCE = 'better', 'worse', 'no difference'
+BETTER, WORSE, NO_DIFFERENCE, UNKNOWN = 'better', 'worse', 'no difference', 'cannot tell'
 _WORDS = {
   BETTER: 'is expected to do better than the one before.',
   WORSE: 'is expected to do worse than the one before: do not deploy it.',
   NO_DIFFERENCE: 'is not seen to differ from the one before.',
+  UNKNOWN: 'may do better or worse than the one before: this critic cannot tell.',
 }
 
 
@@ -104,15 +105,15 @@ def points(gain: estimates.Estimate, return_gap: estimates.Estimate) -> estimate
 
 
 def verdict(numbers: Mapping[str, estimates.Estimate]) -> str:
-  """What is expected of the new policy: BETTER, WORSE or NO_DIFFERENCE.
+  """What is expected of the new policy: BETTER, WORSE, NO_DIFFERENCE or UNKNOWN.
 
   Args:
     numbers: those of `measure`, and of the card. Where that calls the bias of V bad, or advantages
-      do not come true, nothing is told: such a critic is wrong about the policy that it knows.
+      do not come true, it is UNKNOWN: such a critic is wrong about the policy that it knows.
   """
   gain = numbers.get('fqe_gain', numbers['foretold_gain'])
-  if not numbers['advantage_slope'].low > 0 or _is_biased(numbers):
-    return NO_DIFFERENCE
+  if not numbers['advantage_slope'].low > 0 or np.isnan(gain.value) or _is_biased(numbers):
+    return UNKNOWN
   return BETTER if gain.low > 0 else WORSE if gain.high < 0 else NO_DIFFERENCE
 
 
