@@ -29,7 +29,8 @@ _WORDS = {
   BETTER: 'is expected to do better than the one before.',
   WORSE: 'is expected to do worse than the one before: do not deploy it.',
   NO_DIFFERENCE: 'is not seen to differ from the one before.',
-  UNKNOWN: 'may do better or worse than the one before: this critic cannot tell.',
+  UNKNOWN: 'may do better or worse than the one before: this critic cannot tell. Let rollouts '
+  'judge.',
 }
 
 
