@@ -79,14 +79,13 @@ def told(points: Points, name: str) -> np.ndarray:
 
 def expected(point: Point) -> str | None:
   """What a card expected, by the rule of today where it has the numbers for that."""
-  found = point['card']
-  if not {'foretold_gain', 'advantage_slope', 'bias_v', 'returns_std'} <= found.keys():
-    return found.get('foretold')
-  numbers = {}
+  found, numbers = point['card'], {}
   for name, value in found.items():
-    if value is None or records.is_number(value):
-      three = (value, found.get(f'{name}_low'), found.get(f'{name}_high'))
+    three = (value, found.get(f'{name}_low'), found.get(f'{name}_high'))
+    if all(x is None or records.is_number(x) for x in three):
       numbers[name] = estimates.Estimate(*(np.nan if x is None else x for x in three))
+  if not {'foretold_gain', 'advantage_slope', 'bias_v', 'returns_std'} <= numbers.keys():
+    return found.get('foretold')
   return foretold.verdict(numbers)
 
 
