@@ -116,6 +116,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
   if execute > chunk:
     raise ValueError(f'config.task.execute is {execute}, more than the chunk of {chunk} steps.')
   _validate_horizon(config.critic.horizon, chunk)
+  _validate_corrected(config.critic, chunk, execute)
   if config.critic.width % config.critic.heads:
     raise ValueError(
       f'config.critic.heads is {config.critic.heads}, which does not divide the width of '
@@ -140,6 +141,15 @@ def _validate_horizon(horizon: Any, chunk: int) -> None:
       f'config.critic.horizon is {horizon!r}; expected {HORIZONS[0]!r} (the whole chunk), '
       f'{HORIZONS[1]!r} (the steps that are played before the next plan), or a number of steps, 1 '
       f'to {chunk}.'
+    )
+
+
+def _validate_corrected(critic: ml_collections.ConfigDict, chunk: int, execute: int) -> None:
+  reads = {'chunk': chunk, 'execute': execute}.get(critic.horizon, critic.horizon) or chunk
+  if critic.backup == 'corrected' and chunk % reads:
+    raise ValueError(
+      f"config.critic.backup is 'corrected', whose targets span the chunk of {chunk} steps, but "
+      f'the critic reads {reads}, which does not divide it; expected another config.critic.horizon.'
     )
 
 

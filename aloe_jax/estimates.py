@@ -20,7 +20,11 @@ RESAMPLES = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-  """A number and its 95 % interval; all NaN where the rows do not define it."""
+  """A number and its 95 % interval.
+
+  All are NaN where the rows do not define the number, and the interval where they are of one
+  episode.
+  """
 
   value: float
   low: float
@@ -70,7 +74,7 @@ def estimate(statistic: Statistic, episode: np.ndarray, seed: int = 0) -> Estima
   else:
     resampled = np.array([statistic(counts[own]) for counts in drawn])
   defined = resampled[np.isfinite(resampled)]
-  if np.isnan(value) or not defined.size:
+  if np.isnan(value) or not defined.size or len(names) < 2:
     return Estimate(value, np.nan, np.nan)
   low, high = np.quantile(defined, [0.025, 0.975])
   return Estimate(float(value), float(low), float(high))

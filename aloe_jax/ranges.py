@@ -25,13 +25,17 @@ _FIELDS: tuple[tuple[_Range, str], ...] = (
   (
     _POSITIVE,
     'task.chunk task.execute sim.image_size fail.lengths '
-    'actor.flow_steps actor.samples actor.clip actor.batch_size actor.best_of '
+    'actor.flow_steps actor.samples actor.batch_size actor.best_of '
     'actor.vocab_size actor.action_size actor.image_size actor.prompt_length '
     'actor.small.width actor.small.expert_width actor.small.depth actor.small.steps_per_token '
     'actor.small.tower.width '
     'critic.size critic.width critic.depth critic.heads critic.mlp_ratio critic.batch_size '
     'critic.bins '
     'train.actor_updates_per_call train.critic_updates_per_call',
+  ),
+  (
+    ('0.01 or more: what bounds exponents by less makes all weights 1', lambda x: x >= 0.01),
+    'actor.clip',
   ),
   (  # which the weights' exponents, in single precision, are divided by
     ('0 (that of config.actor.rule) or 1e-6 to 1e6', lambda x: x == 0 or 1e-6 <= x <= 1e6),

@@ -20,6 +20,10 @@ class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionH
 
 def directory(text: str) -> pathlib.Path:
   """A directory, there already or still to be made."""
+  if not text or not text.isprintable():
+    raise argparse.ArgumentTypeError(f'found {text!r}, expected the name of a directory.')
+  if files.is_url(text):
+    raise argparse.ArgumentTypeError(f'found {text}, in a bucket; expected a directory here.')
   path = pathlib.Path(files.expanded(text))
   if found := [mark for mark in '\\"\'' if mark in str(path.absolute())]:
     raise argparse.ArgumentTypeError(

@@ -183,7 +183,21 @@ def read(kept: pathlib.Path) -> foresight.Points:
     if _path(kept, one) != path:
       raise ValueError(f'{path}: found the point of {_path(kept, one)}; {_KEPT_ADVICE}')
     found.append(one)
+  _check_neighbours(found, kept)
   return found
+
+
+def _check_neighbours(found: foresight.Points, kept: pathlib.Path) -> None:
+  """Refuses iterations of one run that tell its success differently."""
+  after = {(*foresight.run_of(one), one['iteration']): one['after'] for one in found}
+  for one in found:
+    run = foresight.run_of(one)
+    known = after.get((*run, one['iteration'] - 1), one['before'])
+    if abs(known - one['before']) > 1e-9:
+      raise ValueError(
+        f'{_path(kept, one)}: found success before iteration {one["iteration"]} of '
+        f'{one["before"]:g}, and after the one before of {known:g}; {_KEPT_ADVICE}'
+      )
 
 
 def write(points: foresight.Points, target: pathlib.Path) -> None:
@@ -196,7 +210,11 @@ def write(points: foresight.Points, target: pathlib.Path) -> None:
   files.write_text(target / 'results.json', json.dumps(found, indent=1))
   text = foresight.markdown(points)
   files.write_text(target / 'results.md', text)
-  plots.save(draw(points), target / 'foretold.png')
+  picture = target / 'foretold.png'
+  if any(np.isfinite(foresight.told(points, name)).any() for name in foresight.GAINS):
+    plots.save(draw(points), picture)
+  else:
+    picture.unlink(missing_ok=True)
   progress.CONSOLE.print(text, soft_wrap=True, highlight=False)
   progress.CONSOLE.print(f'Results: {target}', soft_wrap=True)
 
@@ -205,14 +223,14 @@ def draw(points: foresight.Points) -> figure.Figure:
   """Measured change over each foretold gain: a colour an iteration, a marker a task."""
   gains = [name for name in foresight.GAINS if np.isfinite(foresight.told(points, name)).any()]
   found = foresight.correlations(points)
-  drawing = figure.Figure(figsize=(3.6 * len(gains), 5.2), dpi=150, layout='constrained')
+  drawing = figure.Figure(figsize=(max(9.6, 3.6 * len(gains)), 5.2), dpi=150, layout='constrained')
   tasks = sorted({point['task'] for point in points})
   iterations = sorted({point['iteration'] for point in points})
   panels = drawing.subplots(1, len(gains), sharey=True, squeeze=False)[0]
   for axes, name in zip(panels, gains, strict=True):
     for (index, task), iteration in itertools.product(enumerate(tasks), iterations):
       own = [p for p in points if (p['task'], p['iteration']) == (task, iteration)]
-      style = _style(index, plots.colour(iteration - 1))
+      style = _style(index, plots.colour(iterations.index(iteration)))
       axes.plot(foresight.told(own, name), foresight.change(own), alpha=0.8, **style)
     axes.axhline(0, color=plots.GREY, linewidth=1)
     axes.axvline(0, color=plots.GREY, linewidth=1)
@@ -228,7 +246,7 @@ def draw(points: foresight.Points) -> figure.Figure:
     axes.spines[['top', 'right']].set_visible(False)
   panels[0].set_ylabel('measured change of success (points)')
   for iteration in iterations:
-    style = _style(0, plots.colour(iteration - 1))
+    style = _style(0, plots.colour(iterations.index(iteration)))
     panels[0].plot([], [], label=f'iteration {iteration}', **style | {'marker': 's'})
   for index, task in enumerate(tasks):
     panels[0].plot([], [], label=task, **_style(index, plots.GREY))

@@ -26,6 +26,7 @@ from matplotlib import figure
 import numpy as np
 import rich.table
 
+from aloe_jax import files
 from aloe_jax import progress
 from experiments import arguments
 
@@ -381,7 +382,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _picture(text: str) -> pathlib.Path:
-  path = pathlib.Path(text)
+  path = pathlib.Path(files.expanded(text))
   if path.suffix not in ('.png', '.svg', '.pdf') or path.is_dir():
     raise argparse.ArgumentTypeError(f'found {text}, expected a file, as picture.png.')
   return path

@@ -37,16 +37,25 @@ def main() -> None:
     raise SystemExit(f'error: --store: there is no directory {directory}.')
   workdir = pathlib.Path(store.WORKDIR)
   kept = store.Store(directory)
+  known: set[pathlib.Path] = set()
   with config_lib.user_errors():
     for name, suite in suites.SUITES.items():
       planned = suites.plan(suite, workdir, {})
+      known.update(map(kept.path, planned))
       found = read(planned, kept, workdir)
       told = f'{len(found["runs"])} of {len(planned)} runs are there'
       if found['outdated']:
         told += f'; {len(found["outdated"])} records are of something else'
-      progress.CONSOLE.print(f'{name}: {told}', highlight=False)
-      if len(found['methods']) > 1:  # other than by what it shares with another suite
+      is_shown = len(found['methods']) > 1
+      if found['methods'] and not is_shown:  # which may be shared with another suite
+        told += f'; no tables, as they are of {found["methods"][0]} alone'
+      progress.CONSOLE.print(f'{name}: {told}.', highlight=False, soft_wrap=True)
+      if is_shown:
         write(name, planned, kept, workdir, directory.parent / name)
+    if others := sorted(set(directory.glob('*/*/*')) - known):
+      shown = ', '.join(str(path.relative_to(directory)) for path in others[:5])
+      shown += f' and {len(others) - 5} more' * (len(others) > 5)
+      progress.CONSOLE.print(f'Of no run of any suite: {shown}.', highlight=False, soft_wrap=True)
     answers = directory.parent / foretold.STORE.parent.name / foretold.STORE.name
     if points := foretold.read(answers):
       foretold.write(points, answers.parent)

@@ -54,7 +54,7 @@ def test_a_kept_config_goes_on_to_mean_what_it_meant(old, today):
   'horizon, backup, spans',
   [
     ('execute', 'corrected', 4),
-    ('3', 'corrected', 2),
+    ('4', 'corrected', 2),
     ('1', 'corrected', 8),
     ('chunk', 'corrected', 1),
     ('execute', 'td', 1),
@@ -74,6 +74,11 @@ def test_corrected_targets_span_as_many_horizons_as_a_chunk_has(horizon, backup,
 def test_an_agent_that_reads_no_actions_has_nothing_to_correct():
   config = make_config('agent=awr', 'critic.horizon=execute', 'critic.backup=corrected')
   assert experiment.Experiment(config).chunking(1.0).spans == 1
+
+
+def test_corrected_targets_that_would_not_span_the_chunk_are_refused():
+  with pytest.raises(ValueError, match='span the chunk of 8 steps, but the critic reads 3, which'):
+    config_lib.validate(make_config('critic.horizon=3', 'critic.backup=corrected'))
 
 
 def test_corrected_targets_without_a_bank_are_refused():

@@ -52,6 +52,12 @@ def test_what_the_rows_do_not_define_is_nan():
   assert np.isnan(estimates.estimate(estimates.mean(same[:0]), np.arange(0)).value)
 
 
+def test_rows_of_one_episode_have_a_number_and_no_interval():
+  found = estimates.estimate(estimates.mean(np.array([1.0, 3.0])), np.zeros(2, int))
+  assert found.value == 2
+  assert np.isnan([found.low, found.high]).all()
+
+
 def test_an_interval_is_as_wide_as_the_episodes_make_it_however_many_rows_they_have():
   rng = np.random.default_rng(2)
   level = rng.normal(size=40)

@@ -198,7 +198,7 @@ def test_a_full_answer_serves_a_quick_question_and_no_other(tmp_path, monkeypatc
   assert '0 of 2 answers are in' in (told := capsys.readouterr().out)
   assert '; 2 that were asked otherwise are replaced.' in told
   assert (
-    'asked by `--count=7 --foretell=full` (2), at `abc`.'
+    'asked by `--count=7 --foretell=full` (2), at commit `abc`.'
     in (store.parent / 'results.md').read_text()
   )
 
@@ -231,6 +231,10 @@ def test_a_damaged_answer_is_named(tmp_path, monkeypatch, asked, text, found):
     ({'card': None}, 'card: found null'),
     ({'card': []}, r'card: found \[\], expected an object'),
     ({'card': {'fqe_gain': 'much'}}, "card.fqe_gain: found 'much', expected a number or null"),
+    ({'card': {'fqe_gain_low': True}}, 'card.fqe_gain_low: found True, expected a number or null'),
+    ({'card': {'bias_v_low': 3, 'bias_v_high': 2}}, 'card.bias_v_low: found 3, expected 2 at most'),
+    ({'card': {'bias_v': 10**400}}, 'card.bias_v: found 10000.*, expected a number or null'),
+    ({'before': 61.0}, 'found success before iteration 2 of 61, and after the one before of 60'),
     ({'card': {'foretold': 'great'}}, "card.foretold: found 'great', expected one of better, no"),
     ({'card': {'iteration': 1}}, 'card.iteration: found 1, expected 2'),
   ],

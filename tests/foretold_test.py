@@ -91,6 +91,7 @@ def numbers_of(gain, slope, **others):
     (numbers_of((-2, -1), (0.5, 1), bias_v=(15, 17), returns_std=(17, 17)), 'cannot tell'),
     (numbers_of((-2, -1), (0.5, 1), bias_v=(2, 4), returns_std=(17, 17)), 'worse'),
     (numbers_of((np.nan, np.nan), (0.5, 1)), 'cannot tell'),
+    (numbers_of((1, 2), (0.5, 1), fqe_gain=(np.nan, np.nan)), 'cannot tell'),
   ],
 )
 def test_a_verdict_needs_a_sign_without_doubt_and_advantages_that_come_true(told, expected):

@@ -152,6 +152,21 @@ def test_runs_of_an_earlier_version_are_not_compared_with_those_to_come(tmp_path
   ]
 
 
+@pytest.mark.parametrize(
+  'workdir, told',
+  [
+    ('', "found '', expected the name of a directory"),
+    ('/tmp/a\nb', "found '/tmp/a\\nb', expected the name of a directory"),
+    ('gs://bucket/x', 'found gs://bucket/x, in a bucket; expected a directory here'),
+  ],
+)
+def test_a_workdir_that_is_no_directory_here_is_refused(workdir, told, capsys):
+  arguments = ['paper', f'--workdir={workdir}']
+  with mock.patch.object(sys, 'argv', arguments), pytest.raises(SystemExit):
+    paper.main()
+  assert told in capsys.readouterr().err
+
+
 def test_quick_runs_never_reach_a_store_of_results(tmp_path, capsys):
   arguments = ['paper', f'--workdir={tmp_path}', '--quick', f'--store={tmp_path / "store"}']
   with mock.patch.object(sys, 'argv', arguments), pytest.raises(SystemExit):

@@ -32,6 +32,15 @@ FAULTS = {
     {'spearman_own': 9.0},
     'report.spearman_own: found 9.0, expected a number from -1 to 1 or',
   ),
+  'report ': (
+    {'advantage_failure': '1.5'},
+    "report.advantage_failure: found '1.5', expected a number",
+  ),
+  'iterations.0.throughput': (10**400, 'iterations[0].throughput: found 1000'),
+  'machine ': (
+    {'processor': 'x', 'cores': 1, 'accelerators': [1], 'packages': {}},
+    "machine: found {'processor'",
+  ),
   'commands': (None, 'commands: found None, expected lists of texts'),
   'seconds': (-5, 'seconds: found -5, expected a number of 0 or more, or null'),
   'machine': ({}, 'machine: found {}, expected null or an object with processor'),

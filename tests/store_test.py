@@ -5,6 +5,7 @@ import dataclasses
 import json
 import pathlib
 import re
+import shutil
 import sys
 from unittest import mock
 
@@ -275,6 +276,16 @@ def test_suites_with_runs_of_their_own_are_written_from_the_store_alone(kept, tm
   assert f'away: 2 of {number} runs are there' in capsys.readouterr().out
   assert [path.parent.name for path in tmp_path.glob('*/results.md')] == ['away']
   assert '| AWR | 50.0 [1] |' in (tmp_path / 'away' / 'results.md').read_text()
+
+
+def test_files_of_no_run_and_a_method_alone_are_told(kept, tmp_path, capsys):
+  keep_of_scene(kept, 'AWR', tmp_path / 'gone')
+  shutil.copy(kept.path(store.Key('scene', 12, 'AWR')), kept.directory / 'scene/seed_12/magic.json')
+  with mock.patch.object(sys, 'argv', ['results', f'--store={kept.directory}']):
+    results.main()
+  printed = capsys.readouterr().out
+  assert 'runs are there; no tables, as they are of AWR alone.' in printed
+  assert 'Of no run of any suite: scene/seed_12/magic.json.' in printed
 
 
 @pytest.mark.parametrize('flag', ['--help', '--workdir=runs'])

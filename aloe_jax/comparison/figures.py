@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping
+import dataclasses
 import pathlib
 
 from matplotlib import axes as axes_lib
@@ -92,10 +93,10 @@ def _differences(results: tables.Results, reference: str, path: pathlib.Path) ->
 
 def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:
   """One panel a task and one for their mean, in brackets the number of runs; a line a method."""
-  panels = [*results['tasks'], _ALL]
+  panels = [*results['tasks'], *([_ALL] if tables.common(results) else [])]
   columns = min(len(panels), _ABREAST)
   rows = -(-len(panels) // columns)
-  size = (3.2 * columns, 3.6 * rows)
+  size = (max(9.6, 3.2 * columns), 3.6 * rows)
   drawing = figure.Figure(figsize=size, dpi=150, layout='constrained')
   last = max(len(run['iterations']) for run in results['runs']) - 1
   grid = drawing.subplots(rows, columns, sharey=True, squeeze=False)
@@ -115,9 +116,10 @@ def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:
         linewidth=2.4 if method == tables.REFERENCES[0] else 1.3,
         elinewidth=0.9,
         capsize=2,
-        label=method if task == _ALL else None,
+        label=method if axes is grid[0, 0] else None,
       )
-    axes.set_title(f'{task} [{found[-1].pairs}]')
+    runs = sorted({_mean(results, task, x, tables.final).pairs for x in results['methods']} - {0})
+    axes.set_title(f'{task} [{" to ".join(map(str, dict.fromkeys((runs[0], runs[-1]))))}]')
     axes.set_xlabel('RL iteration')
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     _clean(axes, _PERCENT)
@@ -142,6 +144,8 @@ def _bars(
   for axes, (title, measure) in zip(rows, measures.items(), strict=True):
     for index, method in enumerate(methods):
       found = [_mean(results, task, method, measure) for task in groups]
+      if np.isinf(most):  # tasks have no common scale, and so no common variance
+        found[-1] = dataclasses.replace(found[-1], low=np.nan, high=np.nan)
       axes.bar(
         np.arange(len(groups)) + 0.8 * ((index + 0.5) / len(methods) - 0.5),
         [x.mean for x in found],
@@ -173,6 +177,6 @@ def _errors(found: list[paired.Difference]) -> list[list[float]]:
 
 
 def _clean(axes: axes_lib.Axes, most: float) -> None:
-  axes.set_ylim(0, most if np.isfinite(most) else max(axes.get_ylim()[1], 1))
+  axes.set_ylim(0, 1.02 * most if np.isfinite(most) else max(axes.get_ylim()[1], 1))
   axes.grid(axis='y', alpha=0.3)
   axes.spines[['top', 'right']].set_visible(False)

@@ -26,6 +26,7 @@ Number = dict[str, float | None]
 
 GAINS = ('foretold_gain', 'foretold_gain_start', 'fqe_gain', 'fqe_points')
 # What anybody foretells without a card: early iterations gain more, and so do poor policies.
+_NO_INTERVAL = 'clipped'  # whose low and high are the shares at either end of the clip
 PLAIN = {'-iteration': 'the earlier', '-before': 'the lower the success before'}
 _VERDICTS = (foretold.BETTER, foretold.NO_DIFFERENCE, foretold.UNKNOWN, foretold.WORSE)
 CHOICES = (*GAINS, 'foretold', 'the newest', 'the warm start')
@@ -51,8 +52,13 @@ def fault(point: Point) -> str:
     return records.told('card.iteration', card_['iteration'], str(point['iteration']))
   if (verdict := card_.get('foretold')) not in (*_VERDICTS, None):
     return records.told('card.foretold', verdict, f'one of {", ".join(_VERDICTS)}')
-  words = [name for name in GAINS if isinstance(card_.get(name), str | bool)]
-  return records.told(f'card.{words[0]}', card_[words[0]], 'a number or null') if words else ''
+  for name in (*GAINS, *(rule.name for rule in card.RULES), 'advantage_slope_full', 'returns_std'):
+    ends = [card_.get(f'{name}{end}') for end in ('', '_low', '_high')]
+    if not all(x is None or records.is_number(x) for x in ends):
+      return records.told(f'card.{name}', ends, 'numbers or null, with its low and high')
+    if None not in ends[1:] and ends[1] > ends[2] and name != _NO_INTERVAL:
+      return records.told(f'card.{name}_low', ends[1], f'{ends[2]} at most, which is its high')
+  return ''
 
 
 def asked(point: Point) -> str:
@@ -80,9 +86,9 @@ def told(points: Points, name: str) -> np.ndarray:
 def expected(point: Point) -> str | None:
   """What a card expected, by the rule of today where it has the numbers for that."""
   found, numbers = point['card'], {}
-  for name, value in found.items():
-    three = (value, found.get(f'{name}_low'), found.get(f'{name}_high'))
-    if all(x is None or records.is_number(x) for x in three):
+  for name in (*GAINS, 'advantage_slope', 'bias_v', 'returns_std'):
+    if name in found:
+      three = (found[name], found.get(f'{name}_low'), found.get(f'{name}_high'))
       numbers[name] = estimates.Estimate(*(np.nan if x is None else x for x in three))
   if not {'foretold_gain', 'advantage_slope', 'bias_v', 'returns_std'} <= numbers.keys():
     return found.get('foretold')
@@ -184,8 +190,8 @@ def _over_runs(statistic: estimates.Statistic, run: np.ndarray) -> Number | None
   x = estimates.estimate(statistic, run)
   if not np.isfinite(x.value):
     return None
-  several = len(np.unique(run)) > 1
-  return {'value': x.value, 'low': x.low if several else None, 'high': x.high if several else None}
+  low, high = (end if np.isfinite(end) else None for end in (x.low, x.high))
+  return {'value': x.value, 'low': low, 'high': high}
 
 
 def _chosen(own: Points, choice: str) -> int | None:
@@ -219,13 +225,15 @@ def markdown(points: Points) -> str:
   runs = len({run_of(point) for point in points})
   how = collections.Counter(map(asked, points))
   listed = ', '.join(f'`{flags}` ({count})' for flags, count in how.items())
-  commits = ', '.join(f'`{x}`' for x in sorted({str(point.get('commit')) for point in points}))
+  commits = ', '.join(
+    f'`{x}`' for x in sorted({point.get('commit') or 'not told' for point in points})
+  )
   lines = [
     '# What cards foretold',
     '',
-    f'{len(points)} iterations of {runs} runs, asked by {listed}, at {commits}. This page and the '
-    'figure beside it are of `python -m experiments.results`, the answers of `python -m '
-    'experiments.foretold`.',
+    f'{_many(len(points), "iteration")} of {_many(runs, "run")}, asked by {listed}, at commit '
+    f'{commits}. This page and the figure beside it are of `python -m experiments.results`, the '
+    'answers of `python -m experiments.foretold`.',
     '',
     'Rank correlation (Spearman) of what the card said before a policy acted with the change of '
     'success that evaluation then measured, with 95 % from resampling runs: over all iterations, '
@@ -245,8 +253,8 @@ def markdown(points: Points) -> str:
     lines.append(f'| {PLAIN.get(name, f"`{name}`")} | {_shown(x, 2)} | {within} | {x["points"]} |')
   lines += [
     '',
-    'What came of the policies by what was expected of them; in brackets, beyond what evaluations '
-    'differ by chance.',
+    'What came of the policies by what was expected of them, by the words that a card of today has '
+    'for its numbers; in brackets, beyond what evaluations differ by chance.',
     '',
     '| expected | iterations | mean change (points) | measured worse | measured better |',
     '|---|---|---|---|---|',
@@ -268,6 +276,10 @@ def markdown(points: Points) -> str:
     name = f'`{choice}`' if choice in GAINS else _CHOSEN.get(choice, choice)
     lines.append(f'| {name} | {_shown(x, 1)} | {x["runs"]} |')
   return '\n'.join(lines) + '\n'
+
+
+def _many(count: int, what: str) -> str:
+  return f'{count} {what}{"s" * (count != 1)}'
 
 
 _CHOSEN = {'foretold': 'the one before the first "worse"'}

@@ -7,6 +7,8 @@ import numpy as np
 import scipy.stats
 
 _LEAST_FREEDOM = 2  # degrees of it, of an interval: with one, Student's t is 12.7 errors wide
+_SAME = 1e-9  # sum of squares of seeds that do not differ, as rounding leaves it
+_SEVERAL = 0.5  # share of the tasks beyond which the variance within them is known
 Pairs = Mapping[tuple[str, int], float]  # {(task, seed): what was measured}
 
 
@@ -17,7 +19,8 @@ class Difference:
   Attributes:
     mean: over the tasks of the mean over the seeds; not a number where there is no run.
     low, high: its 95 % interval; not a number where it would rest on fewer than two degrees of
-      freedom: it takes three seeds of one task, or two seeds of two tasks.
+      freedom, on half of the tasks or fewer, or on seeds that do not differ: it takes three seeds
+      of one task, or two of most tasks.
     p_value: two-sided, that the mean is 0; likewise.
     pairs: number of runs compared.
     tasks: of how many tasks they are.
@@ -70,12 +73,11 @@ def _difference(by_task: list[np.ndarray]) -> Difference:
   pairs, tasks = int(counts.sum()), len(by_task)
   freedom = pairs - tasks
   center = float(np.mean([values.mean() for values in by_task]))
-  if freedom < _LEAST_FREEDOM:
+  squares = sum(np.square(values - values.mean()).sum() for values in by_task)
+  is_known = freedom >= _LEAST_FREEDOM and np.mean(counts > 1) > _SEVERAL
+  if not (is_known and squares > _SAME):
     return Difference(center, np.nan, np.nan, np.nan, pairs, tasks)
-  variance = sum(np.square(values - values.mean()).sum() for values in by_task) / freedom
-  error = float(np.sqrt(variance * (1 / counts).sum()) / tasks)
+  error = float(np.sqrt(squares / freedom * (1 / counts).sum()) / tasks)
   half = float(scipy.stats.t.ppf(0.975, freedom)) * error
-  p_value = 0.0 if center else 1.0
-  if error > 0:
-    p_value = 2 * float(scipy.stats.t.sf(abs(center) / error, freedom))
+  p_value = 2 * float(scipy.stats.t.sf(abs(center) / error, freedom))
   return Difference(center, center - half, center + half, p_value, pairs, tasks)

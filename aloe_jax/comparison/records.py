@@ -9,6 +9,8 @@ from typing import Any
 
 _SHARES = ('falls_failure', 'falls_success')  # of a report, from 0 to 1
 _TEXTS = ('task', 'method')
+_WORDS = ('agent', 'task', 'foretold', 'held_out')  # of a report, which are no numbers
+_MOST = 10**15  # of any number that a person reads
 _TABLES = ('changes', 'conditions', 'settings')
 
 
@@ -51,6 +53,7 @@ def _of_machine(machine: Any) -> str:
     return told('machine', machine, expected)
   kinds = {'processor': str, 'cores': int, 'accelerators': list, 'packages': dict}
   fits = all(isinstance(machine.get(name), kind) for name, kind in kinds.items())
+  fits = fits and all(isinstance(name, str) for name in machine['accelerators'])
   return '' if fits else told('machine', machine, expected)
 
 
@@ -110,7 +113,7 @@ def of_report(where: str, report: Any) -> str:
     return told(where, report, 'an object or null')
   for name, value in report.items():
     low, high = _range(name)
-    is_other = value is None or (isinstance(value, bool | str) and math.isinf(high))
+    is_other = value is None or name in _WORDS or name.startswith('deployed')
     if not is_other and not (is_number(value) and low <= value <= high):
       among = '' if math.isinf(high) else f' from {low:g} to {high:g}'
       return told(f'{where}.{name}', value, f'a number{among} or null')
@@ -134,14 +137,14 @@ def is_commands(commands: Any) -> bool:
 
 def is_count(value: Any, least: int = 0) -> bool:
   """Whether this is a whole number of at least that."""
-  return isinstance(value, int) and not isinstance(value, bool) and value >= least
+  return isinstance(value, int) and not isinstance(value, bool) and least <= value <= _MOST
 
 
 def is_number(value: Any, least: float = -math.inf) -> bool:
-  """Whether this is a finite number of at least that."""
+  """Whether this is a number of at least that, and none that nobody can have measured."""
   if isinstance(value, bool) or not isinstance(value, int | float):
     return False
-  return math.isfinite(value) and value >= least
+  return least <= value and abs(value) <= _MOST
 
 
 def told(name: str, found: Any, expected: str) -> str:

@@ -8,6 +8,7 @@ is not of what is asked for now.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,11 @@ CONDITIONS = {'unseen': 'unseen objects', 'disturb': 'disturbances'}
 _PERCENT = (0.0, 100.0)  # where intervals of success rates end
 _INTERVALS = (
   "Intervals are Student's t with 95 %, of the variance between the seeds of a task. There is none "
-  'where it would rest on fewer than two degrees of freedom: it takes three seeds of a task, or in '
-  'a mean two seeds of two tasks. In brackets is how many runs, or pairs of runs, a number is of. '
-  'Differences are of all pairs there are, means of the runs that every method has: so they need '
-  'not agree. p is that of a mean difference of zero, two-sided, by the same t.'
+  'where it would rest on fewer than two degrees of freedom, on half of the tasks or fewer, or on '
+  'seeds that do not differ: it takes three seeds of a task, or in a mean two of most tasks. In '
+  'brackets is how many runs, or pairs of runs, a number is of. Differences are of all pairs there '
+  'are, means of the runs that every method has: so they need not agree. p is that of a mean '
+  'difference of zero, two-sided, by the same t.'
 )
 
 Results = Mapping[str, Any]
@@ -221,7 +223,7 @@ def _speed(results: Results) -> str:
     'Throughput after the last iteration, per hour of robot time, resets excluded; mean of '
     f'{_mean_of(results)}.',
     '',
-    *_table(results, _rows(results), measures, digits=0),
+    *_table(results, _rows(results), measures, digits=0, intervals=False),
   ]
   return '\n'.join(lines)
 
@@ -259,12 +261,19 @@ def _table(
   measures: Mapping[str, Measure],
   digits: int = 1,
   within: tuple[float, float] = (-np.inf, np.inf),
+  *,
+  intervals: bool = True,
 ) -> list[str]:
-  """A row a method, a column a measure: means over the tasks and seeds in common."""
+  """A row a method, a column a measure: means over the tasks and seeds in common.
+
+  Without `intervals` where tasks have no common scale, and so no common variance.
+  """
   lines = [_line('method', *measures), _rule(1 + len(measures))]
   for method, shown in rows:
-    found = [common_values(results, method, measure) for measure in measures.values()]
-    lines.append(_line(shown, *(_cell(paired.mean(x), digits, within) for x in found)))
+    found = [paired.mean(common_values(results, method, x)) for x in measures.values()]
+    if not intervals:
+      found = [dataclasses.replace(x, low=np.nan, high=np.nan) for x in found]
+    lines.append(_line(shown, *(_cell(x, digits, within) for x in found)))
   return lines
 
 

@@ -113,7 +113,7 @@ def verdict(numbers: Mapping[str, estimates.Estimate]) -> str:
       do not come true, it is UNKNOWN: such a critic is wrong about the policy that it knows.
   """
   gain = numbers.get('fqe_gain', numbers['foretold_gain'])
-  if not numbers['advantage_slope'].low > 0 or np.isnan(gain.value) or _is_biased(numbers):
+  if not numbers['advantage_slope'].low > 0 or not _is_known(gain) or _is_biased(numbers):
     return UNKNOWN
   return BETTER if gain.low > 0 else WORSE if gain.high < 0 else NO_DIFFERENCE
 
@@ -142,8 +142,13 @@ def nothing(
   return f'{asked}othing is foretold of the policy of iteration {iteration}: {why}.'
 
 
+def _is_known(x: estimates.Estimate) -> bool:
+  return bool(np.isfinite([x.value, x.low, x.high]).all())
+
+
 def _is_biased(numbers: Mapping[str, estimates.Estimate]) -> bool:
-  return any(line.name == 'bias_v' and line.verdict == card.BAD for line in card.lines(numbers))
+  about = {name: numbers[name] for name in ('bias_v', 'returns_std') if name in numbers}
+  return any(line.verdict == card.BAD for line in card.lines(about))
 
 
 def sentence(numbers: Mapping[str, estimates.Estimate], iteration: int, *, held_out: bool) -> str:

@@ -124,8 +124,8 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
     'it is of a critic of states, as AWR has',
   ),
   (
-    ('critic.ensemble', 'critic.size', 'critic.backup', 'critic.target', 'critic.past_end',
-     'critic.pessimism', 'actor.samples', 'actor.bank'),
+    ('critic.ensemble', 'critic.size', 'critic.horizon', 'critic.backup', 'critic.target',
+     'critic.past_end', 'critic.pessimism', 'actor.samples', 'actor.bank'),
     lambda c: agents.find(c.agent).critic != 'action',
     'it is of a critic of actions, as ALOE has',
   ),
