@@ -83,6 +83,7 @@ def test_a_page_of_somebody_else_cannot_move_the_robot(recorder):
 def test_another_address_wants_a_key(recorder):
   refuse(recorder, r'host: 0.0.0.0 lets others .* no key; give key=', host='0.0.0.0')
   refuse(recorder, 'key: expected one or more characters of ASCII', key='clé')
+  refuse(recorder, "tls: found a client's context, expected", tls=ssl.create_default_context())
   with cockpit.serve(recorder, port=0, key='s3cret') as page:
     assert page.url.endswith('/#key=s3cret')
     told = [event.text for event in recorder.events.recent()]

@@ -188,6 +188,15 @@ def test_of_more_methods_than_colours_only_the_differences_are_drawn(results, tm
   assert [path.name for path in tmp_path.iterdir()] == ['differences.png']
 
 
+def test_a_task_of_warm_starts_alone_is_drawn_without_lines(results, tmp_path):
+  results['runs'] = [
+    run for run in results['runs'] if run['task'] == 'pack' or run['method'] == 'warm_start'
+  ]
+  figures.draw(results, tmp_path)
+  assert (tmp_path / 'success_by_iteration.png').exists()
+  assert '| ALOE | 61.0 [2] |  |' in tables.markdown(results)
+
+
 def test_lines_of_a_panel_are_of_the_same_seeds_and_nothing_is_cut_off(
   results, tmp_path, monkeypatch
 ):

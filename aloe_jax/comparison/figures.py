@@ -118,7 +118,8 @@ def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:
         capsize=2,
         label=method if axes is grid[0, 0] else None,
       )
-    runs = sorted({_mean(results, task, x, tables.final).pairs for x in results['methods']} - {0})
+    counts = {_mean(results, task, x, tables.final).pairs for x in results['methods']}
+    runs = sorted(counts - {0}) or [0]  # of a task that has warm starts alone
     axes.set_title(f'{task} [{" to ".join(map(str, dict.fromkeys((runs[0], runs[-1]))))}]')
     axes.set_xlabel('RL iteration')
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))

@@ -25,8 +25,11 @@ Point = Mapping[str, Any]
 Number = dict[str, float | None]
 
 GAINS = ('foretold_gain', 'foretold_gain_start', 'fqe_gain', 'fqe_points')
-# What anybody foretells without a card: early iterations gain more, and so do poor policies.
+_NUMBERS = tuple(
+  dict.fromkeys((*GAINS, *(rule.name for rule in card.RULES), 'advantage_slope_full'))
+)
 _NO_INTERVAL = 'clipped'  # whose low and high are the shares at either end of the clip
+# What anybody foretells without a card: early iterations gain more, and so do poor policies.
 PLAIN = {'-iteration': 'the earlier', '-before': 'the lower the success before'}
 _VERDICTS = (foretold.BETTER, foretold.NO_DIFFERENCE, foretold.UNKNOWN, foretold.WORSE)
 CHOICES = (*GAINS, 'foretold', 'the newest', 'the warm start')
@@ -52,7 +55,7 @@ def fault(point: Point) -> str:
     return records.told('card.iteration', card_['iteration'], str(point['iteration']))
   if (verdict := card_.get('foretold')) not in (*_VERDICTS, None):
     return records.told('card.foretold', verdict, f'one of {", ".join(_VERDICTS)}')
-  for name in (*GAINS, *(rule.name for rule in card.RULES), 'advantage_slope_full', 'returns_std'):
+  for name in (*_NUMBERS, 'returns_std'):
     ends = [card_.get(f'{name}{end}') for end in ('', '_low', '_high')]
     if not all(x is None or records.is_number(x) for x in ends):
       return records.told(f'card.{name}', ends, 'numbers or null, with its low and high')
@@ -104,8 +107,7 @@ def correlations(points: Points) -> dict[str, dict[str, Any]]:
     of places among the points of the same iteration, or None where these do not vary: what a number
     tells beyond that early iterations gain more. With `PLAIN`, which need no card.
   """
-  names = dict.fromkeys((*GAINS, *(rule.name for rule in card.RULES), 'advantage_slope_full'))
-  numbers = {name: told(points, name) for name in names}
+  numbers = {name: told(points, name) for name in _NUMBERS}
   numbers |= {f'-{x}': np.array([-point[x] for point in points]) for x in ('iteration', 'before')}
   measured = change(points)
   found: dict[str, dict[str, Any]] = {}

@@ -202,6 +202,11 @@ def serve(
   if not (type(port) is int and 0 <= port < 2**16):
     raise ValueError(f'port: found {port!r}, expected a whole number from 0 to 65535.')
   if tls is not None:
+    if tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+      raise ValueError(
+        "tls: found a client's context, expected ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) with the "
+        'certificate and key of this machine.'
+      )
     tls.num_tickets = 0  # one that comes while a client writes can hang that client, where it reads
     # in another thread, as clients of websockets.sync do
   listening = _listen(host, port)
