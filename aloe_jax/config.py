@@ -116,7 +116,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
   if execute > chunk:
     raise ValueError(f'config.task.execute is {execute}, more than the chunk of {chunk} steps.')
   _validate_horizon(config.critic.horizon, chunk)
-  _validate_corrected(config.critic, chunk, execute)
+  _validate_corrected(config)
   if config.critic.width % config.critic.heads:
     raise ValueError(
       f'config.critic.heads is {config.critic.heads}, which does not divide the width of '
@@ -144,9 +144,15 @@ def _validate_horizon(horizon: Any, chunk: int) -> None:
     )
 
 
-def _validate_corrected(critic: ml_collections.ConfigDict, chunk: int, execute: int) -> None:
-  reads = {'chunk': chunk, 'execute': execute}.get(critic.horizon, critic.horizon) or chunk
-  if critic.backup == 'corrected' and chunk % reads:
+def critic_horizon(config: ml_collections.ConfigDict) -> int:
+  """Steps that the critic reads."""
+  names = {'chunk': config.task.chunk, 'execute': config.task.execute}
+  return names.get(config.critic.horizon, config.critic.horizon) or config.task.chunk
+
+
+def _validate_corrected(config: ml_collections.ConfigDict) -> None:
+  chunk, reads = config.task.chunk, critic_horizon(config)
+  if config.critic.backup == 'corrected' and chunk % reads:
     raise ValueError(
       f"config.critic.backup is 'corrected', whose targets span the chunk of {chunk} steps, but "
       f'the critic reads {reads}, which does not divide it; expected another config.critic.horizon.'

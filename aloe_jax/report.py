@@ -56,7 +56,6 @@ from aloe_jax.run import datasets as datasets_lib
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import kept
-from aloe_jax.run import networks
 from aloe_jax.run import phases
 from aloe_jax.run import restored
 from aloe_jax.run import results
@@ -262,7 +261,7 @@ class Report:
     success = sections.success(name, *told_of, is_played=bool(self._config.sim.task))
     shown = [('', success), ("The critic's report card", self._card(examined))]
     if examined is not None:
-      width = max(self._config.task.execute, networks.critic_horizon(self._config) // 2)
+      width = max(self._config.task.execute, config_lib.critic_horizon(self._config) // 2)
       shown.append(('Along episodes', sections.along(traces)))
       shown.append(('Behind the card', sections.behind(examined, width)))
     shown += [('Training', sections.training(self._records)), ('Data', self._data(examined))]

@@ -25,7 +25,7 @@ def make_config(*overrides):
 )
 def test_the_critic_reads_as_many_steps_as_are_named_or_told(given, steps):
   config = make_config(f'critic.horizon={given}')
-  assert networks.critic_horizon(config) == steps
+  assert config_lib.critic_horizon(config) == steps
   described = experiment.Experiment(config)
   assert described.critic.horizon == steps
   assert described.chunking(1.0).critic_horizon == steps
@@ -36,7 +36,7 @@ def test_a_chunk_is_what_a_config_file_says_of_it_by_either_name_or_number():
   for value, steps in (('execute', 2), (3, 3), ('chunk', 8), (0, 8)):
     config.critic.horizon = value
     config_lib.validate(config)
-    assert networks.critic_horizon(config) == steps
+    assert config_lib.critic_horizon(config) == steps
 
 
 @pytest.mark.parametrize('old, today', [(0, 'chunk'), (2, 2), ('execute', 'execute')])

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from aloe_jax import config as config_lib
 from aloe_jax import types
 from aloe_jax.learning import action_bank
 from aloe_jax.learning import learner as learner_lib
@@ -17,7 +18,6 @@ from aloe_jax.models import small
 from aloe_jax.parallel import sharding
 from aloe_jax.run import datasets
 from aloe_jax.run import experiment as experiment_lib
-from aloe_jax.run import networks
 from aloe_jax.run import updates
 
 # Fields of the train state, as kinds of memory.
@@ -154,7 +154,7 @@ class _Run:
     samples = self._experiment.agent.samples_policy
     in_step = samples and not self._config.actor.bank
     example = self._example(images=in_step and self._experiment.reads_images)
-    steps = networks.critic_horizon(self._config)
+    steps = config_lib.critic_horizon(self._config)
     number = np.zeros(1, np.float32)
     action = example.action[:, :steps]
     policy = example.action[:, None] if samples and not in_step else None

@@ -12,6 +12,7 @@ import optax
 
 from aloe_jax import agents
 from aloe_jax import best_of
+from aloe_jax import config as config_lib
 from aloe_jax import policy as policy_lib
 from aloe_jax import rewards
 from aloe_jax import types
@@ -170,7 +171,7 @@ class Experiment:
     """How the buffer is cut and labelled; without C_fail, None, its rewards mean nothing."""
     return replay.Chunking(
       horizon=self.config.task.chunk,
-      critic_horizon=networks.critic_horizon(self.config),
+      critic_horizon=config_lib.critic_horizon(self.config),
       discount=self.config.discount,
       fail_cost=fail_cost or 0.0,
       timeout=self.config.data.timeout,
@@ -271,7 +272,7 @@ class Experiment:
       images = dict.fromkeys(types.CAMERAS, np.zeros((1, edge, edge, 3), np.uint8))
     unplayed = None
     if self.continues_ended:
-      steps = networks.critic_horizon(self.config)
+      steps = config_lib.critic_horizon(self.config)
       unplayed = np.zeros((1, steps, self.config.task.action_size), np.float32)
     shown = types.Observation(
       proprio=np.zeros((1, types.PROPRIO_SIZE), np.float32),
@@ -293,7 +294,7 @@ class Experiment:
 
   def example_between(self, example: types.ActorBatch) -> types.Between | None:
     """What the critic is given of the later chunks that targets span, of one row; or None."""
-    count, steps = networks.critic_spans(self.config) - 1, networks.critic_horizon(self.config)
+    count, steps = networks.critic_spans(self.config) - 1, config_lib.critic_horizon(self.config)
     if not count or not self.agent.samples_policy:
       return None
     action = example.action[:, :steps]

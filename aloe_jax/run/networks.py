@@ -7,6 +7,7 @@ from flax import linen as nn
 import jax.numpy as jnp
 import ml_collections
 
+from aloe_jax import config as config_lib
 from aloe_jax.agents import agent as agent_lib
 from aloe_jax.models import conv_tower
 from aloe_jax.models import critic as critic_lib
@@ -29,17 +30,11 @@ def learns_tower(config: ml_collections.ConfigDict) -> bool:
   return not reads_images(config) and config.sim.observation == 'pixels'
 
 
-def critic_horizon(config: ml_collections.ConfigDict) -> int:
-  """Steps that the critic reads."""
-  names = {'chunk': config.task.chunk, 'execute': config.task.execute}
-  return names.get(config.critic.horizon, config.critic.horizon) or config.task.chunk
-
-
 def critic_spans(config: ml_collections.ConfigDict) -> int:
   """How many times that the critic's targets span: as many as are in a chunk, where it is asked."""
   if config.critic.backup != 'corrected':
     return 1
-  return config.task.chunk // critic_horizon(config)
+  return config.task.chunk // config_lib.critic_horizon(config)
 
 
 def make_actor(config: ml_collections.ConfigDict) -> nn.Module:
@@ -131,7 +126,7 @@ def make_critic(agent: agent_lib.Agent, config: ml_collections.ConfigDict) -> An
   if agent.critic == 'state':
     return critic_lib.ValueCritic(config.critic.bins, **size)
   kind = critic_lib.FullEnsemble if config.critic.ensemble == 'full' else critic_lib.Critic
-  return kind(config.critic.size, critic_horizon(config), **size)
+  return kind(config.critic.size, config_lib.critic_horizon(config), **size)
 
 
 def make_encoder(config: ml_collections.ConfigDict) -> encoder_lib.Encoder | None:
@@ -160,7 +155,7 @@ def architecture(agent: agent_lib.Agent, config: ml_collections.ConfigDict) -> d
   if agent.critic is not None:
     sizes = ('ensemble', 'size', 'prompt', 'width', 'depth', 'heads', 'mlp_ratio', 'bins')
     critic = {name: config.critic[name] for name in sizes}
-    critic |= {'kind': agent.critic, 'horizon': critic_horizon(config)}
+    critic |= {'kind': agent.critic, 'horizon': config_lib.critic_horizon(config)}
   actor = {name: size for name, size in json.loads(config.actor.to_json()).items() if name in names}
   if 'small' in actor:
     tower = actor['small'].pop(small.TOWER)

@@ -146,7 +146,7 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
   ),
   (
     ('critic.past_end',),
-    lambda c: networks.critic_horizon(c) == 1,
+    lambda c: config_lib.critic_horizon(c) == 1,
     'a critic that reads one step has no ended chunks',
   ),
   (
