@@ -69,6 +69,14 @@ class FakeModel:
     ]
 
 
+def wait_for(happens):
+  """Returns once it is so; fails after a minute."""
+  end = time.monotonic() + 60
+  while not happens():
+    assert time.monotonic() < end, 'not in time'
+    time.sleep(0.005)
+
+
 def make_version(model=None, preset='aloe', limits=None, **changes):
   """A version of a fake model, or of a given one."""
   model = model or FakeModel(**changes)

@@ -1,5 +1,6 @@
 """Robots that ask together: each gets what it gets alone, at once, and is told the true time."""
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -12,6 +13,7 @@ import robot
 import served
 import tiny
 
+from aloe_client import wire
 from aloe_jax import config as config_lib
 from aloe_jax.run import checkpoints
 from aloe_jax.serving import loading
@@ -105,19 +107,41 @@ def together(server, requests):
   return replies
 
 
-def test_eight_robots_with_eight_prompts_get_what_each_gets_alone(server, model):
+def rows_beside_four(server):
+  """Rows that were answered with four others or more, by the server's own count."""
+  text = server.server.telemetry.text().decode()
+  counts = [line for line in text.splitlines() if line.startswith('aloe_batch_rows_bucket')]
+  by_size = {line.split('"')[1]: float(line.split()[-1]) for line in counts}
+  return by_size['8.0'] - by_size['4.0']
+
+
+def test_eight_robots_with_eight_prompts_get_what_each_gets_alone(server, model, monkeypatch):
   with server.connect() as client:
     alone = [client.ask(request(i))['actions'] for i in range(8)]
     swapped = client.ask(request(0) | {'prompt': PROMPTS[1]})['actions']
   assert np.abs(swapped - alone[0]).max() > 10 * CLOSE  # prompts are read
-  replies = together(server, [request(i) for i in range(8)])
+  before, busy, opened, answer = rows_beside_four(server), [], threading.Event(), model.answer
+
+  def held(rows):
+    busy.append(len(rows))
+    assert opened.wait(60)
+    return answer(rows)
+
+  monkeypatch.setattr(model, 'answer', held)
+  with contextlib.ExitStack() as stack:
+    ninth, *eight = [stack.enter_context(server.connect()) for _ in range(9)]
+    ninth.socket.send(wire.pack(request(0)))
+    served.wait_for(lambda: busy == [1])
+    for i in range(8):  # these ask while the ninth is answered
+      eight[i].socket.send(wire.pack(request(i)))
+    served.wait_for(lambda: server.server._batcher.waiting == 8)
+    opened.set()
+    ninth.receive()
+    replies = [client.receive() for client in eight]
   for reply, expected in zip(replies, alone, strict=True):
     np.testing.assert_allclose(reply['actions'], expected, atol=CLOSE)
-  batches = server.server.telemetry.text().decode()
-  assert 'aloe_batch_rows_bucket{le="4.0"}' in batches
-  counts = [line for line in batches.splitlines() if line.startswith('aloe_batch_rows_bucket')]
-  by_size = {line.split('"')[1]: float(line.split()[-1]) for line in counts}
-  assert by_size['8.0'] > by_size['4.0'], 'more than four were never answered together'
+  assert busy == [1, 8]
+  assert rows_beside_four(server) == before + 8
 
 
 def test_nothing_compiles_once_it_is_ready(server, compiled):

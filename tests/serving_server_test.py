@@ -243,13 +243,6 @@ def test_the_end_answers_what_was_asked_and_lets_nobody_in():
       client.receive()
 
 
-def wait_for(happens):
-  end = time.monotonic() + 60
-  while not happens():
-    assert time.monotonic() < end, 'not in time'
-    time.sleep(0.005)
-
-
 def test_robots_that_ask_together_are_answered_together():
   model, opened = served.FakeModel(), threading.Event()
   answer = model.answer
@@ -263,10 +256,10 @@ def test_robots_that_ask_together_are_answered_together():
   with served.Served(served.make_version(model)) as server:
     clients = [server.connect() for _ in range(4)]
     clients[0].socket.send(wire.pack(served.make_request(0.0)))
-    wait_for(lambda: model.batches == [1])
+    served.wait_for(lambda: model.batches == [1])
     for i in range(1, 4):  # these ask while the first is answered
       clients[i].socket.send(wire.pack(served.make_request(i / 4)))
-    wait_for(lambda: server.server._batcher.waiting == 3)
+    served.wait_for(lambda: server.server._batcher.waiting == 3)
     opened.set()
     replies = [client.receive() for client in clients]
     for client in clients:
