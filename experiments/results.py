@@ -4,7 +4,8 @@
 
 Writes `SUITE/results.md` and the figures of every suite beside the store, by default in
 `docs/results`, also where some runs are missing yet, and says which; and `foretold` of what report
-cards foretold of them. Older tables and figures there are replaced.
+cards foretold of them. Older tables and figures there are replaced; figures that nothing is left to
+draw of go.
 """
 
 import argparse
@@ -35,6 +36,11 @@ def main() -> None:
   directory = _parser().parse_args().store.absolute()
   if not directory.is_dir():
     raise SystemExit(f'error: --store: there is no directory {directory}.')
+  if not any(directory.glob('*/*/*.json')):
+    raise SystemExit(
+      f'error: --store: {directory} holds no record of a run; expected TASK/seed_N/METHOD.json, as '
+      'experiments.paper keeps them.'
+    )
   workdir = pathlib.Path(store.WORKDIR)
   kept = store.Store(directory)
   known: set[pathlib.Path] = set()
@@ -49,6 +55,8 @@ def main() -> None:
       is_shown = len(found['methods']) > 1
       if found['methods'] and not is_shown:  # which may be shared with another suite
         told += f'; no tables, as they are of {found["methods"][0]} alone'
+      if not is_shown and (directory.parent / name).is_dir():
+        told += f'; {directory.parent / name} is of runs that were there before'
       progress.CONSOLE.print(f'{name}: {told}.', highlight=False, soft_wrap=True)
       if is_shown:
         write(name, planned, kept, workdir, directory.parent / name)

@@ -96,6 +96,10 @@ def results():
   }
 
 
+def name_of(run):
+  return run['task'], run['seed'], run['method']
+
+
 def test_tables_hold_means_intervals_and_differences(results):
   parts = tables.markdown(results).split('\n\n| ')[1:]
   final, first, last, iterations, speed, conditions, critics = parts
@@ -159,11 +163,30 @@ def test_the_papers_weights_are_held_against_the_others_too(results):
   assert '\nALOE minus' not in tables.markdown(results)
 
 
-def test_a_report_on_some_runs_of_a_method_alone_makes_no_table(results):
+def test_a_report_on_some_runs_of_a_method_alone_makes_no_table_and_is_said(results):
   reported = [run for run in results['runs'] if run['report']]
   for run in reported[1:]:
     run['report'] = None
-  assert 'Critics' not in tables.markdown(results)
+  text = tables.markdown(results)
+  assert 'Critics' not in text
+  assert (
+    'No numbers of critics of ALOE are shown: 3 of 4 runs lack them: `pack/seed_1/ALOE`' in text
+  )
+
+
+def test_a_condition_that_some_runs_lack_makes_no_table_and_is_said(results, tmp_path):
+  figures.draw(results, tmp_path)
+  assert 'lack them' not in tables.markdown(results)
+  assert (tmp_path / 'conditions.png').exists()
+  (one,) = (run for run in results['runs'] if name_of(run) == ('pack', 1, 'DAgger'))
+  del one['conditions']['unseen']
+  text = tables.markdown(results)
+  assert 'in scenes like those' not in text
+  assert (
+    'No numbers under unseen objects are shown: 1 of 12 runs lack them: `pack/seed_1/DAgger`.'
+  ) in text
+  figures.draw(results, tmp_path)
+  assert not (tmp_path / 'conditions.png').exists()
 
 
 @pytest.mark.parametrize('lost', [None, 'pack'])

@@ -276,6 +276,11 @@ def test_suites_with_runs_of_their_own_are_written_from_the_store_alone(kept, tm
   assert f'away: 2 of {number} runs are there' in capsys.readouterr().out
   assert [path.parent.name for path in tmp_path.glob('*/results.md')] == ['away']
   assert '| AWR | 50.0 [1] |' in (tmp_path / 'away' / 'results.md').read_text()
+  kept.path(store.Key('scene', 12, 'AWR')).unlink()
+  with mock.patch.object(sys, 'argv', ['results', f'--store={kept.directory}']):
+    results.main()
+  printed = capsys.readouterr().out
+  assert f'DAgger alone; {tmp_path / "away"} is of runs that were there before.' in printed
 
 
 def test_files_of_no_run_and_a_method_alone_are_told(kept, tmp_path, capsys):
@@ -297,8 +302,11 @@ def test_tables_are_not_made_by_a_command_that_asks_for_something_else(flag, cap
   assert 'runs are there' not in printed.out
 
 
-def test_a_store_that_is_not_there_is_no_empty_one(tmp_path):
-  arguments, told = ['results', f'--store={tmp_path / "none"}'], 'there is no directory .*/none.'
+@pytest.mark.parametrize(
+  'place, told', [('none', 'there is no directory .*/none.'), ('', '.* holds no record of a run')]
+)
+def test_a_store_without_records_is_refused(place, told, tmp_path):
+  arguments = ['results', f'--store={tmp_path / place}']
   with mock.patch.object(sys, 'argv', arguments), pytest.raises(SystemExit, match=told):
     results.main()
 

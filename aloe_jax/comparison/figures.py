@@ -23,31 +23,30 @@ _PERCENT = 100.0  # where axes of success rates end: an interval of few seeds ma
 
 
 def draw(results: tables.Results, directory: pathlib.Path) -> None:
-  """Writes the figures as PNG files; older ones of the same names are replaced.
+  """Writes the figures as PNG files; older ones of these names are replaced, or go.
 
   Of more methods than colours tell apart, only their differences are drawn; and these only where
   there is something that they are from. Where runs are missing, all is of the seeds of a task that
   have runs of every method, or where none has, of those there are. Warm starts alone are not drawn.
   """
-  for reference in tables.references(results)[:1]:
-    _differences(results, reference, directory / 'differences.png')
-  if not 0 < len(results['methods']) <= _MANY:
-    return
-  _by_iteration(results, directory / 'success_by_iteration.png')
-  final = {'final success rate (%)': tables.final}
-  _bars(results, final, directory / 'success_by_method.png', most=_PERCENT)
-  speed = {'successes per hour': tables.last('successes_per_hour')}
-  _bars(results, speed, directory / 'throughput.png')
-  measures = {
-    f'{tables.CONDITIONS[condition]}: success rate (%)': tables.rate_under(condition)
-    for condition in tables.under(results)
-  }
-  if measures:
-    _bars(results, measures, directory / 'conditions.png', most=_PERCENT)
+  drawings = {name: make(results) for name, make in _FIGURES.items()}
+  for name, drawing in drawings.items():
+    if drawing is None:
+      (directory / name).unlink(missing_ok=True)
+    else:
+      plots.save(drawing, directory / name)
 
 
-def _differences(results: tables.Results, reference: str, path: pathlib.Path) -> None:
-  """A row a method: how far the reference is ahead, in every run and on average."""
+def _is_legible(results: tables.Results) -> bool:
+  """Whether there are methods, and no more than colours tell apart."""
+  return 0 < len(results['methods']) <= _MANY
+
+
+def _differences(results: tables.Results) -> figure.Figure | None:
+  """A row a method: how far the first reference is ahead, in every run and on average."""
+  reference = next(iter(tables.references(results)), None)
+  if reference is None:
+    return None
   methods = [tables.WARM_START, *results['methods']]
   methods.remove(reference)
   first = tables.values(results, reference, tables.final)
@@ -88,11 +87,13 @@ def _differences(results: tables.Results, reference: str, path: pathlib.Path) ->
   axes.grid(axis='x', alpha=0.3)
   axes.spines[['top', 'right', 'left']].set_visible(False)
   drawing.legend(loc='outside lower center', ncols=2, frameon=False)
-  plots.save(drawing, path)
+  return drawing
 
 
-def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:
+def _by_iteration(results: tables.Results) -> figure.Figure | None:
   """One panel a task and one for their mean, in brackets the number of runs; a line a method."""
+  if not _is_legible(results):
+    return None
   panels = [*results['tasks'], *([_ALL] if tables.common(results) else [])]
   columns = min(len(panels), _ABREAST)
   rows = -(-len(panels) // columns)
@@ -127,16 +128,33 @@ def _by_iteration(results: tables.Results, path: pathlib.Path) -> None:
   for axes in grid[:, 0]:
     axes.set_ylabel('success rate (%)')
   drawing.legend(loc='outside lower center', ncols=4, frameon=False)
-  plots.save(drawing, path)
+  return drawing
+
+
+def _by_method(results: tables.Results) -> figure.Figure | None:
+  return _bars(results, {'final success rate (%)': tables.final}, most=_PERCENT)
+
+
+def _throughput(results: tables.Results) -> figure.Figure | None:
+  return _bars(results, {'successes per hour': tables.last('successes_per_hour')})
+
+
+def _conditions(results: tables.Results) -> figure.Figure | None:
+  measures = {
+    f'{tables.CONDITIONS[condition]}: success rate (%)': tables.rate_under(condition)
+    for condition in tables.under(results)
+  }
+  return _bars(results, measures, most=_PERCENT) if measures else None
 
 
 def _bars(
   results: tables.Results,
   measures: Mapping[str, Callable[[dict], float]],
-  path: pathlib.Path,
   most: float = np.inf,
-) -> None:
+) -> figure.Figure | None:
   """A row a measure, a group of bars a task."""
+  if not _is_legible(results):
+    return None
   groups = [*results['tasks'], _ALL]
   methods = [tables.WARM_START, *results['methods']]
   size = (max(9.6, 1.6 * len(groups)), 3.4 * len(measures))
@@ -161,7 +179,7 @@ def _bars(
     axes.set_ylabel(title)
     _clean(axes, most)
   drawing.legend(loc='outside lower center', ncols=5, frameon=False)
-  plots.save(drawing, path)
+  return drawing
 
 
 def _mean(
@@ -181,3 +199,12 @@ def _clean(axes: axes_lib.Axes, most: float) -> None:
   axes.set_ylim(0, 1.02 * most if np.isfinite(most) else max(axes.get_ylim()[1], 1))
   axes.grid(axis='y', alpha=0.3)
   axes.spines[['top', 'right']].set_visible(False)
+
+
+_FIGURES = {
+  'differences.png': _differences,
+  'success_by_iteration.png': _by_iteration,
+  'success_by_method.png': _by_method,
+  'throughput.png': _throughput,
+  'conditions.png': _conditions,
+}

@@ -28,6 +28,7 @@ CRITIC = {
 }
 CONDITIONS = {'unseen': 'unseen objects', 'disturb': 'disturbances'}
 _PERCENT = (0.0, 100.0)  # where intervals of success rates end
+_LISTED = 5  # runs that a sentence names
 _INTERVALS = (
   "Intervals are Student's t with 95 %, of the variance between the seeds of a task. There is none "
   'where it would rest on fewer than two degrees of freedom, on half of the tasks or fewer, or on '
@@ -47,16 +48,16 @@ def markdown(results: Results) -> str:
   for reference in references(results):
     tables += [_differences(results, reference, 1), _differences(results, reference, None)]
   tables += [_iterations(results), _speed(results)]
-  conditions = [
-    name for name in CONDITIONS if all(name in x['conditions'] for x in results['runs'])
-  ]
-  if conditions:
+  if conditions := under(results):
     tables.append(_conditions(results, conditions))
-  reported_on = [
-    method
-    for method in results['methods']
-    if all(run['report'] for run in results['runs'] if run['method'] == method)
-  ]
+  for condition, shown in CONDITIONS.items():
+    tables.append(_without(results['runs'], f'under {shown}', _was_under(condition)))
+  reported_on = []
+  for method in results['methods']:
+    runs = [run for run in results['runs'] if run['method'] == method]
+    if all(map(_has_report, runs)):
+      reported_on.append(method)
+    tables.append(_without(runs, f'of critics of {method}', _has_report))
   if reported_on:
     tables.append(_critics(results, reported_on))
   return '\n\n'.join(table for table in tables if table)
@@ -102,7 +103,7 @@ def ahead(
 
 def under(results: Results) -> list[str]:
   """Conditions under which every run was evaluated."""
-  return [name for name in CONDITIONS if all(name in run['conditions'] for run in results['runs'])]
+  return [name for name in CONDITIONS if all(map(_was_under(name), results['runs']))]
 
 
 def references(results: Results) -> list[str]:
@@ -253,6 +254,24 @@ def _critics(results: Results, methods: list[str]) -> str:
     *_table(results, [(method, method) for method in methods], measures, digits=2),
   ]
   return '\n'.join(lines)
+
+
+def _was_under(condition: str) -> Callable[[dict], bool]:
+  """Whether a run was evaluated under a condition."""
+  return lambda run: condition in run['conditions']
+
+
+def _has_report(run: dict) -> bool:
+  return bool(run['report'])
+
+
+def _without(runs: list[dict], numbers: str, has: Callable[[dict], bool]) -> str:
+  """Which runs lack numbers that others have, so that none are shown; '' where all are alike."""
+  lack = [f'`{run["task"]}/seed_{run["seed"]}/{run["method"]}`' for run in runs if not has(run)]
+  if not 0 < len(lack) < len(runs):
+    return ''
+  listed = ', '.join(lack[:_LISTED]) + f' and {len(lack) - _LISTED} more' * (len(lack) > _LISTED)
+  return f'No numbers {numbers} are shown: {len(lack)} of {len(runs)} runs lack them: {listed}.'
 
 
 def _table(
