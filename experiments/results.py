@@ -138,12 +138,17 @@ def write(
   results = read(planned, kept, workdir)
   if not results['runs']:
     return f'{name}: no run has finished.'
-  parts = [f'# {name}', note, _MADE.format(name), provenance.missing(results)]
-  parts += [tables.markdown(results), provenance.markdown(results)]
-  text = '\n\n'.join(part for part in parts if part) + '\n'
+  text = page(name, results, note)
   files.write_text(target / 'results.md', text)
   figures.draw(results, target)
   return text
+
+
+def page(name: str, results: tables.Results, note: str = '') -> str:
+  """The tables of a suite, what is missing, and where all of it is from; see `write`."""
+  parts = [f'# {name}', note, _MADE.format(name), provenance.missing(results)]
+  parts += [tables.markdown(results), provenance.markdown(results)]
+  return '\n\n'.join(part for part in parts if part) + '\n'
 
 
 if __name__ == '__main__':
