@@ -241,19 +241,10 @@ class Run:
     elif self._learner.agent.samples_policy:
       actions = self._actions.asked(self._plan.bank(iteration), self._policy(), buffer)
       size = self._config.actor.batch_size  # what the actor takes at a time
-    what = f'Weights {iteration}'
+    what, seed = f'Weights {iteration}', self._seed(Stream.IMITATED, iteration)
+    judges = weighing.Judges(self._learner, self._updates.state.critic, buffer, actions, size)
     with stopping.saying(_again(what)):
-      found = weighing.weigh(
-        self._experiment,
-        self._learner,
-        self._updates.state.critic,
-        buffer,
-        rows,
-        actions,
-        what=what,
-        batch_size=size,
-        seed=self._seed(Stream.IMITATED, iteration),
-      )
+      found = weighing.weigh(judges, rows, self._config, what, seed)
     # Of the first update that they weigh: a run that resumes before it writes them again.
     self._opened.metrics.write(self._updates.count + 1, found.numbers, phase='weights')
     return found

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import dataclasses
 
+import ml_collections
 import numpy as np
 
 from aloe_jax import progress
@@ -15,7 +16,6 @@ from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning import measured_weights
 from aloe_jax.learning import outcomes
 from aloe_jax.learning import trust as trust_lib
-from aloe_jax.run import experiment as experiment_lib
 
 PolicyActions = Callable[[np.ndarray], np.ndarray]  # rows [B] to actions [B, M, h, A]
 
@@ -37,76 +37,74 @@ class Imitated:
   numbers: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True)
+class Judges:
+  """What says how good the chunks of a phase are.
+
+  Attributes:
+    learner: of the run.
+    critic: parameters of the critic that judges.
+    buffer: of the iteration, that the chunks are of.
+    actions: of the policy that enters the phase; None where the agent needs none.
+    batch_size: chunks per call.
+  """
+
+  learner: learner_lib.Learner
+  critic: object
+  buffer: replay.Replay
+  actions: PolicyActions | None
+  batch_size: int
+
+
 def weigh(
-  experiment: experiment_lib.Experiment,
-  learner: learner_lib.Learner,
-  critic: object,
-  buffer: replay.Replay,
-  rows: np.ndarray,
-  actions: PolicyActions | None,
-  *,
-  what: str,
-  batch_size: int,
-  seed: int,
+  judges: Judges, rows: np.ndarray, config: ml_collections.ConfigDict, what: str, seed: int
 ) -> Imitated:
   """Weighs, draws or tags the chunks of a phase, by an agent that has an advantage.
 
   Args:
-    experiment: of the run.
-    learner: of that experiment.
-    critic: parameters of the critic that judges.
-    buffer: of the iteration.
+    judges: whose agent it is.
     rows: [R] of `buffer.starts` that the agent imitates, ascending.
-    actions: of the policy that enters the phase; None where the agent needs none.
+    config: of the run.
     what: it is called on the screen.
-    batch_size: chunks per call.
     seed: of the chunks that are drawn.
   """
-  if action_critic.is_measured(learner.agent, experiment.config):
-    assert actions is not None  # the advantage is one over the policy's samples
-    return _measured(
-      experiment,
-      learner,
-      critic,
-      buffer,
-      rows,
-      actions,
-      what=what,
-      batch_size=batch_size,
-      seed=seed,
-    )
+  learner, buffer = judges.learner, judges.buffer
+  if action_critic.is_measured(learner.agent, config):
+    return _measured(judges, rows, config.task.execute, what, seed)
   with progress.bar(what, len(rows), 'chunks') as advance:
     weights = chunk_weights.sweep(
-      learner, critic, buffer, rows, actions, batch_size=batch_size, progress=advance
+      learner,
+      judges.critic,
+      buffer,
+      rows,
+      judges.actions,
+      batch_size=judges.batch_size,
+      progress=advance,
     )
   numbers = chunk_weights.diagnostics(weights, buffer, learner.settings)
   if weights.tag is None:
     numbers['beta'] = learner.settings.beta
-  drop = experiment.config.recap.drop
-  tags = None if weights.tag is None else tags_lib.Tags(weights.tag, drop)
+  tags = None if weights.tag is None else tags_lib.Tags(weights.tag, config.recap.drop)
   return Imitated(rows, weights.weight, tags, numbers)
 
 
-def _measured(
-  experiment: experiment_lib.Experiment,
-  learner: learner_lib.Learner,
-  critic: object,
-  buffer: replay.Replay,
-  rows: np.ndarray,
-  actions: PolicyActions,
-  *,
-  what: str,
-  batch_size: int,
-  seed: int,
-) -> Imitated:
+def _measured(judges: Judges, rows: np.ndarray, execute: int, what: str, seed: int) -> Imitated:
   """Draws chunks by weights that are as sharp as the critic was right where it did not learn."""
+  assert judges.actions is not None  # the advantage is one over the policy's samples
+  learner, buffer = judges.learner, judges.buffer
   tested = test_rows(buffer)
   asked = np.union1d(rows, tested)
   with progress.bar(what, len(asked), 'chunks') as advance:
     judged = measured_weights.judge(
-      learner, critic, buffer, asked, actions, batch_size=batch_size, progress=advance
+      learner,
+      judges.critic,
+      buffer,
+      asked,
+      judges.actions,
+      batch_size=judges.batch_size,
+      progress=advance,
     )
-  trust = measure(judged.at(tested), buffer, experiment.config.task.execute)
+  trust = measure(judged.at(tested), buffer, execute)
   progress.CONSOLE.print(f'{what}: {_told(trust)}', highlight=False, soft_wrap=True)
   weights = measured_weights.weigh(judged.at(rows), learner.settings, trust.value, len(buffer))
   numbers = chunk_weights.diagnostics(weights, buffer, learner.settings)
