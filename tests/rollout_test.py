@@ -15,6 +15,7 @@ from aloe_jax.envs import tabletop
 from aloe_jax.envs import tabletop_rollout
 from aloe_jax.envs import tabletop_sight
 from aloe_jax.envs import tasks
+from aloe_jax.parallel import sharding
 
 pytestmark = pytest.mark.usefixtures('quick_compilation')
 
@@ -187,6 +188,18 @@ def test_equal_keys_give_every_policy_the_same_scenes():
 def test_equal_keys_and_policies_give_equal_bits():
   again = alone.__wrapped__(3, 0.5)
   jax.tree.map(np.testing.assert_array_equal, again, alone(3, 0.5))
+
+
+def test_a_policy_on_the_devices_of_a_layout_plays_the_same_and_compiles_once():
+  plain = Scripted(each(chunks((0.5, 1.0), (0.0, -1.0))))
+  placed = sharding.Fsdp().fetch(sharding.Fsdp().place_state(plain))
+  playing = setup(execute=2, style='careful')
+  run = functools.partial(playing.run, key=jax.random.key(5), episodes=ENVIRONMENTS)
+  expected, before = run(plain), tabletop_rollout._segment._cache_size()
+  found = run(placed)
+  assert expected.active.shape[1] > 2 * tabletop_rollout.SEGMENT  # more calls than one
+  assert tabletop_rollout._segment._cache_size() == before + 1
+  jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 def test_progress_ends_with_all_environments_and_all_steps():

@@ -68,6 +68,8 @@ class Setup:
       return self._run_share(share, policy, key, progress)
     key_reset, key_steps = jax.random.split(key)
     environments = _reset(self, key_reset, episodes)
+    if policy is not None:
+      environments = sharding.beside(environments, policy)
     segments: list[simulation.Trajectories] = []
     finished = 0
     while finished < episodes:

@@ -289,6 +289,21 @@ def shard_rule(shape: Sequence[int], count: int) -> PartitionSpec:
   return PartitionSpec(*('fsdp' if axis == largest else None for axis in range(len(shape))))
 
 
+def beside(tree: Any, like: Any) -> Any:
+  """A tree with a whole copy on every device of another one, where a program takes both.
+
+  What the program returns of it lies there too. So it is compiled once, not again for its results.
+
+  Args:
+    tree: of arrays, whole on one device.
+    like: of arrays that `Layout.fetch` returned; others leave the tree where it is.
+  """
+  placed = getattr(next(iter(jax.tree.leaves(like)), None), 'sharding', None)
+  if not isinstance(placed, NamedSharding):
+    return tree
+  return jax.device_put(tree, NamedSharding(placed.mesh, PartitionSpec()))
+
+
 def make_layout(
   mode: str, fsdp: int | None = None, devices: Sequence[jax.Device] | None = None
 ) -> Layout:
