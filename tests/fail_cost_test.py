@@ -80,7 +80,7 @@ def test_a_run_that_needs_outcomes_stops_at_once_where_there_are_none(cut, tmp_p
   assert not workdir.exists()
 
 
-def test_imitation_alone_needs_no_outcome_and_invents_no_cost(cut, tmp_path, quick_compilation):
+def test_imitation_alone_needs_no_outcome_and_invents_no_cost(cut, tmp_path, compiled_once):
   workdir = tmp_path / 'run'
   flags = robot.make_flags(
     data__episodes=(str(cut),),

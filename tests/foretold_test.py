@@ -21,7 +21,7 @@ from experiments import foretell
 OLD = pathlib.Path(__file__).parent / 'golden' / 'old_run' / 'workdir'
 GAINS = ('foretold_gain', 'foretold_gain_start', 'fqe_gain')
 
-pytestmark = pytest.mark.usefixtures('quick_compilation')
+pytestmark = pytest.mark.usefixtures('compiled_once')
 
 
 @pytest.fixture

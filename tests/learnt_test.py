@@ -8,7 +8,7 @@ import robot
 from aloe_jax import train
 from aloe_jax.data import rlds
 
-pytestmark = pytest.mark.usefixtures('quick_compilation')
+pytestmark = pytest.mark.usefixtures('compiled_once')
 
 DELTA = (6, -1, 6, -1)
 

@@ -80,7 +80,7 @@ def test_a_success_that_nobody_names_is_passed_over_for_the_recorded_end(
   assert '--config.data.mapping.success=none  # the end_reason counts' in printed
 
 
-def test_a_run_without_an_outcome_begins_once_the_field_is_named(tmp_path, quick_compilation):
+def test_a_run_without_an_outcome_begins_once_the_field_is_named(tmp_path, compiled_once):
   data = write(tmp_path / 'data', (CUT, 0.9), (CUT, 0.1))
   flags = robot.make_flags(data__episodes=(str(data),), data__norm_stats='compute')
   workdir = f'--workdir={tmp_path / "run"}'

@@ -102,7 +102,7 @@ class Run:
 
 
 @pytest.fixture(scope='module', params=ROBOTS, ids=lambda size: f'{size} numbers')
-def run(request, tmp_path_factory, quick_compilation):
+def run(request, tmp_path_factory, compiled_once):
   size = request.param
   return size, Run(tmp_path_factory.mktemp(f'robot_{size}'), size)
 

@@ -13,7 +13,7 @@ from aloe_jax import types
 from aloe_jax.preprocessing import normalize
 from aloe_jax.run import statistics_fit
 
-pytestmark = pytest.mark.usefixtures('quick_compilation')
+pytestmark = pytest.mark.usefixtures('compiled_once')
 
 EPISODES, LENGTH = 4, 60
 STEPS = EPISODES * LENGTH

@@ -70,6 +70,7 @@ def test_a_record_is_written_every_ten_seconds_of_a_long_phase(clock):
   assert all(numbers['seconds'] == pytest.approx(0.8) for _, _, numbers in written.records)
 
 
+@pytest.mark.usefixtures('compiled_once')
 def test_a_run_keeps_its_times_apart_and_traces_a_few_calls(tmp_path):
   unheeded = ('sim.rollouts', 'train.critic_updates_per_call')  # by a warm start alone
   quick = {field: x for field, x in interrupted.QUICK.items() if field not in unheeded}
