@@ -94,6 +94,7 @@ class Chaos:
     flags = [f'--config.{field}={value}' for field, value in VARIANTS[self.variant].items()]
     command = ['-m', 'aloe_jax.train', f'--config=experiments/laundry.py:{self.variant}']
     log = (self.directory / f'{workdir.name}.log').open('ab')
+    compiled = os.environ.get('JAX_COMPILATION_CACHE_DIR', str(self.directory / 'compiled'))
     with log:
       return subprocess.Popen(
         [sys.executable, *command, f'--workdir={workdir}', *flags, *joining],
@@ -103,7 +104,7 @@ class Chaos:
           'JAX_PLATFORMS': 'cpu',
           'JAX_NUM_CPU_DEVICES': '2' if joining else '1',
           'JAX_DISABLE_MOST_OPTIMIZATIONS': 'true',
-          'JAX_COMPILATION_CACHE_DIR': str(self.directory / 'compiled'),
+          'JAX_COMPILATION_CACHE_DIR': compiled,
           'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.1',
         },
         stdout=log,

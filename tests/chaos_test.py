@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.filterwarnings('ignore:Sharding info not provided')
 
 
-def test_a_run_that_was_killed_twice_is_the_unbroken_one(tmp_path):
+def test_a_run_that_was_killed_twice_is_the_unbroken_one(tmp_path, compiled_once):
   """`python tests/chaos.py` does more of it."""
   runs = chaos.Chaos('sim_debug', tmp_path, random.Random(5), processes=1)
   seconds, expected = runs.unbroken()

@@ -119,7 +119,7 @@ def test_a_checkpoint_of_old_is_read_as_what_it_was():
 
 
 def test_where_there_is_nothing_to_imitate_the_run_ends_before_the_phase_and_says_what_there_is(
-  tmp_path, monkeypatch, quick_compilation
+  tmp_path, monkeypatch, compiled_once
 ):
   nobody = types_lib.SimpleNamespace(
     AGENT=agent.Agent('nobody', lambda source, succeeded: np.zeros(len(source), bool))

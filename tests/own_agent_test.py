@@ -69,7 +69,7 @@ def get_config(variant='sim_debug'):
 
 
 @pytest.fixture
-def command(tmp_path):
+def command(tmp_path, compiled_once):
   """Runs a command beside which the agent's file lies; returns what it printed."""
   (tmp_path / 'toy.py').write_text(TOY)
   (tmp_path / 'toy_laundry.py').write_text(CONFIG)
@@ -81,9 +81,6 @@ def command(tmp_path):
       f'--workdir={tmp_path}/run',
       *arguments,
       PYTHONPATH=f'{tmp_path}:{command_line.ROOT}',
-      JAX_DISABLE_MOST_OPTIMIZATIONS='true',
-      JAX_COMPILATION_CACHE_DIR=str(tmp_path / 'compiled'),
-      JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0.1',
     )
     assert status == 0, errors
     return printed

@@ -18,7 +18,7 @@ from aloe_jax.run import experiment
 from aloe_jax.run import restored
 from experiments import laundry
 
-pytestmark = pytest.mark.usefixtures('quick_compilation')
+pytestmark = pytest.mark.usefixtures('compiled_once')
 
 WHOLE = ('vision', 'language', 'expert')
 
