@@ -53,8 +53,8 @@ def rows(page, heading):
   """(cells of the head, cells of each row) of the first table below a heading."""
   _, found, section = page.read_text(encoding='utf-8').partition(f'\n## {heading}\n')
   assert found, heading
-  lines = re.findall(r'^\|.*\|$', section.partition('\n## ')[0], re.MULTILINE)
-  head, _, *rest = map(cells, lines)
+  table = re.search(r'(^\|.*\|\n)+', section.partition('\n## ')[0], re.MULTILINE)
+  head, _, *rest = map(cells, table[0].splitlines())
   return head, rest
 
 
