@@ -29,8 +29,8 @@ def draw(results: tables.Results, directory: pathlib.Path) -> None:
   there is something that they are from. Where runs are missing, all is of the seeds of a task that
   have runs of every method, or where none has, of those there are. Warm starts alone are not drawn.
   """
-  drawings = {name: make(results) for name, make in _FIGURES.items()}
-  for name, drawing in drawings.items():
+  for name, make in _FIGURES.items():
+    drawing = make(results)
     if drawing is None:
       (directory / name).unlink(missing_ok=True)
     else:

@@ -62,7 +62,7 @@ def weigh(
   """Weighs, draws or tags the chunks of a phase, by an agent that has an advantage.
 
   Args:
-    judges: whose agent it is.
+    judges: the critic, and the chunks that it is asked about.
     rows: [R] of `buffer.starts` that the agent imitates, ascending.
     config: of the run.
     what: it is called on the screen.
