@@ -4,7 +4,7 @@
 
 Writes `SUITE/results.md` and the figures of every suite beside the store, by default in
 `docs/results`, also where some runs are missing yet, and says which; and `foretold` of what report
-cards foretold of them. Older tables and figures there are replaced; figures that nothing is left to
+cards foretold of them, iteration by iteration, and at the start of the end. Older tables and figures there are replaced; figures that nothing is left to
 draw of go.
 """
 
@@ -14,9 +14,11 @@ import pathlib
 
 from aloe_jax import config as config_lib
 from aloe_jax import files
+from aloe_jax import plots
 from aloe_jax import progress
 from aloe_jax.comparison import figures
 from aloe_jax.comparison import jobs
+from aloe_jax.comparison import payoff
 from aloe_jax.comparison import provenance
 from aloe_jax.comparison import store
 from aloe_jax.comparison import tables
@@ -44,11 +46,13 @@ def main() -> None:
   workdir = pathlib.Path(store.WORKDIR)
   kept = store.Store(directory)
   known: set[pathlib.Path] = set()
+  gains: dict[tuple[str, int], float] = {}
   with config_lib.user_errors():
     for name, suite in suites.SUITES.items():
       planned = suites.plan(suite, workdir, {})
       known.update(map(kept.path, planned))
       found = read(planned, kept, workdir)
+      gains |= payoff.gains(found)
       told = f'{len(found["runs"])} of {len(planned)} runs are there'
       if found['outdated']:
         told += f'; {len(found["outdated"])} records are of something else'
@@ -67,6 +71,9 @@ def main() -> None:
     answers = directory.parent / foretold.STORE.parent.name / foretold.STORE.name
     if points := foretold.read(answers):
       foretold.write(points, answers.parent)
+      if firsts := payoff.match(points, gains):
+        files.write_text(answers.parent / 'payoff.md', payoff.markdown(firsts))
+        plots.save(payoff.draw(firsts), answers.parent / 'payoff.png')
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from aloe_jax.comparison import foresight
+from aloe_jax.comparison import payoff
 from aloe_jax.comparison import store
 from aloe_jax.comparison import tables
 from experiments import foretold
@@ -43,6 +44,12 @@ def test_pages_of_tables_are_of_the_records(suite, found):
 def test_the_page_of_what_cards_foretold_is_of_the_kept_answers():
   written = (TARGET / 'foretold' / 'results.md').read_text(encoding='utf-8')
   assert written == foresight.markdown(foretold.read(foretold.STORE)), ANEW
+
+
+def test_the_page_of_first_cards_is_of_the_kept_answers_and_records(found):
+  written = (TARGET / 'foretold' / 'payoff.md').read_text(encoding='utf-8')
+  gains = payoff.gains(found['methods']) | payoff.gains(found['away'])
+  assert written == payoff.markdown(payoff.match(foretold.read(foretold.STORE), gains)), ANEW
 
 
 def cells(line):

@@ -25,13 +25,13 @@ Point = Mapping[str, Any]
 Number = dict[str, float | None]
 
 GAINS = ('foretold_gain', 'foretold_gain_start', 'fqe_gain', 'fqe_points')
-_NUMBERS = tuple(
+NUMBERS = tuple(
   dict.fromkeys((*GAINS, *(rule.name for rule in card.RULES), 'advantage_slope_full'))
 )
 _NO_INTERVAL = 'clipped'  # whose low and high are the shares at either end of the clip
 # What anybody foretells without a card: early iterations gain more, and so do poor policies.
 PLAIN = {'-iteration': 'the earlier', '-before': 'the lower the success before'}
-_VERDICTS = (foretold.BETTER, foretold.NO_DIFFERENCE, foretold.UNKNOWN, foretold.WORSE)
+VERDICTS = (foretold.BETTER, foretold.NO_DIFFERENCE, foretold.UNKNOWN, foretold.WORSE)
 CHOICES = (*GAINS, 'foretold', 'the newest', 'the warm start')
 
 
@@ -53,9 +53,9 @@ def fault(point: Point) -> str:
     return wrong
   if card_.get('iteration', point['iteration']) != point['iteration']:
     return records.told('card.iteration', card_['iteration'], str(point['iteration']))
-  if (verdict := card_.get('foretold')) not in (*_VERDICTS, None):
-    return records.told('card.foretold', verdict, f'one of {", ".join(_VERDICTS)}')
-  for name in (*_NUMBERS, 'returns_std'):
+  if (verdict := card_.get('foretold')) not in (*VERDICTS, None):
+    return records.told('card.foretold', verdict, f'one of {", ".join(VERDICTS)}')
+  for name in (*NUMBERS, 'returns_std'):
     ends = [card_.get(f'{name}{end}') for end in ('', '_low', '_high')]
     if not all(x is None or records.is_number(x) for x in ends):
       return records.told(f'card.{name}', ends, 'numbers or null, with its low and high')
@@ -107,7 +107,7 @@ def correlations(points: Points) -> dict[str, dict[str, Any]]:
     of places among the points of the same iteration, or None where these do not vary: what a number
     tells beyond that early iterations gain more. With `PLAIN`, which need no card.
   """
-  numbers = {name: told(points, name) for name in _NUMBERS}
+  numbers = {name: told(points, name) for name in NUMBERS}
   numbers |= {f'-{x}': np.array([-point[x] for point in points]) for x in ('iteration', 'before')}
   measured = change(points)
   found: dict[str, dict[str, Any]] = {}
@@ -118,10 +118,10 @@ def correlations(points: Points) -> dict[str, dict[str, Any]]:
     if known.sum() < 2:
       continue
     x, y = number[known], measured[known]
-    value = _over_runs(estimates.spearman(x, y), run[known])
+    value = over(estimates.spearman(x, y), run[known])
     if value is not None:
       places = (_places_within(iteration[known], z) for z in (x, y))
-      within = _over_runs(estimates.spearman(*places), run[known])
+      within = over(estimates.spearman(*places), run[known])
       found[name] = value | {'points': int(known.sum()), 'within': within}
   return found
 
@@ -145,7 +145,7 @@ def verdicts(points: Points) -> dict[str, Number]:
   measured, found = change(points), {}
   sure = np.array([_clear(point) for point in points], bool)
   said = np.array([expected(point) for point in points])
-  for verdict in _VERDICTS:
+  for verdict in VERDICTS:
     among = said == verdict
     x, clear = measured[among], sure[among]
     found[verdict] = {
@@ -182,14 +182,19 @@ def regrets(points: Points) -> dict[str, Number]:
       if chosen is not None and [p['iteration'] for p in own] == list(range(1, len(own) + 1)):
         lost.append(success.max() - success[chosen])
     if lost:
-      x = _over_runs(estimates.mean(np.array(lost)), np.arange(len(lost)))
+      x = over(estimates.mean(np.array(lost)), np.arange(len(lost)))
       found[choice] = (x or {}) | {'runs': len(lost)}
   return found
 
 
-def _over_runs(statistic: estimates.Statistic, run: np.ndarray) -> Number | None:
-  """A statistic and its interval, which a single run does not have; None if it is not defined."""
-  x = estimates.estimate(statistic, run)
+def over(statistic: estimates.Statistic, group: np.ndarray) -> Number | None:
+  """A statistic and its interval, which a single group lacks; None where it is not defined.
+
+  Args:
+    statistic: of P points.
+    group: [P] int, such as the run of each, which are resampled.
+  """
+  x = estimates.estimate(statistic, group)
   if not np.isfinite(x.value):
     return None
   low, high = (end if np.isfinite(end) else None for end in (x.low, x.high))
@@ -251,8 +256,8 @@ def markdown(points: Points) -> str:
     return item[0] not in PLAIN, item[0] not in GAINS, -abs(item[1]['value'])
 
   for name, x in sorted(found.items(), key=order):
-    within = '' if x['within'] is None or name == '-iteration' else _shown(x['within'], 2)
-    lines.append(f'| {PLAIN.get(name, f"`{name}`")} | {_shown(x, 2)} | {within} | {x["points"]} |')
+    within = '' if x['within'] is None or name == '-iteration' else shown(x['within'], 2)
+    lines.append(f'| {PLAIN.get(name, f"`{name}`")} | {shown(x, 2)} | {within} | {x["points"]} |')
   lines += [
     '',
     'What came of the policies by what was expected of them, by the words that a card of today has '
@@ -276,7 +281,7 @@ def markdown(points: Points) -> str:
   ]
   for choice, x in regrets(points).items():
     name = f'`{choice}`' if choice in GAINS else _CHOSEN.get(choice, choice)
-    lines.append(f'| {name} | {_shown(x, 1)} | {x["runs"]} |')
+    lines.append(f'| {name} | {shown(x, 1)} | {x["runs"]} |')
   return '\n'.join(lines) + '\n'
 
 
@@ -287,6 +292,7 @@ def _many(count: int, what: str) -> str:
 _CHOSEN = {'foretold': 'the one before the first "worse"'}
 
 
-def _shown(x: Number, digits: int) -> str:
+def shown(x: Number, digits: int) -> str:
+  """A number with its interval, as tables have it."""
   interval = '' if x['low'] is None else f' ({x["low"]:.{digits}f} to {x["high"]:.{digits}f})'
   return f'{x["value"]:.{digits}f}{interval}'

@@ -37,8 +37,12 @@ class Key(NamedTuple):
 
   def below(self, directory: pathlib.Path) -> pathlib.Path:
     """The place of this run in a directory of many."""
-    name = re.sub(r'[^\w.]+', '_', self.method.lower())
-    return directory / self.task / f'seed_{self.seed}' / name
+    return directory / self.task / f'seed_{self.seed}' / slug(self.method)
+
+
+def slug(method: str) -> str:
+  """What a method's runs and records are called."""
+  return re.sub(r'[^\w.]+', '_', method.lower())
 
 
 def portable(commands: Commands, workdir: pathlib.Path) -> list[list[str]]:

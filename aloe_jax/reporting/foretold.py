@@ -25,6 +25,11 @@ from aloe_jax.run import phases
 
 LEVELS = ('quick', 'full')
 BETTER, WORSE, NO_DIFFERENCE, UNKNOWN = 'better', 'worse', 'no difference', 'cannot tell'
+# Of `comparison.payoff`: six runs of the simulators of others, of which none was clearly ahead.
+_NO_PAYOFF = (
+  ' Of a first card this means that RL may bring no more than imitation of what succeeded: in '
+  "simulators, such runs of ALOE ended no higher than those of config.agent='filtered_bc'."
+)
 _WORDS = {
   BETTER: 'is expected to do better than the one before.',
   WORSE: 'is expected to do worse than the one before: do not deploy it.',
@@ -171,6 +176,8 @@ def sentence(numbers: Mapping[str, estimates.Estimate], iteration: int, *, held_
     text += f'. But its advantages are not seen to come true: slope {card.show(slope, "")}.'
   if _is_biased(numbers):
     text += ' But its V is far off of what came of the policy before.'
+    if iteration == 1 and numbers['bias_v'].value > 0:
+      text += _NO_PAYOFF
   if 'fqe_gain' not in numbers:
     text += ' --foretell=full asks fitted Q evaluation too.'
   if not held_out:
