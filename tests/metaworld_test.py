@@ -102,6 +102,40 @@ def test_somebody_takes_over_from_a_policy_that_gets_nowhere_and_succeeds(world,
     assert found.end_reason[index, length - 1] == types.EndReason.SUCCESS
 
 
+CLOSING = {  # what was done before: in the air, or down on the thing
+  'in the air': lambda seen: np.array([0.0, 0.0, 0.0, 1.0]),
+  'on the thing': lambda seen: np.clip(np.append(10 * (seen[4:7] - seen[:3]), 1.0), -1, 1),
+}
+
+
+@pytest.mark.parametrize('task', ['push', 'pick-place-wall', 'shelf-place'])
+@pytest.mark.parametrize('how', CLOSING)
+def test_whoever_takes_over_with_closed_fingers_opens_them_first(task, how, monkeypatch):
+  pytest.importorskip('metaworld')
+  monkeypatch.setattr(people, 'CAREFUL_SHARE', 1.0)
+  (env,) = gymnasium_task.Task(f'metaworld:{task}-v3').environments(1)
+  observation, info = env.reset(seed=0)
+  for _ in range(60):
+    observation, _, _, _, info = env.step(CLOSING[how](info['seen']))
+  assert info['seen'][3] < 0.4  # closed
+  human = env.make_human(np.random.default_rng(0))
+  for _ in range(2 * LIMIT):
+    observation, _, terminated, _, info = env.step(human.act(observation, info))
+    if terminated:
+      break
+  assert info['success']
+
+
+def test_who_pushes_with_a_fist_keeps_it(monkeypatch):
+  pytest.importorskip('metaworld')
+  (env,) = gymnasium_task.Task('metaworld:window-open-v3').environments(1)
+  observation, info = env.reset(seed=0)
+  for _ in range(30):
+    observation, _, _, _, info = env.step(np.array([0.0, 0.0, 0.0, 1.0]))
+  human = env.make_human(np.random.default_rng(0))
+  assert human.act(observation, info)[3] > 0
+
+
 def test_a_task_that_is_not_there_is_told_with_those_that_are():
   pytest.importorskip('metaworld')
   with pytest.raises(ValueError, match="'metaworld:pick-v3'; expected one of assembly-v3, "):

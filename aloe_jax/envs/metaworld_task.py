@@ -27,6 +27,7 @@ from aloe_jax.envs import ways
 
 # Of Meta-World's observation [39]: hand and gripper, things and their turns, the goal.
 HAND, THINGS, GOAL = slice(0, 4), slice(4, 18), slice(36, 39)
+OPENING = 3  # where the opening of the gripper is, from 0 to 1
 THING = slice(4, 7)  # where the thing is that is reached for
 WAYS = 12  # numbers of `_ways`
 
@@ -37,6 +38,9 @@ BEYOND = 0.1  # metres outside of where the hand can go from where nothing comes
 
 AIM = (0.012, 0.0)  # hasty, careful: metres beside the thing, all to one side
 GRIP = (0.3, 1.0)  # hasty, careful: share of the script's force
+OPEN = 0.9  # opening of a gripper that can go over a thing
+EMPTY = 0.4  # opening below which there is nothing between its fingers
+APART = 0.055  # metres from the hand beyond which a thing is not between them
 ACTION_NOISE = (0.4, 0.05)  # hasty, careful: standard deviation, of commands in [-1, 1]
 
 PATIENCE = 50  # steps without progress after which an operator takes over
@@ -89,6 +93,9 @@ class Task(gymnasium.Wrapper):
       self.unwrapped.seed(seed)
     seen, info = self.env.reset(options=options)
     self._begin(seen)
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')
+      self._reaches_open = self._script.get_action(seen)[3] <= 0
     self._last = _shown(seen), info | dict(seen=seen)
     return self._last
 
@@ -110,7 +117,7 @@ class Task(gymnasium.Wrapper):
 
   def make_human(self, rng: np.random.Generator) -> 'Human':
     """Somebody of one of the two kinds, for one episode."""
-    return Human(self._script, rng)
+    return Human(self._script, self._reaches_open, rng)
 
   def _begin(self, seen: np.ndarray) -> None:
     self._carried = drops.Carried(seen[THING][2] + LIFTED, LOST)
@@ -119,14 +126,20 @@ class Task(gymnasium.Wrapper):
 class Human:
   """Meta-World's script, seeing the thing a little beside where it is, and not gripping as hard.
 
+  The script begins with open fingers and never opens them: with closed ones it would stand on the
+  thing for ever. So whoever takes over with closed fingers and nothing between them lifts the hand
+  and opens it first.
+
   Args:
     script: Meta-World's policy for the task.
+    reaches_open: whether it reaches for the thing with open fingers; others push with a fist.
     rng: what this person is like.
   """
 
-  def __init__(self, script: Any, rng: np.random.Generator):
+  def __init__(self, script: Any, reaches_open: bool, rng: np.random.Generator):
     careful = people.is_careful(rng)
     self._script, self._rng = script, rng
+    self._reaches_open, self._lets_go = reaches_open, False
     self._noise, self._grip = ACTION_NOISE[careful], GRIP[careful]
     self._aim = np.array([AIM[careful], 0.0, 0.0])
     self._patience = people.Patience(PATIENCE, PROGRESS)
@@ -139,8 +152,20 @@ class Human:
       warnings.simplefilter('ignore')  # that a command is beyond what the arm can do; it is clipped
       action = np.clip(self._script.get_action(seen), -1.0, 1.0)
     action[3] *= self._grip if action[3] > 0 else 1.0
+    if self._reaches_open:
+      self._open(info['seen'], action)
     action[:3] += self._noise * self._rng.standard_normal(3)
     return np.clip(action, -1.0, 1.0)
+
+  def _open(self, seen: np.ndarray, action: np.ndarray) -> None:
+    """Changes the script's action [4] where its fingers are to open first."""
+    opening = seen[OPENING]
+    is_apart = np.linalg.norm(seen[THING] - seen[:3]) > APART
+    self._lets_go = opening < OPEN and is_apart and (self._lets_go or opening < EMPTY)
+    if self._lets_go:
+      action[:] = 0.0, 0.0, 1.0, -1.0
+    elif opening < OPEN and action[3] <= 0:  # on the way there
+      action[3] = -1.0
 
   def alarmed(self, observation: Any, info: dict[str, Any]) -> bool:
     """Whether the task has come no nearer to its end for a while."""
