@@ -160,8 +160,8 @@ class Human:
   def _open(self, seen: np.ndarray, action: np.ndarray) -> None:
     """Changes the script's action [4] where its fingers are to open first."""
     opening = seen[OPENING]
-    is_apart = np.linalg.norm(seen[THING] - seen[:3]) > APART
-    self._lets_go = opening < OPEN and is_apart and (self._lets_go or opening < EMPTY)
+    is_apart = bool(np.linalg.norm(seen[THING] - seen[:3]) > APART)
+    self._lets_go = is_apart and bool(opening < (OPEN if self._lets_go else EMPTY))
     if self._lets_go:
       action[:] = 0.0, 0.0, 1.0, -1.0
     elif opening < OPEN and action[3] <= 0:  # on the way there
