@@ -100,6 +100,44 @@ def test_a_reward_may_be_an_array_of_one():
   assert play('RewardIsArray').first_end.tolist() == [types.EndReason.SUCCESS]
 
 
+@pytest.mark.parametrize('processes', [1, 2])
+@pytest.mark.parametrize(
+  'kind, paid, end',
+  [('Fallen', '1', types.EndReason.SUCCESS), ('Lost', '-0.5', types.EndReason.FAILURE)],
+)
+def test_success_that_is_read_off_the_reward_is_said_once(kind, paid, end, processes, caplog):
+  with caplog.at_level(logging.WARNING):
+    found = play(kind, processes=processes, episodes=9)
+  assert set(found.first_end) == {end}
+  (told,) = [text for text in caplog.messages if 'odd_world' in text]
+  assert told.startswith(f'gymnasium:odd_world:{kind}-v0: success is read off the reward, as info')
+  assert f"This first end paid {paid}. Say info['success'] in every step" in told
+
+
+def test_a_success_by_another_name_is_named(caplog):
+  with caplog.at_level(logging.WARNING):
+    play('OtherName', episodes=2)
+  assert [text.partition(': ')[2][:50] for text in caplog.messages if 'odd_world' in text] == [
+    "info has no 'success' but 'Success', which is not ",
+    "success is read off the reward, as info has no 'su",
+  ]
+
+
+def test_two_signs_of_success_that_differ_are_refused():
+  told = refusal('TwoSigns')
+  assert ', step 3 (seed ' in told
+  assert "info['success'] is True and info['is_success'] is False; expected one answer" in told
+  assert play('TwoEqualSigns').first_end.tolist() == [types.EndReason.SUCCESS]
+
+
+def test_success_is_told_at_all_ends_or_at_none():
+  told = refusal('SignUpToTheEnd')
+  assert 'step 3 (seed ' in told
+  assert "info has no 'success' in this step and had one before; expected it at every end" in told
+  told = refusal('SignOfSome', episodes=9)
+  assert "info has a 'success' in this step and had none at an earlier end; expected it" in told
+
+
 @pytest.mark.parametrize(
   'kind, message',
   [

@@ -85,6 +85,12 @@ def pays(value):
   return dict(reward=lambda self: value, info=lambda self, is_done: {})
 
 
+def every_other(self, is_done):
+  """Says success at the end of every second episode."""
+  self.ends = getattr(self, 'ends', 0) + is_done
+  return {'success': True} if is_done and self.ends % 2 == 0 else {}
+
+
 def beside(**parts):
   """Somebody of whom some parts are others."""
   return dict(make_human=lambda self, rng: type('Other', (Person,), parts)())
@@ -119,6 +125,14 @@ register('RewardIsNone', **pays(None))
 register('RewardIsTwo', **pays(np.ones(2)))
 register('RewardIsText', **pays('1.0'))
 register('RewardIsArray', **pays(np.ones(1)))
+
+register('TwoSigns', info=lambda self, is_done: {'success': is_done, 'is_success': False})
+register('TwoEqualSigns', info=lambda self, is_done: {'success': is_done, 'is_success': is_done})
+register('SignUpToTheEnd', info=lambda self, is_done: {} if is_done else {'success': False})
+register('SignOfSome', info=every_other)
+register('OtherName', info=lambda self, is_done: {'Success': is_done, 3: 4})
+register('Fallen', **pays(1.0))
+register('Lost', **pays(-0.5))
 
 register('SeesNan', **sees(room=np.float32([np.nan])))
 register('SeesInfinity', **sees(proprio=np.float32([0.0, -np.inf])))

@@ -62,7 +62,7 @@ class Scene:
       observation, reward, terminated, truncated, info = gymnasium_values.stepped(found)
       self.sight = self._task.spaces.sight(observation)
       is_late = truncated or is_last
-      end_reason = gymnasium_task.end_of(reward, terminated, is_late, info)
+      end_reason = self._task.ends.of(reward, terminated, is_late, info)
     self._observation, self._info = observation, info
     return end_reason, terminated or truncated
 

@@ -6,23 +6,22 @@ tasks of OGBench, Meta-World and gym-aloha with a scripted human each.
 
 An environment says how its episodes end: a step whose `info` has a true 'success' (or
 'is_success') is a success, and where `info` has neither, a termination with a positive reward;
-every other termination is a failure. Two methods that it may have besides those of Gymnasium:
+every other termination is a failure. It is one of the two in all episodes. Two methods that it may
+have besides those of Gymnasium:
 
     make_human(rng)   the person beside it, a `Human`: demonstrates, watches and takes over
     recover()         what an operator's hands do after a failure, before they go on from there;
                       returns observation and info, as `reset` does
 """
 
-from collections.abc import Mapping
 import importlib
 from typing import Any, Protocol
 
 import numpy as np
 
-from aloe_jax import types
 from aloe_jax.envs import gymnasium_errors
 from aloe_jax.envs import gymnasium_spaces
-from aloe_jax.envs import gymnasium_values
+from aloe_jax.envs import gymnasium_success
 
 # What a name begins with: the module whose `make` makes the rest of it, none for what is
 # registered with Gymnasium, and how pip installs what that needs.
@@ -54,6 +53,7 @@ class Task:
   Attributes:
     name: such as 'ogbench:cube-single-v0'.
     spaces: what policies read and write.
+    ends: how steps end its episodes.
     has_human: whether somebody can demonstrate and take over.
     recovers: whether the human can go on after a failure.
     places: where its episodes are played, {processes: places}; see `gymnasium_places`.
@@ -72,6 +72,7 @@ class Task:
     self._environments = [_make(name)]
     (env,) = self._environments
     self.spaces = gymnasium_spaces.Spaces(env, name, is_quiet=is_quiet)
+    self.ends = gymnasium_success.Ends(name, self.spaces.remarks)
     self.has_human = env.has_wrapper_attr('make_human')
     self.recovers = env.has_wrapper_attr('recover')
 
@@ -80,33 +81,6 @@ class Task:
     while len(self._environments) < count:
       self._environments.append(_make(self.name))
     return self._environments[:count]
-
-
-def succeeded(reward: Any, terminated: bool, info: Mapping[str, Any]) -> bool:
-  """Whether a step has done the task.
-
-  Raises:
-    ValueError: what counts, 'success' or else the reward, cannot be read.
-  """
-  for name in ('success', 'is_success'):
-    if name in info:
-      return gymnasium_values.flag(info[name], f'info[{name!r}]')
-  return gymnasium_values.reward(reward) > 0 and terminated
-
-
-def end_of(
-  reward: Any, terminated: bool, truncated: bool, info: Mapping[str, Any]
-) -> types.EndReason:
-  """How a step ends the episode, by what the environment says of it; NONE if it goes on.
-
-  Raises:
-    ValueError: as `succeeded`.
-  """
-  if succeeded(reward, terminated, info):
-    return types.EndReason.SUCCESS
-  if terminated:
-    return types.EndReason.FAILURE
-  return types.EndReason.TIMEOUT if truncated else types.EndReason.NONE
 
 
 def _make(task: str) -> Any:
