@@ -50,10 +50,11 @@ def refusal(kind, human='none', **options):
   return told
 
 
-def test_what_is_right_is_played():
+def test_what_is_right_is_played_without_a_word(caplog):
   for human in ('none', 'watching', 'demonstrating'):
     found = play('Right', human)
     assert found.first_end.tolist() == [types.EndReason.SUCCESS]
+  assert 'odd_world' not in caplog.text
   np.testing.assert_array_equal(found.action[0], np.float32([[0.1, 0.2]] * 3))
 
 
@@ -193,6 +194,20 @@ def test_observations_out_of_bounds_are_said_once_and_played(processes, caplog):
     "gymnasium:odd_world:SeesFar-v0: observation['proprio'] holds 1e+09, outside of its bounds "
     '-1 to 1.'
   )
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_seeds_that_begin_different_scenes_are_said_once(processes, caplog):
+  with caplog.at_level(logging.WARNING):
+    found = play('BeginsElsewhere', processes=processes, episodes=9)
+  assert set(found.first_end) == {types.EndReason.SUCCESS}
+  (told,) = [text for text in caplog.messages if 'odd_world' in text]
+  assert re.match(
+    r'gymnasium:odd_world:BeginsElsewhere-v0: two calls of reset\(seed=\d+\) began with diff', told
+  )
+  # The first episode of a process, place by place, is its environment's second reset.
+  room = np.round(np.expm1(found.features[:8, 0, 2]) * 100)
+  assert room.ravel().tolist() == [2] * processes + [1] * (8 - processes)
 
 
 def test_bounds_that_are_missed_by_rounding_are_not_spoken_of(caplog):

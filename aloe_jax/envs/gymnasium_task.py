@@ -56,6 +56,7 @@ class Task:
     ends: how steps end its episodes.
     has_human: whether somebody can demonstrate and take over.
     recovers: whether the human can go on after a failure.
+    was_reset_twice: whether it was seen that equal seeds begin equal scenes.
     places: where its episodes are played, {processes: places}; see `gymnasium_places`.
 
   Args:
@@ -68,6 +69,7 @@ class Task:
 
   def __init__(self, name: str, *, is_quiet: bool = False):
     self.name = name
+    self.was_reset_twice = False
     self.places: dict[int, Any] = {}
     self._environments = [_make(name)]
     (env,) = self._environments
