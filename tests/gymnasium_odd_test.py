@@ -17,6 +17,8 @@ from aloe_jax import types
 from aloe_jax.envs import gymnasium_rollout
 from aloe_jax.envs import gymnasium_task
 from aloe_jax.envs import stage as stage_lib
+from aloe_jax.envs import worlds
+from experiments import laundry
 
 
 @flax.struct.dataclass
@@ -208,6 +210,33 @@ def test_seeds_that_begin_different_scenes_are_said_once(processes, caplog):
   # The first episode of a process, place by place, is its environment's second reset.
   room = np.round(np.expm1(found.features[:8, 0, 2]) * 100)
   assert room.ravel().tolist() == [2] * processes + [1] * (8 - processes)
+
+
+def world_of(kind, **task):
+  config = laundry.get_config('sim_debug')
+  config.sim.task = f'gymnasium:odd_world:{kind}-v0'
+  config.task.update(action_size=0, proprio_size=0, **task)
+  return worlds.make(config, None, False)
+
+
+def test_an_environment_made_for_other_episodes_is_told_with_the_settings_for_its_own(caplog):
+  with caplog.at_level(logging.WARNING):
+    world_of('Short', max_steps=10_000, control_hz=0.0)
+  name = 'gymnasium:odd_world:Short-v0: its '
+  limit, rate = [text for text in caplog.messages if 'odd_world' in text]
+  assert limit.startswith(f'{name}max_episode_steps is 5, but episodes last up to 10000 steps,')
+  assert '--config.task.max_steps=5 ' in limit
+  assert rate.startswith(f'{name}render_fps is 10, but 30 steps pass for a second')
+  assert '--config.task.control_hz=10,' in rate
+
+
+@pytest.mark.parametrize(
+  'kind, max_steps, control_hz', [('Short', 5, 10.0), ('Right', 10_000, 0.0)]
+)
+def test_settings_that_fit_an_environment_are_not_spoken_of(kind, max_steps, control_hz, caplog):
+  with caplog.at_level(logging.WARNING):
+    world_of(kind, max_steps=max_steps, control_hz=control_hz)
+  assert 'odd_world' not in caplog.text
 
 
 def test_bounds_that_are_missed_by_rounding_are_not_spoken_of(caplog):

@@ -51,9 +51,10 @@ class Person:
     return False
 
 
-def register(name, **parts):
+def register(name, max_episode_steps=None, **parts):
   """An environment with some parts of its own, by name."""
-  gymnasium.register(f'{name}-v0', type(name, (Odd,), parts))
+  made = type(name, (Odd,), parts)
+  gymnasium.register(f'{name}-v0', made, max_episode_steps=max_episode_steps)
 
 
 def fails(kind, text):
@@ -187,6 +188,8 @@ register('ActsText', **acts(['left', 'right']))
 register('ActFails', **beside(act=fails(OSError, 'no joystick')))
 register('AlarmedIsText', **beside(alarmed=lambda self, observation, info: 'no'))
 register('AlarmFails', **beside(alarmed=fails(ZeroDivisionError, 'division by zero')))
+
+register('Short', max_episode_steps=5, metadata={'render_modes': [], 'render_fps': 10})
 
 register('NoActions', action_space=spaces.Box(-1.0, 1.0, (0,)))
 register('NoObservations', observation_space=spaces.Dict())

@@ -15,6 +15,7 @@ have besides those of Gymnasium:
 """
 
 import importlib
+import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -83,6 +84,41 @@ class Task:
     while len(self._environments) < count:
       self._environments.append(_make(self.name))
     return self._environments[:count]
+
+  def compare(self, *, max_steps: int, control_hz: float) -> None:
+    """Says where an environment registered with Gymnasium was made for other episodes.
+
+    Args:
+      max_steps: after which an episode times out.
+      control_hz: steps per second.
+    """
+    if KINDS[self.name.partition(':')[0]][0]:  # ours: nothing of this is registered
+      return
+    (env,) = self.environments(1)
+    limit, rate = _own_limit(env), (env.metadata or {}).get('render_fps')
+    if limit and limit != max_steps:
+      self.spaces.remarks.say(
+        'max_steps',
+        f'{self.name}: its max_episode_steps is {limit}, but episodes last up to {max_steps} '
+        f'steps, as config.task.max_steps says. Give --config.task.max_steps={limit} for its own '
+        'limit.',
+      )
+    if isinstance(rate, int | float) and rate > 0 and not math.isclose(rate, control_hz):
+      self.spaces.remarks.say(
+        'control_hz',
+        f'{self.name}: its render_fps is {rate:g}, but {control_hz:g} steps pass for a second, by '
+        'which rates per hour are told and a robot is played in real time. Give '
+        f'--config.task.control_hz={rate:g}, if it makes a picture of every step.',
+      )
+
+
+def _own_limit(env: Any) -> int | None:
+  """Steps of an episode that an environment was registered with; None if it has no limit."""
+  import gymnasium
+
+  # Of the registry: the environment was made without.
+  spec = gymnasium.registry.get(env.spec.id) if env.spec else None
+  return spec.max_episode_steps if spec else None
 
 
 def _make(task: str) -> Any:
