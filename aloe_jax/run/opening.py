@@ -41,6 +41,7 @@ from aloe_jax.run import starting_point
 from aloe_jax.run import statistics_fit
 from aloe_jax.run import streams
 from aloe_jax.run import unfinished
+from aloe_jax.run import unscaled
 from aloe_jax.run import updates as updates_lib
 from aloe_jax.run.streams import Stream
 
@@ -247,6 +248,8 @@ def _open(
     if stats is None and config.data.normalization != 'none':
       stats = _statistics(experiment, steps, inputs)
       inputs = experiment.inputs(stats)
+    if config.data.normalization == 'none':
+      unscaled.say(steps)
     kind = action_kind.find(experiment.world.action_kind, data.action_kinds(), start)
     # Building the buffer checks the data before anything is written.
     buffer = replay.Replay(steps, inputs, chunking)
