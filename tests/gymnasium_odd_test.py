@@ -279,6 +279,17 @@ def test_what_a_human_does_is_a_number_for_every_joint(kind, message):
   assert message in told
 
 
+@pytest.mark.parametrize('kind, is_said', [('ActsFar', True), ('ActsRounded', False)])
+def test_what_a_human_does_beyond_the_action_space_is_said_once(kind, is_said, caplog):
+  with caplog.at_level(logging.WARNING):
+    found = play(kind, 'demonstrating', episodes=2)
+  np.testing.assert_array_equal(found.action[0], [[0.5, 1.0]] * 3)
+  told = [text for text in caplog.messages if 'odd_world' in text]
+  assert len(told) == is_said
+  expected = "the human's action has 3 as number 1, outside of its bounds -1 to 1. The nearest"
+  assert all(expected in text for text in told)
+
+
 @pytest.mark.parametrize(
   'kind, message',
   [

@@ -179,6 +179,8 @@ register('HumanFails', make_human=fails(OSError, 'no joystick'))
 
 register('Nobody', make_human=lambda self, rng: None)
 register('NotAPerson', make_human=lambda self, rng: Odd())
+register('ActsFar', **acts([0.5, 3.0]))
+register('ActsRounded', **acts([0.5, 1.0015]))
 register('ActsNothing', **acts(None))
 register('ActsOne', **acts([0.1]))
 register('ActsOneNumber', **acts(0.1))

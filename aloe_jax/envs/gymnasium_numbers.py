@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 FARTHEST = 1e6  # of a bound that is one; beyond it there is none, as 'unbounded' is often written
+HIGHEST = float(np.finfo(np.float32).max)
+_OVERSHOOT = 1e-3  # of its range by which a number may miss its bounds unsaid, as rounding has it
 
 Path = tuple[Any, ...]  # keys from the whole observation to a part of it
 
@@ -42,6 +44,21 @@ def is_range(low: np.ndarray, high: np.ndarray) -> np.ndarray:
   """Whether numbers have a range between their bounds, of the same shape: no bound is too far."""
   near = [np.abs(bound.astype(np.float64)) <= FARTHEST for bound in (low, high)]
   return near[0] & near[1]
+
+
+def passing(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Lowest and highest numbers that pass for being within bounds, all finite."""
+  both = is_range(low, high)
+  # Of bounds on one side, or far ones, there is no range.
+  scale = np.ones(both.shape)
+  ends = []
+  for bound in (low, high):
+    # In float64, which holds what is beyond the ends of all types but its own.
+    ends.append(np.clip(bound.astype(np.float64), -HIGHEST, HIGHEST))
+    scale = np.maximum(scale, np.where(np.isfinite(bound), np.abs(ends[-1]), 1.0))
+  margin = _OVERSHOOT * np.where(both, ends[1] - ends[0], scale)
+  lowest, highest = ends[0] - margin, ends[1] + margin
+  return np.clip(lowest, -HIGHEST, HIGHEST), np.clip(highest, -HIGHEST, HIGHEST)
 
 
 def far_bounds(space: Any) -> dict[str, tuple[float, float]]:

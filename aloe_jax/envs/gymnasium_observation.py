@@ -9,9 +9,6 @@ import numpy as np
 from aloe_jax.envs import gymnasium_numbers
 from aloe_jax.envs import gymnasium_values
 
-_HIGHEST = float(np.finfo(np.float32).max)
-_OVERSHOOT = 1e-3  # of its range by which a number may miss its bounds unsaid, as rounding has it
-
 _Path = gymnasium_numbers.Path
 _name = gymnasium_numbers.name
 
@@ -94,7 +91,7 @@ class Checker:
         f'{space.shape}, as its space has. Return that shape in every step, or declare another.'
       )
     if path not in self._bounds:
-      self._bounds[path] = _passing(space)
+      self._bounds[path] = gymnasium_numbers.passing(space.low, space.high)
     low, high = self._bounds[path]
     outside = ~((array >= low) & (array <= high))  # nan is, too
     if outside.any():
@@ -108,7 +105,7 @@ class Checker:
       )
 
   def _see_outside(self, space: Any, array: np.ndarray, outside: np.ndarray, name: str) -> None:
-    is_unread = ~(np.abs(array) <= _HIGHEST)
+    is_unread = ~(np.abs(array) <= gymnasium_numbers.HIGHEST)
     if is_unread.any():
       raise ValueError(
         f'{name} holds {array[is_unread].flat[0]}; expected finite numbers that float32 can hold. '
@@ -121,23 +118,6 @@ class Checker:
       'policies see is scaled by these bounds; declare such as it keeps. This is said '
       'once.'.format(self._task, name, *first),
     )
-
-
-def _passing(space: Any) -> tuple[np.ndarray, np.ndarray]:
-  """Lowest and highest numbers of a Box that pass for being within its bounds, all finite."""
-  # Float64 holds what is beyond the ends of every type but its own.
-  low, high = (
-    np.clip(bound.astype(np.float64), -_HIGHEST, _HIGHEST) for bound in (space.low, space.high)
-  )
-  # Of bounds on one side, or far ones, there is no range.
-  lowest, highest = (
-    np.where(np.isfinite(bound), np.abs(own), 1.0)
-    for bound, own in ((space.low, low), (space.high, high))
-  )
-  both = gymnasium_numbers.is_range(space.low, space.high)
-  scale = np.where(both, high - low, np.maximum(1.0, np.maximum(lowest, highest)))
-  low, high = low - _OVERSHOOT * scale, high + _OVERSHOOT * scale
-  return np.clip(low, -_HIGHEST, _HIGHEST), np.clip(high, -_HIGHEST, _HIGHEST)
 
 
 def _lacking(space: Any, value: Any, path: _Path) -> str:

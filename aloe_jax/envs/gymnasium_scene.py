@@ -83,7 +83,7 @@ class Scene:
     """What the human does now, [A] as it is carried out."""
     found = self._call('the human', self._human.act, self._observation, self._info, ahead=1)
     with gymnasium_errors.reading(self._where(1)):
-      return self._task.spaces.action(found, "the human's action")
+      return self._task.spaces.human_action(found)
 
   def alarmed(self) -> bool:
     """Whether the human, who is there, reaches for the controls."""

@@ -74,6 +74,8 @@ class Spaces:
     self._center, self._half = (high + low) / 2, np.where(high > low, (high - low) / 2, 1.0)
     self.action_size = int(self._action.shape[0])
     self.action_limits = self._action.low, self._action.high
+    self._name = name
+    self._passing = gymnasium_numbers.passing(*self.action_limits)
     own: Any = spaces.flatten_space(self._proprio)
     if self._names_proprio and own.shape[0] > types.PROPRIO_SIZE:
       raise ValueError(
@@ -134,6 +136,25 @@ class Spaces:
     if self._action.dtype.kind != 'f':
       nearest = np.rint(nearest)
     return nearest.astype(self._action.dtype)
+
+  def human_action(self, action: Any) -> np.ndarray:
+    """The nearest action [A] to a human's, who is told once where theirs is out of bounds.
+
+    Raises:
+      ValueError: as `action`.
+    """
+    whose = "the human's action"
+    executed = self.action(action, whose)
+    numbers, (low, high) = np.asarray(action), self._passing
+    for i in np.flatnonzero((numbers < low) | (numbers > high))[:1]:
+      self.remarks.say(
+        whose,
+        f'{self._name}: {whose} has {float(numbers[i]):.6g} as number {i}, outside of its bounds '
+        f'{float(self._action.low[i]):.6g} to {float(self._action.high[i]):.6g}. The nearest '
+        'within is carried out and recorded; return such as the action space has. This is said '
+        'once.',
+      )
+    return executed
 
 
 def _declared(env: Any, name: str) -> Any:

@@ -22,6 +22,7 @@ from aloe_jax.preprocessing import inputs as inputs_lib
 from aloe_jax.preprocessing import normalize
 from aloe_jax.run import acting
 from aloe_jax.run import action_kind
+from aloe_jax.run import action_scale
 from aloe_jax.run import appended
 from aloe_jax.run import appending
 from aloe_jax.run import checkpoints as checkpoints_lib
@@ -41,7 +42,6 @@ from aloe_jax.run import starting_point
 from aloe_jax.run import statistics_fit
 from aloe_jax.run import streams
 from aloe_jax.run import unfinished
-from aloe_jax.run import unscaled
 from aloe_jax.run import updates as updates_lib
 from aloe_jax.run.streams import Stream
 
@@ -249,7 +249,9 @@ def _open(
       stats = _statistics(experiment, steps, inputs)
       inputs = experiment.inputs(stats)
     if config.data.normalization == 'none':
-      unscaled.say(steps)
+      action_scale.say_unscaled(steps)
+    if config.sim.task and config.data.episodes:
+      action_scale.say_outside(steps, experiment.world)
     kind = action_kind.find(experiment.world.action_kind, data.action_kinds(), start)
     # Building the buffer checks the data before anything is written.
     buffer = replay.Replay(steps, inputs, chunking)
