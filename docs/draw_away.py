@@ -14,6 +14,7 @@ import mujoco
 import numpy as np
 from PIL import Image
 
+from aloe_jax.envs import gymnasium_success
 from aloe_jax.envs import gymnasium_task
 
 
@@ -60,7 +61,7 @@ def episode(task: str, view: View, steps: int) -> list[np.ndarray]:
     for _ in range(steps):
       observation, reward, terminated, _, info = env.step(human.act(observation, info))
       frames.append(draw())
-      if gymnasium_task.succeeded(float(reward), terminated, info):
+      if gymnasium_success.succeeded(float(reward), terminated, info):
         return [frames[k] for k in np.linspace(0, len(frames) - 1, FRAMES).round().astype(int)]
       if terminated:
         break

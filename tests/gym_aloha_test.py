@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aloe_jax import config as config_lib
+from aloe_jax.envs import gymnasium_success
 from aloe_jax.envs import gymnasium_task
 from aloe_jax.envs import people
 from experiments import gym_aloha
@@ -97,7 +98,7 @@ def test_a_dropped_cube_is_a_failure_that_somebody_can_put_right(worlds, careful
     if terminated:
       break
   assert terminated
-  assert not gymnasium_task.succeeded(0.0, terminated, info)
+  assert not gymnasium_success.succeeded(0.0, terminated, info)
   observation, info = env.recover()
   _, info = act(env, human, observation, info, lambda info: False)
   assert info['success']

@@ -17,6 +17,8 @@ from aloe_jax import types
 from aloe_jax.envs import gymnasium_rollout
 from aloe_jax.envs import gymnasium_task
 from aloe_jax.envs import stage as stage_lib
+from aloe_jax.envs import worlds
+from experiments import laundry
 
 
 @flax.struct.dataclass
@@ -50,10 +52,11 @@ def refusal(kind, human='none', **options):
   return told
 
 
-def test_what_is_right_is_played():
+def test_what_is_right_is_played_without_a_word(caplog):
   for human in ('none', 'watching', 'demonstrating'):
     found = play('Right', human)
     assert found.first_end.tolist() == [types.EndReason.SUCCESS]
+  assert 'odd_world' not in caplog.text
   np.testing.assert_array_equal(found.action[0], np.float32([[0.1, 0.2]] * 3))
 
 
@@ -98,6 +101,44 @@ def test_a_reward_that_says_how_it_ended_is_one_finite_number(kind, found):
 
 def test_a_reward_may_be_an_array_of_one():
   assert play('RewardIsArray').first_end.tolist() == [types.EndReason.SUCCESS]
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+@pytest.mark.parametrize(
+  'kind, paid, end',
+  [('Fallen', '1', types.EndReason.SUCCESS), ('Lost', '-0.5', types.EndReason.FAILURE)],
+)
+def test_success_that_is_read_off_the_reward_is_said_once(kind, paid, end, processes, caplog):
+  with caplog.at_level(logging.WARNING):
+    found = play(kind, processes=processes, episodes=9)
+  assert set(found.first_end) == {end}
+  (told,) = [text for text in caplog.messages if 'odd_world' in text]
+  assert told.startswith(f'gymnasium:odd_world:{kind}-v0: success is read off the reward, as info')
+  assert f"This first end paid {paid}. Say info['success'] in every step" in told
+
+
+def test_a_success_by_another_name_is_named(caplog):
+  with caplog.at_level(logging.WARNING):
+    play('OtherName', episodes=2)
+  assert [text.partition(': ')[2][:50] for text in caplog.messages if 'odd_world' in text] == [
+    "info has no 'success' but 'Success', which is not ",
+    "success is read off the reward, as info has no 'su",
+  ]
+
+
+def test_two_signs_of_success_that_differ_are_refused():
+  told = refusal('TwoSigns')
+  assert ', step 3 (seed ' in told
+  assert "info['success'] is True and info['is_success'] is False; expected one answer" in told
+  assert play('TwoEqualSigns').first_end.tolist() == [types.EndReason.SUCCESS]
+
+
+def test_success_is_told_at_all_ends_or_at_none():
+  told = refusal('SignUpToTheEnd')
+  assert 'step 3 (seed ' in told
+  assert "info has no 'success' in this step and had one before; expected it at every end" in told
+  told = refusal('SignOfSome', episodes=9)
+  assert "info has a 'success' in this step and had none at an earlier end; expected it" in told
 
 
 @pytest.mark.parametrize(
@@ -157,6 +198,47 @@ def test_observations_out_of_bounds_are_said_once_and_played(processes, caplog):
   )
 
 
+@pytest.mark.parametrize('processes', [1, 2])
+def test_seeds_that_begin_different_scenes_are_said_once(processes, caplog):
+  with caplog.at_level(logging.WARNING):
+    found = play('BeginsElsewhere', processes=processes, episodes=9)
+  assert set(found.first_end) == {types.EndReason.SUCCESS}
+  (told,) = [text for text in caplog.messages if 'odd_world' in text]
+  assert re.match(
+    r'gymnasium:odd_world:BeginsElsewhere-v0: two calls of reset\(seed=\d+\) began with diff', told
+  )
+  # The first episode of a process, place by place, is its environment's second reset.
+  room = np.round(np.expm1(found.features[:8, 0, 2]) * 100)
+  assert room.ravel().tolist() == [2] * processes + [1] * (8 - processes)
+
+
+def world_of(kind, **task):
+  config = laundry.get_config('sim_debug')
+  config.sim.task = f'gymnasium:odd_world:{kind}-v0'
+  config.task.update(action_size=0, proprio_size=0, **task)
+  return worlds.make(config, None, False)
+
+
+def test_an_environment_made_for_other_episodes_is_told_with_the_settings_for_its_own(caplog):
+  with caplog.at_level(logging.WARNING):
+    world_of('Short', max_steps=10_000, control_hz=0.0)
+  name = 'gymnasium:odd_world:Short-v0: its '
+  limit, rate = [text for text in caplog.messages if 'odd_world' in text]
+  assert limit.startswith(f'{name}max_episode_steps is 5, but episodes last up to 10000 steps,')
+  assert '--config.task.max_steps=5 ' in limit
+  assert rate.startswith(f'{name}render_fps is 10, but 30 steps pass for a second')
+  assert '--config.task.control_hz=10,' in rate
+
+
+@pytest.mark.parametrize(
+  'kind, max_steps, control_hz', [('Short', 5, 10.0), ('Right', 10_000, 0.0)]
+)
+def test_settings_that_fit_an_environment_are_not_spoken_of(kind, max_steps, control_hz, caplog):
+  with caplog.at_level(logging.WARNING):
+    world_of(kind, max_steps=max_steps, control_hz=control_hz)
+  assert 'odd_world' not in caplog.text
+
+
 def test_bounds_that_are_missed_by_rounding_are_not_spoken_of(caplog):
   with caplog.at_level(logging.WARNING):
     play('SeesRounded')
@@ -195,6 +277,17 @@ def test_what_a_human_does_is_a_number_for_every_joint(kind, message):
   told = refusal(kind, 'demonstrating')
   assert ', step 1 (seed ' in told
   assert message in told
+
+
+@pytest.mark.parametrize('kind, is_said', [('ActsFar', True), ('ActsRounded', False)])
+def test_what_a_human_does_beyond_the_action_space_is_said_once(kind, is_said, caplog):
+  with caplog.at_level(logging.WARNING):
+    found = play(kind, 'demonstrating', episodes=2)
+  np.testing.assert_array_equal(found.action[0], [[0.5, 1.0]] * 3)
+  told = [text for text in caplog.messages if 'odd_world' in text]
+  assert len(told) == is_said
+  expected = "the human's action has 3 as number 1, outside of its bounds -1 to 1. The nearest"
+  assert all(expected in text for text in told)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import pytest
 from aloe_jax import types
 from aloe_jax.envs import gymnasium_rollout
 from aloe_jax.envs import gymnasium_spaces
+from aloe_jax.envs import gymnasium_success
 from aloe_jax.envs import gymnasium_task
 
 NONE, SUCCESS, FAILURE, TIMEOUT, TAKEOVER, _ = types.EndReason
@@ -254,7 +255,7 @@ def test_progress_ends_with_all_episodes_and_all_steps():
   ],
 )
 def test_success_is_what_info_says_or_else_a_rewarded_end(reward, terminated, info, expected):
-  assert gymnasium_task.succeeded(reward, terminated, info) is expected
+  assert gymnasium_success.succeeded(reward, terminated, info) is expected
 
 
 def test_an_environment_that_is_not_there_is_told_with_the_nearest_one():

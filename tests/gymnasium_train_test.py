@@ -1,6 +1,8 @@
 """The whole program in a Gymnasium environment: through the same commands, with the same files."""
 
 import json
+import logging
+import re
 import shutil
 
 import command_line
@@ -135,3 +137,20 @@ def test_given_demonstrations_take_the_place_of_a_demonstrator(finished, tmp_pat
   collected = rlds.read(tmp_path / 'run' / 'episodes' / 'iteration_1')
   sources = np.concatenate([episode.source for episode in collected])
   assert set(sources) == {types.Source.POLICY}
+
+
+@pytest.mark.parametrize('normalization, is_said', [('none', True), ('zscore', False)])
+def test_actions_far_from_unit_scale_are_said_where_nothing_normalises_them(
+  normalization, is_said, tmp_path, caplog
+):
+  config = make_config()
+  config.sim.task = 'gymnasium:line_world:Far-v0'
+  config.task.max_steps = 9
+  config.iterations = 0
+  config.data.normalization = normalization
+  with caplog.at_level(logging.WARNING):
+    train.run(experiment.Experiment(config), tmp_path / 'run')
+  told = [text for text in caplog.messages if 'far from unit scale' in text]
+  assert len(told) == is_said
+  # The slower people move by 40 a step, the faster ones by 80.
+  assert all(re.search(r'number 0 reaches (40|80); expected up to 10', text) for text in told)

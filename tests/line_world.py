@@ -61,5 +61,24 @@ class Human:
     return bool(observation['proprio'][0] > 9.0)
 
 
-for kind in (Line, Watched, Rescued):
+class Far(Watched):
+  """Actions are in 1/40 of a metre."""
+
+  action_space = spaces.Box(-80.0, 80.0, (1,))
+
+  def step(self, action):
+    return super().step(action / 40)
+
+  def make_human(self, rng):
+    return FarHuman(rng.choice(SPEEDS))
+
+
+class FarHuman(Human):
+  """The same one, in that unit."""
+
+  def act(self, observation, info):
+    return 40 * super().act(observation, info)
+
+
+for kind in (Line, Watched, Rescued, Far):
   gymnasium.register(f'{kind.__name__}-v0', kind)

@@ -9,6 +9,7 @@ import pytest
 from aloe_jax import config as config_lib
 from aloe_jax import types
 from aloe_jax.envs import gymnasium_rollout
+from aloe_jax.envs import gymnasium_success
 from aloe_jax.envs import gymnasium_task
 from aloe_jax.envs import people
 from experiments import metaworld
@@ -82,14 +83,14 @@ def test_a_dropped_puck_is_a_failure_that_somebody_can_put_right(env, careful):
     if terminated:
       break
   assert terminated
-  assert not gymnasium_task.succeeded(0.0, terminated, info)
+  assert not gymnasium_success.succeeded(0.0, terminated, info)
   assert info['seen'][6] < 0.05
   observation, info = env.recover()
   for _ in range(2 * LIMIT):
     observation, _, terminated, _, info = env.step(human.act(observation, info))
     if terminated:
       break
-  assert gymnasium_task.succeeded(0.0, terminated, info)
+  assert gymnasium_success.succeeded(0.0, terminated, info)
 
 
 def test_somebody_takes_over_from_a_policy_that_gets_nowhere_and_succeeds(world, careful):

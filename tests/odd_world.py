@@ -51,9 +51,10 @@ class Person:
     return False
 
 
-def register(name, **parts):
+def register(name, max_episode_steps=None, **parts):
   """An environment with some parts of its own, by name."""
-  gymnasium.register(f'{name}-v0', type(name, (Odd,), parts))
+  made = type(name, (Odd,), parts)
+  gymnasium.register(f'{name}-v0', made, max_episode_steps=max_episode_steps)
 
 
 def fails(kind, text):
@@ -83,6 +84,19 @@ def is_done(value):
 def pays(value):
   """Says by a reward alone whether the end is a success."""
   return dict(reward=lambda self: value, info=lambda self, is_done: {})
+
+
+def every_other(self, is_done):
+  """Says success at the end of every second episode."""
+  self.ends = getattr(self, 'ends', 0) + is_done
+  return {'success': True} if is_done and self.ends % 2 == 0 else {}
+
+
+def begins_elsewhere(self, *, seed=None, options=None):
+  """Begins every episode a little farther, whatever the seed."""
+  seen, info = Odd.reset(self, seed=seed)
+  self.begun = getattr(self, 'begun', 0) + 1
+  return seen | {'room': np.float32([0.01 * self.begun])}, info
 
 
 def beside(**parts):
@@ -120,6 +134,14 @@ register('RewardIsTwo', **pays(np.ones(2)))
 register('RewardIsText', **pays('1.0'))
 register('RewardIsArray', **pays(np.ones(1)))
 
+register('TwoSigns', info=lambda self, is_done: {'success': is_done, 'is_success': False})
+register('TwoEqualSigns', info=lambda self, is_done: {'success': is_done, 'is_success': is_done})
+register('SignUpToTheEnd', info=lambda self, is_done: {} if is_done else {'success': False})
+register('SignOfSome', info=every_other)
+register('OtherName', info=lambda self, is_done: {'Success': is_done, 3: 4})
+register('Fallen', **pays(1.0))
+register('Lost', **pays(-0.5))
+
 register('SeesNan', **sees(room=np.float32([np.nan])))
 register('SeesInfinity', **sees(proprio=np.float32([0.0, -np.inf])))
 register('SeesMoreThanFloat32', **sees(room=np.array([1e300])))
@@ -142,6 +164,7 @@ register('StepOfFour', **ends(0.0, False, {}))
 register('StepWithoutInfo', **ends(0.0, False, False, None))
 register('StepOfNothing', step=lambda self, action: None)
 register('TerminatedIsText', **ends(0.0, 'False', False, {}))
+register('BeginsElsewhere', reset=begins_elsewhere)
 register('ResetWithoutInfo', reset=lambda self, *, seed=None, options=None: Odd.observation(self))
 register(
   'RecoverOfNothing',
@@ -156,6 +179,8 @@ register('HumanFails', make_human=fails(OSError, 'no joystick'))
 
 register('Nobody', make_human=lambda self, rng: None)
 register('NotAPerson', make_human=lambda self, rng: Odd())
+register('ActsFar', **acts([0.5, 3.0]))
+register('ActsRounded', **acts([0.5, 1.0015]))
 register('ActsNothing', **acts(None))
 register('ActsOne', **acts([0.1]))
 register('ActsOneNumber', **acts(0.1))
@@ -165,6 +190,8 @@ register('ActsText', **acts(['left', 'right']))
 register('ActFails', **beside(act=fails(OSError, 'no joystick')))
 register('AlarmedIsText', **beside(alarmed=lambda self, observation, info: 'no'))
 register('AlarmFails', **beside(alarmed=fails(ZeroDivisionError, 'division by zero')))
+
+register('Short', max_episode_steps=5, metadata={'render_modes': [], 'render_fps': 10})
 
 register('NoActions', action_space=spaces.Box(-1.0, 1.0, (0,)))
 register('NoObservations', observation_space=spaces.Dict())

@@ -6,12 +6,11 @@ from typing import Any
 from absl import logging
 import numpy as np
 
+from aloe_jax.envs import gymnasium_numbers
 from aloe_jax.envs import gymnasium_values
 
-_HIGHEST = float(np.finfo(np.float32).max)
-_OVERSHOOT = 1e-3  # of its range by which a number may miss its bounds unsaid, as rounding has it
-
-_Path = tuple[Any, ...]  # keys from the whole observation to a part of it
+_Path = gymnasium_numbers.Path
+_name = gymnasium_numbers.name
 
 
 class Remarks:
@@ -92,40 +91,33 @@ class Checker:
         f'{space.shape}, as its space has. Return that shape in every step, or declare another.'
       )
     if path not in self._bounds:
-      self._bounds[path] = _passing(space)
+      self._bounds[path] = gymnasium_numbers.passing(space.low, space.high)
     low, high = self._bounds[path]
     outside = ~((array >= low) & (array <= high))  # nan is, too
-    if not outside.any():
-      return
-    is_unread = ~(np.abs(array) <= _HIGHEST)
+    if outside.any():
+      self._see_outside(space, array, outside, _name(path))
+    if space.dtype.kind != 'f' and (is_part := array != np.rint(array)).any():
+      self._remarks.say(
+        f'whole numbers of {_name(path)}',
+        f'{self._task}: {_name(path)} holds {float(array[is_part].flat[0]):.6g}; expected whole '
+        f'numbers, as its space is of {space.dtype}. It is played on and seen as it is; declare a '
+        'Box of float32. This is said once.',
+      )
+
+  def _see_outside(self, space: Any, array: np.ndarray, outside: np.ndarray, name: str) -> None:
+    is_unread = ~(np.abs(array) <= gymnasium_numbers.HIGHEST)
     if is_unread.any():
       raise ValueError(
-        f'{_name(path)} holds {array[is_unread].flat[0]}; expected finite numbers that float32 can '
-        'hold. Return no nan and inf: end the episode before, where a simulation has blown up.'
+        f'{name} holds {array[is_unread].flat[0]}; expected finite numbers that float32 can hold. '
+        'Return no nan and inf: end the episode before, where a simulation has blown up.'
       )
     first = [float(numbers[outside].flat[0]) for numbers in (array, space.low, space.high)]
     self._remarks.say(
-      _name(path),
+      name,
       '{}: {} holds {:.6g}, outside of its bounds {:.6g} to {:.6g}. It is played on, but what '
       'policies see is scaled by these bounds; declare such as it keeps. This is said '
-      'once.'.format(self._task, _name(path), *first),
+      'once.'.format(self._task, name, *first),
     )
-
-
-def _passing(space: Any) -> tuple[np.ndarray, np.ndarray]:
-  """Lowest and highest numbers of a Box that pass for being within its bounds, all finite."""
-  low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-  # Of bounds on one side there is no range.
-  lowest, highest = (np.where(np.isfinite(bound), np.abs(bound), 1.0) for bound in (low, high))
-  both = np.isfinite(low) & np.isfinite(high)
-  with np.errstate(invalid='ignore'):  # inf - inf, which is not chosen
-    scale = np.where(both, high - low, np.maximum(1.0, np.maximum(lowest, highest)))
-  low, high = low - _OVERSHOOT * scale, high + _OVERSHOOT * scale
-  return np.clip(low, -_HIGHEST, _HIGHEST), np.clip(high, -_HIGHEST, _HIGHEST)
-
-
-def _name(path: _Path) -> str:
-  return 'observation' + ''.join(f'[{key!r}]' for key in path)
 
 
 def _lacking(space: Any, value: Any, path: _Path) -> str:

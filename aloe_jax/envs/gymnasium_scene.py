@@ -7,6 +7,7 @@ which environment it was and when.
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from aloe_jax import types
@@ -38,7 +39,10 @@ class Scene:
       ValueError: see `gymnasium_errors`; so do all others.
     """
     self._seed, self._steps = seed, 0
-    self._see_begun('reset', lambda: self._env.reset(seed=seed))
+    self._reset()
+    if not self._task.was_reset_twice:
+      self._task.was_reset_twice = True
+      self._reset_twice()
     self.has_human = has_human
     if has_human:
       make_human = self._env.get_wrapper_attr('make_human')
@@ -62,7 +66,7 @@ class Scene:
       observation, reward, terminated, truncated, info = gymnasium_values.stepped(found)
       self.sight = self._task.spaces.sight(observation)
       is_late = truncated or is_last
-      end_reason = gymnasium_task.end_of(reward, terminated, is_late, info)
+      end_reason = self._task.ends.of(reward, terminated, is_late, info)
     self._observation, self._info = observation, info
     return end_reason, terminated or truncated
 
@@ -79,13 +83,30 @@ class Scene:
     """What the human does now, [A] as it is carried out."""
     found = self._call('the human', self._human.act, self._observation, self._info, ahead=1)
     with gymnasium_errors.reading(self._where(1)):
-      return self._task.spaces.action(found, "the human's action")
+      return self._task.spaces.human_action(found)
 
   def alarmed(self) -> bool:
     """Whether the human, who is there, reaches for the controls."""
     found = self._call('the human', self._human.alarmed, self._observation, self._info)
     with gymnasium_errors.reading(self._where()):
       return gymnasium_values.flag(found, "the human's alarmed(observation, info)")
+
+  def _reset(self) -> None:
+    self._see_begun('reset', lambda: self._env.reset(seed=self._seed))
+
+  def _reset_twice(self) -> None:
+    """Resets the scene once more, and says it where that is another one."""
+    first = self.sight
+    self._reset()
+    both = zip(jax.tree.leaves(first), jax.tree.leaves(self.sight), strict=True)
+    if not all(np.array_equal(one, other) for one, other in both):
+      self._task.spaces.remarks.say(
+        'seeds',
+        f'{self._task.name}: two calls of reset(seed={self._seed}) began with different '
+        'observations; expected equal ones, as methods are compared in scenes of equal seeds, and '
+        'results repeat only with them. Begin reset with super().reset(seed=seed), and draw all '
+        'that is random from self.np_random. It is played on. This is said once.',
+      )
 
   def _see_begun(self, what: str, function: Callable[[], Any]) -> None:
     found = self._call(what, function)

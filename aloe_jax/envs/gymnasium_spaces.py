@@ -5,13 +5,13 @@ are the features; proprio is the part that a Dict observation calls 'proprio', e
 in the environment's own units as a robot's state is.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from aloe_jax import types
 from aloe_jax.envs import gymnasium_errors
+from aloe_jax.envs import gymnasium_numbers
 from aloe_jax.envs import gymnasium_observation
 from aloe_jax.envs import gymnasium_values
 
@@ -41,7 +41,6 @@ class Spaces:
   def __init__(self, env: Any, name: str, *, is_quiet: bool = False):
     from gymnasium import spaces
 
-    self._flatten: Callable[..., np.ndarray] = spaces.flatten  # type: ignore[assignment]
     self._observation = _declared(env, 'observation_space')
     self._action = _declared(env, 'action_space')
     if not isinstance(self._action, spaces.Box) or len(self._action.shape) != 1:
@@ -70,11 +69,13 @@ class Spaces:
       isinstance(self._observation, spaces.Dict) and 'proprio' in self._observation.spaces
     )
     self._proprio = self._observation['proprio'] if self._names_proprio else self._observation
-    self._bounded = np.isfinite(numbers.low) & np.isfinite(numbers.high)
+    self._bounded = gymnasium_numbers.is_range(numbers.low, numbers.high)
     low, high = (np.where(self._bounded, bound, 0.0) for bound in (numbers.low, numbers.high))
     self._center, self._half = (high + low) / 2, np.where(high > low, (high - low) / 2, 1.0)
     self.action_size = int(self._action.shape[0])
     self.action_limits = self._action.low, self._action.high
+    self._name = name
+    self._passing = gymnasium_numbers.passing(*self.action_limits)
     own: Any = spaces.flatten_space(self._proprio)
     if self._names_proprio and own.shape[0] > types.PROPRIO_SIZE:
       raise ValueError(
@@ -88,6 +89,13 @@ class Spaces:
         'Put joint angles in it, or leave it out: then the first numbers are the state.'
       )
     self.remarks = gymnasium_observation.Remarks(is_quiet)
+    for part, (lowest, highest) in gymnasium_numbers.far_bounds(self._observation).items():
+      self.remarks.say(
+        f'bounds of {part}',
+        f'{name}: {part} has numbers with bounds of {lowest:.6g} to {highest:.6g}; expected none '
+        f'beyond {gymnasium_numbers.FARTHEST:.0e}, or inf. They are seen as if they had no bounds, '
+        'which is sign(x) log(1 + |x|); declare the range that they keep, where there is one.',
+      )
     self._checker = gymnasium_observation.Checker(self._observation, name, self.remarks)
     self.proprio_size = min(types.PROPRIO_SIZE, own.shape[0])
     self.feature_shape = (VIEWS, -(-size // VIEWS))
@@ -96,16 +104,17 @@ class Spaces:
     """State [n] and features [V, F] of one observation.
 
     Numbers with bounds come to [-1, 1]; others are as they are near zero and grow like a
-    logarithm, sign(x) log(1 + |x|), so that no unit has to be known.
+    logarithm, sign(x) log(1 + |x|), so that no unit has to be known. Bounds beyond 1e6 are none.
 
     Raises:
       ValueError: it is not in its space, see `gymnasium_observation.Checker`.
     """
     self._checker.check(observation)
-    numbers = self._flatten(self._observation, observation)
+    numbers = gymnasium_numbers.in_a_row(self._observation, observation)
     own = observation['proprio'] if self._names_proprio else observation
     # Of an observation with more numbers, all of which are features, the first ones.
-    own_state = self._flatten(self._proprio, own)[: self.proprio_size].astype(np.float32)
+    own_numbers = gymnasium_numbers.in_a_row(self._proprio, own)
+    own_state = own_numbers[: self.proprio_size].astype(np.float32)
     scaled = (numbers - self._center) / self._half
     squashed = np.sign(numbers) * np.log1p(np.abs(numbers))
     features = np.zeros(self.feature_shape, np.float32)
@@ -123,7 +132,29 @@ class Spaces:
       ValueError: it is not A finite numbers.
     """
     numbers = gymnasium_values.action(action, self._action.shape, whose)
-    return np.clip(numbers, self._action.low, self._action.high).astype(self._action.dtype)
+    nearest = np.clip(numbers, self._action.low, self._action.high)
+    if self._action.dtype.kind != 'f':
+      nearest = np.rint(nearest)
+    return nearest.astype(self._action.dtype)
+
+  def human_action(self, action: Any) -> np.ndarray:
+    """The nearest action [A] to a human's, who is told once where theirs is out of bounds.
+
+    Raises:
+      ValueError: as `action`.
+    """
+    whose = "the human's action"
+    executed = self.action(action, whose)
+    numbers, (low, high) = np.asarray(action), self._passing
+    for i in np.flatnonzero((numbers < low) | (numbers > high))[:1]:
+      self.remarks.say(
+        whose,
+        f'{self._name}: {whose} has {float(numbers[i]):.6g} as number {i}, outside of its bounds '
+        f'{float(self._action.low[i]):.6g} to {float(self._action.high[i]):.6g}. The nearest '
+        'within is carried out and recorded; return such as the action space has. This is said '
+        'once.',
+      )
+    return executed
 
 
 def _declared(env: Any, name: str) -> Any:

@@ -6,23 +6,23 @@ tasks of OGBench, Meta-World and gym-aloha with a scripted human each.
 
 An environment says how its episodes end: a step whose `info` has a true 'success' (or
 'is_success') is a success, and where `info` has neither, a termination with a positive reward;
-every other termination is a failure. Two methods that it may have besides those of Gymnasium:
+every other termination is a failure. It is one of the two in all episodes. Two methods that it may
+have besides those of Gymnasium:
 
     make_human(rng)   the person beside it, a `Human`: demonstrates, watches and takes over
     recover()         what an operator's hands do after a failure, before they go on from there;
                       returns observation and info, as `reset` does
 """
 
-from collections.abc import Mapping
 import importlib
+import math
 from typing import Any, Protocol
 
 import numpy as np
 
-from aloe_jax import types
 from aloe_jax.envs import gymnasium_errors
 from aloe_jax.envs import gymnasium_spaces
-from aloe_jax.envs import gymnasium_values
+from aloe_jax.envs import gymnasium_success
 
 # What a name begins with: the module whose `make` makes the rest of it, none for what is
 # registered with Gymnasium, and how pip installs what that needs.
@@ -54,8 +54,10 @@ class Task:
   Attributes:
     name: such as 'ogbench:cube-single-v0'.
     spaces: what policies read and write.
+    ends: how steps end its episodes.
     has_human: whether somebody can demonstrate and take over.
     recovers: whether the human can go on after a failure.
+    was_reset_twice: whether it was seen that equal seeds begin equal scenes.
     places: where its episodes are played, {processes: places}; see `gymnasium_places`.
 
   Args:
@@ -68,10 +70,12 @@ class Task:
 
   def __init__(self, name: str, *, is_quiet: bool = False):
     self.name = name
+    self.was_reset_twice = False
     self.places: dict[int, Any] = {}
     self._environments = [_make(name)]
     (env,) = self._environments
     self.spaces = gymnasium_spaces.Spaces(env, name, is_quiet=is_quiet)
+    self.ends = gymnasium_success.Ends(name, self.spaces.remarks)
     self.has_human = env.has_wrapper_attr('make_human')
     self.recovers = env.has_wrapper_attr('recover')
 
@@ -81,32 +85,40 @@ class Task:
       self._environments.append(_make(self.name))
     return self._environments[:count]
 
+  def compare(self, *, max_steps: int, control_hz: float) -> None:
+    """Says where an environment registered with Gymnasium was made for other episodes.
 
-def succeeded(reward: Any, terminated: bool, info: Mapping[str, Any]) -> bool:
-  """Whether a step has done the task.
+    Args:
+      max_steps: after which an episode times out.
+      control_hz: steps per second.
+    """
+    if KINDS[self.name.partition(':')[0]][0]:  # ours: nothing of this is registered
+      return
+    (env,) = self.environments(1)
+    limit, rate = _own_limit(env), (env.metadata or {}).get('render_fps')
+    if limit and limit != max_steps:
+      self.spaces.remarks.say(
+        'max_steps',
+        f'{self.name}: its max_episode_steps is {limit}, but episodes last up to {max_steps} '
+        f'steps, as config.task.max_steps says. Give --config.task.max_steps={limit} for its own '
+        'limit.',
+      )
+    if isinstance(rate, int | float) and rate > 0 and not math.isclose(rate, control_hz):
+      self.spaces.remarks.say(
+        'control_hz',
+        f'{self.name}: its render_fps is {rate:g}, but {control_hz:g} steps pass for a second, by '
+        'which rates per hour are told and a robot is played in real time. Give '
+        f'--config.task.control_hz={rate:g}, if it makes a picture of every step.',
+      )
 
-  Raises:
-    ValueError: what counts, 'success' or else the reward, cannot be read.
-  """
-  for name in ('success', 'is_success'):
-    if name in info:
-      return gymnasium_values.flag(info[name], f'info[{name!r}]')
-  return gymnasium_values.reward(reward) > 0 and terminated
 
+def _own_limit(env: Any) -> int | None:
+  """Steps of an episode that an environment was registered with; None if it has no limit."""
+  import gymnasium
 
-def end_of(
-  reward: Any, terminated: bool, truncated: bool, info: Mapping[str, Any]
-) -> types.EndReason:
-  """How a step ends the episode, by what the environment says of it; NONE if it goes on.
-
-  Raises:
-    ValueError: as `succeeded`.
-  """
-  if succeeded(reward, terminated, info):
-    return types.EndReason.SUCCESS
-  if terminated:
-    return types.EndReason.FAILURE
-  return types.EndReason.TIMEOUT if truncated else types.EndReason.NONE
+  # Of the registry: the environment was made without.
+  spec = gymnasium.registry.get(env.spec.id) if env.spec else None
+  return spec.max_episode_steps if spec else None
 
 
 def _make(task: str) -> Any:

@@ -200,6 +200,7 @@ class Gymnasium:
     )
     self.action_limits: tuple[np.ndarray, np.ndarray] | None = spaces.action_limits
     _check_robot(config, self.robot)
+    self._task.compare(max_steps=config.task.max_steps, control_hz=config.task.control_hz or _RATE)
 
   def see(self, encoder_params: Any) -> simulation.See:
     """See `World`; there is no encoder."""

@@ -22,6 +22,7 @@ from aloe_jax.preprocessing import inputs as inputs_lib
 from aloe_jax.preprocessing import normalize
 from aloe_jax.run import acting
 from aloe_jax.run import action_kind
+from aloe_jax.run import action_scale
 from aloe_jax.run import appended
 from aloe_jax.run import appending
 from aloe_jax.run import checkpoints as checkpoints_lib
@@ -247,6 +248,10 @@ def _open(
     if stats is None and config.data.normalization != 'none':
       stats = _statistics(experiment, steps, inputs)
       inputs = experiment.inputs(stats)
+    if config.data.normalization == 'none':
+      action_scale.say_unscaled(steps)
+    if config.sim.task and config.data.episodes:
+      action_scale.say_outside(steps, experiment.world)
     kind = action_kind.find(experiment.world.action_kind, data.action_kinds(), start)
     # Building the buffer checks the data before anything is written.
     buffer = replay.Replay(steps, inputs, chunking)
