@@ -3,9 +3,9 @@
   python -m experiments.results
 
 Writes `SUITE/results.md` and the figures of every suite beside the store, by default in
-`docs/results`, also where some runs are missing yet, and says which; and `foretold` of what report
-cards foretold of them, iteration by iteration, and at the start of the end. Older tables and figures there are replaced; figures that nothing is left to
-draw of go.
+`docs/results`, also where some runs are missing yet, and says which. And `foretold`: what report
+cards foretold of them, and what the first cards tell of the end. Older tables and figures there
+are replaced; figures that nothing is left to draw of go.
 """
 
 import argparse
