@@ -152,6 +152,9 @@ register(
 register('MakingFails', __init__=fails(OSError, 'no display :0'))
 register('ResetFails', reset=fails(OSError, 'no display :0'))
 register('StepFails', step=fails(KeyError, 'gripper'))
+register('MakingExits', __init__=fails(SystemExit, 0))
+register('ResetExits', reset=fails(SystemExit, 0))
+register('StepExits', step=fails(SystemExit, 0))
 register('HumanFails', make_human=fails(OSError, 'no joystick'))
 
 register('Nobody', make_human=lambda self, rng: None)

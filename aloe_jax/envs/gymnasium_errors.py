@@ -12,7 +12,7 @@ class Refusal(ValueError):
   """What an environment did that nobody can go on from; its text says all that a person needs."""
 
 
-def raised(where: str, what: str, error: Exception) -> Refusal:
+def raised(where: str, what: str, error: BaseException) -> Refusal:
   """What an environment raised, as an error that says so.
 
   Args:
@@ -39,7 +39,7 @@ def reading(where: str) -> Iterator[None]:
     raise Refusal(f'{where}: {error}') from error
 
 
-def _way(error: Exception) -> str:
+def _way(error: BaseException) -> str:
   """Where it was raised: files and lines, without those that did no more than pass a call on."""
   frames = traceback.extract_tb(error.__traceback__)
   own = [f for f in frames if not _passes_on(pathlib.Path(f.filename))][-_FRAMES:]

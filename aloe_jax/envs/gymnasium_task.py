@@ -126,7 +126,7 @@ def _make(task: str) -> Any:
     return make(name)
   except (gymnasium.error.Error, ImportError) as error:
     raise ValueError(f'config.sim.task is {task!r}: {error}') from error
-  except Exception as error:
+  except (Exception, SystemExit) as error:
     if module and isinstance(error, ValueError):  # ours, which says what is wrong with a name
       raise
     raise gymnasium_errors.raised(task, 'making it', error) from error
