@@ -5,10 +5,12 @@ import contextlib
 import pathlib
 import traceback
 
+from aloe_jax import faults
+
 _FRAMES = 3  # of the way to an error that are told, the innermost ones
 
 
-class Refusal(ValueError):
+class Refusal(faults.Refusal):
   """What an environment did that nobody can go on from; its text says all that a person needs."""
 
 

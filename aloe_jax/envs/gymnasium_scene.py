@@ -95,6 +95,7 @@ class Scene:
     self._observation, self._info = observation, info
 
   def _call(self, what: str, function: Callable[..., Any], *args: Any, ahead: int = 0) -> Any:
+    self._task.note(self._where(ahead), what)
     try:
       return function(*args)
     except (Exception, SystemExit) as error:  # which would end the program as if all were well

@@ -13,12 +13,13 @@ every other termination is a failure. Two methods that it may have besides those
                       returns observation and info, as `reset` does
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import importlib
 from typing import Any, Protocol
 
 import numpy as np
 
+from aloe_jax import closing
 from aloe_jax import types
 from aloe_jax.envs import gymnasium_errors
 from aloe_jax.envs import gymnasium_spaces
@@ -57,6 +58,7 @@ class Task:
     has_human: whether somebody can demonstrate and take over.
     recovers: whether the human can go on after a failure.
     places: where its episodes are played, {processes: places}; see `gymnasium_places`.
+    note: told before each call of an environment, where in an episode it is and what is called.
 
   Args:
     name: such as 'ogbench:cube-single-v0'.
@@ -69,17 +71,33 @@ class Task:
   def __init__(self, name: str, *, is_quiet: bool = False):
     self.name = name
     self.places: dict[int, Any] = {}
-    self._environments = [_make(name)]
-    (env,) = self._environments
-    self.spaces = gymnasium_spaces.Spaces(env, name, is_quiet=is_quiet)
+    self.note: Callable[[str, str], None] = lambda where, what: None
+    env = _make(name)
+    try:
+      self.spaces = gymnasium_spaces.Spaces(env, name, is_quiet=is_quiet)
+    except BaseException:
+      _close(name, env)
+      raise
+    self._environments = [env]
+    closing.at_end(self.close)
     self.has_human = env.has_wrapper_attr('make_human')
     self.recovers = env.has_wrapper_attr('recover')
 
   def environments(self, count: int) -> list[Any]:
     """The first `count` instances."""
     while len(self._environments) < count:
+      self.note(self.name, 'making it')
       self._environments.append(_make(self.name))
     return self._environments[:count]
+
+  def close(self) -> None:
+    """Closes all environments; one that cannot be closed is told, and nothing else comes of it."""
+    for places in self.places.values():
+      places.close()
+    self.places.clear()
+    while self._environments:
+      if told := _close(self.name, self._environments.pop()):
+        self.spaces.remarks.say('close', told)
 
 
 def succeeded(reward: Any, terminated: bool, info: Mapping[str, Any]) -> bool:
@@ -130,6 +148,18 @@ def _make(task: str) -> Any:
     if module and isinstance(error, ValueError):  # ours, which says what is wrong with a name
       raise
     raise gymnasium_errors.raised(task, 'making it', error) from error
+
+
+def _close(task: str, env: Any) -> str:
+  """Closes an environment; what is to be told of it, '' if nothing."""
+  try:
+    env.close()
+  except (Exception, SystemExit) as error:
+    return (
+      f'{gymnasium_errors.raised(task, "close", error)} What was played is whole; what the '
+      'environment had started may still run.'
+    )
+  return ''
 
 
 def _registered(name: str) -> Any:
