@@ -193,7 +193,7 @@ def test_a_process_that_dies_is_told_with_what_it_was_doing(kind, how):
 
 
 def test_no_traceback_is_shown_of_a_process_that_died():
-  status, printed, errors = ended(start('StepCrashes', 2))
+  status, printed, errors = ended(start('StepCrashes', 2, episodes=1))
   assert (status, printed) == (1, '')
   assert errors.startswith('error: gymnasium:odd_world:StepCrashes-v0, step 1 (seed ')
   assert errors.count('\n') == 1
@@ -212,3 +212,11 @@ def test_a_process_that_hangs_is_killed_with_its_children_and_told(said, monkeyp
   assert 'HangsWithChild-v0: a process that plays it did not end within 1 s and was' in caplog.text
   assert len(numbers(said, 'child')) == 3  # one of this process
   wait_for(lambda: all(map(is_gone, numbers(said, 'child') + numbers(said, 'hangs'))))
+
+
+def test_children_of_a_process_that_died_are_not_left_behind(said):
+  status, _, errors = ended(start('IsKilledWithChild', 2))
+  assert status == 1
+  assert 'IsKilledWithChild-v0, step 1 (seed ' in errors
+  assert len(numbers(said, 'child')) == 3
+  assert all(map(is_gone, numbers(said, 'child')))

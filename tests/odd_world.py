@@ -218,7 +218,14 @@ register('IsRefused', observation_space=None, close=lambda self: says('closed'))
 register('CloseFails', close=fails(OSError, 'no gripper'))
 register('CloseExits', close=fails(SystemExit, 0))
 register('StepLeaves', step=lambda self, action: os._exit(0))
-register('StepIsKilled', step=lambda self, action: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def is_killed(env, action):
+  os.kill(os.getpid(), signal.SIGKILL)
+
+
+register('StepIsKilled', step=is_killed)
+register('IsKilledWithChild', __init__=opens, close=closes, step=is_killed)
 register('StepCrashes', step=lambda self, action: os.kill(os.getpid(), signal.SIGSEGV))
 
 register('NoActions', action_space=spaces.Box(-1.0, 1.0, (0,)))

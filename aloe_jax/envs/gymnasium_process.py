@@ -54,15 +54,10 @@ def told_end(name: str, note: str, process: context.SpawnProcess) -> str:
     process: that has ended.
   """
   _wait(process, time.monotonic() + _CLOSE_SECONDS)
-  code, (where, _, what) = process.exitcode, note.partition('\n')
-  how = f'ended with exit code {code}'
-  if code is None:
-    how = 'closed its connection to this one'
-  elif code < 0:
-    how = f'was ended by {_signal_name(-code)}'
-  told = f'{where or name}: the process that plays it {how}'
+  where, _, what = note.partition('\n')
+  told = f'{where or name}: the process that plays it {_how_ended(process)}'
   told += f", during '{what}'" if what else ', while it waited for what to do'
-  if code == -signal.SIGKILL:
+  if process.exitcode == -signal.SIGKILL:
     return (
       f'{told}. The system does that where memory is short, and each process holds physics engines '
       'of its own: try --config.sim.processes=1.'
@@ -85,7 +80,11 @@ def end(
   """
   remarks: dict[str, str] = {}
   deadline = time.monotonic() + _CLOSE_SECONDS
-  live = [pair for pair in zip(pipes, processes, strict=True) if pair[1].is_alive()]
+  started = [pair for pair in zip(pipes, processes, strict=True) if pair[1].pid is not None]
+  live = [pair for pair in started if pair[1].is_alive()]
+  for _, process in started:
+    if not process.is_alive():
+      _kill_group(process)
   for pipe, _ in live:
     with contextlib.suppress(OSError):
       pipe.send(('close', None))
@@ -98,15 +97,18 @@ def end(
         is_closed = reply.is_last
     _wait(process, deadline)
     if process.is_alive():
-      with contextlib.suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL)  # and the children that its environments have
-      process.kill()
+      _kill_group(process)
+      process.kill()  # also where it has not come so far as to have a group
       remarks['killed'] = (
         f'{name}: a process that plays it did not end within {_CLOSE_SECONDS:.0f} s and was '
         'killed: step, reset or close of an environment takes longer.'
       )
     elif not is_closed:
-      remarks['ended'] = told_end(name, f'{name}\nclose', process)
+      remarks['ended'] = (
+        f'{name}: a process that plays it {_how_ended(process)}, before all its environments were '
+        'closed.'
+      )
+      _kill_group(process)
   for pipe in pipes:
     pipe.close()
   return remarks
@@ -119,6 +121,20 @@ def follow_parent() -> None:
     time.sleep(_LOOK_SECONDS)
   time.sleep(_CLOSE_SECONDS)  # in which it ends by itself, if it can
   os.killpg(os.getpid(), signal.SIGKILL)
+
+
+def _kill_group(process: context.SpawnProcess) -> None:
+  """Ends the children that the environments of a process have, and the process."""
+  with contextlib.suppress(OSError):  # there are none any more
+    os.killpg(process.pid, signal.SIGKILL)
+
+
+def _how_ended(process: context.SpawnProcess) -> str:
+  if process.exitcode is None:
+    return 'closed its connection to this one'
+  if process.exitcode < 0:
+    return f'was ended by {_signal_name(-process.exitcode)}'
+  return f'ended with exit code {process.exitcode}'
 
 
 def _signal_name(number: int) -> str:
