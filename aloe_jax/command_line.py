@@ -23,6 +23,7 @@ from absl import logging
 import ml_collections
 from ml_collections import config_flags
 
+from aloe_jax import closing
 from aloe_jax import config as config_lib
 from aloe_jax import disk
 from aloe_jax import faults
@@ -88,11 +89,11 @@ def run(main: Callable[[], None]) -> None:
   formatter = python_logging.Formatter('%(levelname)s: %(message)s')
   logging.get_absl_handler().setFormatter(formatter)  # without the place in the code
   try:
-    app.run(lambda _: watch.together(main), argv=sys.argv[:1])
+    app.run(lambda _: watch.together(closing.command()(main)), argv=sys.argv[:1])
   except KeyboardInterrupt as stopped:
     stopping.end(stopped)
   except Exception as error:
-    if message := disk.told(error):
+    if message := disk.told(error) or faults.refused(error):
       sys.exit(f'error: {message}')
     raise
 

@@ -6,6 +6,15 @@ import traceback
 _NOT_THEIRS = ('<', str(pathlib.Path(__file__).parent))  # made code, and this package
 
 
+class Refusal(ValueError):
+  """What somebody's file did that nobody can go on from; says all that a person needs."""
+
+
+def refused(error: BaseException) -> str:
+  """The message of a refusal, or '' for any other error."""
+  return str(error) if isinstance(error, Refusal) else ''
+
+
 def told(error: BaseException) -> str:
   """An exception of somebody's file as 'ZeroDivisionError: division by zero (toy.py, line 3)'."""
   text = f'{type(error).__name__}: {error}' if str(error) else type(error).__name__

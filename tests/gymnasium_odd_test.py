@@ -172,6 +172,7 @@ def test_an_observation_that_cannot_be_read_is_named_with_its_key(kind, message)
     ('ResetWithoutInfo', 'reset returned dict {'),
     ('ResetWithoutInfo', 'expected 2 values, observation and info (a dict).'),
     ('ResetFails', 'reset raised OSError: no display :0 (odd_world.py:'),
+    ('ResetExits', 'reset raised SystemExit: 0 (odd_world.py:'),
   ],
 )
 def test_what_goes_wrong_at_the_start_of_an_episode_is_told_with_its_seed(kind, message):
@@ -253,6 +254,7 @@ def test_bounds_that_are_missed_by_rounding_are_not_spoken_of(caplog):
     ('StepOfNothing', 'step returned NoneType None; expected 5 values: observation, reward, term'),
     ('TerminatedIsText', "terminated is 'False'; expected True or False"),
     ('StepFails', "step raised KeyError: 'gripper' (odd_world.py:"),
+    ('StepExits', 'step raised SystemExit: 0 (odd_world.py:'),
   ],
 )
 def test_a_step_that_is_none_is_told_with_its_number(kind, message):
@@ -318,6 +320,7 @@ def test_what_a_policy_does_is_finite_too():
     ('EmptyProprio', "called 'proprio' has 0 numbers; expected at least 1."),
     ('SpacesAreNone', 'observations are None, expected a Box or Dict'),
     ('MakingFails', 'making it raised OSError: no display :0 (odd_world.py:'),
+    ('MakingExits', 'making it raised SystemExit: 0 (odd_world.py:'),
   ],
 )
 def test_environments_that_nobody_can_play_are_refused_as_they_are_made(kind, message):

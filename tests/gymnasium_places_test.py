@@ -63,7 +63,8 @@ def test_a_process_that_was_killed_is_told_with_what_to_do(task):
   places = gymnasium_places.make(task, 2)
   places.rules(gymnasium_place.Rules(LIMIT, 'none'))
   places._processes[1].kill()
-  with pytest.raises(RuntimeError, match='Rescued-v0 has ended.*--config.sim.processes=1'):
+  message = r'Rescued-v0: .* SIGKILL, while it waited for what to do\. .* --config.sim.processes=1'
+  with pytest.raises(ValueError, match=message):
     for _ in range(100):
       places.begin({1: 2})
 

@@ -87,6 +87,23 @@ def test_a_failure_is_told_and_stops_only_what_needs_it(make, tmp_path, capsys):
   assert planned[2].is_finished
 
 
+@pytest.mark.parametrize(
+  'code, told',
+  [
+    ('raise SystemExit("error: no [left] hand")', '\n  error: no [left] hand\n'),
+    ('raise SystemExit("error: found\\n  a/b: c")', '\n  error: found\n    a/b: c\n'),
+    ('print("begun"); 1 / 0', '\n  ZeroDivisionError: division by zero\n'),
+    (f'raise SystemExit({"x" * 600!r})', f'\n  {"x" * 500} ...\n'),
+    ('raise SystemExit(3)', 'non-zero exit status 3.\n'),
+  ],
+)
+def test_the_last_words_of_a_job_that_failed_are_told(code, told, make, tmp_path, capsys):
+  assert run([make('bad', 'print("earlier")', code)], tmp_path) == ['bad']
+  printed = capsys.readouterr().out
+  assert told in printed
+  assert 'earlier' not in printed and 'begun' not in printed.partition('exit status')[2]
+
+
 def test_jobs_share_the_compilation_cache_and_split_the_cores(make, tmp_path):
   code = 'import os; print(os.environ["JAX_COMPILATION_CACHE_DIR"], len(os.sched_getaffinity(0)))'
   whole, half = make('whole', code), make('half', code)

@@ -17,6 +17,7 @@ FLOORS = (
   (
     'buckets/*',
     'client/*',
+    'closing',
     'command_line',
     'config',
     'defaults',

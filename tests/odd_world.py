@@ -3,6 +3,13 @@
 Two joints stay where they are for three steps, and then the task is done.
 """
 
+import multiprocessing
+import os
+import pathlib
+import signal
+import threading
+import time
+
 import gymnasium
 from gymnasium import spaces
 import numpy as np
@@ -175,6 +182,9 @@ register(
 register('MakingFails', __init__=fails(OSError, 'no display :0'))
 register('ResetFails', reset=fails(OSError, 'no display :0'))
 register('StepFails', step=fails(KeyError, 'gripper'))
+register('MakingExits', __init__=fails(SystemExit, 0))
+register('ResetExits', reset=fails(SystemExit, 0))
+register('StepExits', step=fails(SystemExit, 0))
 register('HumanFails', make_human=fails(OSError, 'no joystick'))
 
 register('Nobody', make_human=lambda self, rng: None)
@@ -192,6 +202,58 @@ register('AlarmedIsText', **beside(alarmed=lambda self, observation, info: 'no')
 register('AlarmFails', **beside(alarmed=fails(ZeroDivisionError, 'division by zero')))
 
 register('Short', max_episode_steps=5, metadata={'render_modes': [], 'render_fps': 10})
+
+
+def says(what):
+  """Appends a line to the file that $ODD_SAID names: what, and the number of the process."""
+  with pathlib.Path(os.environ['ODD_SAID']).open('a') as file:
+    file.write(f'{what} {os.getpid()}\n')
+
+
+def opens(env):
+  """Starts a process, as a simulator may that is another program."""
+  says('opened')
+  env.child = multiprocessing.get_context('spawn').Process(target=time.sleep, args=(10_000,))
+  env.child.start()
+  with pathlib.Path(os.environ['ODD_SAID']).open('a') as file:
+    file.write(f'child {env.child.pid}\n')
+
+
+def closes(env):
+  env.child.terminate()
+  env.child.join()
+  says('closed')
+
+
+def hangs(env, action):
+  says('hangs')
+  threading.Event().wait()
+
+
+def goes_on(env, action):
+  says('steps')
+  time.sleep(0.01)
+  return Odd.observation(env), 0.0, False, False, {}
+
+
+register('HasChild', __init__=opens, close=closes)
+register('GoesOn', __init__=opens, close=closes, step=goes_on)
+register('GoesOnAlone', close=lambda self: says('closed'), step=goes_on)
+register('Hangs', step=hangs)
+register('HangsWithChild', __init__=opens, close=closes, step=hangs)
+register('IsRefused', observation_space=None, close=lambda self: says('closed'))
+register('CloseFails', close=fails(OSError, 'no gripper'))
+register('CloseExits', close=fails(SystemExit, 0))
+register('StepLeaves', step=lambda self, action: os._exit(0))
+
+
+def is_killed(env, action):
+  os.kill(os.getpid(), signal.SIGKILL)
+
+
+register('StepIsKilled', step=is_killed)
+register('IsKilledWithChild', __init__=opens, close=closes, step=is_killed)
+register('StepCrashes', step=lambda self, action: os.kill(os.getpid(), signal.SIGSEGV))
 
 register('NoActions', action_space=spaces.Box(-1.0, 1.0, (0,)))
 register('NoObservations', observation_space=spaces.Dict())

@@ -25,6 +25,7 @@ from aloe_jax import progress
 
 _ADVICE = 'remove it, and its commands go on where they ended.'
 _COMMIT_LENGTH = 12
+_LAST_WORDS = 500  # characters of a log that are told of a job that failed
 PACKAGES = ('jax', 'jaxlib', 'numpy', 'mujoco', 'ogbench', 'metaworld', 'gym-aloha')
 
 
@@ -125,7 +126,10 @@ def run(
           progress.CONSOLE.print(f'{name}: finished in {seconds:.0f} s', highlight=False)
         except (subprocess.CalledProcessError, OSError, ValueError) as error:
           failed.append(name)
-          progress.CONSOLE.print(f'{name}: {error}', highlight=False, soft_wrap=True)
+          told = f'{name}: {error}'
+          if isinstance(error, subprocess.CalledProcessError):
+            told += _last_words(by_name[name].log)
+          progress.CONSOLE.print(told, highlight=False, soft_wrap=True, markup=False)
         advance(len(finished) + len(failed))
   return failed
 
@@ -223,6 +227,18 @@ def _run(
   files.write_text(job.record, json.dumps(record, indent=2))
   job.spent.unlink()
   return spent['seconds']
+
+
+def _last_words(log: pathlib.Path) -> str:
+  """The message at the end of a log, indented; '' where the last command has said nothing."""
+  text = log.read_text(errors='replace') if log.is_file() else ''
+  lines = [line for line in text.splitlines() if line.strip()]
+  starts = [number for number, line in enumerate(lines) if not line.startswith(' ')]
+  message = lines[starts[-1] :] if starts else []
+  if not message or message[0].startswith('$ python '):
+    return ''
+  words = '\n  '.join(message)
+  return '\n  ' + (words if len(words) <= _LAST_WORDS else f'{words[:_LAST_WORDS]} ...')
 
 
 def _spent(job: Job) -> dict[str, Any]:

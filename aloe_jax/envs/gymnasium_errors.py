@@ -5,14 +5,16 @@ import contextlib
 import pathlib
 import traceback
 
+from aloe_jax import faults
+
 _FRAMES = 3  # of the way to an error that are told, the innermost ones
 
 
-class Refusal(ValueError):
+class Refusal(faults.Refusal):
   """What an environment did that nobody can go on from; its text says all that a person needs."""
 
 
-def raised(where: str, what: str, error: Exception) -> Refusal:
+def raised(where: str, what: str, error: BaseException) -> Refusal:
   """What an environment raised, as an error that says so.
 
   Args:
@@ -39,7 +41,7 @@ def reading(where: str) -> Iterator[None]:
     raise Refusal(f'{where}: {error}') from error
 
 
-def _way(error: Exception) -> str:
+def _way(error: BaseException) -> str:
   """Where it was raised: files and lines, without those that did no more than pass a call on."""
   frames = traceback.extract_tb(error.__traceback__)
   own = [f for f in frames if not _passes_on(pathlib.Path(f.filename))][-_FRAMES:]

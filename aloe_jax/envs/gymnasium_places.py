@@ -6,11 +6,14 @@ place plays which episode does not depend on how many processes there are, so th
 episodes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import multiprocessing
 from multiprocessing import connection
+from multiprocessing import util
 import os
 import signal
+import threading
 import traceback
 from typing import Any, NamedTuple, Protocol
 
@@ -19,7 +22,10 @@ import numpy as np
 from aloe_jax import types
 from aloe_jax.envs import gymnasium_errors
 from aloe_jax.envs import gymnasium_place
+from aloe_jax.envs import gymnasium_process
 from aloe_jax.envs import gymnasium_task
+
+_NOTE_BYTES = 1000
 
 PLACES = 8  # environments side by side: enough for a batch, as each holds a whole physics engine
 
@@ -56,6 +62,9 @@ class Places(Protocol):
   def play(self, planned: Mapping[int, np.ndarray]) -> dict[int, Now]:
     """Plays actions, {place: [e, A]}; how these places stand then."""
 
+  def close(self) -> None:
+    """Ends the processes of these places, each of which closes its environments."""
+
 
 class Here:
   """Places in this process.
@@ -87,6 +96,9 @@ class Here:
       self._places[place].play(actions)
     return self._now(planned)
 
+  def close(self) -> None:
+    """Nothing: the environments are the task's."""
+
   def _now(self, numbers: Any) -> dict[int, Now]:
     places = {number: self._places[number] for number in numbers}
     return {
@@ -114,9 +126,16 @@ class SharedOut:
     context = multiprocessing.get_context('spawn')
     ends = [context.Pipe() for _ in range(processes)]
     self._pipes = [ours for ours, _ in ends]
+    self._notes = [context.RawArray('c', _NOTE_BYTES) for _ in ends]
+    # No daemons, which could have no children: some environments start processes.
     self._processes = [
-      context.Process(target=_work, args=(theirs, task.name), daemon=True) for _, theirs in ends
+      context.Process(target=_work, args=(theirs, task.name, note))
+      for (_, theirs), note in zip(ends, self._notes, strict=True)
     ]
+    # Also where nobody closes this: Python waits for processes that are no daemons.
+    self._end = util.Finalize(
+      self, gymnasium_process.end, (task.name, self._pipes, self._processes), exitpriority=0
+    )
     for process, (_, theirs) in zip(self._processes, ends, strict=True):
       process.start()
       theirs.close()
@@ -141,72 +160,101 @@ class SharedOut:
   def _call(self, what: str, hands: Sequence[Any]) -> dict[int, Any]:
     """Has every process with something in its hand do it; what came of it, by process."""
     try:
-      asked = {number: pipe for number, pipe in enumerate(self._pipes) if hands[number]}
-      for number, pipe in asked.items():
-        pipe.send((what, hands[number]))
-      replies = {number: pipe.recv() for number, pipe in asked.items()}
-    except BaseException as error:  # also of somebody who stops the run: they are at work still
-      self._close()
-      if isinstance(error, EOFError | OSError):
-        raise RuntimeError(
-          f'a process that plays {self._task.name} has ended; each holds physics engines of its '
-          'own, so that memory may not be enough for all: try --config.sim.processes=1.'
-        ) from error
+      asked = [number for number, hand in enumerate(hands) if hand]
+      for number in asked:
+        with self._alive(number):
+          self._pipes[number].send((what, hands[number]))
+      replies = {}
+      for number in asked:
+        with self._alive(number):
+          replies[number] = gymnasium_process.heard(self._pipes[number], self._processes[number])
+    except BaseException:  # also of somebody who stops the run: they are at work still
+      self.close()
       raise
     for reply in replies.values():
       for about, sentence in reply.remarks.items():
         self._task.spaces.remarks.say(about, sentence)
     for reply in replies.values():
       if reply.trace:
-        self._close()
+        self.close()
         told = f'{self._task.name}, in a process of its own: {reply.trace}'
         if reply.refusal:
           raise gymnasium_errors.Refusal(reply.refusal) from RuntimeError(told)
         raise RuntimeError(told)
     return {number: reply.found for number, reply in replies.items()}
 
-  def _close(self) -> None:
-    self.is_closed = True
-    for process in self._processes:
-      process.terminate()
+  @contextlib.contextmanager
+  def _alive(self, number: int) -> Iterator[None]:
+    """Says of a process that is not there any more what it was doing, and how it ended."""
+    try:
+      yield
+    except (EOFError, OSError) as error:
+      note = bytes(self._notes[number].value).decode(errors='replace')
+      told = gymnasium_process.told_end(self._task.name, note, self._processes[number])
+      raise gymnasium_errors.Refusal(told) from error
+
+  def close(self) -> None:
+    if not self.is_closed:
+      self.is_closed = True
+      for about, sentence in self._end().items():
+        self._task.spaces.remarks.say(about, sentence)
 
 
-class _Reply(NamedTuple):
-  """What a process says when it has been asked for something.
+def _work(pipe: connection.Connection, name: str, note: Any) -> None:
+  """Plays what is asked for through a pipe, until nobody is there any more."""
+  # Somebody who stops the run stops the process at the other end, and that one ends this one, with
+  # the children of its environments.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  os.setpgid(0, 0)
+  threading.Thread(target=gymnasium_process.follow_parent, daemon=True).start()
+  worker = _Worker(name, note)
+  with contextlib.suppress(EOFError, OSError):  # nobody is there any more
+    while not (reply := worker.reply(*pipe.recv())).is_last:
+      pipe.send(reply)
+    pipe.send(reply)
+  worker.close()
 
-  Attributes:
-    found: by it.
-    remarks: that observations there have called for so far, see `gymnasium_observation.Remarks`.
-    refusal: what a person has to mend; '' if nothing.
-    trace: of whatever went wrong there; '' if nothing.
+
+class _Worker:
+  """Does what is asked for.
+
+  Args:
+    name: of the task, which is made as it is needed.
+    note: memory that the process at the other end reads, with what goes on here.
   """
 
-  found: Any = None
-  remarks: Mapping[str, str] = {}
-  refusal: str = ''
-  trace: str = ''
+  def __init__(self, name: str, note: Any):
+    self._name, self._note = name, note
+    self._task: gymnasium_task.Task | None = None
 
-
-def _work(pipe: connection.Connection, name: str) -> None:
-  """Plays what is asked for through a pipe, until nobody is there any more."""
-  # Somebody who stops the run stops the process at the other end, and that one ends this one.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
-  task: gymnasium_task.Task | None = None
-  while True:
+  def reply(self, what: str, hand: Any) -> gymnasium_process.Reply:
+    reply = gymnasium_process.Reply()
     try:
-      what, hand = pipe.recv()
-    except EOFError:
-      return
-    reply = _Reply()
-    try:
-      if task is None:
-        task = gymnasium_task.Task(name, is_quiet=True)
-        places = Here(task)
-      reply = _Reply(getattr(places, what)(hand))
+      if what == 'close':
+        self.close()
+        reply = gymnasium_process.Reply(is_last=True)
+      else:
+        reply = gymnasium_process.Reply(getattr(self._made(), what)(hand))
     except Exception as error:  # whatever a simulator raises is raised where the run is
       refusal = str(error) if isinstance(error, ValueError) else ''
-      reply = _Reply(refusal=refusal, trace=traceback.format_exc())
-    pipe.send(reply._replace(remarks=task.spaces.remarks.said if task else {}))
+      reply = gymnasium_process.Reply(refusal=refusal, trace=traceback.format_exc())
+    self._note.value = b''
+    return reply._replace(remarks=self._task.spaces.remarks.said if self._task else {})
+
+  def close(self) -> None:
+    if self._task is not None:
+      self._task.close()
+
+  def _made(self) -> Here:
+    if self._task is None:
+      self._noted(self._name, 'making it')
+      self._task = gymnasium_task.Task(self._name, is_quiet=True)
+      self._task.note = self._noted
+      self._places = Here(self._task)
+    return self._places
+
+  def _noted(self, where: str, what: str) -> None:
+    self._note.value = f'{where}\n{what}'.encode()[: _NOTE_BYTES - 1]
 
 
 def cores() -> int:

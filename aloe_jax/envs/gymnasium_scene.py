@@ -116,9 +116,10 @@ class Scene:
     self._observation, self._info = observation, info
 
   def _call(self, what: str, function: Callable[..., Any], *args: Any, ahead: int = 0) -> Any:
+    self._task.note(self._where(ahead), what)
     try:
       return function(*args)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # which would end the program as if all were well
       raise gymnasium_errors.raised(self._where(ahead), what, error) from error
 
   def _where(self, ahead: int = 0) -> str:

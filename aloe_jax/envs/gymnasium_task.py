@@ -14,12 +14,14 @@ have besides those of Gymnasium:
                       returns observation and info, as `reset` does
 """
 
+from collections.abc import Callable
 import importlib
 import math
 from typing import Any, Protocol
 
 import numpy as np
 
+from aloe_jax import closing
 from aloe_jax.envs import gymnasium_errors
 from aloe_jax.envs import gymnasium_spaces
 from aloe_jax.envs import gymnasium_success
@@ -59,6 +61,7 @@ class Task:
     recovers: whether the human can go on after a failure.
     was_reset_twice: whether it was seen that equal seeds begin equal scenes.
     places: where its episodes are played, {processes: places}; see `gymnasium_places`.
+    note: told before each call of an environment, where in an episode it is and what is called.
 
   Args:
     name: such as 'ogbench:cube-single-v0'.
@@ -72,9 +75,15 @@ class Task:
     self.name = name
     self.was_reset_twice = False
     self.places: dict[int, Any] = {}
-    self._environments = [_make(name)]
-    (env,) = self._environments
-    self.spaces = gymnasium_spaces.Spaces(env, name, is_quiet=is_quiet)
+    self.note: Callable[[str, str], None] = lambda where, what: None
+    env = _make(name)
+    try:
+      self.spaces = gymnasium_spaces.Spaces(env, name, is_quiet=is_quiet)
+    except BaseException:
+      _close(name, env)
+      raise
+    self._environments = [env]
+    closing.at_end(self.close)
     self.ends = gymnasium_success.Ends(name, self.spaces.remarks)
     self.has_human = env.has_wrapper_attr('make_human')
     self.recovers = env.has_wrapper_attr('recover')
@@ -82,8 +91,18 @@ class Task:
   def environments(self, count: int) -> list[Any]:
     """The first `count` instances."""
     while len(self._environments) < count:
+      self.note(self.name, 'making it')
       self._environments.append(_make(self.name))
     return self._environments[:count]
+
+  def close(self) -> None:
+    """Closes all environments; one that cannot be closed is told, and nothing else comes of it."""
+    for places in self.places.values():
+      places.close()
+    self.places.clear()
+    while self._environments:
+      if told := _close(self.name, self._environments.pop()):
+        self.spaces.remarks.say('close', told)
 
   def compare(self, *, max_steps: int, control_hz: float) -> None:
     """Says where an environment registered with Gymnasium was made for other episodes.
@@ -138,10 +157,22 @@ def _make(task: str) -> Any:
     return make(name)
   except (gymnasium.error.Error, ImportError) as error:
     raise ValueError(f'config.sim.task is {task!r}: {error}') from error
-  except Exception as error:
+  except (Exception, SystemExit) as error:
     if module and isinstance(error, ValueError):  # ours, which says what is wrong with a name
       raise
     raise gymnasium_errors.raised(task, 'making it', error) from error
+
+
+def _close(task: str, env: Any) -> str:
+  """Closes an environment; what is to be told of it, '' if nothing."""
+  try:
+    env.close()
+  except (Exception, SystemExit) as error:
+    return (
+      f'{gymnasium_errors.raised(task, "close", error)} What was played is whole; what the '
+      'environment had started may still run.'
+    )
+  return ''
 
 
 def _registered(name: str) -> Any:

@@ -17,6 +17,7 @@ import traceback
 import jax
 
 from aloe_jax import disk
+from aloe_jax import faults
 from aloe_jax import stopping
 from aloe_jax.parallel import hosts
 from aloe_jax.parallel import last_word
@@ -84,7 +85,7 @@ class Watch:
       time.sleep(BEAT_SECONDS / 2)  # and meanwhile hear what ended another
     if gone := self._silent(_DOUBT_SECONDS):
       self.end(self._gone(gone))
-    told = disk.told(error)
+    told = disk.told(error) or faults.refused(error)
     if not told and not isinstance(error, TimeoutError):
       traceback.print_exception(error)
     self.end(f'error: {told or error}')
