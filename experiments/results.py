@@ -4,8 +4,8 @@
 
 Writes `SUITE/results.md` and the figures of every suite beside the store, by default in
 `docs/results`, also where some runs are missing yet, and says which; and `foretold` of what report
-cards foretold of them, iteration by iteration, and at the start of the end. Older tables and figures there are replaced; figures that nothing is left to
-draw of go.
+cards foretold of them, iteration by iteration, and at the start of the end. Older tables and
+figures there are replaced; figures that nothing is left to draw of go.
 """
 
 import argparse
