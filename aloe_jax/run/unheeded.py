@@ -132,7 +132,7 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
   ),
   (
     _OF_FAILURES,
-    lambda c: _imitates(c, filtered_bc) and (_demonstrates(c) or _goes_on(c)),
+    lambda c: _imitates(c, filtered_bc) and (_demonstrates(c) or (_is_played(c) and _goes_on(c))),
     'this config.agent imitates nothing but fragments that ended in success',
   ),
   (
