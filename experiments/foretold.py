@@ -60,6 +60,8 @@ def main() -> None:
 
     def keep(job: jobs.Job) -> None:
       found = point(job, workdir)
+      if wrong := foresight.fault(found):  # before the store has it
+        raise ValueError(f'{job.directory / "report.json"}: {wrong}; {_ADVICE}')
       files.write_text(_path(kept, found), json.dumps(found, indent=1, ensure_ascii=False) + '\n')
 
     told = f'{len(planned) - len(jobs_)} of {len(planned)} answers are in {kept}'
@@ -87,6 +89,13 @@ def plan(workdir: pathlib.Path, *, count: int, level: str) -> list[jobs.Job]:
   planned = []
   for path in sorted(workdir.glob('*/seed_*/*/config.json')):
     run, config = path.parent, config_lib.read(path)
+    if (key := _key(run)) is None or key.below(workdir) != run:
+      progress.CONSOLE.print(
+        f'{run}: left out; expected TASK/seed_N/METHOD with a whole number N, as '
+        'experiments.paper names its runs: what lies elsewhere counts for no seed.',
+        soft_wrap=True,
+      )
+      continue
     try:
       judges = agents.find(config.agent).critic == 'action'
     except ValueError as error:
@@ -95,6 +104,12 @@ def plan(workdir: pathlib.Path, *, count: int, level: str) -> list[jobs.Job]:
     if not judges:
       continue
     evaluated = {entry['iteration'] for entry in results.read(run / 'evaluations.json')}
+    if not evaluated:
+      progress.CONSOLE.print(
+        f'{run}: left out; found no evaluation in evaluations.json, which the command that trains '
+        'it writes.',
+        soft_wrap=True,
+      )
     written = checkpoints.Checkpoints(run / 'checkpoints').numbers()
     for iteration in sorted(evaluated - {0}):
       needed = {phases.critic_number(iteration), phases.actor_number(iteration)}
@@ -127,16 +142,22 @@ def _measured(job: jobs.Job) -> dict:
   run, iteration = job.directory.parents[1], int(job.directory.name)
   evaluated = {e['iteration']: e for e in results.read(run / 'evaluations.json')}
   before, after = (100 * evaluated[i]['success_rate'] for i in (iteration - 1, iteration))
-  task, seed, method = run.parts[-3:]
+  key = _key(run)
+  assert key is not None  # else it was not planned
   return {
-    'task': task,
-    'seed': int(re.sub(r'\D', '', seed)),
-    'method': method,
+    **key._asdict(),
     'iteration': iteration,
     'before': before,
     'after': after,
     'episodes': evaluated[iteration]['episodes'],
   }
+
+
+def _key(run: pathlib.Path) -> store.Key | None:
+  """Which run a directory is of by its name; None where the name tells no seed."""
+  task, seed, method = run.parts[-3:]
+  number = re.fullmatch('seed_([0-9]+)', seed)
+  return store.Key(task, int(number[1]), method) if number else None
 
 
 def _path(kept: pathlib.Path, one: Mapping[str, Any]) -> pathlib.Path:

@@ -25,6 +25,7 @@ METAWORLD = {
 GYM_ALOHA = {'transfer_cube': 'experiments/gym_aloha.py:transfer_cube'}
 AWAY = OGBENCH | METAWORLD | GYM_ALOHA
 
+_TUNING_SEEDS = (100, 200)  # from, and up to but without
 Overrides = Mapping[str, object]  # {field of the config: value}
 
 
@@ -63,8 +64,9 @@ class Suite:
     """This comparison of some tasks, methods and seeds; those not given are all.
 
     Raises:
-      ValueError: naming those that it has not.
+      ValueError: naming those that it has not, or the seeds that are for something else.
     """
+    _check_seeds(self.first_seed, seeds or 0)
     kept = []
     for what, given, known in (('tasks', tasks, self.tasks), ('methods', methods, self.methods)):
       if unknown := [name for name in given if name not in known]:
@@ -72,6 +74,17 @@ class Suite:
       kept.append({name: x for name, x in known.items() if not given or name in given})
     return dataclasses.replace(
       self, tasks=kept[0], methods=kept[1], seeds=self.seeds if seeds is None else seeds
+    )
+
+
+def _check_seeds(first: int, count: int) -> None:
+  """Refuses seeds of what is reported among those that settings were chosen on, and others."""
+  end = next((end for end in _TUNING_SEEDS if first < end), first + count)
+  if first + count > end:
+    raise ValueError(
+      f'--seeds: found {count}, which are seeds {first} to {first + count - 1}; expected '
+      f'{end - first} at most: seeds {_TUNING_SEEDS[0]} to {_TUNING_SEEDS[1] - 1} are for tuning '
+      'alone, and what is tuned on is not reported.'
     )
 
 

@@ -63,7 +63,7 @@ class Encoding:
 def no_encoder(**changes):
   config = laundry.get_config('sim')
   config.data.update(changes)
-  return python_types.SimpleNamespace(encoder=None, config=config)
+  return python_types.SimpleNamespace(encoder=None, config=config, feature_shape=lambda: (3, 2))
 
 
 def test_directories_are_read_in_order_and_opened_once(tmp_path, monkeypatch):
@@ -253,6 +253,16 @@ def test_features_of_another_size_than_before_are_refused(tmp_path):
     datasets.Datasets(no_encoder(), {}).read(directories)
 
 
+def test_features_of_another_size_than_the_simulator_shows_are_refused(tmp_path):
+  directory = write(tmp_path / 'one', make_episode(0))
+  experiment = no_encoder()
+  experiment.config.sim.task = 'gymnasium:line_world:Rescued-v0'
+  experiment.feature_shape = lambda: (3, 1)
+  told = r'one: features: found \[3, 2\] a step, expected \[3, 1\] as of config.sim.task=.gymn'
+  with pytest.raises(ValueError, match=told):
+    datasets.Datasets(experiment, {}).read([directory])
+
+
 def test_a_missing_directory_is_named(tmp_path):
   with pytest.raises(FileNotFoundError, match='nowhere: there is no such directory'):
     datasets.Datasets(no_encoder(), {}).read([tmp_path / 'nowhere'])
@@ -265,7 +275,9 @@ def test_training_on_given_episodes_leaves_tensorflow_alone(tmp_path):
     'from aloe_jax import train\n'
     'from aloe_jax.run import datasets\n'
     'from experiments import laundry\n'
-    "experiment = types.SimpleNamespace(encoder=None, config=laundry.get_config('sim'))\n"
+    "config = laundry.get_config('sim')\n"
+    'config.sim.task = ""\n'
+    'experiment = types.SimpleNamespace(encoder=None, config=config)\n'
     f"steps = datasets.Datasets(experiment, {{}}).read([pathlib.Path('{directory}')])\n"
     "assert len(steps) == 4 and 'tensorflow' not in sys.modules\n"
   )

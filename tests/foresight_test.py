@@ -9,6 +9,7 @@ import pytest
 
 from aloe_jax.comparison import foresight
 from aloe_jax.comparison import jobs
+from aloe_jax.run import evaluation
 from experiments import foretold
 from experiments import laundry
 
@@ -91,6 +92,12 @@ def test_a_regret_is_what_the_chosen_checkpoint_lacks():
   assert 'fqe_gain' not in foresight.regrets(make_points(([1, 2], [None], ['better'])))
 
 
+def make_evaluation(successes):
+  """Of 100 episodes."""
+  ends = {'failure': 100 - successes, 'success': successes}
+  return evaluation.Evaluation(100, ends, steps=36_000, control_hz=10.0).summary()
+
+
 def make_suite(workdir, agent='aloe'):
   """A finished run of two iterations as `experiments.paper` leaves it, without its weights."""
   run = workdir / 'fold_laundry' / 'seed_3' / agent
@@ -99,9 +106,7 @@ def make_suite(workdir, agent='aloe'):
   for number in (1, 2, 3, 4):
     (run / 'checkpoints' / str(number)).mkdir(parents=True)
   (run / 'config.json').write_text(config.to_json())
-  rates = [0.4, 0.6, 0.5]
-  evaluated = dict(successes=1, episodes=100, low=0, high=1, throughput=1)
-  entries = [evaluated | {'iteration': i, 'success_rate': x} for i, x in enumerate(rates)]
+  entries = [{'iteration': i, **make_evaluation(x)} for i, x in enumerate((40, 60, 50))]
   (run / 'evaluations.json').write_text(json.dumps(entries))
   return run
 
@@ -117,6 +122,23 @@ def test_every_evaluated_iteration_with_a_critic_of_actions_is_asked_about(tmp_p
   )  # fmt: skip
   (run / 'checkpoints' / '2').rmdir()
   assert len(foretold.plan(tmp_path, count=6, level='quick')) == 1
+
+
+def test_what_is_named_like_no_run_or_was_not_evaluated_is_said_and_left_out(tmp_path, capsys):
+  run = make_suite(tmp_path)
+  others = ['seed_3_old/aloe', 'seed_x/aloe', 'seed_03/aloe', 'seed_3/aloe old']
+  for other in others:
+    shutil.copytree(run, tmp_path / 'fold_laundry' / other)
+  unplayed = tmp_path / 'fold_laundry' / 'seed_4' / 'aloe'
+  shutil.copytree(run, unplayed)
+  (unplayed / 'evaluations.json').unlink()
+  found = foretold.plan(tmp_path, count=6, level='quick')
+  assert {job.directory.parents[1] for job in found} == {run}
+  said = capsys.readouterr().out
+  for other in others:
+    assert f'{tmp_path / "fold_laundry" / other}: left out; expected TASK/seed_N/METHOD' in said
+  assert f'{unplayed}: left out; found no evaluation in evaluations.json' in said
+  assert said.count('left out') == 5
 
 
 CARDS = {1: dict(foretold='better', fqe_gain=5.0), 2: dict(foretold='worse', fqe_gain=-1.0)}
@@ -174,7 +196,7 @@ def test_an_answer_outlives_its_run_and_is_asked_for_again_only_once_it_is_remov
   assert len(asked) == 2
   evaluations = tmp_path / 'moved' / run.relative_to(tmp_path / 'runs') / 'evaluations.json'
   entries = json.loads(evaluations.read_text())
-  entries[2]['success_rate'] = 0.7
+  entries[2] |= make_evaluation(70)
   evaluations.write_text(json.dumps(entries))
   before = foretold.read(store)
   said = '2.json is of another run of this name: after 50.0 and here 70.0. Give another'
@@ -246,6 +268,15 @@ def test_an_answer_of_what_cannot_be_is_named(tmp_path, monkeypatch, asked, chan
   path.write_text(json.dumps(json.loads(path.read_text()) | change))
   with pytest.raises(ValueError, match=f'{path}: {found}.*; remove it'):
     foretold.read(store)
+
+
+def test_a_card_that_cannot_be_is_refused_before_the_store_has_it(tmp_path, monkeypatch, asked):
+  run = make_suite(tmp_path / 'runs')
+  monkeypatch.setitem(CARDS, 2, {'fqe_gain': float('nan')})
+  told = f'{run}/foretold/2/report.json: card.fqe_gain: found nan, expected .*; remove it with the'
+  with pytest.raises(SystemExit, match=told):
+    collect(monkeypatch, tmp_path / 'runs')
+  assert len(foretold.read(tmp_path / 'kept' / 'points')) == 1
 
 
 @pytest.mark.parametrize(

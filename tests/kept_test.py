@@ -305,6 +305,28 @@ def test_a_config_that_cannot_be_read_is_told_apart(damage, told, tmp_path):
     ({'actor.remat': 'dots'}, "it is of config.actor.kind='pi05'"),
     ({'data.norm_stats': 'compute'}, "config.data.normalization is 'none'"),
     ({'fail.cost': 9.0, 'fail.lengths': 2.0}, 'config.fail.cost is given'),
+    ({'critic.encoder': 'no_file.npz'}, "it is of config.actor.kind='pi05'"),
+    (
+      {'data.episodes': '()', 'iterations': 0, 'data.timeout': 'bootstrap'},
+      'config.iterations is 0, and demonstrations of the simulator that fail are not kept',
+    ),
+    (
+      {'data.episodes': '()', 'agent': 'bc', 'data.timeout': 'bootstrap'},
+      'this config.agent imitates demonstrations alone, and those of the simulator that fail',
+    ),
+    (
+      {'data.episodes': '()', 'agent': 'filtered_bc', 'data.failures': False},
+      'this config.agent imitates nothing but fragments that ended in success',
+    ),
+    (
+      {'data.episodes': '()', 'agent': 'filtered_bc', 'data.takeover': 'continue'},
+      'this config.agent imitates nothing but fragments that ended in success',
+    ),
+    (
+      {'data.episodes': '()', 'agent': 'dagger', 'data.takeover': 'continue'},
+      'this config.agent imitates nothing of the policy that ended in a take-over',
+    ),
+    ({'task.cameras': ('head',)}, "config.sim.observation is 'objects', which are seen without"),
   ],
 )
 def test_a_setting_that_does_nothing_is_warned_of_by_name(settings, told, tmp_path, caplog):
@@ -315,6 +337,32 @@ def test_a_setting_that_does_nothing_is_warned_of_by_name(settings, told, tmp_pa
     list(settings.items())[-1] if 'sim.task' not in settings else next(iter(settings.items()))
   )
   assert record.getMessage().startswith(f'config.{field} = {value!r} does nothing: {told}')
+
+
+@pytest.mark.parametrize(
+  'settings',
+  [
+    {'agent': 'filtered_bc', 'data.failures': False},  # failures among those given are imitated
+    {'agent': 'bc', 'data.timeout': 'bootstrap'},
+    {'agent': 'dagger', 'data.takeover': 'continue'},
+    {'data.episodes': '()', 'agent': 'dagger', 'data.timeout': 'bootstrap'},  # of the human too
+    {'data.episodes': '()', 'agent': 'filtered_policy_bc', 'data.failures': False},
+    {'data.episodes': '()', 'data.takeover': 'continue'},
+    {'task.cameras': ('head',), 'sim.observation': 'pixels'},
+    {'sim.image_size': 48},
+  ],
+)
+def test_a_setting_that_does_something_is_not_warned_of(settings, tmp_path, caplog):
+  given = {'data.episodes': "('table',)", **settings}
+  read(tmp_path, 'train', FILE, *(f'--config.{field}={x}' for field, x in given.items()))
+  assert not caplog.records
+
+
+def test_an_environment_of_gymnasium_heeds_no_size_of_images(tmp_path, caplog):
+  flags = ('--config=experiments/ogbench.py:cube_single_debug', '--config.sim.image_size=48')
+  read(tmp_path, 'train', *flags)
+  (record,) = caplog.records
+  assert record.getMessage().startswith('config.sim.image_size = 48 does nothing: images of the')
 
 
 @pytest.mark.parametrize('given, told', [(0, False), (1, False), (2, True), (5, True)])

@@ -243,7 +243,9 @@ def test_training_says_it_and_keeps_all_that_a_run_itself_recorded(tmp_path, cap
     config = laundry.get_config('sim')
     config.data.episodes = (str(given),)
     config.update_from_flattened_dict({'task.action_size': 3, 'task.proprio_size': 2} | changes)
-    experiment = python_types.SimpleNamespace(encoder=None, config=config)
+    experiment = python_types.SimpleNamespace(
+      encoder=None, config=config, feature_shape=lambda: (3, 2)
+    )
     opened = datasets.Datasets(experiment, {})
     lengths = [len(opened.read([directory])) for directory in (given, own)]
     return lengths, capsys.readouterr().out

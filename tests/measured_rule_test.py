@@ -10,7 +10,9 @@ import tiny
 from aloe_jax import types
 from aloe_jax.agents import agent as agent_lib
 from aloe_jax.data import replay
+from aloe_jax.learning import trust
 from aloe_jax.run import imitated
+from aloe_jax.run import weighing
 
 DEMO, POLICY, HUMAN = types.Source.DEMO, types.Source.POLICY, types.Source.HUMAN
 NONE, SUCCESS, FAILURE, TIMEOUT, CUT = (
@@ -99,6 +101,27 @@ def test_weights_of_every_step_go_with_the_papers_rule_alone(tmp_path):
     command_line.run('train', *DEBUG, '--config.actor.weights=per_step', f'--workdir={tmp_path}/x'),
     "config.actor.weights is 'per_step', but config.actor.rule is 'measured'",
   )
+
+
+@pytest.mark.parametrize(
+  'episodes, told',
+  [
+    (4, '4 episodes held out from the critic are too few to test its advantages; 60 % of each'),
+    (5, 'in 5 episodes held out from the critic its advantages, or what came of them, vary too'),
+  ],
+)
+def test_too_few_episodes_are_told_from_those_that_tell_nothing(episodes, told):
+  same = np.ones(2 * episodes)
+  found = trust.measure(same, same, same, np.repeat(np.arange(episodes), 2))
+  assert weighing.told(found).startswith(told)
+
+
+@pytest.mark.parametrize('share, told', [(1.0, False), (0.01, False), (0.0023, True), (np.nan, 1)])
+def test_weights_that_leave_nearly_nothing_are_told(share, told, capsys):
+  weighing.tell_narrow('Weights 1', share, 1000)
+  printed = capsys.readouterr().out
+  assert ('Weights 1: nearly nothing is imitated: ' in printed) == told
+  assert share != 0.0023 or 'an effective 2.3 of 1000 chunks' in printed
 
 
 def test_a_rule_that_an_agent_does_not_heed_is_told(tmp_path):

@@ -97,6 +97,18 @@ def test_of_a_suite_some_tasks_methods_and_seeds_can_be_run():
     suites.SUITES['away'].part(['scenes'], (), None)
 
 
+def test_seeds_that_settings_were_tuned_on_are_not_reported():
+  methods = suites.SUITES['methods']
+  assert methods.part((), (), 90).pairs[-1][1] == 99
+  told = '--seeds: found 91, which are seeds 10 to 100; expected 90 at most: seeds 100 to 199 are'
+  with pytest.raises(ValueError, match=told):
+    methods.part((), (), 91)
+  tuning = suites.SUITES['tuning']
+  assert tuning.part((), (), 100).pairs[-1][1] == 199
+  with pytest.raises(ValueError, match='--seeds: found 101, which are seeds 100 to 200'):
+    tuning.part((), (), 101)
+
+
 def test_a_file_instead_of_a_directory_is_refused(tmp_path, capsys):
   path = tmp_path / 'notes.txt'
   path.write_text('mine')

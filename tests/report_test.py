@@ -26,8 +26,8 @@ from experiments import laundry
 pytestmark = pytest.mark.usefixtures('compiled_once')
 
 EVALUATION = dict(
-  episodes=16, ends={'success': 4}, steps=900, control_hz=30.0, successes=4, success_rate=0.25,
-  low=0.1, high=0.5, throughput=1920.0, successes_per_hour=480.0,
+  episodes=16, ends={'failure': 12, 'success': 4}, steps=900, control_hz=30.0, successes=4,
+  success_rate=0.25, low=0.1, high=0.5, throughput=1920.0, successes_per_hour=480.0,
 )  # fmt: skip
 VOID = {'meta', 'link', 'br', 'img', 'path', 'use', 'image', 'rect'}
 

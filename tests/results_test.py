@@ -64,6 +64,37 @@ def test_a_damaged_file_is_named_with_what_to_do(read, text, found, tmp_path):
     read(path)
 
 
+@pytest.mark.parametrize(
+  'change, found',
+  [
+    ({'success_rate': 1.5}, 'entry 1.success_rate: found 1.5, expected 0.5, which is 50 of 100'),
+    ({'success_rate': float('nan')}, 'entry 1.success_rate: found nan, expected 0.5'),
+    ({'success_rate': None}, 'entry 1.success_rate: found None, expected 0.5'),
+    ({'episodes': 0}, 'entry 1.episodes: found 0, expected a whole number of 1 or more'),
+    ({'successes': 150}, 'entry 1.successes: found 150, expected 100 at most'),
+    ({'high': 1.5}, 'entry 1.high: found 1.5, expected a number from 0 to 1'),
+    ({'low': 'much'}, "entry 1.low: found 'much', expected a number from 0 to 1"),
+    ({'throughput': -1}, 'entry 1.throughput: found -1, expected a number of 0 or more'),
+    ({'control_hz': 0}, 'entry 1.control_hz: found 0, expected a number of more than 0'),
+    ({'steps': 0}, 'entry 1.steps: found 0, expected a whole number of 1 or more'),
+    ({'ends': {'success': 150}}, 'entry 1.ends: found .*150.*, expected 100 episodes, 50 of them'),
+    ({'ends': [50]}, r'entry 1.ends: found \[50\], expected how many episodes ended by each'),
+    ({'iteration': -1}, 'entry 1.iteration: found -1, expected a whole number of 0 or more'),
+    ({'iteration': 0}, 'found 2 evaluations of iteration 0, expected one'),
+  ],
+)
+@pytest.mark.parametrize('read', [results.Results, results.read])
+def test_a_number_that_cannot_be_is_named_with_what_to_do(read, change, found, tmp_path):
+  path = tmp_path / 'evaluations.json'
+  kept = results.Results(path)
+  for iteration in range(2):
+    kept.add(iteration, make_evaluation(50))
+  entries = json.loads(path.read_text())
+  path.write_text(json.dumps([entries[0], entries[1] | change]))
+  with pytest.raises(ValueError, match=f'{path}: {found}.*; put back the file'):
+    read(path)
+
+
 def test_an_evaluation_that_is_missing_is_not_made_of_a_later_policy(tmp_path):
   path = tmp_path / 'evaluations.json'
   for done in (None, 0):

@@ -148,6 +148,20 @@ def test_another_run_goes_on_from_the_warm_start_and_its_tower(finished, tmp_pat
   assert_same_bits(found, tower)
 
 
+@pytest.mark.parametrize('channels', [(), ('a',), (8.5,), (0,), (4, True)])
+def test_channels_that_are_no_whole_numbers_are_refused(channels):
+  config = make_config(actor__small__tower__channels=channels)
+  with pytest.raises(ValueError, match='channels is .*expected .* whole numbers of 1 or more'):
+    experiment.Experiment(config)
+
+
+def test_a_tower_that_nothing_would_train_is_refused_before_anything_is_done(tmp_path):
+  told = 'error: config.actor.warm_start_updates is 0, but the warm start alone trains the tower'
+  with pytest.raises(SystemExit, match=told):
+    start(tmp_path / 'run', actor__warm_start_updates=0)
+  assert not (tmp_path / 'run' / 'episodes').exists()
+
+
 def test_a_run_of_the_time_of_random_filters_is_refused(finished):
   tree = json.loads((finished / 'config.json').read_text())
   del tree['actor']['small']['tower']

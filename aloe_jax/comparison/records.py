@@ -63,7 +63,7 @@ def _of_iterations(iterations: Any, settings: Mapping[str, Any]) -> str:
     return told('iterations', iterations, 'a list of evaluations')
   for number, entry in enumerate(iterations):
     where = f'iterations[{number}]'
-    if wrong := _of_evaluation(where, entry):
+    if wrong := of_evaluation(where, entry):
       return wrong
     if entry.get('iteration') != number:
       return told(f'{where}.iteration', entry.get('iteration'), f'{number}')
@@ -81,11 +81,12 @@ def _of_iterations(iterations: Any, settings: Mapping[str, Any]) -> str:
 
 
 def _of_conditions(conditions: Mapping[str, Any]) -> str:
-  found = (_of_evaluation(f'conditions.{name}', entry) for name, entry in conditions.items())
+  found = (of_evaluation(f'conditions.{name}', entry) for name, entry in conditions.items())
   return next(filter(None, found), '')
 
 
-def _of_evaluation(where: str, entry: Any) -> str:
+def of_evaluation(where: str, entry: Any) -> str:
+  """The first number of an evaluation that cannot be, as `fault` has it; '' where there is none."""
   if not isinstance(entry, dict):
     return told(where, entry, 'an evaluation')
   for name, least in {'episodes': 1, 'successes': 0, 'steps': 0}.items():

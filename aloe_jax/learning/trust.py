@@ -13,7 +13,7 @@ from aloe_jax import estimates
 # found in simulators, with their errors taken off (docs/measured_weights.md).
 PRIOR = 0.6
 PRIOR_DEVIATION = 0.25
-_FEWEST = 5  # episodes below which an interval from resampling them means nothing
+FEWEST = 5  # episodes below which an interval from resampling them means nothing
 _DEVIATIONS = 2 * 1.96  # standard ones between the ends of a 95 % interval
 
 
@@ -54,7 +54,7 @@ def measure(
   known = np.isfinite(outcome)
   episodes = len(np.unique(episode[known]))
   untested = Trust(PRIOR, np.nan, np.nan, episodes)
-  if episodes < _FEWEST:
+  if episodes < FEWEST:
     return untested
   found = estimates.estimate(estimates.slope(outcome, advantage, v, known), episode)
   error = (found.high - found.low) / _DEVIATIONS

@@ -155,12 +155,15 @@ class Datasets:
         f'{directory} has no steps/observation/features, which the actor reads in place of '
         'images; use a variant of the experiment that encodes the cameras, such as :pixels.'
       )
-    reference = next(iter(self._indices.values())).features
-    found, expected = index.features.shape[1:], np.shape(reference)[1:]
-    if found != expected:
+    simulated, found = self._experiment.config.sim.task, index.features.shape[1:]
+    expected = np.shape(next(iter(self._indices.values())).features)[1:]
+    if simulated:
+      expected = self._experiment.feature_shape()
+    if found != tuple(expected):
+      like = f'of config.sim.task={simulated!r}' if simulated else 'in the other episodes'
       raise ValueError(
-        f'{directory}: features: found {list(found)} a step, expected {list(expected)} as in '
-        'the other episodes.'
+        f'{directory}: features: found {list(found)} a step, expected {list(expected)} as '
+        f'{like}; leave the dataset out, or record it again where it is to be played.'
       )
 
   def _check_cameras(self, directory: pathlib.Path, index: index_lib.Index) -> None:

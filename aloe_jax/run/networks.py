@@ -56,15 +56,15 @@ def _make_tower(config: ml_collections.ConfigDict) -> conv_tower.ConvTower:
   """The small actor's.
 
   Raises:
-    ValueError: it has no stages.
+    ValueError: it has no stages, or one of no whole number of channels.
   """
   tower = config.actor.small.tower
-  if not tower.channels or min(tower.channels) < 1:
+  if not tower.channels or not all(type(x) is int and x >= 1 for x in tower.channels):
     raise ValueError(
       f'config.actor.small.tower.channels is {tuple(tower.channels)}; expected the channels of one '
-      "stage or more, such as (32, 64), as config.sim.observation is 'pixels'. A run that has () "
-      'is of an earlier version: its cameras were seen through random filters, which there are no '
-      'more. Begin another --workdir.'
+      'stage or more, whole numbers of 1 or more such as (32, 64), as config.sim.observation is '
+      "'pixels'. A run that has () is of an earlier version: its cameras were seen through random "
+      'filters, which there are no more. Begin another --workdir.'
     )
   return conv_tower.ConvTower(channels=tuple(tower.channels), width=tower.width)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 import json
 import pathlib
+from typing import Any
 
 import rich.table
 
@@ -10,6 +11,7 @@ from aloe_jax import files
 from aloe_jax import plots
 from aloe_jax import progress
 from aloe_jax.buckets import twin
+from aloe_jax.comparison import records
 from aloe_jax.parallel import hosts
 from aloe_jax.run import appended as appended_lib
 from aloe_jax.run import evaluation
@@ -30,13 +32,13 @@ class Results:
     path: of the JSON file; read if it exists.
 
   Raises:
-    ValueError: the file is damaged.
+    ValueError: the file is damaged, or holds a number that cannot be.
   """
 
   def __init__(self, path: pathlib.Path):
     self._path = path
     self._evaluations: dict[int, evaluation.Evaluation] = {}
-    for entry in files.read_entries(path, ('iteration', *_FIELDS), _ADVICE):
+    for entry in _entries(path, ('iteration', *_FIELDS)):
       found = evaluation.Evaluation(**{name: entry[name] for name in _FIELDS})
       self._evaluations[entry['iteration']] = found
 
@@ -118,9 +120,47 @@ def read(path: pathlib.Path) -> list[dict]:
   """What was kept of each evaluation, see `Evaluation.summary`; [] where there is none.
 
   Raises:
-    ValueError: the file is damaged.
+    ValueError: the file is damaged, or holds a number that cannot be.
   """
-  return files.read_entries(path, _SHOWN, _ADVICE)
+  return _entries(path, _SHOWN)
+
+
+def _entries(path: pathlib.Path, needed: Sequence[str]) -> list[dict[str, Any]]:
+  """The entries of a file, each with the names that are needed, and looked through."""
+  entries = files.read_entries(path, needed, _ADVICE)
+  for index, entry in enumerate(entries):
+    if wrong := _fault(f'entry {index}', entry):
+      raise ValueError(f'{path}: {wrong}; {_ADVICE}')
+  iterations = [entry['iteration'] for entry in entries]
+  if twice := [i for i in iterations if iterations.count(i) > 1]:
+    raise ValueError(
+      f'{path}: found {iterations.count(twice[0])} evaluations of iteration {twice[0]}, expected '
+      f'one; {_ADVICE}'
+    )
+  return entries
+
+
+def _fault(where: str, entry: dict[str, Any]) -> str:
+  """The first number of an entry that cannot be, '' where there is none."""
+  if not records.is_count(entry['iteration']):
+    return records.told(f'{where}.iteration', entry['iteration'], 'a whole number of 0 or more')
+  if wrong := records.of_evaluation(where, entry):
+    return wrong
+  if not entry['steps']:
+    return records.told(f'{where}.steps', entry['steps'], 'a whole number of 1 or more')
+  for name in ('low', 'high'):
+    if name in entry and not (records.is_number(entry[name], least=0) and entry[name] <= 1):
+      return records.told(f'{where}.{name}', entry[name], 'a number from 0 to 1')
+  ends, hz = entry.get('ends'), entry.get('control_hz', 1)
+  if ends is not None:
+    if not (isinstance(ends, dict) and all(map(records.is_count, ends.values()))):
+      return records.told(f'{where}.ends', ends, 'how many episodes ended by each reason')
+    if ends.get('success', 0) != entry['successes'] or sum(ends.values()) != entry['episodes']:
+      expected = f'{entry["episodes"]} episodes, {entry["successes"]} of them with success'
+      return records.told(f'{where}.ends', ends, expected)
+  if not (records.is_number(hz) and hz > 0):
+    return records.told(f'{where}.control_hz', hz, 'a number of more than 0')
+  return ''
 
 
 def check(path: pathlib.Path, done: int | None) -> None:

@@ -92,9 +92,10 @@ def check(start: Start, experiment: experiment_lib.Experiment) -> None:
   Raises:
     FileNotFoundError: there is no checkpoint.
     ValueError: it does not fit; lists all that differs. Or the run would weigh chunks by its
-      critic, which has learnt nothing.
+      critic, or see through its tower, which has learnt nothing.
   """
   _check_skipped_critic(start, experiment)
+  _check_tower(start, experiment)
   if start.is_own:
     architecture = experiment.architecture()
     if start.kind == 'warm_start':  # its critic has not learnt anything
@@ -151,6 +152,17 @@ def _check_skipped_critic(start: Start, experiment: experiment_lib.Experiment) -
       f'the advantages of {experiment.agent.name!r} would be random numbers. Expected more than '
       '0, config.actor.checkpoint of a run whose critic has been trained, or an agent without a '
       "critic, such as 'filtered_bc'."
+    )
+
+
+def _check_tower(start: Start, experiment: experiment_lib.Experiment) -> None:
+  """Refuses to see through a tower that nothing has trained: a warm start alone does it."""
+  if experiment.learns_tower and not start.is_own and not warms_up(start, experiment):
+    raise ValueError(
+      'config.actor.warm_start_updates is 0, but the warm start alone trains the tower that '
+      "sees the cameras (config.sim.observation is 'pixels'): all that comes after would see "
+      'through random filters. Expected more than 0, or config.actor.checkpoint of a run that has '
+      'trained its tower.'
     )
 
 

@@ -11,6 +11,10 @@ from aloe_jax import config as config_lib
 from aloe_jax.agents import action_critic
 from aloe_jax.agents import aloe
 from aloe_jax.agents import awr
+from aloe_jax.agents import bc
+from aloe_jax.agents import dagger
+from aloe_jax.agents import filtered_bc
+from aloe_jax.agents import filtered_policy_bc
 from aloe_jax.models import parts
 from aloe_jax.run import checkpoints
 from aloe_jax.run import networks
@@ -64,6 +68,20 @@ def _goes_on(config: Config) -> bool:
   return checkpoints.is_one(pathlib.Path(config.actor.checkpoint))
 
 
+def _imitates(config: Config, *modules: Any) -> bool:
+  """Whether the actor learns, all alike, from the chunks that the agent of one of these does."""
+  agent = agents.find(config.agent)
+  return agent.critic is None and agent.imitates in [module.imitates for module in modules]
+
+
+def _demonstrates(config: Config) -> bool:
+  """Whether all demonstrations are those of the simulator, each of which succeeded."""
+  return _is_played(config) and not config.data.episodes
+
+
+# How ends that are no success are read.
+_OF_FAILURES = ('data.failures', 'data.timeout', 'data.takeover')
+
 # Names that a field begins with; when they do nothing; why.
 _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
   (
@@ -84,7 +102,7 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
   ),
   (
     ('actor.vision.', 'actor.language.', 'actor.expert.', 'actor.action_size', 'actor.image_size',
-     'actor.dtype', 'actor.remat'),
+     'actor.dtype', 'actor.remat', 'critic.encoder'),
     lambda c: c.actor.kind == 'small',
     "it is of config.actor.kind='pi05'",
   ),
@@ -102,9 +120,36 @@ _TABLE: tuple[tuple[tuple[str, ...], Callable[[Config], bool], str], ...] = (
     'config.iterations is 0, and a warm start comes before all of them',
   ),
   (
-    ('data.failures',),
-    lambda c: c.iterations == 0 and _is_played(c) and not c.data.episodes,
+    _OF_FAILURES,
+    lambda c: c.iterations == 0 and _demonstrates(c),
     'config.iterations is 0, and demonstrations of the simulator that fail are not kept',
+  ),
+  (
+    _OF_FAILURES,
+    lambda c: _imitates(c, bc) and _demonstrates(c),
+    'this config.agent imitates demonstrations alone, and those of the simulator that fail are not '
+    'kept',
+  ),
+  (
+    _OF_FAILURES,
+    lambda c: _imitates(c, filtered_bc) and (_demonstrates(c) or (_is_played(c) and _goes_on(c))),
+    'this config.agent imitates nothing but fragments that ended in success',
+  ),
+  (
+    ('data.takeover',),
+    lambda c: _imitates(c, dagger, filtered_policy_bc) and _demonstrates(c),
+    'this config.agent imitates nothing of the policy that ended in a take-over, and learns no '
+    'critic that would be told what it costs',
+  ),
+  (
+    ('sim.image_size',),
+    lambda c: _is_played(c) and not _on_table_top(c),
+    'images of the environments of Gymnasium are neither read nor recorded',
+  ),
+  (
+    ('task.cameras',),
+    lambda c: _is_played(c) and c.actor.kind == 'small' and c.sim.observation == 'objects',
+    "config.sim.observation is 'objects', which are seen without cameras",
   ),
   (
     ('fail.',),

@@ -17,6 +17,7 @@ from aloe_jax.learning import measured_weights
 from aloe_jax.learning import outcomes
 from aloe_jax.learning import trust as trust_lib
 
+_NARROW = 0.01  # effective sample size below which a phase hardly learns
 PolicyActions = Callable[[np.ndarray], np.ndarray]  # rows [B] to actions [B, M, h, A]
 
 
@@ -84,6 +85,7 @@ def weigh(
   numbers = chunk_weights.diagnostics(weights, buffer, learner.settings)
   if weights.tag is None:
     numbers['beta'] = learner.settings.beta
+    tell_narrow(what, numbers['effective_sample_size'], len(rows))
   tags = None if weights.tag is None else tags_lib.Tags(weights.tag, config.recap.drop)
   return Imitated(rows, weights.weight, tags, numbers)
 
@@ -105,9 +107,10 @@ def _measured(judges: Judges, rows: np.ndarray, execute: int, what: str, seed: i
       progress=advance,
     )
   trust = measure(judged.at(tested), buffer, execute)
-  progress.CONSOLE.print(f'{what}: {_told(trust)}', highlight=False, soft_wrap=True)
+  progress.CONSOLE.print(f'{what}: {told(trust)}', highlight=False, soft_wrap=True)
   weights = measured_weights.weigh(judged.at(rows), learner.settings, trust.value, len(buffer))
   numbers = chunk_weights.diagnostics(weights, buffer, learner.settings)
+  tell_narrow(what, numbers['effective_sample_size'], len(rows))
   numbers |= {'beta': learner.settings.beta}
   numbers |= {'trust': trust.value, 'trust_episodes': trust.episodes}
   if np.isfinite(trust.slope):
@@ -145,13 +148,30 @@ def measure(
   return trust_lib.measure(judged.advantage, judged.v, outcome, buffer.episode[row])
 
 
-def _told(trust: trust_lib.Trust) -> str:
+def tell_narrow(what: str, share: float, chunks: int) -> None:
+  """Says where a few chunks have all the weight; `share` is the effective sample size."""
+  if not share >= _NARROW:  # or is no number
+    progress.CONSOLE.print(
+      f'{what}: nearly nothing is imitated: the weights leave an effective {share * chunks:.3g} of '
+      f'{chunks} chunks (effective_sample_size {share:.2g}, where 1 is all of them); raise '
+      'config.actor.beta, or lower config.actor.clip.',
+      highlight=False,
+      soft_wrap=True,
+    )
+
+
+def told(trust: trust_lib.Trust) -> str:
   """What a person reads of it."""
   believed = (
     f'{100 * trust.value:.0f} % of each is believed'
     if trust.value
     else 'nothing of them is believed, and all chunks that are imitated weigh the same'
   )
+  if np.isnan(trust.slope) and trust.episodes >= trust_lib.FEWEST:
+    return (
+      f'in {trust.episodes} episodes held out from the critic its advantages, or what came of '
+      f'them, vary too little to test them; {believed}, as elsewhere.'
+    )
   if np.isnan(trust.slope):
     return (
       f'{trust.episodes} episodes held out from the critic are too few to test its advantages; '
