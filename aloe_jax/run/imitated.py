@@ -49,8 +49,8 @@ def without_failures(buffer: replay.Replay, rows: np.ndarray) -> np.ndarray:
   """Rows [R] but for those of fragments that ended in a failure.
 
   How a fragment would have ended that is cut short is not known; it stays. So does a person's that
-  ran out of time: who takes over late has no time left for the right actions, and there is nobody
-  else to show what to do there.
+  ran out of time: to be too slow is not to do what is wrong, and often there is nobody else to show
+  what to do there.
   """
   failed = buffer.fragments.terminal[rows] & ~buffer.succeeded[rows]
   ends = buffer.end_reason[buffer.fragments.last[rows]]
