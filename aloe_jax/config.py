@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 import contextlib
 import json
+import math
 import pathlib
 import sys
 from typing import Any
@@ -192,7 +193,8 @@ def _validate_small(config: ml_collections.ConfigDict) -> None:
   if chunk % shared:
     raise ValueError(
       f'config.actor.small.steps_per_token is {shared}, which does not divide the chunk of '
-      f'{chunk} steps.'
+      f'{chunk} steps; set a divisor of it, such as '
+      f'--config.actor.small.steps_per_token={math.gcd(chunk, shared)}.'
     )
   if config.actor.augment:
     raise ValueError(

@@ -30,6 +30,7 @@ from aloe_jax.run import compile_cache
 from aloe_jax.run import evaluation
 from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import kept
+from aloe_jax.run import ranges_kept
 from aloe_jax.run import restored
 
 
@@ -58,6 +59,7 @@ def _evaluate(given: command_line.Given) -> None:
         'for the run of a robot --config.sim.task=fold_laundry or another task of the simulator.'
       )
     experiment = experiment_lib.Experiment(config)
+    ranges_kept.check(experiment.world, config.sim.task, workdir)
     paths = _checkpoints(options, workdir)
     for path in paths[1:]:
       _check_task(path, config)

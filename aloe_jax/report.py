@@ -57,6 +57,7 @@ from aloe_jax.run import experiment as experiment_lib
 from aloe_jax.run import indices as indices_lib
 from aloe_jax.run import kept
 from aloe_jax.run import phases
+from aloe_jax.run import ranges_kept
 from aloe_jax.run import restored
 from aloe_jax.run import results
 
@@ -358,8 +359,10 @@ def of(given: command_line.Given, config: ml_collections.ConfigDict) -> Report:
   """The report that a command line of `parser` asks for, of a run of that config."""
   options = given.options
   with config_lib.user_errors():
+    experiment = experiment_lib.Experiment(config)
+    ranges_kept.check(experiment.world, config.sim.task, given.workdir)
     return Report(
-      experiment_lib.Experiment(config),
+      experiment,
       given.workdir,
       iteration=options.iteration,
       episodes=options.episodes,

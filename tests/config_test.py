@@ -210,7 +210,8 @@ def test_a_command_without_a_working_directory_has_nowhere_to_write():
     (
       'actor.small.steps_per_token',
       3,
-      'steps_per_token is 3, which does not divide the chunk of 8',
+      'steps_per_token is 3, which does not divide the chunk of 8 steps; set a divisor of it, such '
+      'as --config.actor.small.steps_per_token=1',
     ),
   ],
 )

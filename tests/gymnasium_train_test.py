@@ -15,6 +15,7 @@ from aloe_jax import train
 from aloe_jax import types
 from aloe_jax.data import rlds
 from aloe_jax.run import checkpoints
+from aloe_jax.run import collection
 from aloe_jax.run import experiment
 from aloe_jax.run import requirements
 from experiments import ogbench
@@ -48,6 +49,36 @@ def finished(compiled_once, tmp_path_factory):
   status, _, errors = command('train', workdir)
   assert status == 0, errors
   return workdir
+
+
+def test_people_who_never_succeed_are_told_with_how_they_ended():
+  config = make_config()
+  config.task.max_steps = 1  # from x of 4 or more, at 2 a step
+  config.sim.attempts = 3
+  built = experiment.Experiment(config)
+  collector = collection.Collector(built, built.world.see(None))
+  count = 3 * collection.MAX_ROUNDS
+  told = (
+    rf'{count} demonstrations gave 0 successes, expected 4; they ended in {count} timeout. See '
+    "whether the human can do the task .* info\\['success'\\] in Gymnasium"
+  )
+  with pytest.raises(ValueError, match=told):
+    collector.demonstrate(jax.random.key)
+
+
+def test_a_run_is_not_evaluated_where_numbers_are_scaled_otherwise(finished, tmp_path):
+  workdir = shutil.copytree(finished, tmp_path / 'run')
+  path = workdir / 'simulator_ranges.json'
+  kept = json.loads(path.read_text())
+  assert kept['observation'] == [None, [-10.0, 30.0]] and kept['action'] == [[-2.0, 2.0]]
+  kept['observation'][1] = [-10.0, 300.0]
+  path.write_text(json.dumps(kept))
+  status, _, errors = command('evaluate', workdir)
+  assert status == 1
+  assert (
+    'has bounds of -10 to 30 for number 1 of the observation, and had bounds of -10 to 300'
+    in errors
+  )
 
 
 def make_config():

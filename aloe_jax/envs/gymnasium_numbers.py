@@ -46,6 +46,12 @@ def is_range(low: np.ndarray, high: np.ndarray) -> np.ndarray:
   return near[0] & near[1]
 
 
+def ranges(low: np.ndarray, high: np.ndarray) -> list[tuple[float, float] | None]:
+  """(lowest, highest) of each number, None where it has no range."""
+  ends = zip(is_range(low, high).flat, low.flat, high.flat, strict=True)
+  return [(float(lowest), float(highest)) if both else None for both, lowest, highest in ends]
+
+
 def passing(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Lowest and highest numbers that pass for being within bounds, all finite."""
   both = is_range(low, high)

@@ -27,6 +27,7 @@ class Spaces:
     action_limits: lowest and highest action [A].
     proprio_size: numbers of proprio, at most 32.
     feature_shape: (V, F), V * F >= n.
+    ranges: {'observation' and 'action': (lowest, highest) of each number, None for no range}.
     remarks: what was said of observations so far.
 
   Args:
@@ -72,6 +73,10 @@ class Spaces:
     self._bounded = gymnasium_numbers.is_range(numbers.low, numbers.high)
     low, high = (np.where(self._bounded, bound, 0.0) for bound in (numbers.low, numbers.high))
     self._center, self._half = (high + low) / 2, np.where(high > low, (high - low) / 2, 1.0)
+    self.ranges = {
+      'observation': gymnasium_numbers.ranges(numbers.low, numbers.high),
+      'action': gymnasium_numbers.ranges(self._action.low, self._action.high),
+    }
     self.action_size = int(self._action.shape[0])
     self.action_limits = self._action.low, self._action.high
     self._name = name

@@ -37,6 +37,8 @@ class World(Protocol):
     action_kind: whether its actions are a position or a velocity; empty where it does not tell.
     action_limits: lowest and highest action [A] that its robot carries out; None if nothing is
       played.
+    ranges: {'observation' and 'action': (lowest, highest) of each number, None where it has none}
+      that an environment declares; empty of a world whose numbers are always the same.
   """
 
   name: str
@@ -44,6 +46,7 @@ class World(Protocol):
   robot: dict[str, Any]
   action_kind: str
   action_limits: tuple[np.ndarray, np.ndarray] | None
+  ranges: dict[str, list[tuple[float, float] | None]]
 
   @property
   def render(self) -> Callable[[Any], dict[str, jax.Array]] | None:
@@ -97,6 +100,7 @@ class TableTop:
     self.robot: dict[str, Any] = {}
     self.action_kind = 'velocity' if self.name else ''  # it moves the robot from where it is
     self.action_limits: tuple[np.ndarray, np.ndarray] | None = None
+    self.ranges: dict[str, list[tuple[float, float] | None]] = {}
     self._config = config
     self._encoder = encoder
     self._reads_images = reads_images
@@ -199,6 +203,7 @@ class Gymnasium:
       control_hz=_RATE,
     )
     self.action_limits: tuple[np.ndarray, np.ndarray] | None = spaces.action_limits
+    self.ranges = spaces.ranges
     _check_robot(config, self.robot)
     self._task.compare(max_steps=config.task.max_steps, control_hz=config.task.control_hz or _RATE)
 

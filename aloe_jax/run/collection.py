@@ -1,5 +1,6 @@
 """Episodes from the simulator: demonstrations of its human, and rollouts that the human watches."""
 
+import collections
 from collections.abc import Callable, Sequence
 import pathlib
 
@@ -51,7 +52,7 @@ class Collector:
         if len(rounds) == MAX_ROUNDS:
           raise ValueError(
             f'{MAX_ROUNDS * attempts} demonstrations gave {len(lengths)} successes, expected '
-            f'{wanted}; raise config.sim.attempts.'
+            f'{wanted}; {_advice(rounds)}'
           )
         trajectories = demonstrating.run(None, key=key(len(rounds)), episodes=attempts)
         success = trajectories.first_end == types.EndReason.SUCCESS
@@ -130,3 +131,17 @@ def write(directory: pathlib.Path, episodes: Sequence[rlds.Episode], name: str) 
   hosts.wait(f'{directory.name} are written')
   twin.pull()
   hosts.wait(f'{directory.name} are everywhere')
+
+
+def _advice(rounds: list[tuple[simulation.Trajectories, np.ndarray]]) -> str:
+  """What to do where too few demonstrations succeed."""
+  if any(keep.any() for _, keep in rounds):
+    return 'raise config.sim.attempts.'
+  ends = collections.Counter(
+    types.EndReason(end).name.lower() for found, _ in rounds for end in found.first_end
+  )
+  told = ', '.join(f'{count} {end}' for end, count in ends.most_common())
+  return (
+    f'they ended in {told}. See whether the human can do the task within config.task.max_steps, '
+    "and whether the simulator says so: by info['success'] in Gymnasium."
+  )

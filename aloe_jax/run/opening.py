@@ -36,6 +36,7 @@ from aloe_jax.run import kept
 from aloe_jax.run import learnt
 from aloe_jax.run import phases
 from aloe_jax.run import plan as plan_lib
+from aloe_jax.run import ranges_kept
 from aloe_jax.run import read_back
 from aloe_jax.run import return_range as return_range_lib
 from aloe_jax.run import starting_point
@@ -157,6 +158,7 @@ def open_run(
   """
   checkpoints = checkpoints_lib.Checkpoints(workdir / 'checkpoints')
   with config_lib.user_errors():
+    ranges_kept.check(experiment.world, experiment.config.sim.task, workdir, keeps=True)
     beginning = _begin(experiment, workdir, checkpoints, indices, asked)
     if experiment.config.sim.task:
       _demonstrate(experiment, workdir, beginning)

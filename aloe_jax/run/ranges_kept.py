@@ -1,0 +1,73 @@
+"""The ranges that a simulator's numbers are scaled by, as a run keeps them.
+
+Policies see the numbers of a Gymnasium environment scaled by the bounds that it declares. Where it
+declares others later, the same place looks like another one to a policy that has learnt.
+"""
+
+from collections.abc import Mapping, Sequence
+import json
+import pathlib
+from typing import Any
+
+from absl import logging
+
+from aloe_jax import files
+from aloe_jax.envs import worlds
+from aloe_jax.parallel import hosts
+
+FILE = 'simulator_ranges.json'
+_ADVICE = 'remove it, if the environment is as it was when the run began: it is written anew.'
+
+
+def check(world: worlds.World, task: str, workdir: pathlib.Path, *, keeps: bool = False) -> None:
+  """Holds the ranges of a simulator to those that a run began with.
+
+  Args:
+    world: the simulator.
+    task: `sim.task`. Where the run's own was another, other ranges are said and not refused.
+    workdir: of the run.
+    keeps: whether they are kept where the run has none yet.
+
+  Raises:
+    ValueError: the task has other ranges now than when the run began.
+  """
+  now = json.loads(json.dumps(world.ranges))
+  if not now:
+    return
+  path = workdir / FILE
+  if not path.exists():
+    if keeps and hosts.is_first():
+      files.write_text(path, json.dumps({'task': task, **now}, indent=1) + '\n')
+    return
+  kept = files.read_json(path, _ADVICE)
+  if not (changed := _changed(kept, now)):
+    return
+  if kept.get('task') == task:
+    raise ValueError(
+      f'{path}: {task} {changed}; expected no change, as policies see numbers scaled by their '
+      'bounds. Have the environment declare what it did when the run began, or start another '
+      '--workdir.'
+    )
+  logging.warning(
+    '%s: the policy has learnt in %s; %s %s. It sees numbers scaled by their bounds.',
+    path,
+    kept.get('task'),
+    task,
+    changed,
+  )
+
+
+def _changed(kept: Mapping[str, Any], now: Mapping[str, Sequence]) -> str:
+  """The first number whose range is another, in words; '' where all are the same."""
+  for what, ranges in now.items():
+    before = kept.get(what, [])
+    if len(before) != len(ranges):
+      return f'has {len(ranges)} numbers of the {what}, and had {len(before)}'
+    for i, (had, has) in enumerate(zip(before, ranges, strict=True)):
+      if had != has:
+        return f'has {_told(has)} for number {i} of the {what}, and had {_told(had)}'
+  return ''
+
+
+def _told(ends: Sequence[float] | None) -> str:
+  return 'no bounds' if ends is None else f'bounds of {ends[0]:g} to {ends[1]:g}'

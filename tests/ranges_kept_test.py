@@ -1,0 +1,62 @@
+"""What a run does where its simulator scales numbers otherwise than when it began."""
+
+import json
+
+import gymnasium
+from gymnasium import spaces
+import numpy as np
+import pytest
+
+from aloe_jax.envs import gymnasium_spaces
+from aloe_jax.run import ranges_kept
+
+TASK = 'gymnasium:mine:Reach-v0'
+
+
+class Reach(gymnasium.Env):
+  action_space = spaces.Box(np.float32([-1, -1]), np.float32([1, 3]))
+
+  def __init__(self, most):
+    self.observation_space = spaces.Dict(
+      proprio=spaces.Box(-np.inf, np.inf, (1,)), way=spaces.Box(-most, most, (2,))
+    )
+
+
+class World:
+  def __init__(self, most):
+    self.ranges = gymnasium_spaces.Spaces(Reach(most), TASK).ranges
+
+
+def test_ranges_are_those_of_each_number_in_its_place():
+  assert World(2.0).ranges == {
+    'observation': [None, (-2.0, 2.0), (-2.0, 2.0)],
+    'action': [(-1.0, 1.0), (-1.0, 3.0)],
+  }
+
+
+def test_a_run_goes_on_with_the_ranges_that_it_began_with(tmp_path):
+  ranges_kept.check(World(2.0), TASK, tmp_path, keeps=True)
+  ranges_kept.check(World(2.0), TASK, tmp_path, keeps=True)
+  kept = json.loads((tmp_path / ranges_kept.FILE).read_text())
+  assert kept['task'] == TASK and kept['observation'][1] == [-2.0, 2.0]
+  told = (
+    'bounds of -200 to 200 for number 1 of the observation, and had bounds of -2 to 2; expected'
+  )
+  with pytest.raises(ValueError, match=f'{ranges_kept.FILE}: {TASK} has {told}'):
+    ranges_kept.check(World(200.0), TASK, tmp_path)
+  with pytest.raises(ValueError, match='has no bounds for number 1'):
+    ranges_kept.check(World(1e9), TASK, tmp_path)
+  assert json.loads((tmp_path / ranges_kept.FILE).read_text()) == kept
+
+
+def test_another_task_may_have_others_which_is_said(tmp_path, caplog):
+  ranges_kept.check(World(2.0), TASK, tmp_path, keeps=True)
+  ranges_kept.check(World(2.0), 'gymnasium:mine:Other-v0', tmp_path)
+  assert not caplog.records
+  ranges_kept.check(World(5.0), 'gymnasium:mine:Other-v0', tmp_path)
+  assert 'the policy has learnt in gymnasium:mine:Reach-v0' in caplog.text
+
+
+def test_where_nothing_is_kept_only_a_run_writes_it(tmp_path):
+  ranges_kept.check(World(2.0), TASK, tmp_path)
+  assert not (tmp_path / ranges_kept.FILE).exists()
