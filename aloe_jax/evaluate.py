@@ -83,7 +83,7 @@ def _evaluate(given: command_line.Given) -> None:
     conditions['guidance'] = config.recap.guidance
   if config.actor.best_of > 1:
     conditions['best_of'] = config.actor.best_of
-  progress.CONSOLE.print(_table(found, conditions))
+  progress.CONSOLE.print(table(found, conditions))
   # All that the numbers depend on is in the name, so that nothing else is ever replaced.
   runs = [_label(path, files.absolute(given.where)) for path in paths]
   name = ','.join(
@@ -173,14 +173,16 @@ def _policy(
   return found.policy, experiment.world.see(found.encoder)
 
 
-def _table(found: dict[pathlib.Path, evaluation.Evaluation], conditions: dict) -> rich.table.Table:
+def table(found: dict[pathlib.Path, evaluation.Evaluation], conditions: dict) -> rich.table.Table:
+  """What is printed: a row a policy, whose paths are told whole."""
   shown = ', '.join(f'{name} {value}' for name, value in conditions.items())
-  table = rich.table.Table(title=f'Evaluation ({shown})')
+  made = rich.table.Table(title=f'Evaluation ({shown})')
   for column in evaluation.COLUMNS:
-    table.add_column(column, justify='left' if column in ('policy', 'ends') else 'right')
+    is_text = column in ('policy', 'ends')
+    made.add_column(column, justify='left' if is_text else 'right', overflow='fold')
   for path, e in found.items():
-    table.add_row(str(path), *e.cells())
-  return table
+    made.add_row(str(path), *e.cells())
+  return made
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """The evaluate command: the same scenes for every checkpoint, and a JSON of what came out."""
 
+import io
 import json
 import pathlib
 import shutil
@@ -8,11 +9,13 @@ import command_line
 import jax
 import numpy as np
 import pytest
+import rich.console
 import tiny
 
 from aloe_jax import config as config_lib
 from aloe_jax import evaluate
 from aloe_jax.run import checkpoints
+from aloe_jax.run import evaluation
 from aloe_jax.run import experiment
 from experiments import laundry
 
@@ -154,3 +157,13 @@ def test_seeds_that_a_config_would_refuse_are_refused(workdir, seed):
   status, _, errors = command_line.run('evaluate', f'--workdir={workdir}', f'--seed={seed}')
   assert status == 2
   assert f"found '{seed}', expected 0 to 2147483647" in errors
+
+
+def test_paths_that_differ_at_their_ends_are_told_whole():
+  found = evaluation.Evaluation(2, {'success': 1, 'timeout': 1}, steps=8, control_hz=30.0)
+  paths = [pathlib.Path('/home/robot/runs' * 6, 'checkpoints', str(n)) for n in (4, 12)]
+  console = rich.console.Console(width=80, file=io.StringIO())
+  console.print(evaluate.table(dict.fromkeys(paths, found), {'seed': 0}))
+  lines = console.file.getvalue().splitlines()
+  first_column = ''.join(line.split('│')[1].strip() for line in lines if line.startswith('│'))
+  assert first_column == ''.join(map(str, paths))
