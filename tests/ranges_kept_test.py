@@ -27,6 +27,12 @@ class World:
     self.ranges = gymnasium_spaces.Spaces(Reach(most), TASK).ranges
 
 
+def begin(workdir):
+  """What is there once a run has its first episodes."""
+  ranges_kept.check(World(2.0), TASK, workdir, keeps=True)
+  (workdir / 'manifest.json').write_text('[]')
+
+
 def test_ranges_are_those_of_each_number_in_its_place():
   assert World(2.0).ranges == {
     'observation': [None, (-2.0, 2.0), (-2.0, 2.0)],
@@ -35,7 +41,7 @@ def test_ranges_are_those_of_each_number_in_its_place():
 
 
 def test_a_run_goes_on_with_the_ranges_that_it_began_with(tmp_path):
-  ranges_kept.check(World(2.0), TASK, tmp_path, keeps=True)
+  begin(tmp_path)
   ranges_kept.check(World(2.0), TASK, tmp_path, keeps=True)
   kept = json.loads((tmp_path / ranges_kept.FILE).read_text())
   assert kept['task'] == TASK and kept['observation'][1] == [-2.0, 2.0]
@@ -50,7 +56,7 @@ def test_a_run_goes_on_with_the_ranges_that_it_began_with(tmp_path):
 
 
 def test_another_task_may_have_others_which_is_said(tmp_path, caplog):
-  ranges_kept.check(World(2.0), TASK, tmp_path, keeps=True)
+  begin(tmp_path)
   ranges_kept.check(World(2.0), 'gymnasium:mine:Other-v0', tmp_path)
   assert not caplog.records
   ranges_kept.check(World(5.0), 'gymnasium:mine:Other-v0', tmp_path)
@@ -60,3 +66,10 @@ def test_another_task_may_have_others_which_is_said(tmp_path, caplog):
 def test_where_nothing_is_kept_only_a_run_writes_it(tmp_path):
   ranges_kept.check(World(2.0), TASK, tmp_path)
   assert not (tmp_path / ranges_kept.FILE).exists()
+
+
+def test_a_run_that_has_no_episodes_yet_begins_with_what_the_environment_has_now(tmp_path):
+  for most in (2.0, 5.0):
+    ranges_kept.check(World(most), TASK, tmp_path, keeps=True)
+  kept = json.loads((tmp_path / ranges_kept.FILE).read_text())
+  assert kept['observation'][1] == [-5.0, 5.0]

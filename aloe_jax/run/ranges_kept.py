@@ -26,7 +26,7 @@ def check(world: worlds.World, task: str, workdir: pathlib.Path, *, keeps: bool 
     world: the simulator.
     task: `sim.task`. Where the run's own was another, other ranges are said and not refused.
     workdir: of the run.
-    keeps: whether they are kept where the run has none yet.
+    keeps: whether they are kept, of a run that has no data yet: its first episodes are by them.
 
   Raises:
     ValueError: the task has other ranges now than when the run began.
@@ -35,7 +35,8 @@ def check(world: worlds.World, task: str, workdir: pathlib.Path, *, keeps: bool 
   if not now:
     return
   path = workdir / FILE
-  if not path.exists():
+  has_data = (workdir / 'manifest.json').exists()
+  if not (path.exists() and has_data):
     if keeps and hosts.is_first():
       files.write_text(path, json.dumps({'task': task, **now}, indent=1) + '\n')
     return
