@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import os
-import re
 
 import jax
 import numpy as np
@@ -356,23 +355,6 @@ def test_the_prompt_of_a_row_tells_its_normalised_state(episodes):
     np.testing.assert_array_equal(observation.prompt_tokens[b], tokens)
     np.testing.assert_array_equal(observation.prompt_mask[b], mask)
   assert len(np.unique(observation.prompt_tokens, axis=0)) == 4
-
-
-@pytest.mark.parametrize(
-  'ratios, told',
-  [
-    (dict(demo=0.0, policy=0.0, human=0.0), ''),
-    (dict(demo=1.0, policy=0.0, human=0.0), ''),
-    (dict(demo=1.0, policy=0.0, human=3.0), 'a share to human, .* batches are 100% demo.'),
-    (dict(demo=0.0, policy=1.0, human=3.0), 'to policy and human, .* batches are of all chunks'),
-  ],
-)
-def test_a_share_of_what_is_not_there_is_told(ratios, told):
-  steps = tiny.make_steps([tiny.make_episode(np.random.default_rng(0), [NONE] * 3 + [SUCCESS])])
-  chunking = replay.Chunking(tiny.HORIZON, tiny.HORIZON, DISCOUNT, FAIL_COST)
-  buffer = replay.Replay(steps, tiny.INPUTS, chunking, ratios)
-  found = buffer.told_ratios(buffer.starts)
-  assert re.search(f'config.data.ratios gives .*{told}', found) if told else not found
 
 
 def test_fragments_that_failed_can_be_left_out(episodes):

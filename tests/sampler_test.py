@@ -1,5 +1,7 @@
 """The order of the data: passes over all rows, exact shares, nothing but (seed, position)."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -114,3 +116,19 @@ def test_visits_are_how_often_a_row_came_before_whatever_range_is_asked_for(rati
   assert before.min() > 3
   part = sampler.Sampler(ROWS, SOURCE, ratios).visits(7, 5, 10)
   np.testing.assert_array_equal(part, visits[7:12])
+
+
+@pytest.mark.parametrize(
+  'ratios, told',
+  [
+    (dict(demo=0.0, policy=0.0, human=0.0), ''),
+    (dict(demo=1.0, policy=0.0, human=0.0), ''),
+    (dict(demo=1.0, policy=1.0, human=3.0), 'a share to human, .* are 50% demo, 50% policy.'),
+    (dict(demo=1.0, policy=0.0, human=3.0), 'a share to human, .* batches are 100% demo.'),
+    (dict(demo=0.0, policy=0.0, human=3.0), 'to human, .* batches are of all chunks alike.'),
+  ],
+)
+def test_a_share_of_what_is_not_there_is_told(ratios, told):
+  source = np.int8([types.Source.DEMO] * 3 + [types.Source.POLICY] * 2 + [types.Source.HUMAN])
+  found = sampler.tell_absent(np.arange(5), source, ratios)
+  assert re.fullmatch(f'config.data.ratios gives .*{told}', found) if told else not found

@@ -210,20 +210,6 @@ class Replay:
       image_masks=present,
     )
 
-  def told_ratios(self, rows: np.ndarray) -> str:
-    """Which sources were to have a share of the batches and are not among `rows`; '' for none."""
-    wanted = [kind for kind in types.Source if self._ratios[kind.name.lower()] > 0]
-    there = [kind for kind in wanted if (self.source[rows] == kind).any()]
-    absent = ' and '.join(kind.name.lower() for kind in wanted if kind not in there)
-    if not absent:
-      return ''
-    total = sum(self._ratios[kind.name.lower()] for kind in there)
-    shares = [f'{self._ratios[k.name.lower()] / total:.0%} {k.name.lower()}' for k in there]
-    return (
-      f'config.data.ratios gives a share to {absent}, of which there is no chunk to learn from; '
-      f'batches are {", ".join(shares) or "of all chunks alike"}.'
-    )
-
   def critic_batches(
     self,
     seed: int,

@@ -75,6 +75,26 @@ def _mixed(x: np.ndarray) -> np.ndarray:
   return x ^ (x >> np.uint64(31))
 
 
+def tell_absent(rows: np.ndarray, source: np.ndarray, ratios: Mapping[str, float]) -> str:
+  """Which sources were to have a share of the batches and are not among the rows; '' for none.
+
+  Args:
+    rows, source, ratios: see `Sampler`.
+  """
+  wanted = {
+    kind: ratios[kind.name.lower()] for kind in types.Source if ratios[kind.name.lower()] > 0
+  }
+  there = {kind: weight for kind, weight in wanted.items() if (source[rows] == kind).any()}
+  if there == wanted:
+    return ''
+  absent = ' and '.join(kind.name.lower() for kind in wanted if kind not in there)
+  shares = [f'{x / sum(there.values()):.0%} {kind.name.lower()}' for kind, x in there.items()]
+  return (
+    f'config.data.ratios gives a share to {absent}, of which there is no chunk to learn from; '
+    f'batches are {", ".join(shares) or "of all chunks alike"}.'
+  )
+
+
 class Sampler:
   """Endless streams of batches over some rows.
 

@@ -14,6 +14,7 @@ from aloe_jax import types
 from aloe_jax.agents import action_critic
 from aloe_jax.buckets import twin
 from aloe_jax.data import replay
+from aloe_jax.data import sampler
 from aloe_jax.learning import action_bank
 from aloe_jax.run import collection
 from aloe_jax.run import evaluation
@@ -134,7 +135,7 @@ class Run:
     rows = buffer.starts
     if self._is_measured:
       rows = rows[~buffer.held_out[rows]]
-    _tell_ratios(phase, buffer, rows)
+    self._tell_absent(phase, buffer, rows)
     self._updates.restart_critic(updates)
     seed = self._seed(Stream.CRITIC_ROWS, iteration)
 
@@ -161,7 +162,7 @@ class Run:
       # Of the policy and the critic that enter the phase: a run that resumes inside it has both
       # from the checkpoint before, and comes to the same weights.
       found = self._weigh(iteration, buffer, rows)
-      _tell_ratios(phase, buffer, found.rows)
+      self._tell_absent(phase, buffer, found.rows)
       self._updates.restart_actor(updates, self._config.actor.lr)
       self._left.tagged = found.tags is not None
       self._train_actor(phase, updates, buffer, found)
@@ -302,11 +303,10 @@ class Run:
   def _seed(self, stream: Stream, iteration: int) -> int:
     return streams.integer(self._config.seed, stream, 2 * iteration)
 
-
-def _tell_ratios(phase: phases.Phase, buffer: replay.Replay, rows: np.ndarray) -> None:
-  """Says where batches hold other shares than were asked for."""
-  if told := buffer.told_ratios(rows):
-    progress.CONSOLE.print(f'{phase.what}: {told}', highlight=False, soft_wrap=True)
+  def _tell_absent(self, phase: phases.Phase, buffer: replay.Replay, rows: np.ndarray) -> None:
+    """Says where batches hold other shares than were asked for."""
+    if told := sampler.tell_absent(rows, buffer.source, self._config.data.ratios):
+      progress.CONSOLE.print(f'{phase.what}: {told}', highlight=False, soft_wrap=True)
 
 
 def _again(what: str) -> str:
