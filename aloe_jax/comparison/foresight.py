@@ -232,9 +232,8 @@ def markdown(points: Points) -> str:
   runs = len({run_of(point) for point in points})
   how = collections.Counter(map(asked, points))
   listed = ', '.join(f'`{flags}` ({count})' for flags, count in how.items())
-  commits = ', '.join(
-    f'`{x}`' for x in sorted({point.get('commit') or 'not told' for point in points})
-  )
+  made_at = [(point.get('commit') or 'not told').split(' and ') for point in points]
+  commits = ', '.join(f'`{x}`' for x in sorted({one for each in made_at for one in each}))
   lines = [
     '# What cards foretold',
     '',

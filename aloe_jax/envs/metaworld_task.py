@@ -5,8 +5,8 @@ Meta-World's own, with a new scene for every episode; added are the goal in sigh
 has failed, and a human.
 
 The human is Meta-World's scripted policy of the task at the hands of people of two kinds, see
-`people`. The script is a function of what it sees, so that it can go on from any state; where it
-stands and waits for what will never come, its time runs out.
+`people`. The script is a function of what it sees, and goes on from there, once the fingers are
+open; where it stands and waits for what will never come, its time runs out.
 """
 
 import os
@@ -126,9 +126,9 @@ class Task(gymnasium.Wrapper):
 class Human:
   """Meta-World's script, seeing the thing a little beside where it is, and not gripping as hard.
 
-  The script begins with open fingers and never opens them: with closed ones it would stand on the
-  thing for ever. So whoever takes over with closed fingers and nothing between them lifts the hand
-  and opens it first.
+  Scripts count on open fingers over the thing, and many never open them: with closed ones they
+  stand on it for ever. So whoever takes over with closed fingers and nothing between them lifts the
+  hand and opens it first.
 
   Args:
     script: Meta-World's policy for the task.

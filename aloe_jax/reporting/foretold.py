@@ -25,10 +25,10 @@ from aloe_jax.run import phases
 
 LEVELS = ('quick', 'full')
 BETTER, WORSE, NO_DIFFERENCE, UNKNOWN = 'better', 'worse', 'no difference', 'cannot tell'
-# Of `comparison.payoff`: six runs of the simulators of others, of which none was clearly ahead.
+# Of `comparison.payoff`: eight runs in simulators of others, 4 points behind in the mean.
 _NO_PAYOFF = (
   ' Of a first card this means that RL may bring no more than imitation of what succeeded: in '
-  "simulators, such runs of ALOE ended no higher than those of config.agent='filtered_bc'."
+  "simulators, such runs of ALOE ended no higher in the mean than config.agent='filtered_bc'."
 )
 _WORDS = {
   BETTER: 'is expected to do better than the one before.',
