@@ -21,6 +21,11 @@ FAULTS = {
   'iterations.0.episodes': (0, 'iterations[0].episodes: found 0, expected a whole number of 1'),
   'iterations.1.iteration': (77, 'iterations[1].iteration: found 77, expected 1'),
   'iterations.1.successes_per_hour': (float('nan'), 'successes_per_hour: found nan, expected a nu'),
+  'iterations.0.successes_per_hour': (2, 'per_hour: found 2, expected 0.5, which is success_rate'),
+  'iterations.0.control_hz': (
+    2,
+    'throughput: found 1.0, expected 720000, which is 100 episodes in',
+  ),
   'iterations': ([], 'iterations: found [], expected a list of evaluations'),
   'settings.iterations': (3, 'found evaluations of 1 iterations, expected 3'),
   'settings.iterations ': ('3', "settings.iterations: found '3', expected a whole number of 0"),
@@ -35,6 +40,10 @@ FAULTS = {
   'report ': (
     {'advantage_failure': '1.5'},
     "report.advantage_failure: found '1.5', expected a number",
+  ),
+  'report  ': (
+    {'success_rate_1': 0.25},
+    'report.success_rate_1: found 0.25, expected 0.5, as in iterations[1]',
   ),
   'iterations.0.throughput': (10**400, 'iterations[0].throughput: found 1000'),
   'machine ': (

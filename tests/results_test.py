@@ -76,6 +76,8 @@ def test_a_damaged_file_is_named_with_what_to_do(read, text, found, tmp_path):
     ({'low': 'much'}, "entry 1.low: found 'much', expected a number from 0 to 1"),
     ({'throughput': -1}, 'entry 1.throughput: found -1, expected a number of 0 or more'),
     ({'control_hz': 0}, 'entry 1.control_hz: found 0, expected a number of more than 0'),
+    ({'throughput': 7}, 'entry 1.throughput: found 7, expected 100, which is 100 episodes in'),
+    ({'successes_per_hour': 7}, 'entry 1.successes_per_hour: found 7, expected 50, which is succ'),
     ({'steps': 0}, 'entry 1.steps: found 0, expected a whole number of 1 or more'),
     ({'ends': {'success': 150}}, 'entry 1.ends: found .*150.*, expected 100 episodes, 50 of them'),
     ({'ends': [50]}, r'entry 1.ends: found \[50\], expected how many episodes ended by each'),

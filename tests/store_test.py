@@ -28,8 +28,9 @@ RUN = """
 import json, pathlib, sys
 directory, successes = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 entry = {'iteration': 0, 'episodes': 100, 'successes': 20, 'success_rate': 0.2, 'steps': 1,
-         'low': 0.1, 'high': 0.3, 'successes_per_hour': 1, 'throughput': 1}
+         'low': 0.1, 'high': 0.3, 'successes_per_hour': 20, 'throughput': 100}
 last = entry | {'iteration': 1, 'successes': successes, 'success_rate': successes / 100}
+last['successes_per_hour'] = successes
 (directory / 'evaluations.json').write_text(json.dumps([entry, last]))
 (directory / 'config.json').write_text(json.dumps({'seed': 3, 'actor': {'beta': successes}}))
 print('ran')

@@ -23,7 +23,7 @@ def evaluations(config, successes=64):
   """As many as a run of these settings makes; half of 128 or a quarter of 512 succeed."""
   episodes = config.evaluation.episodes
   entry = {'episodes': episodes, 'successes': successes, 'success_rate': successes / episodes}
-  entry |= {'steps': 1, 'throughput': 1.0, 'successes_per_hour': 1.0}
+  entry |= {'steps': 1, 'throughput': 1.0, 'successes_per_hour': successes / episodes}
   return [{'iteration': number} | entry for number in range(config.iterations + 1)]
 
 

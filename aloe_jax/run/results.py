@@ -11,10 +11,10 @@ from aloe_jax import files
 from aloe_jax import plots
 from aloe_jax import progress
 from aloe_jax.buckets import twin
-from aloe_jax.comparison import records
 from aloe_jax.parallel import hosts
 from aloe_jax.run import appended as appended_lib
 from aloe_jax.run import evaluation
+from aloe_jax.run import measured
 from aloe_jax.run import phases
 
 _FIELDS = tuple(evaluation.Evaluation.__dataclass_fields__)
@@ -129,7 +129,7 @@ def _entries(path: pathlib.Path, needed: Sequence[str]) -> list[dict[str, Any]]:
   """The entries of a file, each with the names that are needed, and looked through."""
   entries = files.read_entries(path, needed, _ADVICE)
   for index, entry in enumerate(entries):
-    if wrong := _fault(f'entry {index}', entry):
+    if wrong := measured.fault_of_run(f'entry {index}', entry):
       raise ValueError(f'{path}: {wrong}; {_ADVICE}')
   iterations = [entry['iteration'] for entry in entries]
   if twice := [i for i in iterations if iterations.count(i) > 1]:
@@ -138,29 +138,6 @@ def _entries(path: pathlib.Path, needed: Sequence[str]) -> list[dict[str, Any]]:
       f'one; {_ADVICE}'
     )
   return entries
-
-
-def _fault(where: str, entry: dict[str, Any]) -> str:
-  """The first number of an entry that cannot be, '' where there is none."""
-  if not records.is_count(entry['iteration']):
-    return records.told(f'{where}.iteration', entry['iteration'], 'a whole number of 0 or more')
-  if wrong := records.of_evaluation(where, entry):
-    return wrong
-  if not entry['steps']:
-    return records.told(f'{where}.steps', entry['steps'], 'a whole number of 1 or more')
-  for name in ('low', 'high'):
-    if name in entry and not (records.is_number(entry[name], least=0) and entry[name] <= 1):
-      return records.told(f'{where}.{name}', entry[name], 'a number from 0 to 1')
-  ends, hz = entry.get('ends'), entry.get('control_hz', 1)
-  if ends is not None:
-    if not (isinstance(ends, dict) and all(map(records.is_count, ends.values()))):
-      return records.told(f'{where}.ends', ends, 'how many episodes ended by each reason')
-    if ends.get('success', 0) != entry['successes'] or sum(ends.values()) != entry['episodes']:
-      expected = f'{entry["episodes"]} episodes, {entry["successes"]} of them with success'
-      return records.told(f'{where}.ends', ends, expected)
-  if not (records.is_number(hz) and hz > 0):
-    return records.told(f'{where}.control_hz', hz, 'a number of more than 0')
-  return ''
 
 
 def check(path: pathlib.Path, done: int | None) -> None:
