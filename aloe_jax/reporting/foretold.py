@@ -105,7 +105,7 @@ def measure(
 
 
 def points(gain: estimates.Estimate, return_gap: estimates.Estimate) -> estimates.Estimate:
-  """Points of success that make a gain, if it is of success alone; NaN if none pays for sure."""
+  """Points of success that make a gain, if none of it is speed; NaN if none pays for sure."""
   a_point = return_gap.value / 100 if return_gap.low > 0 else np.nan
   return estimates.Estimate(gain.value / a_point, gain.low / a_point, gain.high / a_point)
 
@@ -168,7 +168,7 @@ def sentence(numbers: Mapping[str, estimates.Estimate], iteration: int, *, held_
     text += f'; acting throughout, it gains {shown("fqe_gain")} from the start of a fragment'
     if np.isfinite(numbers['fqe_points'].value):
       success = card.show(numbers['fqe_points'], 'points')
-      text += f', which is {success} of success, if it is success alone'
+      text += f', which is {success} of success, if none of it is speed'
   slope = numbers['advantage_slope']
   if slope.low > 0:
     text += f'. Of what its advantages promise, {card.show(slope, "%")} comes true.'
