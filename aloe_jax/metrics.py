@@ -163,8 +163,8 @@ def open_writer(directory: str | os.PathLike, **settings: Any) -> Writer:
 def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
   """Wilson's score interval of a success rate; z = 1.96 covers it with 95 %.
 
-  It keeps to [0, 1] and stays honest where few trials or none succeed. Without trials
-  nothing is known, and it is (0, 1).
+  It keeps to [0, 1], holds the rate itself, and stays honest where few trials or none succeed.
+  Without trials nothing is known, and it is (0, 1).
   """
   if not 0 <= successes <= trials:
     raise ValueError(f'found {successes} successes in {trials} trials, expected 0 to {trials}.')
@@ -174,7 +174,10 @@ def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float
   spread = z**2 / trials
   centre = (rate + spread / 2) / (1 + spread)
   half_width = z * math.sqrt(rate * (1 - rate) / trials + spread / (4 * trials)) / (1 + spread)
-  return max(0.0, centre - half_width), min(1.0, centre + half_width)
+  # At rates of 0 and 1 an end is the rate, but for rounding.
+  low = 0.0 if successes == 0 else centre - half_width
+  high = 1.0 if successes == trials else centre + half_width
+  return min(low, rate), max(high, rate)
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:

@@ -127,6 +127,15 @@ def test_wilson_interval_by_hand(successes, trials, low, high):
   assert metrics.wilson_interval(successes, trials) == pytest.approx((low, high), abs=1e-4)
 
 
+def test_wilson_interval_holds_the_rate_and_ends_where_no_rate_is_beyond():
+  for trials in range(1, 200):
+    assert metrics.wilson_interval(0, trials)[0] == 0.0
+    assert metrics.wilson_interval(trials, trials)[1] == 1.0
+    for successes in range(trials + 1):
+      low, high = metrics.wilson_interval(successes, trials)
+      assert 0.0 <= low <= successes / trials <= high <= 1.0
+
+
 def test_wilson_interval_narrows_to_the_rate_with_a_smaller_z():
   assert metrics.wilson_interval(3, 4, z=0.0) == (0.75, 0.75)
 

@@ -47,6 +47,11 @@ def test_a_curve_may_miss_iterations_and_start_anywhere(tmp_path):
   assert '<svg' in (tmp_path / 'curves.svg').read_text()
 
 
+def test_policies_that_always_or_never_succeed_are_drawn_whatever_the_number_of_trials():
+  always, never = ({n: (n * share, n) for n in range(1, 140)} for share in (1, 0))
+  plots.draw_learning_curves({'ALOE': always, 'AWR': never})
+
+
 @pytest.mark.parametrize(
   'curves, message',
   [
