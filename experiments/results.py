@@ -18,6 +18,7 @@ from aloe_jax import plots
 from aloe_jax import progress
 from aloe_jax.comparison import figures
 from aloe_jax.comparison import jobs
+from aloe_jax.comparison import paired
 from aloe_jax.comparison import payoff
 from aloe_jax.comparison import provenance
 from aloe_jax.comparison import store
@@ -46,13 +47,13 @@ def main() -> None:
   workdir = pathlib.Path(store.WORKDIR)
   kept = store.Store(directory)
   known: set[pathlib.Path] = set()
-  gains: dict[tuple[str, int], float] = {}
+  gains: dict[str, paired.Pairs] = {}
   with config_lib.user_errors():
     for name, suite in suites.SUITES.items():
       planned = suites.plan(suite, workdir, {})
       known.update(map(kept.path, planned))
       found = read(planned, kept, workdir)
-      gains |= payoff.gains(found)
+      gains[name] = payoff.gains(found)
       told = f'{len(found["runs"])} of {len(planned)} runs are there'
       if found['outdated']:
         told += f'; {len(found["outdated"])} records are of something else'

@@ -48,7 +48,7 @@ def test_the_page_of_what_cards_foretold_is_of_the_kept_answers():
 
 def test_the_page_of_first_cards_is_of_the_kept_answers_and_records(found):
   written = (TARGET / 'foretold' / 'payoff.md').read_text(encoding='utf-8')
-  gains = payoff.gains(found['methods']) | payoff.gains(found['away'])
+  gains = {suite: payoff.gains(runs) for suite, runs in found.items()}
   assert written == payoff.markdown(payoff.match(foretold.read(foretold.STORE), gains)), ANEW
 
 
