@@ -25,7 +25,7 @@ from aloe_jax.run import phases
 
 LEVELS = ('quick', 'full')
 BETTER, WORSE, NO_DIFFERENCE, UNKNOWN = 'better', 'worse', 'no difference', 'cannot tell'
-# Of `comparison.payoff`: eight runs in simulators of others, 4 points behind in the mean.
+# Of `comparison.payoff`: nine runs in simulators of others, 2 points behind in the mean.
 _NO_PAYOFF = (
   ' Of a first card this means that RL may bring no more than imitation of what succeeded: in '
   "simulators, such runs of ALOE ended no higher in the mean than config.agent='filtered_bc'."
