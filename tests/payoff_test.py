@@ -81,12 +81,12 @@ def test_gains_are_counted_by_what_the_card_expected(told):
 def test_where_the_card_could_not_tell_its_advice_is_the_baseline(told):
   assert [one.gain for one in payoff.followed(told)] == pytest.approx([10, 0, 30])
   # Tasks count the same: (-5 + 30) / 2, and (5 + 30) / 2. One seed of most tasks is no interval.
-  assert '| methods | 3 | +12.5 | +17.5 |' in payoff.markdown(told)
+  assert '| methods | +12.5 [3] | +17.5 [3] |' in payoff.markdown(told)
   push = [one for one in told if one.point['task'] == 'push']
   more = payoff.Told('away', make_point('push', 3, 5.0), 40.0)
   # 10, -20, 40: mean 10, standard error 30 / sqrt(3), t of 2 degrees 4.303. And 10, 0, 40.
   page = payoff.markdown([one._replace(suite='away') for one in push] + [more])
-  assert '| away | 3 | +10.0 (-64.5 to +84.5) | +16.7 (-35.0 to +68.4) |' in page
+  assert '| away | +10.0 (-64.5 to +84.5) [3] | +16.7 (-35.0 to +68.4) [3] |' in page
 
 
 def test_a_point_of_the_figure_is_a_run(told):

@@ -19,7 +19,7 @@ from aloe_jax import metrics
 from aloe_jax.comparison import records
 from aloe_jax.reporting import card
 from aloe_jax.reporting import foretold
-from aloe_jax.run import measured
+from aloe_jax.run import plausible
 
 Points = Sequence[Mapping[str, Any]]
 Point = Mapping[str, Any]
@@ -39,29 +39,29 @@ CHOICES = (*GAINS, 'foretold', 'the newest', 'the warm start')
 def fault(point: Point) -> str:
   """The first thing of a point that cannot be, '' where there is none; see `comparison.records`."""
   for name, lowest in {'seed': 0, 'iteration': 1, 'episodes': 1}.items():
-    if not measured.is_count(point[name], lowest):
-      return measured.told(name, point[name], f'a whole number of {lowest} or more')
+    if not plausible.is_count(point[name], lowest):
+      return plausible.told(name, point[name], f'a whole number of {lowest} or more')
   for name in ('task', 'method'):
     if not isinstance(point[name], str):
-      return measured.told(name, point[name], 'a text')
+      return plausible.told(name, point[name], 'a text')
   for name in ('before', 'after'):
-    if not (measured.is_number(point[name]) and 0 <= point[name] <= 100):
-      return measured.told(name, point[name], 'percent, from 0 to 100')
+    if not (plausible.is_number(point[name]) and 0 <= point[name] <= 100):
+      return plausible.told(name, point[name], 'percent, from 0 to 100')
   if not records.is_commands(point['commands']):
-    return measured.told('commands', point['commands'], 'lists of texts')
+    return plausible.told('commands', point['commands'], 'lists of texts')
   card_ = point['card']
   if wrong := records.of_report('card', card_) or ('card: found null' if card_ is None else ''):
     return wrong
   if card_.get('iteration', point['iteration']) != point['iteration']:
-    return measured.told('card.iteration', card_['iteration'], str(point['iteration']))
+    return plausible.told('card.iteration', card_['iteration'], str(point['iteration']))
   if (verdict := card_.get('foretold')) not in (*VERDICTS, None):
-    return measured.told('card.foretold', verdict, f'one of {", ".join(VERDICTS)}')
+    return plausible.told('card.foretold', verdict, f'one of {", ".join(VERDICTS)}')
   for name in (*NUMBERS, 'returns_std'):
     ends = [card_.get(f'{name}{end}') for end in ('', '_low', '_high')]
-    if not all(x is None or measured.is_number(x) for x in ends):
-      return measured.told(f'card.{name}', ends, 'numbers or null, with its low and high')
+    if not all(x is None or plausible.is_number(x) for x in ends):
+      return plausible.told(f'card.{name}', ends, 'numbers or null, with its low and high')
     if None not in ends[1:] and ends[1] > ends[2] and name != _NO_INTERVAL:
-      return measured.told(f'card.{name}_low', ends[1], f'{ends[2]} at most, which is its high')
+      return plausible.told(f'card.{name}_low', ends[1], f'{ends[2]} at most, which is its high')
   return ''
 
 

@@ -70,8 +70,7 @@ def match(points: foresight.Points, gain: Mapping[str, paired.Pairs]) -> list[To
 def followed(told: list[Told]) -> list[Told]:
   """The same, had `BASELINE` been taken wherever the first card could not tell.
 
-  That is known without another run: until that card was asked, both have the same warm start, and
-  rollouts of the same policy.
+  That is known without another run: until then both have the same warm start and episodes.
   """
   could_not = foretold.UNKNOWN
   return [
@@ -157,24 +156,18 @@ def _advice(told: list[Told]) -> list[str]:
   lines = [
     f'{METHOD} minus {BASELINE} in the end, in points: throughout, and had {BASELINE} been taken '
     "from iteration 1 on wherever the first card could not tell. Intervals are Student's t with "
-    '95 %, of the variance between the seeds of a task.',
+    '95 %, of the variance between the seeds of a task; [n] is how many runs.',
     '',
-    f'| suite | runs | {METHOD} throughout | as the first card says |',
-    '|---|---|---|---|',
+    f'| suite | {METHOD} throughout | as the first card says |',
+    '|---|---|---|',
   ]
   for suite in dict.fromkeys(one.suite for one in told):
     cells = [suite]
     for kind in (told, followed(told)):
       own = {(x.point['task'], x.point['seed']): x.gain for x in kind if x.suite == suite}
-      mean = paired.mean(own)
-      cells += [str(mean.pairs)] * (kind is told) + [_shown(mean)]
+      cells.append(tables.signed(paired.mean(own)))
     lines.append(f'| {" | ".join(cells)} |')
   return lines
-
-
-def _shown(mean: paired.Difference) -> str:
-  shown = f'{mean.mean:+.1f}'
-  return shown if np.isnan(mean.low) else f'{shown} ({mean.low:+.1f} to {mean.high:+.1f})'
 
 
 def _runs(told: list[Told]) -> list[str]:

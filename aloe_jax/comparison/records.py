@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import math
 from typing import Any
 
-from aloe_jax.run import measured
+from aloe_jax.run import plausible
 
 _SHARES = ('falls_failure', 'falls_success')  # of a report, from 0 to 1
 _TEXTS = ('task', 'method')
@@ -23,21 +23,21 @@ def fault(record: Any) -> str:
   """
   for name in _TEXTS:
     if not isinstance(record[name], str):
-      return measured.told(name, record[name], 'a text')
-  if not measured.is_count(record['seed']):
-    return measured.told('seed', record['seed'], 'a whole number of 0 or more')
+      return plausible.told(name, record[name], 'a text')
+  if not plausible.is_count(record['seed']):
+    return plausible.told('seed', record['seed'], 'a whole number of 0 or more')
   for name in _TABLES:
     if not isinstance(record[name], dict):
-      return measured.told(name, record[name], 'an object')
+      return plausible.told(name, record[name], 'an object')
   if not is_commands(record['commands']):
-    return measured.told('commands', record['commands'], 'lists of texts')
+    return plausible.told('commands', record['commands'], 'lists of texts')
   if not isinstance(record['commit'], str | None):
-    return measured.told('commit', record['commit'], 'a text or null')
+    return plausible.told('commit', record['commit'], 'a text or null')
   seconds = record['seconds']
-  if seconds is not None and not measured.is_number(seconds, least=0):
-    return measured.told('seconds', seconds, 'a number of 0 or more, or null')
+  if seconds is not None and not plausible.is_number(seconds, least=0):
+    return plausible.told('seconds', seconds, 'a number of 0 or more, or null')
   if record['settings'].get('seed', record['seed']) != record['seed']:
-    return measured.told(
+    return plausible.told(
       'settings.seed', record['settings']['seed'], f'{record["seed"]}, as in seed'
     )
   return (
@@ -54,33 +54,33 @@ def _of_machine(machine: Any) -> str:
     return ''
   expected = 'null or an object with processor, cores, accelerators and packages'
   if not isinstance(machine, dict):
-    return measured.told('machine', machine, expected)
+    return plausible.told('machine', machine, expected)
   kinds = {'processor': str, 'cores': int, 'accelerators': list, 'packages': dict}
   fits = all(isinstance(machine.get(name), kind) for name, kind in kinds.items())
   fits = fits and all(isinstance(name, str) for name in machine['accelerators'])
-  return '' if fits else measured.told('machine', machine, expected)
+  return '' if fits else plausible.told('machine', machine, expected)
 
 
 def _of_iterations(iterations: Any, settings: Mapping[str, Any]) -> str:
   """Evaluations of 0, 1, ... up to as many as the run was to have."""
   if not isinstance(iterations, list) or not iterations:
-    return measured.told('iterations', iterations, 'a list of evaluations')
+    return plausible.told('iterations', iterations, 'a list of evaluations')
   for number, entry in enumerate(iterations):
     where = f'iterations[{number}]'
-    if wrong := measured.fault(where, entry):
+    if wrong := plausible.fault(where, entry):
       return wrong
     if entry.get('iteration') != number:
-      return measured.told(f'{where}.iteration', entry.get('iteration'), f'{number}')
+      return plausible.told(f'{where}.iteration', entry.get('iteration'), f'{number}')
   last = settings.get('iterations', len(iterations) - 1)
-  if not measured.is_count(last):
-    return measured.told('settings.iterations', last, 'a whole number of 0 or more')
+  if not plausible.is_count(last):
+    return plausible.told('settings.iterations', last, 'a whole number of 0 or more')
   if len(iterations) != last + 1:
     return f'found evaluations of {len(iterations) - 1} iterations, expected {last}'
   evaluation = settings.get('evaluation', {})
   episodes = evaluation.get('episodes') if isinstance(evaluation, dict) else None
   for number, entry in enumerate(iterations):
     if episodes is not None and entry['episodes'] != episodes:
-      return measured.told(f'iterations[{number}].episodes', entry['episodes'], f'{episodes}')
+      return plausible.told(f'iterations[{number}].episodes', entry['episodes'], f'{episodes}')
   return ''
 
 
@@ -90,12 +90,12 @@ def _against(report: Mapping[str, Any], iterations: Sequence[Mapping[str, Any]])
     name = f'success_rate_{number}'
     rate, expected = report.get(name), entry['success_rate']
     if rate is not None and abs(rate - expected) > 1e-9:
-      return measured.told(f'report.{name}', rate, f'{expected:g}, as in iterations[{number}]')
+      return plausible.told(f'report.{name}', rate, f'{expected:g}, as in iterations[{number}]')
   return ''
 
 
 def _of_conditions(conditions: Mapping[str, Any]) -> str:
-  found = (measured.fault(f'conditions.{name}', entry) for name, entry in conditions.items())
+  found = (plausible.fault(f'conditions.{name}', entry) for name, entry in conditions.items())
   return next(filter(None, found), '')
 
 
@@ -104,13 +104,13 @@ def of_report(where: str, report: Any) -> str:
   if report is None:
     return ''
   if not isinstance(report, dict):
-    return measured.told(where, report, 'an object or null')
+    return plausible.told(where, report, 'an object or null')
   for name, value in report.items():
     low, high = _range(name)
     is_other = value is None or name in _WORDS or name.startswith('deployed')
-    if not is_other and not (measured.is_number(value) and low <= value <= high):
+    if not is_other and not (plausible.is_number(value) and low <= value <= high):
       among = '' if math.isinf(high) else f' from {low:g} to {high:g}'
-      return measured.told(f'{where}.{name}', value, f'a number{among} or null')
+      return plausible.told(f'{where}.{name}', value, f'a number{among} or null')
   return ''
 
 

@@ -195,7 +195,7 @@ def _differences(results: Results, reference: str, iteration: int | None) -> str
       found = [ahead(results, reference, method, measure, [task]) for task in results['tasks']]
       mean = ahead(results, reference, method, measure)
       of_some = f' of {mean.tasks} tasks' if mean.tasks < len(results['tasks']) else ''
-      lines.append(_line(shown, *map(_signed, found), _signed(mean, of_some), _p_value(mean)))
+      lines.append(_line(shown, *map(signed, found), signed(mean, of_some), _p_value(mean)))
   return '\n'.join(lines)
 
 
@@ -210,7 +210,7 @@ def _iterations(results: Results) -> str:
   for method in results['methods']:
     found = [common_values(results, method, rate_of(n)) for n in range(newest + 1)]
     cells = [_number(f'{paired.mean(x).mean:.1f}', len(x)) for x in found]
-    gain = _signed(paired.paired(found[-1], found[-2])) if newest else ''
+    gain = signed(paired.paired(found[-1], found[-2])) if newest else ''
     lines.append(_line(method, *cells, gain))
   return '\n'.join(lines)
 
@@ -309,7 +309,8 @@ def _cell(
   return _number(text, 0 if np.isnan(found.mean) else found.pairs)
 
 
-def _signed(found: paired.Difference, more: str = '') -> str:
+def signed(found: paired.Difference, more: str = '') -> str:
+  """A difference with its sign, its interval and how many pairs it is of."""
   text = f'{found.mean:+.1f}'
   if not np.isnan(found.low):
     text += f' ({found.low:+.1f} to {found.high:+.1f})'

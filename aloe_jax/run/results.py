@@ -14,8 +14,8 @@ from aloe_jax.buckets import twin
 from aloe_jax.parallel import hosts
 from aloe_jax.run import appended as appended_lib
 from aloe_jax.run import evaluation
-from aloe_jax.run import measured
 from aloe_jax.run import phases
+from aloe_jax.run import plausible
 
 _FIELDS = tuple(evaluation.Evaluation.__dataclass_fields__)
 _SHOWN = ('iteration', 'successes', 'episodes', 'success_rate', 'low', 'high', 'throughput')
@@ -129,7 +129,7 @@ def _entries(path: pathlib.Path, needed: Sequence[str]) -> list[dict[str, Any]]:
   """The entries of a file, each with the names that are needed, and looked through."""
   entries = files.read_entries(path, needed, _ADVICE)
   for index, entry in enumerate(entries):
-    if wrong := measured.fault_of_run(f'entry {index}', entry):
+    if wrong := plausible.fault_of_run(f'entry {index}', entry):
       raise ValueError(f'{path}: {wrong}; {_ADVICE}')
   iterations = [entry['iteration'] for entry in entries]
   if twice := [i for i in iterations if iterations.count(i) > 1]:
