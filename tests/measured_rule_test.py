@@ -5,6 +5,7 @@ import json
 import command_line
 import numpy as np
 import pytest
+import rounds
 import tiny
 
 from aloe_jax import types
@@ -88,6 +89,47 @@ def test_failures_are_not_imitated_but_for_people_who_ran_out_of_time_and_what_w
     for failures in (True, False)
   }
   assert found == {True: set(range(9)), False: {0, 3, 4, 6, 7, 8}}
+
+
+# The chunks of an episode of seven steps start at its steps 0 to 6, which are 6 steps apart; a
+# step costs 1/15 of a scaled reward here, so that more than a tenth of 6/15 is a rise.
+@pytest.mark.parametrize(
+  'rises, stay',
+  [
+    ((0.05, 0.03, -1.0), {0, 1}),
+    ((-0.1, 0.041, 0.039), {0, 2}),
+    ((0.0, 0.0, 0.0), {0}),
+  ],
+)
+def test_people_who_ran_out_of_time_are_imitated_where_v_rose(rises, stay):
+  buffer = make_buffer(SUCCESS, *[(TIMEOUT, HUMAN)] * 3)
+  assert buffer.chunking.reward_scale == pytest.approx(1 / 15)
+  v = np.zeros(len(buffer))
+  for episode, rise in enumerate(rises, start=1):
+    own = buffer.starts[buffer.episode[buffer.starts] == episode]
+    v[own[0]], v[own[-1]] = -0.5, -0.5 + rise
+    v[own[1:-1]] = -9.0  # what lies between does not count
+  rows = buffer.starts
+  found = imitated.without_idle(buffer, rows, v[rows])
+  assert set(buffer.episode[found]) == stay
+  assert len(found) == 7 * len(stay)
+
+
+@pytest.mark.parametrize('names', [('one', 'late'), ('late',)])
+def test_a_run_says_how_many_who_ran_out_of_time_are_imitated(
+  names, robots_rounds, tmp_path_factory, monkeypatch, capsys
+):
+  monkeypatch.setattr(imitated, 'RISE', np.inf)  # whatever a critic of 20 updates says
+  workdir = tmp_path_factory.mktemp('late') / 'run'
+  with rounds.quick(tmp_path_factory):
+    rounds.begin(workdir, rounds.given(robots_rounds, *names))
+  stay, why = (0, 'there V rose') if 'one' in names else (2, 'there is nothing else')
+  printed = capsys.readouterr().out
+  assert (
+    f'Weights 1: in 2 fragments a person ran out of time; {stay} are imitated, as {why}.' in printed
+  )
+  (told,) = metrics(workdir, 'weights')
+  assert (told['late_fragments'], told['late_imitated']) == (2, stay)
 
 
 def test_where_all_failed_the_message_names_the_other_rule():

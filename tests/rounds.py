@@ -61,7 +61,7 @@ def quick(tmp_path_factory):
 
 
 def write(directory):
-  """The rounds, each a dataset of its own; a copy of the first, and of other robots."""
+  """The rounds, each a dataset of its own; a copy of the first, of other robots, and too slow."""
   for seed, (name, count) in enumerate(ROUNDS.items()):
     rng = np.random.default_rng(seed)
     ends = [types.EndReason.NONE] * 15 + [types.EndReason.SUCCESS]
@@ -78,8 +78,14 @@ def write(directory):
   rlds.write(directory / 'arm', arm, name='table')
   places = [dataclasses.replace(e, metadata={'action_kind': 'position'}) for e in episodes]
   rlds.write(directory / 'places', places, name='table')
+  late = [dataclasses.replace(e, end_reason=_late(e.end_reason)) for e in episodes]
+  rlds.write(directory / 'late', late, name='table')
   shutil.copytree(directory / 'one', directory / 'copy')
   return directory
+
+
+def _late(end_reason):
+  return np.where(end_reason == types.EndReason.NONE, end_reason, np.int8(types.EndReason.TIMEOUT))
 
 
 def given(directory, *names):

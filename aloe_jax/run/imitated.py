@@ -6,6 +6,8 @@ from aloe_jax import types
 from aloe_jax.agents import agent as agent_lib
 from aloe_jax.data import replay
 
+RISE = 0.1  # of a step's cost a step: where nothing is wasted V rises by all of it
+
 
 def rows(
   agent: agent_lib.Agent, buffer: replay.Replay, iteration: int, *, failures: bool = True
@@ -48,11 +50,44 @@ def rows(
 def without_failures(buffer: replay.Replay, rows: np.ndarray) -> np.ndarray:
   """Rows [R] but for those of fragments that ended in a failure.
 
-  How a fragment would have ended that is cut short is not known; it stays. So does a person's that
-  ran out of time: to be too slow is not to do what is wrong, and often there is nobody else to show
-  what to do there.
+  How a fragment would have ended that is cut short is not known; it stays. So does, until a critic
+  has seen it, a person's that ran out of time; see `without_idle`.
   """
-  failed = buffer.fragments.terminal[rows] & ~buffer.succeeded[rows]
+  return rows[~_failed(buffer, rows) | _is_late(buffer, rows)]
+
+
+def count_late(buffer: replay.Replay, rows: np.ndarray) -> int:
+  """Fragments of the rows [R] in which a person ran out of time."""
+  return len(np.unique(buffer.fragments.last[rows[_is_late(buffer, rows)]]))
+
+
+def without_idle(buffer: replay.Replay, rows: np.ndarray, v: np.ndarray) -> np.ndarray:
+  """Rows [R] but for those of people who ran out of time and came no closer to success.
+
+  To be too slow is not to do what is wrong, and often nobody else shows what to do there. The
+  critic tells who was on the way: from the first chunk of the fragment to its last V rose by more
+  than `RISE` of what a step costs, a step. A fragment of a single chunk did not rise.
+
+  Args:
+    buffer: of the iteration.
+    rows: [R], ascending.
+    v: [R] value of their states, in scaled rewards.
+  """
+  last, late = buffer.fragments.last[rows], _is_late(buffer, rows)
+  stays = ~late
+  for end in np.unique(last[late]):
+    own = np.flatnonzero(last == end)
+    rise = (v[own[-1]] - v[own[0]]) / buffer.chunking.reward_scale
+    stays[own] = rise > RISE * (rows[own[-1]] - rows[own[0]])
+  return rows[stays]
+
+
+def _is_late(buffer: replay.Replay, rows: np.ndarray) -> np.ndarray:
+  """Which of the rows [R] are of fragments in which a person ran out of time, as a failure."""
   ends = buffer.end_reason[buffer.fragments.last[rows]]
-  late = (ends == types.EndReason.TIMEOUT) & (buffer.source[rows] != types.Source.POLICY)
-  return rows[~failed | late]
+  of_people = buffer.source[rows] != types.Source.POLICY
+  return _failed(buffer, rows) & of_people & (ends == types.EndReason.TIMEOUT)
+
+
+def _failed(buffer: replay.Replay, rows: np.ndarray) -> np.ndarray:
+  return buffer.fragments.terminal[rows] & ~buffer.succeeded[rows]

@@ -16,6 +16,7 @@ from aloe_jax.learning import learner as learner_lib
 from aloe_jax.learning import measured_weights
 from aloe_jax.learning import outcomes
 from aloe_jax.learning import trust as trust_lib
+from aloe_jax.run import imitated
 
 _NARROW = 0.01  # effective sample size below which a phase hardly learns
 PolicyActions = Callable[[np.ndarray], np.ndarray]  # rows [B] to actions [B, M, h, A]
@@ -108,8 +109,9 @@ def _measured(judges: Judges, rows: np.ndarray, execute: int, what: str, seed: i
     )
   trust = measure(judged.at(tested), buffer, execute)
   progress.CONSOLE.print(f'{what}: {told(trust)}', highlight=False, soft_wrap=True)
+  rows, late = _without_idle(judged, buffer, rows, what)
   weights = measured_weights.weigh(judged.at(rows), learner.settings, trust.value, len(buffer))
-  numbers = chunk_weights.diagnostics(weights, buffer, learner.settings)
+  numbers = late | chunk_weights.diagnostics(weights, buffer, learner.settings)
   tell_narrow(what, numbers['effective_sample_size'], len(rows))
   numbers |= {'beta': learner.settings.beta}
   numbers |= {'trust': trust.value, 'trust_episodes': trust.episodes}
@@ -117,6 +119,26 @@ def _measured(judges: Judges, rows: np.ndarray, execute: int, what: str, seed: i
     numbers |= {'trust_slope': trust.slope, 'trust_error': trust.error}
   drawn = measured_weights.draw(rows, weights.weight[rows], seed)
   return Imitated(drawn, np.ones(len(buffer), np.float32), None, numbers)
+
+
+def _without_idle(
+  judged: measured_weights.Judged, buffer: replay.Replay, rows: np.ndarray, what: str
+) -> tuple[np.ndarray, dict[str, float]]:
+  """Rows [R] without those of people who got nowhere, and how many of their fragments there are."""
+  late = imitated.count_late(buffer, rows)
+  if not late:
+    return rows, {}
+  kept = imitated.without_idle(buffer, rows, judged.at(rows).v)
+  nothing_else = not len(kept)
+  kept = rows if nothing_else else kept
+  stay = imitated.count_late(buffer, kept)
+  why = 'there is nothing else' if nothing_else else 'there V rose'
+  progress.CONSOLE.print(
+    f'{what}: in {late} fragments a person ran out of time; {stay} are imitated, as {why}.',
+    highlight=False,
+    soft_wrap=True,
+  )
+  return kept, {'late_fragments': late, 'late_imitated': stay}
 
 
 def test_rows(buffer: replay.Replay) -> np.ndarray:
