@@ -122,7 +122,7 @@ def test_a_run_says_how_many_who_ran_out_of_time_are_imitated(
   monkeypatch.setattr(imitated, 'RISE', np.inf)  # whatever a critic of 20 updates says
   workdir = tmp_path_factory.mktemp('late') / 'run'
   with rounds.quick(tmp_path_factory):
-    rounds.begin(workdir, rounds.given(robots_rounds, *names))
+    rounds.begin(workdir, rounds.given(robots_rounds, *names), fail__cost=20)
   stay, why = (0, 'there V rose') if 'one' in names else (2, 'there is nothing else')
   printed = capsys.readouterr().out
   assert (
