@@ -22,13 +22,20 @@ NONE, SUCCESS, FAILURE, TIMEOUT, CUT = (
 DEBUG = ('--config=experiments/laundry.py:sim_debug', '--config.evaluation.episodes=4')
 
 
-def make_buffer(*ends):
-  """Episodes of seven steps each that ended so: of the policy, or of whom is said with the end."""
+def make_buffer(*ends, rewards=None):
+  """Episodes of seven steps each that ended so: of the policy, or of whom is said with the end.
+
+  Args:
+    *ends: of the episodes.
+    rewards: [steps of all] that were recorded, and are trusted.
+  """
   rng = np.random.default_rng(0)
   chunking = replay.Chunking(tiny.HORIZON, tiny.HORIZON, discount=0.9, fail_cost=5.0)
   told = [end if isinstance(end, tuple) else (end, POLICY) for end in ends]
   episodes = [tiny.make_episode(rng, [NONE] * 6 + [end], source=who) for end, who in told]
-  return replay.Replay(tiny.make_steps(episodes), tiny.INPUTS, chunking)
+  steps = tiny.make_steps(episodes)
+  steps.reward = rewards
+  return replay.Replay(steps, tiny.INPUTS, chunking)
 
 
 @pytest.fixture(scope='module')
@@ -94,15 +101,19 @@ def test_failures_are_not_imitated_but_for_people_who_ran_out_of_time_and_what_w
 # The chunks of an episode of seven steps start at its steps 0 to 6, which are 6 steps apart; a
 # step costs 1/15 of a scaled reward here, so that more than a tenth of 6/15 is a rise.
 @pytest.mark.parametrize(
-  'rises, stay',
+  'rises, rewards, stay',
   [
-    ((0.05, 0.03, -1.0), {0, 1}),
-    ((-0.1, 0.041, 0.039), {0, 2}),
-    ((0.0, 0.0, 0.0), {0}),
+    ((0.05, 0.03, -1.0), None, {0, 1}),
+    ((-0.1, 0.041, 0.039), None, {0, 2}),
+    ((0.0, 0.0, 0.0), None, {0}),
+    ((0.041, 0.039, 0.0), np.full(28, -1.0), {0, 1}),
+    ((0.041, 0.081, 0.0), np.full(28, -2.0), {0, 2}),
+    ((0.001, 0.0, -0.1), np.arange(28) % 7 == 6, {0, 1}),  # a step costs nothing
+    ((0.001, 0.0, -0.1), np.full(28, 1.0), {0, 1}),  # nor does one that is rewarded
   ],
 )
-def test_people_who_ran_out_of_time_are_imitated_where_v_rose(rises, stay):
-  buffer = make_buffer(SUCCESS, *[(TIMEOUT, HUMAN)] * 3)
+def test_people_who_ran_out_of_time_are_imitated_where_v_rose(rises, rewards, stay):
+  buffer = make_buffer(SUCCESS, *[(TIMEOUT, HUMAN)] * 3, rewards=rewards)
   assert buffer.chunking.reward_scale == pytest.approx(1 / 15)
   v = np.zeros(len(buffer))
   for episode, rise in enumerate(rises, start=1):

@@ -76,6 +76,7 @@ class Replay:
     holds: [N] bool, whether the robot held at a step of the chunk that starts at each row.
     episode: [N] int, number of the episode of each row.
     held_out: [N] bool, rows of the episodes that a critic leaves out where it is tested on them.
+    step_cost: scaled reward that an ordinary step takes; 0 where recorded rewards take none.
   """
 
   def __init__(
@@ -109,6 +110,7 @@ class Replay:
     if reward is None:
       reward = rewards.step_rewards(self.end_reason, fail_cost=chunking.fail_cost, **rules)
     self._reward = reward * np.float32(chunking.reward_scale)
+    self.step_cost = max(0.0, -float(np.median(self._reward)))
     self._returns = rewards.monte_carlo_returns(
       self._reward, self.fragments.last, chunking.discount
     )

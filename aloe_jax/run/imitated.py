@@ -66,7 +66,8 @@ def without_idle(buffer: replay.Replay, rows: np.ndarray, v: np.ndarray) -> np.n
 
   To be too slow is not to do what is wrong, and often nobody else shows what to do there. The
   critic tells who was on the way: from the first chunk of the fragment to its last V rose by more
-  than `RISE` of what a step costs, a step. A fragment of a single chunk did not rise.
+  than `RISE` of what a step costs, a step. Where recorded rewards say that a step costs nothing, it
+  rose at all. A fragment of a single chunk did not rise.
 
   Args:
     buffer: of the iteration.
@@ -77,8 +78,8 @@ def without_idle(buffer: replay.Replay, rows: np.ndarray, v: np.ndarray) -> np.n
   stays = ~late
   for end in np.unique(last[late]):
     own = np.flatnonzero(last == end)
-    rise = (v[own[-1]] - v[own[0]]) / buffer.chunking.reward_scale
-    stays[own] = rise > RISE * (rows[own[-1]] - rows[own[0]])
+    steps, rise = rows[own[-1]] - rows[own[0]], v[own[-1]] - v[own[0]]
+    stays[own] = rise > RISE * steps * buffer.step_cost
   return rows[stays]
 
 
