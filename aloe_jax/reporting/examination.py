@@ -262,8 +262,8 @@ def _measured(material: Material) -> chunk_weights.Weights:
   own = rows[buffer.source[rows] == types.Source.POLICY]
   trust = weighing.measure(judged.at(own), buffer, material.execute)
   kept = imitated.without_failures(buffer, rows)
-  kept = imitated.without_idle(buffer, kept, judged.at(kept).v)
-  kept = kept if len(kept) else rows  # where all failed, how all would weigh
+  risen = imitated.without_idle(buffer, kept, judged.at(kept).v)
+  kept = next(x for x in (risen, kept, rows) if len(x))  # where all failed, how all would weigh
   settings = material.learner.settings
   return measured_weights.weigh(judged.at(kept), settings, trust.value, len(buffer))
 
