@@ -44,16 +44,20 @@ def test_it_is_the_mean_length_of_successful_demonstrations(others, expected):
 @pytest.mark.parametrize(
   'episode, found',
   [
-    (make_episode(SUCCESS, source=types.Source.POLICY), 'there is no demonstration in the epi'),
-    (make_episode(FAILURE), 'of 1 demonstrations none succeeds in the episodes'),
-    (make_episode(CUT), 'of 1 demonstrations none succeeds in the episodes'),
+    (make_episode(SUCCESS, source=types.Source.POLICY), 'there is no demonstration in'),
+    (make_episode(FAILURE), 'of 1 demonstrations none succeeds in'),
+    (make_episode(CUT), 'of 1 demonstrations none succeeds in'),
   ],
 )
 def test_without_a_success_to_take_it_from_it_is_to_be_given_unless_imitation_is_all(
   episode, found
 ):
   config, steps = laundry.get_config('sim'), tiny.make_steps([episode])
-  with pytest.raises(ValueError, match=f'{found}.*give --config.fail.cost, in steps'):
+  wanted = 'give --config.fail.cost, in steps'
+  with pytest.raises(ValueError, match=f'{found} the episodes of {config.sim.task}; {wanted}'):
+    fail_cost.find(config, steps)
+  config.sim.task, config.data.episodes = '', ('data/monday', 'data/tuesday')
+  with pytest.raises(ValueError, match=f'{found} data/monday, data/tuesday; {wanted}'):
     fail_cost.find(config, steps)
   config.iterations = 0
   assert fail_cost.find(config, steps) is None
