@@ -56,7 +56,10 @@ def test_without_a_success_to_take_it_from_it_is_to_be_given_unless_imitation_is
   wanted = 'give --config.fail.cost, in steps'
   with pytest.raises(ValueError, match=f'{found} the episodes of {config.sim.task}; {wanted}'):
     fail_cost.find(config, steps)
-  config.sim.task, config.data.episodes = '', ('data/monday', 'data/tuesday')
+  config.data.episodes = ('data/monday', 'data/tuesday')
+  with pytest.raises(ValueError, match=f'{found} data/monday, data/tuesday, the episodes of'):
+    fail_cost.find(config, steps)
+  config.sim.task = ''
   with pytest.raises(ValueError, match=f'{found} data/monday, data/tuesday; {wanted}'):
     fail_cost.find(config, steps)
   config.iterations = 0

@@ -61,7 +61,8 @@ def find(config: ml_collections.ConfigDict, steps: steps_lib.Steps) -> float | N
     return None
   count = int(firsts.sum())
   found = f'of {count} demonstrations none succeeds' if count else 'there is no demonstration'
-  where = ', '.join(config.data.episodes) or f'the episodes of {config.sim.task}'
+  made = [f'the episodes of {config.sim.task}'] if config.sim.task else []
+  where = ', '.join([*config.data.episodes, *made])
   raise ValueError(
     'the cost of a failure is the mean length of the successful demonstrations, but '
     f'{found} in {where}; give --config.fail.cost, in steps: such as the length of a typical '
