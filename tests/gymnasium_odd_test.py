@@ -60,6 +60,14 @@ def test_what_is_right_is_played_without_a_word(caplog):
   np.testing.assert_array_equal(found.action[0], np.float32([[0.1, 0.2]] * 3))
 
 
+@pytest.mark.parametrize('processes', [1, 2])
+def test_what_was_sent_is_recorded_though_the_environment_changes_it(processes):
+  by_human = play('ScalesInPlace', 'demonstrating', processes=processes)
+  np.testing.assert_array_equal(by_human.action[0], np.float32([[0.1, 0.2]] * 3))
+  by_policy = play('ScalesInPlace', number=0.5, processes=processes)
+  np.testing.assert_array_equal(by_policy.action[0], np.full((3, 2), 0.5, np.float32))
+
+
 @pytest.mark.parametrize(
   'kind, found',
   [

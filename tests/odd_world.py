@@ -127,6 +127,14 @@ def ends(*values):
 
 register('Right')
 
+
+def scales_in_place(self, action):
+  action *= 0.0
+  return Odd.step(self, action)
+
+
+register('ScalesInPlace', step=scales_in_place)
+
 register('SuccessIsText', **is_done('False'))
 register('SuccessIsNan', **is_done(float('nan')))
 register('SuccessIsNone', **is_done(None))

@@ -61,7 +61,7 @@ class Scene:
       How that ended the episode, NONE if it goes on; and whether the environment stopped it.
     """
     self._steps += 1
-    found = self._call('step', self._env.step, action)
+    found = self._call('step', self._env.step, action.copy())  # which some change in place
     with gymnasium_errors.reading(self._where()):
       observation, reward, terminated, truncated, info = gymnasium_values.stepped(found)
       self.sight = self._task.spaces.sight(observation)
