@@ -365,3 +365,18 @@ def test_evaluations_under_conditions_and_the_report_are_taken_from_what_a_run_l
   assert checkpoint == '$WORKDIR/fold_laundry/seed_3/a_b/checkpoints/6'
   assert record['conditions']['unseen']['success_rate'] == 0.51
   assert record['conditions']['disturb']['success_rate'] == 0.5
+
+
+def test_a_directory_of_runs_is_told_from_parts_of_other_paths():
+  command = ['--config=experiments/laundry.py:sim', '--workdir=/laundry/fold/warm_start', '/w/fold']
+  at = "('/laundry/data', '/laundry')"
+  for workdir, expected in (
+    ('/laundry', [command[0], '--workdir=$WORKDIR/fold/warm_start', command[2]]),
+    ('/w', [*command[:2], '$WORKDIR/fold']),
+    ('/warm_start', command),
+    ('/fold', command),
+  ):
+    assert store.portable([command], pathlib.Path(workdir)) == [expected]
+  assert store.made_portable({'a': at}, pathlib.Path('/laundry')) == {
+    'a': "('$WORKDIR/data', '$WORKDIR')"
+  }

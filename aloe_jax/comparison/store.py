@@ -53,7 +53,8 @@ def portable(commands: Commands, workdir: pathlib.Path) -> list[list[str]]:
 def made_portable(tree: Any, workdir: pathlib.Path) -> Any:
   """JSON's values with `WORKDIR` in place of the directory of all runs, in every text."""
   if isinstance(tree, str):
-    return tree.replace(str(workdir), WORKDIR)
+    whole = rf'(?<![\w./-]){re.escape(str(workdir))}(?![\w.-])'  # /w is no part of /warm_start
+    return re.sub(whole, lambda _: WORKDIR, tree)
   if isinstance(tree, list):
     return [made_portable(value, workdir) for value in tree]
   if isinstance(tree, dict):
