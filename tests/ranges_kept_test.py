@@ -55,6 +55,14 @@ def test_a_run_goes_on_with_the_ranges_that_it_began_with(tmp_path):
   assert json.loads((tmp_path / ranges_kept.FILE).read_text()) == kept
 
 
+@pytest.mark.parametrize('text', ['[]', 'null', '{"task": "a"}', '{"observation": [[1, "2"]]}'])
+def test_a_file_of_something_else_is_refused_with_what_to_do(tmp_path, text):
+  begin(tmp_path)
+  (tmp_path / ranges_kept.FILE).write_text(text)
+  with pytest.raises(ValueError, match=f'{ranges_kept.FILE}: found .*, expected a task .* remove'):
+    ranges_kept.check(World(2.0), TASK, tmp_path)
+
+
 def test_another_task_may_have_others_which_is_said(tmp_path, caplog):
   begin(tmp_path)
   ranges_kept.check(World(2.0), 'gymnasium:mine:Other-v0', tmp_path)

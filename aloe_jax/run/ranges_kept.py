@@ -5,6 +5,7 @@ declares others later, the same place looks like another one to a policy that ha
 """
 
 from collections.abc import Mapping, Sequence
+import itertools
 import json
 import pathlib
 from typing import Any
@@ -40,7 +41,7 @@ def check(world: worlds.World, task: str, workdir: pathlib.Path, *, keeps: bool 
     if keeps and hosts.is_first():
       files.write_text(path, json.dumps({'task': task, **now}, indent=1) + '\n')
     return
-  kept = files.read_json(path, _ADVICE)
+  kept = _read(path)
   if not (changed := _changed(kept, now)):
     return
   if kept.get('task') == task:
@@ -55,6 +56,25 @@ def check(world: worlds.World, task: str, workdir: pathlib.Path, *, keeps: bool 
     kept.get('task'),
     task,
     changed,
+  )
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+  """What a run keeps; raises ValueError where it is damaged."""
+  kept = files.read_json(path, _ADVICE)
+  ranges = list(kept.values()) if isinstance(kept, dict) else []
+  lists = [one for one in ranges if isinstance(one, list)]
+  if not lists or not all(map(_is_range, itertools.chain(*lists))):
+    raise ValueError(
+      f'{path}: found {json.dumps(kept):.200}, expected a task and lists of bounds; {_ADVICE}'
+    )
+  return kept
+
+
+def _is_range(ends: Any) -> bool:
+  """Whether they are two bounds, or None for none."""
+  return ends is None or (
+    isinstance(ends, list) and len(ends) == 2 and all(isinstance(x, int | float) for x in ends)
   )
 
 
