@@ -195,13 +195,22 @@ class Report:
           f'{self._iteration}; expected a run of {" or ".join(learns)} that has finished its first '
           'iteration.'
         )
+      plays = self._config.sim.task and not self._episodes
+      if not (plays or self._manifest):
+        path = self._workdir / 'manifest.json'
+        found = 'no dataset in it' if path.exists() else 'no such file'
+        raise ValueError(f'{path}: found {found}, expected those of the run; {manifest.ADVICE}')
       directories = self._episodes or self._rounds()
-    if self._config.sim.task and not self._episodes:
-      fresh = self._workdir / 'held_out' / f'iteration_{self._iteration}-{self._count}'
-      examination.play(
-        self._experiment, self._found, fresh, iteration=self._iteration, count=self._count
-      )
-      directories = [fresh]
+    if plays:
+      directories = [
+        examination.play(
+          self._experiment,
+          self._found,
+          self._workdir / 'held_out',
+          iteration=self._iteration,
+          count=self._count,
+        )
+      ]
     with config_lib.user_errors():
       self._datasets.open(directories)
     trained_on = [e['content'] for e in self._manifest if e['iteration'] <= self._iteration]

@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import pathlib
 import re
 import shutil
 
@@ -14,6 +15,7 @@ import tiny
 from aloe_jax import config as config_lib
 from aloe_jax import report
 from aloe_jax import types
+from aloe_jax.reporting import examination
 from aloe_jax.reporting import sections
 from aloe_jax.reporting import traces
 from aloe_jax.run import checkpoints
@@ -73,6 +75,9 @@ def make_run(workdir, agent, number, **told):
   state = jax.tree.map(
     lambda leaf: (0.2 * tiny.normal(rng, *leaf.shape)).astype(leaf.dtype), built.abstract_state()
   )
+  trained_on = [{'path': 'episodes/iteration_0', 'content': 'another', 'iteration': 0}]
+  workdir.mkdir(parents=True, exist_ok=True)
+  (workdir / 'manifest.json').write_text(json.dumps(trained_on))
   meta = {'architecture': built.architecture(), 'fail_cost': 60.0, 'iteration': 1} | told
   checkpoints.Checkpoints(workdir / 'checkpoints').save(number, state, {}, meta)
   config_lib.keep(config, workdir / 'config.json')
@@ -166,14 +171,14 @@ def test_episodes_that_are_given_are_judged_alike_and_known_when_trained_on(
   workdir = tmp_path / 'laundry'
   shutil.copytree(reported, workdir)
   shutil.rmtree(workdir / 'held_out')
-  given = str(reported / 'held_out' / 'iteration_1-6')
+  (given,) = map(str, (reported / 'held_out').glob('iteration_*'))
   warned = expected | {'q_threshold': -86.4, 'false_alarms': 0.1}
   (workdir / 'report.json').write_text(json.dumps(warned))
   found, page = run(workdir, f'--episodes={given}')
   assert found == expected
   assert 'The critic was not trained on any of them' in page
   built = experiment.Experiment(laundry.get_config('sim_debug'))
-  content = report.datasets_lib.Datasets(built, {}).content(reported / 'held_out' / 'iteration_1-6')
+  content = report.datasets_lib.Datasets(built, {}).content(pathlib.Path(given))
   listed = [{'path': given, 'content': content, 'iteration': 1}]
   (workdir / 'manifest.json').write_text(json.dumps(listed))
   found, page = run(workdir, f'--episodes={given}', '--count=4')
@@ -183,6 +188,25 @@ def test_episodes_that_are_given_are_judged_alike_and_known_when_trained_on(
   (workdir / 'manifest.json').write_text(json.dumps([listed[0] | {'content': 'another'}]))
   with pytest.raises(SystemExit, match=f'{given} holds other episodes than {given} did, on which'):
     run(workdir)
+  for damage in (lambda path: path.write_text('[]'), pathlib.Path.unlink):
+    damage(workdir / 'manifest.json')
+    with pytest.raises(SystemExit, match='manifest.json: found no .*, expected those of the run;'):
+      run(workdir, f'--episodes={given}')
+
+
+def test_fresh_episodes_are_played_anew_for_a_policy_that_came_in_anothers_place(
+  reported, run, tmp_path, monkeypatch
+):
+  workdir = tmp_path / 'laundry'
+  shutil.copytree(reported, workdir)
+  monkeypatch.setattr(examination.policy_lib, 'fingerprint', lambda params: 'another')
+  for _ in range(2):
+    numbers, _ = run(workdir, '--count=6')
+  assert numbers['held_out'] is True
+  before, now = (
+    {path.name for path in (x / 'held_out').glob('iteration_*')} for x in (reported, workdir)
+  )
+  assert before < now and len(now) == 2
 
 
 def test_grasps_are_compared_on_the_episodes_that_were_judged(

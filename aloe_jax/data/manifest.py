@@ -9,7 +9,7 @@ from aloe_jax import files
 from aloe_jax.parallel import hosts
 
 _NAMES = ('path', 'content', 'iteration')
-_ADVICE = (
+ADVICE = (
   'put back the file as the run wrote it, or start another --workdir: without it nothing tells '
   'which data the run was trained on.'
 )
@@ -168,12 +168,12 @@ def read(path: pathlib.Path) -> list[dict]:
   Raises:
     ValueError: the file is damaged; names it.
   """
-  entries = files.read_entries(path, _NAMES, _ADVICE)
+  entries = files.read_entries(path, _NAMES, ADVICE)
   for index, entry in enumerate(entries):
     kinds = [type(entry[name]) for name in _NAMES]
     if kinds != [str, str, int] or entry['iteration'] < 0:
       raise ValueError(
         f'{path}: entry {index}: found {json.dumps(entry):.200}, expected two texts and the number '
-        f'of an iteration; {_ADVICE}'
+        f'of an iteration; {ADVICE}'
       )
   return entries

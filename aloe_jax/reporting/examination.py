@@ -1,7 +1,9 @@
 """Episodes that a critic was not trained on, and what it says of them."""
 
 from collections.abc import Collection, Sequence
+import contextlib
 import dataclasses
+import hashlib
 import pathlib
 from typing import Any
 
@@ -134,26 +136,36 @@ class Examined:
 def play(
   experiment: experiment_lib.Experiment,
   found: restored.Restored,
-  directory: pathlib.Path,
+  parent: pathlib.Path,
   *,
   iteration: int,
   count: int,
-) -> None:
+) -> pathlib.Path:
   """Writes fresh episodes of the policy that a critic judges, a human watching, unless there.
+
+  Those of another policy, which had the checkpoint before, or of another task, lie elsewhere.
 
   Args:
     experiment: with a simulator.
     found: the critic's checkpoint, whose actor is the policy that it judges.
-    directory: of the episodes.
+    parent: of the directory of the episodes.
     iteration: of the critic; with `config.seed` it makes all randomness.
     count: episodes.
+
+  Returns:
+    The directory.
   """
+  of = f'{policy_lib.fingerprint(found.policy.params)} {experiment.config.sim.task}'
+  name = f'iteration_{iteration}-{count}-{hashlib.sha256(of.encode()).hexdigest()[:8]}'
+  directory = parent / name
   if directory.exists():
-    return
+    return directory
   key = streams.key(experiment.config.seed, Stream.HELD_OUT, iteration)
   collector = collection.Collector(experiment, experiment.world.see(found.encoder))
   episodes, _ = collector.collect(found.policy, key, iteration, count)
-  rlds.write(directory, episodes, name=experiment.world.name)
+  with contextlib.suppress(FileExistsError):  # of another report, which came to the same
+    rlds.write(directory, episodes, name=experiment.world.name)
+  return directory
 
 
 def gather(
