@@ -107,6 +107,12 @@ def _measured(judges: Judges, rows: np.ndarray, execute: int, what: str, seed: i
       batch_size=judges.batch_size,
       progress=advance,
     )
+  if not (np.isfinite(judged.advantage).all() and np.isfinite(judged.v).all()):
+    raise SystemExit(
+      f'error: {what}: found nan or infinity as what the critic says of some chunks, expected '
+      'numbers. Remove the newest of the checkpoints, which has this critic, and the same command '
+      'with a lower config.critic.lr learns it again; or look for extreme values in the data.'
+    )
   trust = measure(judged.at(tested), buffer, execute)
   progress.CONSOLE.print(f'{what}: {told(trust)}', highlight=False, soft_wrap=True)
   rows, late = _without_idle(judged, buffer, rows, what)
