@@ -90,6 +90,10 @@ def numbers_of(gain, slope, **others):
     (numbers_of((1, 2), (0.5, 1), fqe_gain=(-3, -1)), 'worse'),  # once it goes on
     (numbers_of((-2, -1), (0.5, 1), bias_v=(15, 17), returns_std=(17, 17)), 'cannot tell'),
     (numbers_of((-2, -1), (0.5, 1), bias_v=(2, 4), returns_std=(17, 17)), 'worse'),
+    (numbers_of((-2, -1), (0.5, 1), advantage=(-1.1, -0.9), advantage_std=(2, 2)), 'cannot tell'),
+    (numbers_of((-2, -1), (0.5, 1), advantage=(-0.3, -0.1), advantage_std=(2, 2)), 'worse'),
+    (numbers_of((-2, -1), (0.5, 1), advantage=(0.9, 1.1), advantage_std=(2, 2)), 'worse'),
+    (numbers_of((1, 2), (0.5, 1), advantage=(-1.1, -0.9), advantage_std=(2, 2)), 'better'),
     (numbers_of((np.nan, np.nan), (0.5, 1)), 'cannot tell'),
     (numbers_of((1, 2), (0.5, 1), fqe_gain=(np.nan, np.nan)), 'cannot tell'),
   ],
@@ -103,13 +107,20 @@ def test_the_sentence_says_what_is_expected_and_what_that_is_made_of():
   told['fqe_points'] = foretold.points(told['fqe_gain'], estimates.Estimate(40, 39, 41))
   text = foretold.sentence(told, 2, held_out=True)
   assert text == (
-    'The policy of iteration 2 is expected to do worse than the one before: do not deploy it. By '
-    'this critic its chunks gain -1.5 steps (-2.0 to -1.0) each over those of before; acting '
-    'throughout, it gains -4.0 steps (-5.0 to -3.0) from the start of a fragment, which is -10.0 '
-    'points (-12.5 to -7.5) of success, if none of it is speed. Of what its advantages promise, '
-    '50 % (40 to 60) comes true.'
+    'The policy of iteration 2 is expected to do worse than the one before. How often this comes '
+    'true is not known: let rollouts judge. By this critic its chunks gain -1.5 steps (-2.0 to '
+    '-1.0) each over those of before; acting throughout, it gains -4.0 steps (-5.0 to -3.0) from '
+    'the start of a fragment, which is -10.0 points (-12.5 to -7.5) of success, if none of it is '
+    'speed. Of what its advantages promise, 50 % (40 to 60) comes true.'
   )
   assert [line.verdict for line in card.lines(told)] == ['bad', 'bad', 'good']
+
+
+def test_a_loss_that_a_critic_sees_in_all_that_was_executed_is_no_verdict():
+  told = numbers_of((-1.4, -0.9), (0.8, 1.2), advantage=(-1.1, -0.7), advantage_std=(3, 3))
+  text = foretold.sentence(told, 1, held_out=True)
+  assert text.startswith('The policy of iteration 1 may do better or worse than the one before:')
+  assert 'It rates what was executed far below what the policy samples, and what was exec' in text
 
 
 def test_a_first_card_whose_v_is_far_too_high_says_what_became_of_such_runs():

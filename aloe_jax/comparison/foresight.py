@@ -90,7 +90,7 @@ def told(points: Points, name: str) -> np.ndarray:
 def expected(point: Point) -> str | None:
   """What a card expected, by the rule of today where it has the numbers for that."""
   found, numbers = point['card'], {}
-  for name in (*GAINS, 'advantage_slope', 'bias_v', 'returns_std'):
+  for name in (*GAINS, 'advantage_slope', 'bias_v', 'returns_std', 'advantage', 'advantage_std'):
     if name in found:
       three = (found[name], found.get(f'{name}_low'), found.get(f'{name}_high'))
       numbers[name] = estimates.Estimate(*(np.nan if x is None else x for x in three))

@@ -25,14 +25,16 @@ from aloe_jax.run import phases
 
 LEVELS = ('quick', 'full')
 BETTER, WORSE, NO_DIFFERENCE, UNKNOWN = 'better', 'worse', 'no difference', 'cannot tell'
-# Of `comparison.payoff`: nine runs in simulators of others, 2 points behind in the mean.
+# Of `comparison.payoff`: six runs in simulators of others, 0.7 points behind in the mean.
 _NO_PAYOFF = (
   ' Of a first card this means that RL may bring no more than imitation of what succeeded: in '
   "simulators, such runs of ALOE ended no higher in the mean than config.agent='filtered_bc'."
 )
+_EXECUTED = {'advantage', 'advantage_std'}
 _WORDS = {
   BETTER: 'is expected to do better than the one before.',
-  WORSE: 'is expected to do worse than the one before: do not deploy it.',
+  WORSE: 'is expected to do worse than the one before. How often this comes true is not known: let '
+  'rollouts judge.',
   NO_DIFFERENCE: 'is not seen to differ from the one before.',
   UNKNOWN: 'may do better or worse than the one before: this critic cannot tell. Let rollouts '
   'judge.',
@@ -115,12 +117,15 @@ def verdict(numbers: Mapping[str, estimates.Estimate]) -> str:
 
   Args:
     numbers: those of `measure`, and of the card. Where that calls the bias of V bad, or advantages
-      do not come true, it is UNKNOWN: such a critic is wrong about the policy that it knows.
+      do not come true, it is UNKNOWN: such a critic is wrong about the policy that it knows. So is
+      WORSE by `foretold_gain` where the critic underrates what was executed.
   """
   gain = numbers.get('fqe_gain', numbers['foretold_gain'])
   if not numbers['advantage_slope'].low > 0 or not _is_known(gain) or _is_biased(numbers):
     return UNKNOWN
-  return BETTER if gain.low > 0 else WORSE if gain.high < 0 else NO_DIFFERENCE
+  if gain.high < 0:
+    return UNKNOWN if _underrates(numbers) else WORSE
+  return BETTER if gain.low > 0 else NO_DIFFERENCE
 
 
 def nothing(
@@ -156,6 +161,18 @@ def _is_biased(numbers: Mapping[str, estimates.Estimate]) -> bool:
   return any(line.verdict == card.BAD for line in card.lines(about))
 
 
+def _underrates(numbers: Mapping[str, estimates.Estimate]) -> bool:
+  """Whether all that is known of a loss is that executed chunks, which are imitated, look worse.
+
+  Those of the old policy are samples of it, of which V is the mean. Where they look worse than
+  others by far, so do those of a new policy that has learnt from them.
+  """
+  if 'fqe_gain' in numbers or not numbers.keys() >= _EXECUTED:
+    return False
+  (line,) = card.lines({name: numbers[name] for name in _EXECUTED})
+  return line.verdict == card.BAD and numbers['advantage'].high < 0
+
+
 def sentence(numbers: Mapping[str, estimates.Estimate], iteration: int, *, held_out: bool) -> str:
   """What the page says of it: what is expected, and what that is made of."""
 
@@ -178,6 +195,9 @@ def sentence(numbers: Mapping[str, estimates.Estimate], iteration: int, *, held_
     text += ' But its V is far off of what came of the policy before.'
     if iteration == 1 and numbers['bias_v'].value > 0:
       text += _NO_PAYOFF
+  if _underrates(numbers):
+    text += ' It rates what was executed far below what the policy samples'
+    text += ', and what was executed is what the new one imitates.'
   if 'fqe_gain' not in numbers:
     text += ' --foretell=full asks fitted Q evaluation too.'
   if not held_out:
