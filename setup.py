@@ -57,7 +57,7 @@ EXTRAS = {
   'import': IMPORT,
   'sim': SIM,
   'metaworld': METAWORLD,
-  'gym_aloha': GYM_ALOHA,
+  'gym-aloha': GYM_ALOHA,
   'tfds': TFDS,
   'docs': ['mkdocs>=1.6', 'mkdocs-material>=9.5.20'],
   'test': [

@@ -271,7 +271,7 @@ def test_an_environment_that_is_not_there_is_told_with_the_nearest_one():
     ('gymnasium', 'ogbench:cube-single-v0', "constraints.txt -e '.[sim]'"),
     ('ogbench', 'ogbench:cube-single-v0', "constraints.txt -e '.[sim]'"),
     ('metaworld', 'metaworld:push-v3', "constraints_mujoco3.txt -e '.[metaworld]'"),
-    ('gym_aloha', 'gym_aloha:insertion', "constraints_mujoco3.txt -e '.[gym_aloha]'"),
+    ('gym_aloha', 'gym_aloha:insertion', "constraints_mujoco3.txt -e '.[gym-aloha]'"),
   ],
 )
 def test_what_is_not_installed_is_told_with_how_to_install_it(package, task, install, monkeypatch):

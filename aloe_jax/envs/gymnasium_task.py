@@ -32,7 +32,7 @@ KINDS = {
   'gymnasium': ('', "-c constraints.txt -e '.[sim]'"),
   'ogbench': ('aloe_jax.envs.ogbench_tasks', "-c constraints.txt -e '.[sim]'"),
   'metaworld': ('aloe_jax.envs.metaworld_task', "-c constraints_mujoco3.txt -e '.[metaworld]'"),
-  'gym_aloha': ('aloe_jax.envs.gym_aloha_task', "-c constraints_mujoco3.txt -e '.[gym_aloha]'"),
+  'gym_aloha': ('aloe_jax.envs.gym_aloha_task', "-c constraints_mujoco3.txt -e '.[gym-aloha]'"),
 }
 
 
