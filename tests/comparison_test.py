@@ -141,6 +141,21 @@ def test_where_runs_are_missing_pairs_are_compared_and_means_are_of_what_is_comm
   assert '| BC warm start | +40.0 [1] | +41.0 [2] | +40.5 [3] |  |' in last
 
 
+def test_a_method_that_has_few_runs_leaves_means_and_figures_to_the_others(results, tmp_path):
+  few = [run | {'method': 'BC'} for run in results['runs'] if run['method'] == 'ALOE'][:1]
+  results['runs'] += few
+  results['methods'].append('BC')
+  results['colours']['BC'] = 1
+  final, _, last, iterations, speed, *_ = tables.markdown(results).split('\n\n| ')[1:]
+  said = 'that have runs of every method but "BC", which has few: `fold` 0, 1;'
+  assert said in tables.markdown(results)
+  assert '| BC | 60.0 [1] |  |  |' in final
+  assert '| BC | +0.0 [1] |' in last
+  assert 'BC |' not in (iterations + speed).replace('BC warm start', '')
+  figures.draw(results, tmp_path)
+  assert tables.common(results) == [('fold', 0), ('fold', 1), ('pack', 0), ('pack', 1)]
+
+
 def test_an_interval_of_a_success_rate_ends_at_a_hundred(results):
   for run in results['runs']:
     if run['method'] == 'ALOE':

@@ -26,8 +26,9 @@ def draw(results: tables.Results, directory: pathlib.Path) -> None:
   """Writes the figures as PNG files; older ones of these names are replaced, or go.
 
   Of more methods than colours tell apart, only their differences are drawn; and these only where
-  there is something that they are from. Where runs are missing, all is of the seeds of a task that
-  have runs of every method, or where none has, of those there are. Warm starts alone are not drawn.
+  there is something that they are from. Where runs are missing, all is of the methods that
+  `tables.compared` has, and of the seeds of a task that have runs of each of them, or where none
+  has, of those there are. Warm starts alone are not drawn.
   """
   for name, make in _FIGURES.items():
     drawing = make(results)
@@ -94,6 +95,7 @@ def _by_iteration(results: tables.Results) -> figure.Figure | None:
   """One panel a task and one for their mean, in brackets the number of runs; a line a method."""
   if not _is_legible(results):
     return None
+  methods = tables.compared(results)
   panels = [*results['tasks'], *([_ALL] if tables.common(results) else [])]
   columns = min(len(panels), _ABREAST)
   rows = -(-len(panels) // columns)
@@ -104,9 +106,9 @@ def _by_iteration(results: tables.Results) -> figure.Figure | None:
   for axes in grid.flat[len(panels) :]:
     axes.remove()
   for axes, task in zip(grid.flat, panels, strict=False):
-    for index, method in enumerate(results['methods']):
+    for index, method in enumerate(methods):
       found = [_mean(results, task, method, tables.rate_of(n)) for n in range(last + 1)]
-      shift = 0.04 * (index - (len(results['methods']) - 1) / 2)  # keeps the bars apart
+      shift = 0.04 * (index - (len(methods) - 1) / 2)  # keeps the bars apart
       axes.errorbar(
         np.arange(last + 1) + shift,
         [x.mean for x in found],
@@ -119,7 +121,7 @@ def _by_iteration(results: tables.Results) -> figure.Figure | None:
         capsize=2,
         label=method if axes is grid[0, 0] else None,
       )
-    counts = {_mean(results, task, x, tables.final).pairs for x in results['methods']}
+    counts = {_mean(results, task, x, tables.final).pairs for x in methods}
     runs = sorted(counts - {0}) or [0]  # of a task that has warm starts alone
     axes.set_title(f'{task} [{" to ".join(map(str, dict.fromkeys((runs[0], runs[-1]))))}]')
     axes.set_xlabel('RL iteration')
@@ -156,7 +158,7 @@ def _bars(
   if not _is_legible(results):
     return None
   groups = [*results['tasks'], _ALL]
-  methods = [tables.WARM_START, *results['methods']]
+  methods = [tables.WARM_START, *tables.compared(results)]
   size = (max(9.6, 1.6 * len(groups)), 3.4 * len(measures))
   drawing = figure.Figure(figsize=size, dpi=150, layout='constrained')
   rows = drawing.subplots(len(measures), 1, squeeze=False)[:, 0]

@@ -75,15 +75,26 @@ def values(
   }
 
 
+def compared(results: Results) -> list[str]:
+  """Methods of which means are shown: those with half as many runs as another, or more.
+
+  Means are over the runs that all of them have, and a method with few would leave few to all.
+  """
+  runs = {method: len(values(results, method, final)) for method in results['methods']}
+  return [method for method, count in runs.items() if 2 * count >= max(runs.values())]
+
+
 def common(results: Results) -> list[tuple[str, int]]:
-  """(task, seed) that every method has a run of: over others a mean compares unlike things."""
-  methods = [WARM_START, *results['methods']]
+  """(task, seed) that all methods compared have: over others a mean compares unlike things."""
+  methods = [WARM_START, *compared(results)]
   found = [values(results, method, lambda run: 0.0).keys() for method in methods]
   return sorted(set.intersection(*map(set, found)))
 
 
 def common_values(results: Results, method: str, measure: Measure) -> dict[tuple[str, int], float]:
-  """{(task, seed): a number of the run} of one method, where every method has a run."""
+  """{(task, seed): a number of the run} of one of those compared, where all of them have a run."""
+  if method not in (WARM_START, *compared(results)):
+    return {}
   found = values(results, method, measure)
   return {key: found[key] for key in common(results)}
 
@@ -152,15 +163,19 @@ def _rows(results: Results) -> list[tuple[str, str]]:
 def _mean_of(results: Results) -> str:
   """What a mean is over, in words."""
   pairs = common(results)
+  every = 'every method'
+  if few := [method for method in results['methods'] if method not in compared(results)]:
+    quoted = ' and '.join(f'"{method}"' for method in few)
+    every += f' but {quoted}, which has few'
   if not pairs:
-    return 'no task yet, as none has runs of every method with the same seed'
-  if {(run['task'], run['seed']) for run in results['runs']} == set(pairs):
+    return f'no task yet, as none has runs of {every} with the same seed'
+  if {(run['task'], run['seed']) for run in results['runs']} == set(pairs) and not few:
     return 'all tasks and seeds' + ' that have runs' * bool(results['missing'])
   shown = {
     task: ', '.join(str(seed) for other, seed in pairs if other == task) for task, _ in pairs
   }
   listed = '; '.join(f'`{task}` {seeds}' for task, seeds in shown.items())
-  return f'the tasks and seeds that have runs of every method: {listed}'
+  return f'the tasks and seeds that have runs of {every}: {listed}'
 
 
 def _final(results: Results) -> str:
@@ -207,7 +222,7 @@ def _iterations(results: Results) -> str:
     _line('method', *(str(number) for number in range(newest + 1)), 'gain of the last'),
     _rule(newest + 3),
   ]
-  for method in results['methods']:
+  for method in compared(results):
     found = [common_values(results, method, rate_of(n)) for n in range(newest + 1)]
     cells = [_number(f'{paired.mean(x).mean:.1f}', len(x)) for x in found]
     gain = signed(paired.paired(found[-1], found[-2])) if newest else ''
@@ -283,12 +298,14 @@ def _table(
   *,
   intervals: bool = True,
 ) -> list[str]:
-  """A row a method, a column a measure: means over the tasks and seeds in common.
+  """A row a method compared, a column a measure: means over the tasks and seeds in common.
 
   Without `intervals` where tasks have no common scale, and so no common variance.
   """
   lines = [_line('method', *measures), _rule(1 + len(measures))]
   for method, shown in rows:
+    if method not in (WARM_START, *compared(results)):
+      continue
     found = [paired.mean(common_values(results, method, x)) for x in measures.values()]
     if not intervals:
       found = [dataclasses.replace(x, low=np.nan, high=np.nan) for x in found]
