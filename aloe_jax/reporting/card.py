@@ -230,7 +230,7 @@ RULES = (
     'first quarter; 0.5 is a coin.',
     _early,
     ('It can be asked before the task is half done.',
-     'Little better than a coin, or too few fail to say: what decides may come later.',
+     'Not much better than a coin, or too few fail to say: what decides may come later.',
      'Worse than a coin: it scores those higher that will fail. ' + _MORE),
   ),
   _Rule(

@@ -25,7 +25,7 @@ from aloe_jax.run import phases
 
 LEVELS = ('quick', 'full')
 BETTER, WORSE, NO_DIFFERENCE, UNKNOWN = 'better', 'worse', 'no difference', 'cannot tell'
-# Of `comparison.payoff`: six runs in simulators of others, 0.7 points behind in the mean.
+# Of `comparison.payoff`: eight runs in simulators of others, 1.5 points behind in the mean.
 _NO_PAYOFF = (
   ' Of a first card this means that RL may bring no more than imitation of what succeeded: in '
   "simulators, such runs of ALOE ended no higher in the mean than config.agent='filtered_bc'."
