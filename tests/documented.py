@@ -55,6 +55,7 @@ PAGES = (  # in this order: what reads a run comes after what makes it
 NOT_RUN = {  # what a command begins with: why it is not run
   'python3 -m venv': 'makes an environment: .ci/run makes one like it',
   '. .venv/bin/activate': 'enters an environment',
+  '. .venv_mujoco3/bin/activate': 'enters another',
   'pip install': 'installs packages: .ci/run does',
   'gcloud storage cp': 'downloads 12 GB',
   'curl': 'downloads a file',
