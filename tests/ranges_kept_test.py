@@ -55,6 +55,20 @@ def test_a_run_goes_on_with_the_ranges_that_it_began_with(tmp_path):
   assert json.loads((tmp_path / ranges_kept.FILE).read_text()) == kept
 
 
+def test_a_run_that_starts_from_anothers_checkpoint_is_told_of_other_ranges(tmp_path, caplog):
+  checkpoint = tmp_path / 'checkpoints' / '0'
+  ranges_kept.check_start(World(2.0), TASK, checkpoint)
+  begin(tmp_path)
+  ranges_kept.check_start(World(2.0), TASK, checkpoint)
+  assert not caplog.text
+  ranges_kept.check_start(World(200.0), TASK, checkpoint)
+  assert f'learnt in {TASK}; {TASK} has bounds of -200 to 200 for number 1' in caplog.text
+  wider = World(2.0)
+  wider.ranges['observation'].append(None)
+  with pytest.raises(ValueError, match='has 4 numbers of the observation, and had 3. Expected'):
+    ranges_kept.check_start(wider, TASK, checkpoint)
+
+
 @pytest.mark.parametrize('text', ['[]', 'null', '{"task": "a"}', '{"observation": [[1, "2"]]}'])
 def test_a_file_of_something_else_is_refused_with_what_to_do(tmp_path, text):
   begin(tmp_path)

@@ -186,6 +186,7 @@ def _begin(
     start = starting_point.Start('run', str(checkpoints.path(begins)))
   elif start.is_own:
     learnt.check(files.place(start.path), experiment.config)
+    ranges_kept.check_start(experiment.world, experiment.config.sim.task, files.place(start.path))
   starting_point.check(start, experiment)
   stats = None
   if experiment.config.data.normalization != 'none':

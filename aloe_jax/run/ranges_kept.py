@@ -50,6 +50,37 @@ def check(world: worlds.World, task: str, workdir: pathlib.Path, *, keeps: bool 
       'bounds. Have the environment declare what it did when the run began, or start another '
       '--workdir.'
     )
+  _warn(path, kept, task, changed)
+
+
+def check_start(world: worlds.World, task: str, checkpoint: pathlib.Path) -> None:
+  """Holds the ranges of a simulator to those of the run whose checkpoint another one starts from.
+
+  Args:
+    world: the simulator.
+    task: `sim.task`.
+    checkpoint: in the `checkpoints/` of a run. Where that keeps no ranges, nothing is compared.
+
+  Raises:
+    ValueError: there are more numbers or fewer, so that each would be read as another.
+  """
+  now = json.loads(json.dumps(world.ranges))
+  path = files.absolute(checkpoint).parent.parent / FILE
+  if not now or not path.exists():
+    return
+  kept = _read(path)
+  if not (changed := _changed(kept, now)):
+    return
+  if any(len(kept.get(what, [])) != len(ranges) for what, ranges in now.items()):
+    raise ValueError(
+      f'config.actor.checkpoint names {checkpoint}, whose policy learnt in {kept.get("task")} '
+      f'({path}); {task} {changed}. Expected as many, as each number would be read as another: '
+      'start without it, or from a policy of such an environment.'
+    )
+  _warn(path, kept, task, changed)
+
+
+def _warn(path: pathlib.Path, kept: Mapping[str, Any], task: str, changed: str) -> None:
   logging.warning(
     '%s: the policy has learnt in %s; %s %s. It sees numbers scaled by their bounds.',
     path,
