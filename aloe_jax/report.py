@@ -196,21 +196,13 @@ class Report:
           'iteration.'
         )
       plays = self._config.sim.task and not self._episodes
-      if not (plays or self._manifest):
-        path = self._workdir / 'manifest.json'
-        found = 'no dataset in it' if path.exists() else 'no such file'
-        raise ValueError(f'{path}: found {found}, expected those of the run; {manifest.ADVICE}')
+      if not plays:
+        manifest.check_any(self._workdir / 'manifest.json', self._manifest)
       directories = self._episodes or self._rounds()
     if plays:
-      directories = [
-        examination.play(
-          self._experiment,
-          self._found,
-          self._workdir / 'held_out',
-          iteration=self._iteration,
-          count=self._count,
-        )
-      ]
+      parent = self._workdir / 'held_out'
+      asked = dict(iteration=self._iteration, count=self._count)
+      directories = [examination.play(self._experiment, self._found, parent, **asked)]
     with config_lib.user_errors():
       self._datasets.open(directories)
     trained_on = [e['content'] for e in self._manifest if e['iteration'] <= self._iteration]

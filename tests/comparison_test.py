@@ -147,7 +147,7 @@ def test_a_method_that_has_few_runs_leaves_means_and_figures_to_the_others(resul
   results['methods'].append('BC')
   results['colours']['BC'] = 1
   final, _, last, iterations, speed, *_ = tables.markdown(results).split('\n\n| ')[1:]
-  said = 'that have runs of every method but "BC", which has few: `fold` 0, 1;'
+  said = 'that have runs of every method but "BC", of which there are few: `fold` 0, 1;'
   assert said in tables.markdown(results)
   assert '| BC | 60.0 [1] |  |  |' in final
   assert '| BC | +0.0 [1] |' in last

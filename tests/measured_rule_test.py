@@ -1,6 +1,7 @@
 """The measured rule through the command: what is held out, what is told, and what refuses it."""
 
 import json
+import types as types_lib
 
 import command_line
 import numpy as np
@@ -183,3 +184,14 @@ def test_a_rule_that_an_agent_does_not_heed_is_told(tmp_path):
     '--topology=cpu:1', f'--workdir={tmp_path}/x',
   )  # fmt: skip
   assert "config.actor.rule = 'paper' does nothing" in printed + errors
+
+
+def test_a_critic_that_says_nan_ends_the_run_with_what_to_do(monkeypatch):
+  buffer = make_buffer(SUCCESS, FAILURE)
+  rows = buffer.starts
+  advantage = np.where(rows == rows[-1], np.nan, 0.0)
+  judged = types_lib.SimpleNamespace(advantage=advantage, v=np.zeros(len(rows)))
+  monkeypatch.setattr(weighing.measured_weights, 'judge', lambda *given, **told: judged)
+  judges = weighing.Judges(None, None, buffer, lambda rows: rows, 8)
+  with pytest.raises(SystemExit, match='Weights 1: found nan .* lower config.critic.lr'):
+    weighing._measured(judges, rows, 2, 'Weights 1', 0)

@@ -166,7 +166,7 @@ def _mean_of(results: Results) -> str:
   every = 'every method'
   if few := [method for method in results['methods'] if method not in compared(results)]:
     quoted = ' and '.join(f'"{method}"' for method in few)
-    every += f' but {quoted}, which has few'
+    every += f' but {quoted}, of which there are few'
   if not pairs:
     return f'no task yet, as none has runs of {every} with the same seed'
   if {(run['task'], run['seed']) for run in results['runs']} == set(pairs) and not few:

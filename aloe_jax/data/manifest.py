@@ -9,7 +9,7 @@ from aloe_jax import files
 from aloe_jax.parallel import hosts
 
 _NAMES = ('path', 'content', 'iteration')
-ADVICE = (
+_ADVICE = (
   'put back the file as the run wrote it, or start another --workdir: without it nothing tells '
   'which data the run was trained on.'
 )
@@ -168,12 +168,19 @@ def read(path: pathlib.Path) -> list[dict]:
   Raises:
     ValueError: the file is damaged; names it.
   """
-  entries = files.read_entries(path, _NAMES, ADVICE)
+  entries = files.read_entries(path, _NAMES, _ADVICE)
   for index, entry in enumerate(entries):
     kinds = [type(entry[name]) for name in _NAMES]
     if kinds != [str, str, int] or entry['iteration'] < 0:
       raise ValueError(
         f'{path}: entry {index}: found {json.dumps(entry):.200}, expected two texts and the number '
-        f'of an iteration; {ADVICE}'
+        f'of an iteration; {_ADVICE}'
       )
   return entries
+
+
+def check_any(path: pathlib.Path, entries: Sequence[Mapping]) -> None:
+  """Raises ValueError if a run that has learnt lists no dataset; names its manifest's path."""
+  if not entries:
+    found = 'no dataset in it' if path.exists() else 'no such file'
+    raise ValueError(f'{path}: found {found}, expected those of the run; {_ADVICE}')
