@@ -20,7 +20,7 @@ def pins(name):
   return dict(line.split('==') for line in lines if not line.startswith('#'))
 
 
-OTHERS = dict.fromkeys(('metaworld', 'gym_aloha'), 'constraints_mujoco3.txt')  # of an older MuJoCo
+OTHERS = dict.fromkeys(('metaworld', 'gym-aloha'), 'constraints_mujoco3.txt')  # of an older MuJoCo
 UNPINNED = {'cuda', 'tpu', 'wandb'}  # extras that the tests do without
 COMMANDS = {'tensorboard'}  # run by name, imported by nothing
 
