@@ -27,7 +27,8 @@ def kept(directory):
   for episode in found:
     assert [step['step'] for step in episode.steps] == list(range(len(episode.steps)))
     assert len(episode.steps) == episode.summary['steps'] > 0
-    if not (episode.path / 'head.images').exists():  # killed before its first picture
+    pictures = episode.path / 'head.images'
+    if not (pictures.exists() and records.read(pictures)[0]):  # killed before its first picture
       assert episode.summary['recovered'] and not episode.summary['exportable']
       assert episode.summary['end_reason'] == 'cut'
       continue
@@ -85,6 +86,22 @@ def test_the_open_episode_of_a_killed_program_is_a_cut_of_what_is_whole(tmp_path
   recorder.close()
   (found,) = kept(tmp_path)
   assert len(found.steps) == 9 and found.summary['recovered'] and found.plans
+
+
+@pytest.mark.parametrize('size', [None, 0, 7])
+def test_an_episode_killed_before_its_first_picture_keeps_its_steps_and_says_so(size, tmp_path):
+  crash(open_one(tmp_path))
+  (path,) = episode_files.unfinished(tmp_path)
+  pictures = path / 'head.images'
+  if size is None:
+    pictures.unlink()
+  else:
+    pictures.write_bytes(pictures.read_bytes()[:size])
+  recorder, _, _ = robot_clock.recorder(tmp_path)
+  recorder.close()
+  (found,) = kept(tmp_path)
+  assert len(found.steps) == 9
+  assert found.summary['flags'] == ['9 images of head are missing']
 
 
 @pytest.mark.parametrize('name', ['steps.records', 'head.images'])
