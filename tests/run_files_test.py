@@ -158,6 +158,18 @@ def test_what_is_learnt_once_more_is_evaluated_once_more(copy, capsys):
   assert (copy / 'evaluations.json').read_text() == before
 
 
+@pytest.mark.parametrize('changes', [(), ('--config.actor.warm_start_lr=1e-4',)])
+def test_rollouts_of_a_policy_that_was_learnt_anew_are_kept_and_it_is_said(changes, copy, capsys):
+  shutil.rmtree(copy / 'checkpoints')
+  rollouts = copy / 'episodes' / 'iteration_1'
+  before = {path.name: path.read_bytes() for path in rollouts.iterdir()}
+  assert go_on(copy, *changes) is None
+  printed = ' '.join(capsys.readouterr().out.split())
+  told = f'Collect 1: {rollouts} is kept, and was played by another policy ('
+  assert (told in printed) == bool(changes)
+  assert {path.name: path.read_bytes() for path in rollouts.iterdir()} == before
+
+
 def test_a_list_of_appended_iterations_that_is_gone_is_missed(copy):
   assert go_on(copy, '--more=actor') is None
   (copy / 'appended.json').unlink()

@@ -108,7 +108,10 @@ class Run:
 
   def collect(self, iteration: int) -> None:
     """Line 3: rolls the policy out under a watching human; writes every fragment."""
-    if not self._plan.collects(iteration) or collection.is_written(self._data.directory(iteration)):
+    if not self._plan.collects(iteration):
+      return
+    if collection.is_written(self._data.directory(iteration)):
+      self._tell_other_policy(iteration)
       return
     key = self._key(Stream.COLLECT, iteration)
     with stopping.saying(_again(f'Collect {iteration}')):
@@ -116,6 +119,22 @@ class Run:
       # First, as a run that is stopped in between collects again and comes to the same numbers.
       self._opened.metrics.write(self._updates.count, shares, phase='collect')
       collection.write(self._data.directory(iteration), episodes, self._experiment.world.name)
+
+  def _tell_other_policy(self, iteration: int) -> None:
+    """Says where the policy that enters an iteration is not the one that played its rollouts."""
+    if phases.is_done(self._left.done, phases.actor_number(iteration)):
+      return  # it has moved on
+    played = self._data.policies(iteration)
+    now = self._updates.policy_fingerprint() if played else ''
+    if played and played != (now,):
+      progress.CONSOLE.print(
+        f'Collect {iteration}: {self._data.directory(iteration)} is kept, and was played by '
+        f'another policy ({", ".join(played)}) than the one that enters iteration {iteration} '
+        f'({now}): a checkpoint before it was learnt anew. What is learnt from here on is not '
+        'what an unbroken run learns; for that, start another --workdir.',
+        highlight=False,
+        soft_wrap=True,
+      )
 
   def train_critic(self, iteration: int) -> None:
     """Lines 4-9: N_Q critic updates on everything collected so far."""

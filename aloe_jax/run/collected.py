@@ -90,6 +90,11 @@ class RunData:
     played = [i for i in range(1, iteration + 1) if self._plan.collects(i)]
     return given + [self.directory(i) for i in first + played]
 
+  def policies(self, iteration: int) -> tuple[str, ...]:
+    """Fingerprints of the policies that played its rollouts; () where the episodes tell none."""
+    told = self._datasets.metadata(self.directory(iteration), collection.POLICY)
+    return tuple(str(policy) for policy in told)
+
   def sweep(self) -> None:
     """Removes what a process that was killed left of episodes that it was writing here."""
     for left in (self._workdir / 'episodes').glob('.*'):

@@ -1,7 +1,7 @@
 """Episodes from the simulator: demonstrations of its human, and rollouts that the human watches."""
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import pathlib
 
 import jax
@@ -18,6 +18,7 @@ from aloe_jax.envs import simulation
 from aloe_jax.parallel import hosts
 from aloe_jax.run import experiment as experiment_lib
 
+POLICY = 'policy'  # in the metadata of an episode: the fingerprint of the policy that played it
 MAX_ROUNDS = 20  # of demonstrations, before giving up on a task that nobody succeeds at
 
 
@@ -93,10 +94,15 @@ class Collector:
       )
     ends = [types.EndReason(reason).name.lower() for reason in trajectories.first_end]
     shares = {reason: ends.count(reason) / episodes for reason in sorted(set(ends))}
-    return self._record(trajectories, np.ones(episodes, bool), iteration), shares
+    played_by = {POLICY: policy_lib.fingerprint(policy.params)}
+    return self._record(trajectories, np.ones(episodes, bool), iteration, played_by), shares
 
   def _record(
-    self, trajectories: simulation.Trajectories, keep: np.ndarray, iteration: int
+    self,
+    trajectories: simulation.Trajectories,
+    keep: np.ndarray,
+    iteration: int,
+    played_by: Mapping[str, str] | None = None,
   ) -> list[rlds.Episode]:
     """The kept episodes, with what the cameras saw."""
     if not hosts.is_first():
@@ -112,6 +118,7 @@ class Collector:
           'task': self._experiment.config.sim.task,
           'iteration': iteration,
           'fps': self._experiment.config.task.control_hz,
+          **(played_by or {}),
         },
         progress=advance,
       )

@@ -117,6 +117,12 @@ class Datasets:
     self.open([directory])
     return self._indices[directory].action_kinds
 
+  def metadata(self, directory: pathlib.Path, name: str) -> tuple[bool | int | float | str, ...]:
+    """The different values that episodes of a directory have under a name; as `open` raises."""
+    self.open([directory])
+    told = (episode.metadata.get(name) for episode in self._indices[directory].episodes())
+    return tuple(dict.fromkeys(value for value in told if value is not None))
+
   def episodes(self, directories: Sequence[pathlib.Path]) -> int:
     """How many episodes some directories hold together; raises what `open` does."""
     self.open(directories)
