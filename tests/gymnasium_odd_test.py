@@ -335,6 +335,19 @@ def test_environments_that_nobody_can_play_are_refused_as_they_are_made(kind, me
   assert message in refusal(kind)
 
 
+@pytest.mark.parametrize(
+  'kind, processes, message',
+  [
+    ('DrawsRange', 1, 'has bounds of -1 to 2 for number 2 of the observation, and had bounds of '),
+    ('DrawsReach', 1, 'has bounds of -2 to 2 for number 0 of the action, and had bounds of -1 to '),
+    ('IsElsewhere', 2, 'has bounds of -2 to 2 for number 0 of the action, and had bounds of -1 to'),
+    ('SwapsSpace', 1, 'a space is Discrete(4); expected Box(-1.0, 1.0, (2,), float32), as when'),
+  ],
+)
+def test_spaces_are_the_same_in_every_instance_and_episode(kind, processes, message):
+  assert message in refusal(kind, processes=processes, episodes=2)
+
+
 def test_the_error_of_a_simulator_is_kept_as_the_cause_and_one_line_is_shown():
   with pytest.raises(SystemExit) as caught, config_lib.user_errors():
     play('ResetFails')

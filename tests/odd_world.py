@@ -272,4 +272,39 @@ register(
     proprio=spaces.Box(-1.0, 1.0, (0,)), room=spaces.Box(-1.0, 1.0, (1,))
   ),
 )
+SEEN = []  # ranges that instances were given
+
+
+def draws_range(env):
+  """Another room for every instance."""
+  SEEN.append(len(SEEN) + 1.0)
+  env.observation_space = spaces.Dict(
+    proprio=spaces.Box(-1.0, 1.0, (2,)), room=spaces.Box(-1.0, SEEN[-1], (1,))
+  )
+
+
+def draws_reach(env, *, seed=None, options=None):
+  """Another reach after every reset but the first."""
+  found = Odd.reset(env, seed=seed)
+  SEEN.append(env)
+  if SEEN.count(env) > 1:
+    env.action_space = spaces.Box(-2.0, 2.0, (2,))
+  return found
+
+
+def is_elsewhere(env):
+  """Another reach in every process but the run's own."""
+  if multiprocessing.parent_process():
+    env.action_space = spaces.Box(-2.0, 2.0, (2,))
+
+
+def swaps_space(env, *, seed=None, options=None):
+  env.action_space = spaces.Discrete(4)
+  return Odd.reset(env, seed=seed)
+
+
+register('DrawsRange', __init__=draws_range)
+register('DrawsReach', reset=draws_reach)
+register('IsElsewhere', __init__=is_elsewhere)
+register('SwapsSpace', reset=swaps_space)
 register('SpacesAreNone', observation_space=None)

@@ -3,7 +3,7 @@
 `gymnasium.spaces.flatten` would cast each part to the type of its space: 1.03 to 1, and 300 to 44.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ FARTHEST = 1e6  # of a bound that is one; beyond it there is none, as 'unbounded
 HIGHEST = float(np.finfo(np.float32).max)
 _OVERSHOOT = 1e-3  # of its range by which a number may miss its bounds unsaid, as rounding has it
 
+Ranges = dict[str, list[tuple[float, float] | None]]  # of 'observation' and 'action'
 Path = tuple[Any, ...]  # keys from the whole observation to a part of it
 
 
@@ -50,6 +51,27 @@ def ranges(low: np.ndarray, high: np.ndarray) -> list[tuple[float, float] | None
   """(lowest, highest) of each number, None where it has no range."""
   ends = zip(is_range(low, high).flat, low.flat, high.flat, strict=True)
   return [(float(lowest), float(highest)) if both else None for both, lowest, highest in ends]
+
+
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+  """The first number whose range is another, in words; '' where none is.
+
+  Args:
+    before: {'observation' and 'action': ranges}, and what else there is.
+    now: what is compared with it.
+  """
+  for what, has in now.items():
+    had = before.get(what, [])
+    if len(had) != len(has):
+      return f'has {len(has)} numbers of the {what}, and had {len(had)}'
+    for i, (one, other) in enumerate(zip(had, has, strict=True)):
+      if one != other:
+        return f'has {_told(other)} for number {i} of the {what}, and had {_told(one)}'
+  return ''
+
+
+def _told(ends: Sequence[float] | None) -> str:
+  return 'no bounds' if ends is None else f'bounds of {ends[0]:g} to {ends[1]:g}'
 
 
 def passing(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

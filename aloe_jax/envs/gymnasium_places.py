@@ -21,8 +21,10 @@ import numpy as np
 
 from aloe_jax import types
 from aloe_jax.envs import gymnasium_errors
+from aloe_jax.envs import gymnasium_numbers
 from aloe_jax.envs import gymnasium_place
 from aloe_jax.envs import gymnasium_process
+from aloe_jax.envs import gymnasium_spaces
 from aloe_jax.envs import gymnasium_task
 
 _NOTE_BYTES = 1000
@@ -129,7 +131,7 @@ class SharedOut:
     self._notes = [context.RawArray('c', _NOTE_BYTES) for _ in ends]
     # No daemons, which could have no children: some environments start processes.
     self._processes = [
-      context.Process(target=_work, args=(theirs, task.name, note))
+      context.Process(target=_work, args=(theirs, task.name, task.spaces.ranges, note))
       for (_, theirs), note in zip(ends, self._notes, strict=True)
     ]
     # Also where nobody closes this: Python waits for processes that are no daemons.
@@ -200,14 +202,16 @@ class SharedOut:
         self._task.spaces.remarks.say(about, sentence)
 
 
-def _work(pipe: connection.Connection, name: str, note: Any) -> None:
+def _work(
+  pipe: connection.Connection, name: str, ranges: gymnasium_numbers.Ranges, note: Any
+) -> None:
   """Plays what is asked for through a pipe, until nobody is there any more."""
   # Somebody who stops the run stops the process at the other end, and that one ends this one, with
   # the children of its environments.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   os.setpgid(0, 0)
   threading.Thread(target=gymnasium_process.follow_parent, daemon=True).start()
-  worker = _Worker(name, note)
+  worker = _Worker(name, ranges, note)
   with contextlib.suppress(EOFError, OSError):  # nobody is there any more
     while not (reply := worker.reply(*pipe.recv())).is_last:
       pipe.send(reply)
@@ -220,11 +224,12 @@ class _Worker:
 
   Args:
     name: of the task, which is made as it is needed.
+    ranges: of its numbers where the run is.
     note: memory that the process at the other end reads, with what goes on here.
   """
 
-  def __init__(self, name: str, note: Any):
-    self._name, self._note = name, note
+  def __init__(self, name: str, ranges: gymnasium_numbers.Ranges, note: Any):
+    self._name, self._ranges, self._note = name, ranges, note
     self._task: gymnasium_task.Task | None = None
 
   def reply(self, what: str, hand: Any) -> gymnasium_process.Reply:
@@ -250,6 +255,8 @@ class _Worker:
       self._noted(self._name, 'making it')
       self._task = gymnasium_task.Task(self._name, is_quiet=True)
       self._task.note = self._noted
+      with gymnasium_errors.reading(f'{self._name}, in a process of its own'):
+        gymnasium_spaces.compare(self._ranges, self._task.spaces.ranges)
       self._places = Here(self._task)
     return self._places
 

@@ -112,6 +112,7 @@ class Scene:
     found = self._call(what, function)
     with gymnasium_errors.reading(self._where()):
       observation, info = gymnasium_values.begun(found, what)
+      self._task.spaces.compare(self._env)
       self.sight = self._task.spaces.sight(observation)
     self._observation, self._info = observation, info
 

@@ -73,10 +73,7 @@ class Spaces:
     self._bounded = gymnasium_numbers.is_range(numbers.low, numbers.high)
     low, high = (np.where(self._bounded, bound, 0.0) for bound in (numbers.low, numbers.high))
     self._center, self._half = (high + low) / 2, np.where(high > low, (high - low) / 2, 1.0)
-    self.ranges = {
-      'observation': gymnasium_numbers.ranges(numbers.low, numbers.high),
-      'action': gymnasium_numbers.ranges(self._action.low, self._action.high),
-    }
+    self.ranges = _ranges(self._observation, self._action)
     self.action_size = int(self._action.shape[0])
     self.action_limits = self._action.low, self._action.high
     self._name = name
@@ -104,6 +101,16 @@ class Spaces:
     self._checker = gymnasium_observation.Checker(self._observation, name, self.remarks)
     self.proprio_size = min(types.PROPRIO_SIZE, own.shape[0])
     self.feature_shape = (VIEWS, -(-size // VIEWS))
+
+  def compare(self, env: Any) -> None:
+    """Raises ValueError if an instance declares other ranges now than the first one did."""
+    observation, action = (_declared(env, f'{what}_space') for what in ('observation', 'action'))
+    if observation == self._observation and action == self._action:
+      return
+    for now, before in ((observation, self._observation), (action, self._action)):
+      if type(now) is not type(before):
+        raise ValueError(f'a space is {now}; expected {before}, as when it was first made.')
+    compare(self.ranges, _ranges(observation, action))
 
   def sight(self, observation: Any) -> types.Sight:
     """State [n] and features [V, F] of one observation.
@@ -160,6 +167,27 @@ class Spaces:
         'once.',
       )
     return executed
+
+
+def compare(first: gymnasium_numbers.Ranges, ranges: gymnasium_numbers.Ranges) -> None:
+  """Raises ValueError if an instance has other ranges than the first one that was made."""
+  if told := gymnasium_numbers.changed(first, ranges):
+    raise ValueError(
+      f'the environment {told} when it was first made; expected equal spaces in every instance, '
+      'before and after every reset, as policies see numbers scaled by their bounds. Declare the '
+      'widest bounds that there are, once for all.'
+    )
+
+
+def _ranges(observation: Any, action: Any) -> gymnasium_numbers.Ranges:
+  """Those of the numbers of two spaces."""
+  from gymnasium import spaces
+
+  numbers: Any = spaces.flatten_space(observation)
+  return {
+    'observation': gymnasium_numbers.ranges(numbers.low, numbers.high),
+    'action': gymnasium_numbers.ranges(action.low, action.high),
+  }
 
 
 def _declared(env: Any, name: str) -> Any:

@@ -4,7 +4,7 @@ Policies see the numbers of a Gymnasium environment scaled by the bounds that it
 declares others later, the same place looks like another one to a policy that has learnt.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import itertools
 import json
 import pathlib
@@ -13,6 +13,7 @@ from typing import Any
 from absl import logging
 
 from aloe_jax import files
+from aloe_jax.envs import gymnasium_numbers
 from aloe_jax.envs import worlds
 from aloe_jax.parallel import hosts
 
@@ -42,7 +43,7 @@ def check(world: worlds.World, task: str, workdir: pathlib.Path, *, keeps: bool 
       files.write_text(path, json.dumps({'task': task, **now}, indent=1) + '\n')
     return
   kept = _read(path)
-  if not (changed := _changed(kept, now)):
+  if not (changed := gymnasium_numbers.changed(kept, now)):
     return
   if kept.get('task') == task:
     raise ValueError(
@@ -69,7 +70,7 @@ def check_start(world: worlds.World, task: str, checkpoint: pathlib.Path) -> Non
   if not now or not path.exists():
     return
   kept = _read(path)
-  if not (changed := _changed(kept, now)):
+  if not (changed := gymnasium_numbers.changed(kept, now)):
     return
   if any(len(kept.get(what, [])) != len(ranges) for what, ranges in now.items()):
     raise ValueError(
@@ -107,19 +108,3 @@ def _is_range(ends: Any) -> bool:
   return ends is None or (
     isinstance(ends, list) and len(ends) == 2 and all(isinstance(x, int | float) for x in ends)
   )
-
-
-def _changed(kept: Mapping[str, Any], now: Mapping[str, Sequence]) -> str:
-  """The first number whose range is another, in words; '' where all are the same."""
-  for what, ranges in now.items():
-    before = kept.get(what, [])
-    if len(before) != len(ranges):
-      return f'has {len(ranges)} numbers of the {what}, and had {len(before)}'
-    for i, (had, has) in enumerate(zip(before, ranges, strict=True)):
-      if had != has:
-        return f'has {_told(has)} for number {i} of the {what}, and had {_told(had)}'
-  return ''
-
-
-def _told(ends: Sequence[float] | None) -> str:
-  return 'no bounds' if ends is None else f'bounds of {ends[0]:g} to {ends[1]:g}'
