@@ -150,3 +150,11 @@ def test_the_first_critics_updates_are_of_no_later_one_that_is_taught_again(seco
     'error: config.critic.first_updates is of the critic of iteration 1, and --redo=critic teaches '
     'that of iteration 2 again; expected config.critic.updates.'
   )
+
+
+def test_later_critics_updates_are_not_of_the_first_that_is_taught_again(after_one_round):
+  told = rounds.refusal(after_one_round, '--redo=critic', '--config.critic.updates=5')
+  assert told == (
+    'error: config.critic.updates is of critics after the one of iteration 1, which --redo=critic '
+    'teaches again; expected config.critic.first_updates.'
+  )

@@ -4,7 +4,7 @@ A command starts from what the run keeps. What decided what was learnt stays as 
 command line that says something else is refused; what is still to be done, and how, may be changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import copy
 import dataclasses
 import os
@@ -210,8 +210,8 @@ def _of_run(
     again = asked if appending.check(asked, given.workdir, is_played=is_played) else ''
     pending = appending.pending(given.workdir, is_played=is_played)
   free = _free(given.workdir, changed, again) if command == 'train' else ()
-  if again == 'redo=critic' and 'critic.first_updates' in changed:
-    _check_first(given.workdir, found.config)
+  if again == 'redo=critic':
+    _check_count(given.workdir, found.config, changed)
   refused = [
     field
     for field, x in changed.items()
@@ -272,14 +272,23 @@ def _free(workdir: pathlib.Path, changed: dict[str, Any], again: str) -> tuple[s
   return (*free, *(field for phase in learns for field in changeable.AGAIN[phase]))
 
 
-def _check_first(workdir: pathlib.Path, had: ml_collections.ConfigDict) -> None:
-  """Raises ValueError unless the critic that is taught again is the first of the run."""
+def _check_count(
+  workdir: pathlib.Path, had: ml_collections.ConfigDict, changed: Mapping[str, Any]
+) -> None:
+  """Raises ValueError unless what is changed is N_Q of the critic that is taught again."""
   newest = (checkpoints.Checkpoints(workdir / 'checkpoints').latest() or 0) // 2
-  of, _ = appending.before_critic(plan_lib.read(had, workdir), newest)
-  if of != 1:
+  plan = plan_lib.read(had, workdir)
+  of, _ = appending.before_critic(plan, newest)
+  if of != 1 and 'critic.first_updates' in changed:
     raise ValueError(
       f'config.critic.first_updates is of the critic of iteration 1, and --redo=critic teaches '
       f'that of iteration {of} again; expected config.critic.updates.'
+    )
+  is_last = plan.last <= newest and 'iterations' not in changed
+  if of == 1 and is_last and 'critic.updates' in changed:
+    raise ValueError(
+      'config.critic.updates is of critics after the one of iteration 1, which --redo=critic '
+      'teaches again; expected config.critic.first_updates.'
     )
 
 
