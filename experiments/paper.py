@@ -78,7 +78,8 @@ def _run(given: argparse.Namespace) -> None:
   if suite.report:
     draw_traces(part, workdir, target)
   progress.CONSOLE.print(text, soft_wrap=True, highlight=False)
-  progress.CONSOLE.print(f'Results: {target}', soft_wrap=True)
+  if target.is_dir():
+    progress.CONSOLE.print(f'Results: {target}', soft_wrap=True)
   if failed:
     raise SystemExit(f'error: {len(failed)} of {len(planned)} jobs failed: {", ".join(failed)}.')
 

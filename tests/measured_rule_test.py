@@ -135,10 +135,10 @@ def test_a_run_says_how_many_who_ran_out_of_time_are_imitated(
   workdir = tmp_path_factory.mktemp('late') / 'run'
   with rounds.quick(tmp_path_factory):
     rounds.begin(workdir, rounds.given(robots_rounds, *names), fail__cost=20)
-  stay, why = (0, 'there V rose') if 'one' in names else (2, 'there is nothing else')
+  stay, why = (0, 'where V rose') if 'one' in names else (2, 'as there is nothing else')
   printed = capsys.readouterr().out
   assert (
-    f'Weights 1: in 2 fragments a person ran out of time; {stay} are imitated, as {why}.' in printed
+    f'Weights 1: in 2 fragments a person ran out of time; {stay} are imitated, {why}.' in printed
   )
   (told,) = metrics(workdir, 'weights')
   assert (told['late_fragments'], told['late_imitated']) == (2, stay)

@@ -158,8 +158,10 @@ def open_run(
   """
   checkpoints = checkpoints_lib.Checkpoints(workdir / 'checkpoints')
   with config_lib.user_errors():
-    ranges_kept.check(experiment.world, experiment.config.sim.task, workdir, keeps=True)
+    world, task = experiment.world, experiment.config.sim.task
+    ranges_kept.check(world, task, workdir)
     beginning = _begin(experiment, workdir, checkpoints, indices, asked)
+    ranges_kept.check(world, task, workdir, keeps=True)  # of a run that nothing has refused
     if experiment.config.sim.task:
       _demonstrate(experiment, workdir, beginning)
   return _open(experiment, workdir, checkpoints, beginning, profile)

@@ -138,9 +138,9 @@ def _without_idle(
   nothing_else = not len(kept)
   kept = rows if nothing_else else kept
   stay = imitated.count_late(buffer, kept)
-  why = 'there is nothing else' if nothing_else else 'there V rose'
+  why = 'as there is nothing else' if nothing_else else 'where V rose'
   progress.CONSOLE.print(
-    f'{what}: in {late} fragments a person ran out of time; {stay} are imitated, as {why}.',
+    f'{what}: in {late} fragments a person ran out of time; {stay} are imitated, {why}.',
     highlight=False,
     soft_wrap=True,
   )
