@@ -241,9 +241,13 @@ def write(points: foresight.Points, target: pathlib.Path) -> None:
 
 
 def draw(points: foresight.Points) -> figure.Figure:
-  """Measured change over each foretold gain: a colour an iteration, a marker a task."""
-  gains = [name for name in foresight.GAINS if np.isfinite(foresight.told(points, name)).any()]
+  """Measured change over each foretold gain: a colour an iteration, a marker a task.
+
+  Where enough cards tell one for a rank correlation, those that few tell are left out.
+  """
+  told = [name for name in foresight.GAINS if np.isfinite(foresight.told(points, name)).any()]
   found = foresight.correlations(points)
+  gains = [name for name in told if name in found] or told
   drawing = figure.Figure(figsize=(max(9.6, 3.6 * len(gains)), 5.2), dpi=150, layout='constrained')
   tasks = sorted({point['task'] for point in points})
   iterations = sorted({point['iteration'] for point in points})

@@ -256,3 +256,9 @@ def test_lines_of_a_panel_are_of_the_same_seeds_and_nothing_is_cut_off(
   assert (pack.get_title(), fold.get_title()) == ('pack [1]', 'fold [2]')
   lines = [list(line.get_ydata()) for line in pack.get_lines() if len(line.get_ydata()) == 3]
   assert [20, 25, 30] in lines and [20, 40, 60] in lines  # of seed 0, whose numbers have no 2 more
+  spans = [
+    [[round(y) for _, y in ends] for ends in bars.lines[2][0].get_segments()]
+    for bars in fold.containers
+  ]
+  # From the lowest run to the highest; the warm start, which all share, has one bar.
+  assert spans == [[[20, 20], [25, 27], [30, 32]], [[], [40, 42], [99, 99]]]

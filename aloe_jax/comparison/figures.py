@@ -1,4 +1,4 @@
-"""Figures of a comparison: the paper's Figs. 3 to 5, with 95 % intervals over seeds.
+"""Figures of a comparison: the paper's Figs. 3 to 5, with what runs of other seeds found.
 
 `results` is what `comparison.tables` describes.
 """
@@ -92,7 +92,11 @@ def _differences(results: tables.Results) -> figure.Figure | None:
 
 
 def _by_iteration(results: tables.Results) -> figure.Figure | None:
-  """One panel a task and one for their mean, in brackets the number of runs; a line a method."""
+  """One panel a task and one for their mean, in brackets the number of runs; a line a method.
+
+  The bars of a task span its runs, as an interval of so few would be wider than the axes; those of
+  the mean are 95 % intervals.
+  """
   if not _is_legible(results):
     return None
   methods = tables.compared(results)
@@ -107,12 +111,20 @@ def _by_iteration(results: tables.Results) -> figure.Figure | None:
     axes.remove()
   for axes, task in zip(grid.flat, panels, strict=False):
     for index, method in enumerate(methods):
-      found = [_mean(results, task, method, tables.rate_of(n)) for n in range(last + 1)]
+      measures = [tables.rate_of(number) for number in range(last + 1)]
+      found = [_mean(results, task, method, measure) for measure in measures]
       shift = 0.04 * (index - (len(methods) - 1) / 2)  # keeps the bars apart
+      errors = np.array(_errors(found))
+      if task != _ALL:
+        runs = [list(_values(results, task, method, measure).values()) for measure in measures]
+        spans = [(min(x), max(x)) if x else (np.nan, np.nan) for x in runs]
+        means = [x.mean for x in found]
+        errors = np.abs(np.array(spans, float).T - means)
+      errors[:, 0] = np.nan if index else errors[:, 0]  # the warm start is that of all methods
       axes.errorbar(
-        np.arange(last + 1) + shift,
+        np.arange(last + 1) + np.where(np.arange(last + 1) > 0, shift, 0),
         [x.mean for x in found],
-        yerr=_errors(found),
+        yerr=errors,
         color=plots.colour(results['colours'][method]),
         marker=plots.marker(results['colours'][method]),
         markersize=4,
@@ -129,7 +141,8 @@ def _by_iteration(results: tables.Results) -> figure.Figure | None:
     _clean(axes, _PERCENT)
   for axes in grid[:, 0]:
     axes.set_ylabel('success rate (%)')
-  drawing.legend(loc='outside lower center', ncols=4, frameon=False)
+  title = 'bars: of a task from its lowest run to its highest, of the mean the 95 % interval'
+  drawing.legend(loc='outside lower center', ncols=4, frameon=False, title=title)
   return drawing
 
 
@@ -187,10 +200,17 @@ def _bars(
 def _mean(
   results: tables.Results, task: str, method: str, measure: Callable[[dict], float]
 ) -> paired.Difference:
+  return paired.mean(_values(results, task, method, measure))
+
+
+def _values(
+  results: tables.Results, task: str, method: str, measure: Callable[[dict], float]
+) -> paired.Pairs:
+  """Of the runs of a task that are compared, of every task for the mean."""
   found = tables.common_values(results, method, measure)
   if task != _ALL:
     found = {key: x for key, x in found.items() if key[0] == task}
-  return paired.mean(found or tables.values(results, method, measure, [task]))
+  return found or tables.values(results, method, measure, [task])
 
 
 def _errors(found: list[paired.Difference]) -> list[list[float]]:
