@@ -116,11 +116,10 @@ def _by_iteration(results: tables.Results) -> figure.Figure | None:
       shift = 0.04 * (index - (len(methods) - 1) / 2)  # keeps the bars apart
       errors = np.array(_errors(found))
       if task != _ALL:
-        runs = [list(_values(results, task, method, measure).values()) for measure in measures]
-        spans = [(min(x), max(x)) if x else (np.nan, np.nan) for x in runs]
-        means = [x.mean for x in found]
-        errors = np.abs(np.array(spans, float).T - means)
-      errors[:, 0] = np.nan if index else errors[:, 0]  # the warm start is that of all methods
+        spans = [_span(results, task, method, measure) for measure in measures]
+        errors = np.abs(np.transpose(spans) - [x.mean for x in found])
+      if index:
+        errors[:, 0] = np.nan  # the warm start is that of all methods
       axes.errorbar(
         np.arange(last + 1) + np.where(np.arange(last + 1) > 0, shift, 0),
         [x.mean for x in found],
@@ -201,6 +200,14 @@ def _mean(
   results: tables.Results, task: str, method: str, measure: Callable[[dict], float]
 ) -> paired.Difference:
   return paired.mean(_values(results, task, method, measure))
+
+
+def _span(
+  results: tables.Results, task: str, method: str, measure: Callable[[dict], float]
+) -> tuple[float, float]:
+  """What the lowest and the highest of the runs measured that `_mean` is of."""
+  found = _values(results, task, method, measure).values()
+  return min(found, default=np.nan), max(found, default=np.nan)
 
 
 def _values(
