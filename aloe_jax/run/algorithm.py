@@ -124,7 +124,8 @@ class Run:
     """Says where the policy that enters an iteration is not the one that played its rollouts."""
     if phases.is_done(self._left.done, phases.actor_number(iteration)):
       return  # it has moved on
-    played = self._data.policies(iteration)
+    with config_lib.user_errors():
+      played = self._data.policies(iteration)
     now = self._updates.policy_fingerprint() if played else ''
     if played and played != (now,):
       progress.CONSOLE.print(
