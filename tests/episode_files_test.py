@@ -118,6 +118,43 @@ def test_a_power_cut_at_any_byte_leaves_the_steps_before_it(name, tmp_path):
   assert before >= 8
 
 
+@pytest.mark.parametrize(
+  'damage, told',
+  [
+    (lambda data: data[:20] + b'!' + data[21:], 'found no whole step in steps.records, which is d'),
+    (lambda data: bytes(len(data)), 'found no whole step in steps.records, which is damaged.'),
+    (lambda data: b'', 'found no whole step in steps.records.'),
+  ],
+)
+def test_an_open_episode_whose_steps_are_gone_is_put_aside_and_told(damage, told, tmp_path):
+  crash(open_one(tmp_path))
+  (path,) = episode_files.unfinished(tmp_path)
+  steps = path / 'steps.records'
+  steps.write_bytes(damage(steps.read_bytes()))
+  recorder, _, _ = robot_clock.recorder(tmp_path)
+  (event,) = recorder.events.recent()
+  recorder.close()
+  assert told in event.text and event.loud
+  assert not episode_files.finished(tmp_path)
+  assert len(list((tmp_path / 'discarded').glob('*/head.images'))) == 1
+
+
+def test_steps_after_a_damaged_one_are_kept_beside_and_told(tmp_path):
+  crash(open_one(tmp_path))
+  (path,) = episode_files.unfinished(tmp_path)
+  steps = path / 'steps.records'
+  data = bytearray(steps.read_bytes())
+  data[len(data) // 2] ^= 1
+  steps.write_bytes(data)
+  recorder, _, _ = robot_clock.recorder(tmp_path)
+  (event,) = recorder.events.recent()
+  recorder.close()
+  (found,) = kept(tmp_path)
+  assert 0 < len(found.steps) < 9
+  assert 'of steps.records was damaged, see steps_before_cut.records' in event.text
+  assert (found.path / 'steps_before_cut.records').read_bytes() == data
+
+
 def test_a_finished_episode_that_is_damaged_is_named(tmp_path):
   recorder, clock, _ = robot_clock.recorder(tmp_path)
   robot_clock.play(recorder, clock, 5)

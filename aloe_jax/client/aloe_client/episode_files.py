@@ -7,7 +7,8 @@
                           and for the end
       head.images         a record for each image: {step, data}; a JPEG or PNG, or no bytes where
                           the picture is the one before
-      steps_before_cut.records   steps that had no pictures yet when the program died, with the rest
+      steps_before_cut.records   steps that had no pictures yet when the program died, or that
+                          follow a damaged one, with the rest
     DIR/open-…/           one that is being recorded, or was when the program died: header.json, and
                           the records up to then; .sound is there unless something was lost
     DIR/discarded/…       episodes that a person took back
@@ -251,9 +252,10 @@ def recover(root: pathlib.Path) -> list[str]:
   """Finishes what a program left open when it died; only under the lock.
 
   Returns:
-    A sentence for each: where it is now. One without any step is removed, and one that cannot be
-    read is put aside. Steps after the last picture are cut off and kept in a file beside; where
-    a camera gave no picture at all, every step stays and the episode is not to be trained on.
+    A sentence for each: where it is now. One without any step or picture is removed, and one that
+    cannot be read is put aside. Steps after the last picture are cut off and kept in a file beside,
+    and so is what follows a damaged step. Where a camera gave no picture at all, every step stays
+    and the episode is not to be trained on.
   """
   found = []
   for path in unfinished(root):
@@ -268,8 +270,16 @@ def recover(root: pathlib.Path) -> list[str]:
       discard(path)
       found.append(f'{path} was open when the program ended and is in discarded/: {error}')
       continue
-    if not steps:
+    damaged = (path / STEPS).is_file() and records.is_damaged(path / STEPS)
+    if not steps and not damaged and not any(file.stat().st_size for file in _pictured(path)):
       shutil.rmtree(path)
+      continue
+    if not steps:
+      discard(path)
+      found.append(
+        f'{path} was open when the program ended and is in discarded/: found no whole step in '
+        f'{STEPS}{", which is damaged" if damaged else ""}.'
+      )
       continue
     if episode is None:
       discard(path)
@@ -282,15 +292,20 @@ def recover(root: pathlib.Path) -> list[str]:
       continue
     left = len(steps) - len(episode.steps)
     if left or not whole:
-      _shorten(path, content, len(episode.steps), keep=left > 0)
+      _shorten(path, content, len(episode.steps), keep=left > 0 or damaged)
     place = close(path, {**episode.summary, 'recovered': True})
     flags = [*episode.summary['flags'], *([f'{left} more are in {_BEYOND}'] if left else [])]
+    flags += [f'record {len(content)} of {STEPS} was damaged, see {_BEYOND}'] * damaged
     found.append(
       f'{place} was open when the program ended: {len(episode.steps)} steps, '
       f'{episode.summary["end_reason"]}'
       f'{"; " if flags else ""}{"; ".join(flags)}.'
     )
   return found
+
+
+def _pictured(path: pathlib.Path) -> list[pathlib.Path]:
+  return list(path.glob(f'*{IMAGES}'))
 
 
 def _shorten(path: pathlib.Path, content: list[bytes], count: int, *, keep: bool) -> None:

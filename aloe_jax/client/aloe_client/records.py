@@ -47,16 +47,37 @@ def read(path: pathlib.Path) -> tuple[list[bytes], bool]:
   Raises:
     OSError: it cannot be read.
   """
+  found, rest = _read(path)
+  return found, rest is None
+
+
+def is_damaged(path: pathlib.Path) -> bool:
+  """Whether something follows the whole records that is not the beginning of another one.
+
+  Where a program ended within a record, the file ends within it too. Whatever else is there was
+  written, and is not what was written.
+
+  Raises:
+    OSError: it cannot be read.
+  """
+  rest = _read(path)[1]
+  return rest is not None and not rest
+
+
+def _read(path: pathlib.Path) -> tuple[list[bytes], bool | None]:
+  """The whole records; and whether the rest is the beginning of one, None where there is none."""
   found: list[bytes] = []
   with path.open('rb') as file:
     while header := file.read(_HEADER.size):
       if len(header) < _HEADER.size:
-        return found, False
+        return found, header[: len(_MAGIC)] == _MAGIC[: len(header)]
       magic, length, checksum = _HEADER.unpack(header)
       if magic != _MAGIC:
         return found, False
       content = file.read(length)
-      if len(content) < length or zlib.crc32(content) != checksum:
+      if len(content) < length:
+        return found, True
+      if zlib.crc32(content) != checksum:
         return found, False
       found.append(content)
-  return found, True
+  return found, None

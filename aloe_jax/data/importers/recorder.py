@@ -129,7 +129,7 @@ class Folder:
       log.aside(str(folder), f'left out: {"; ".join(summary["flags"])}')
       return None
     if not found.steps:
-      log.aside(str(folder), 'left out: no step of it was written')
+      log.aside(str(folder), 'left out: it holds no step with a picture of every camera')
       return None
     recorder_summary.check_pictures(folder, summary)
     recorder_steps.check(found)
