@@ -144,17 +144,20 @@ def test_what_is_no_further_round_is_refused_by_name_and_nothing_is_changed(
   assert {name: (first / name).read_text() for name in kept} == kept
 
 
-def test_the_first_critics_updates_are_of_no_later_one_that_is_taught_again(second):
-  told = rounds.refusal(second, '--redo=critic', '--config.critic.first_updates=5')
+@pytest.mark.parametrize('asked, of', [('redo=critic', 2), ('more=critic', 3)])
+def test_the_first_critics_updates_are_of_no_later_one_that_learns(asked, of, second):
+  told = rounds.refusal(second, f'--{asked}', '--config.critic.first_updates=5')
   assert told == (
-    'error: config.critic.first_updates is of the critic of iteration 1, and --redo=critic teaches '
-    'that of iteration 2 again; expected config.critic.updates.'
+    f'error: config.critic.first_updates is of the critic of iteration 1, and --{asked} teaches '
+    f'that of iteration {of}; expected config.critic.updates.'
   )
 
 
-def test_later_critics_updates_are_not_of_the_first_that_is_taught_again(after_one_round):
-  told = rounds.refusal(after_one_round, '--redo=critic', '--config.critic.updates=5')
+@pytest.mark.parametrize('more', [(), ('--config.critic.first_updates=4', '--config.iterations=0')])
+def test_later_critics_updates_are_not_of_the_first_that_is_taught_again(more, after_one_round):
+  told = rounds.refusal(after_one_round, '--redo=critic', '--config.critic.updates=5', *more)
   assert told == (
     'error: config.critic.updates is of critics after the one of iteration 1, which --redo=critic '
-    'teaches again; expected config.critic.first_updates.'
+    'teaches again, and none of them is to learn; leave it out, and give '
+    'config.critic.first_updates.'
   )

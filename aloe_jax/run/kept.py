@@ -210,8 +210,8 @@ def _of_run(
     again = asked if appending.check(asked, given.workdir, is_played=is_played) else ''
     pending = appending.pending(given.workdir, is_played=is_played)
   free = _free(given.workdir, changed, again) if command == 'train' else ()
-  if again == 'redo=critic':
-    _check_count(given.workdir, found.config, changed)
+  if again in ('redo=critic', 'more=critic', 'more=critic,actor'):
+    _check_count(given.workdir, found.config, changed, again)
   refused = [
     field
     for field, x in changed.items()
@@ -273,22 +273,24 @@ def _free(workdir: pathlib.Path, changed: dict[str, Any], again: str) -> tuple[s
 
 
 def _check_count(
-  workdir: pathlib.Path, had: ml_collections.ConfigDict, changed: Mapping[str, Any]
+  workdir: pathlib.Path, had: ml_collections.ConfigDict, changed: Mapping[str, Any], again: str
 ) -> None:
-  """Raises ValueError unless what is changed is N_Q of the critic that is taught again."""
+  """Raises ValueError if a number of updates is changed that no critic to come learns for."""
   newest = (checkpoints.Checkpoints(workdir / 'checkpoints').latest() or 0) // 2
   plan = plan_lib.read(had, workdir)
-  of, _ = appending.before_critic(plan, newest)
+  of = newest + 1
+  if again.startswith('redo='):
+    of, _ = appending.before_critic(plan, newest)
   if of != 1 and 'critic.first_updates' in changed:
     raise ValueError(
-      f'config.critic.first_updates is of the critic of iteration 1, and --redo=critic teaches '
-      f'that of iteration {of} again; expected config.critic.updates.'
+      f'config.critic.first_updates is of the critic of iteration 1, and --{again} teaches '
+      f'that of iteration {of}; expected config.critic.updates.'
     )
-  is_last = plan.last <= newest and 'iterations' not in changed
+  is_last = plan.last <= newest and changed.get('iterations', 0) <= had.iterations
   if of == 1 and is_last and 'critic.updates' in changed:
     raise ValueError(
-      'config.critic.updates is of critics after the one of iteration 1, which --redo=critic '
-      'teaches again; expected config.critic.first_updates.'
+      f'config.critic.updates is of critics after the one of iteration 1, which --{again} teaches '
+      'again, and none of them is to learn; leave it out, and give config.critic.first_updates.'
     )
 
 
