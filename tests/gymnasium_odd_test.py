@@ -341,6 +341,8 @@ def test_environments_that_nobody_can_play_are_refused_as_they_are_made(kind, me
     ('DrawsRange', 1, 'has bounds of -1 to 2 for number 2 of the observation, and had bounds of '),
     ('DrawsReach', 1, 'has bounds of -2 to 2 for number 0 of the action, and had bounds of -1 to '),
     ('IsElsewhere', 2, 'has bounds of -2 to 2 for number 0 of the action, and had bounds of -1 to'),
+    ('IsOrderedElsewhere', 2, "has observation['room'][0] as number 0 of the observation, and had"),
+    ('SpaceFails', 1, 'observation_space raised RuntimeError: call reset first; expected a space'),
     ('SwapsSpace', 1, 'a space is Discrete(4); expected Box(-1.0, 1.0, (2,), float32), as when'),
   ],
 )

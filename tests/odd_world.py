@@ -298,6 +298,18 @@ def is_elsewhere(env):
     env.action_space = spaces.Box(-2.0, 2.0, (2,))
 
 
+def is_ordered_elsewhere(env):
+  """Another order of its parts in every process but the run's own."""
+  parts = list(Odd.observation_space.spaces.items())
+  if multiprocessing.parent_process():
+    parts.reverse()
+  env.observation_space = spaces.Dict(parts)
+
+
+def space_fails(env):
+  raise RuntimeError('call reset first')
+
+
 def swaps_space(env, *, seed=None, options=None):
   env.action_space = spaces.Discrete(4)
   return Odd.reset(env, seed=seed)
@@ -306,5 +318,7 @@ def swaps_space(env, *, seed=None, options=None):
 register('DrawsRange', __init__=draws_range)
 register('DrawsReach', reset=draws_reach)
 register('IsElsewhere', __init__=is_elsewhere)
+register('IsOrderedElsewhere', __init__=is_ordered_elsewhere)
+register('SpaceFails', observation_space=property(space_fails))
 register('SwapsSpace', reset=swaps_space)
 register('SpacesAreNone', observation_space=None)

@@ -12,13 +12,14 @@ FARTHEST = 1e6  # of a bound that is one; beyond it there is none, as 'unbounded
 HIGHEST = float(np.finfo(np.float32).max)
 _OVERSHOOT = 1e-3  # of its range by which a number may miss its bounds unsaid, as rounding has it
 
-Ranges = dict[str, list[tuple[float, float] | None]]  # of 'observation' and 'action'
+Ranges = dict[str, Any]  # see `declared`
+PARTS = ('observation', 'action')
 Path = tuple[Any, ...]  # keys from the whole observation to a part of it
 
 
-def name(path: Path) -> str:
+def name(path: Path, whole: str = 'observation') -> str:
   """What a part of an observation is called in messages."""
-  return 'observation' + ''.join(f'[{key!r}]' for key in path)
+  return whole + ''.join(f'[{key!r}]' for key in path)
 
 
 def in_a_row(space: Any, value: Any) -> np.ndarray:
@@ -53,25 +54,78 @@ def ranges(low: np.ndarray, high: np.ndarray) -> list[tuple[float, float] | None
   return [(float(lowest), float(highest)) if both else None for both, lowest, highest in ends]
 
 
-def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-  """The first number whose range is another, in words; '' where none is.
+def names(space: Any, path: Path = (), whole: str = 'observation') -> list[str]:
+  """What each number of a row is called, by its place in a space that can be put in a row.
 
   Args:
-    before: {'observation' and 'action': ranges}, and what else there is.
+    space: of observations or of actions.
+    path: of the space.
+    whole: what it is a part of.
+  """
+  from gymnasium import spaces
+
+  if isinstance(space, spaces.Dict | spaces.Tuple):
+    parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+    return [called for key, part in parts for called in names(part, (*path, key), whole)]
+  own = name(path, whole)
+  if isinstance(space, spaces.Box):
+    return [f'{own}{list(index) if index else ""}' for index in np.ndindex(space.shape)]
+  return [f'{own} ({space})[{number}]' for number in range(spaces.flatdim(space))]
+
+
+def declared(observation: Any, action: Any) -> Ranges:
+  """What two spaces say of their numbers: ranges, names, and of actions what these leave open."""
+  from gymnasium import spaces
+
+  row: Any = spaces.flatten_space(observation)
+  kind = '' if action.dtype.kind == 'f' else ', a whole number'
+  low, high = action.low.ravel(), action.high.ravel()
+  return {
+    'observation': ranges(row.low, row.high),
+    'action': ranges(action.low, action.high),
+    'observation_names': names(observation),
+    'action_names': [
+      f'{called}{kind}{_one_sided(lowest, highest)}'
+      for called, lowest, highest in zip(names(action, (), 'action'), low, high, strict=True)
+    ],
+  }
+
+
+def _one_sided(lowest: float, highest: float) -> str:
+  if np.isfinite(lowest) == np.isfinite(highest):
+    return ''
+  return f', {lowest:g} or more' if np.isfinite(lowest) else f', {highest:g} or less'
+
+
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+  """The first number that is another one or has another range, in words; '' where none is.
+
+  Args:
+    before: what was `declared`, and what else there is; of an older version without names.
     now: what is compared with it.
   """
-  for what, has in now.items():
-    had = before.get(what, [])
+  for what in PARTS:
+    had, has = before.get(what, []), now[what]
     if len(had) != len(has):
       return f'has {len(has)} numbers of the {what}, and had {len(had)}'
-    for i, (one, other) in enumerate(zip(had, has, strict=True)):
-      if one != other:
-        return f'has {_told(other)} for number {i} of the {what}, and had {_told(one)}'
+    called, other = before.get(f'{what}_names') or now[f'{what}_names'], now[f'{what}_names']
+    for i in range(len(has)):
+      if called[i] != other[i]:
+        return f'has {other[i]} as number {i} of the {what}, and had {called[i]}'
+      if not _is_close(had[i], has[i]):
+        return f'has {_told(has[i])} for number {i} of the {what}, and had {_told(had[i])}'
   return ''
 
 
+def _is_close(one: Sequence[float] | None, other: Sequence[float] | None) -> bool:
+  """Whether two ranges are equal but for rounding."""
+  if one is None or other is None:
+    return one is other
+  return bool(np.allclose(one, other))
+
+
 def _told(ends: Sequence[float] | None) -> str:
-  return 'no bounds' if ends is None else f'bounds of {ends[0]:g} to {ends[1]:g}'
+  return 'no bounds' if ends is None else f'bounds of {ends[0]:.7g} to {ends[1]:.7g}'
 
 
 def passing(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ class Spaces:
     action_limits: lowest and highest action [A].
     proprio_size: numbers of proprio, at most 32.
     feature_shape: (V, F), V * F >= n.
-    ranges: {'observation' and 'action': (lowest, highest) of each number, None for no range}.
+    ranges: what is declared of each number, see `gymnasium_numbers.declared`.
     remarks: what was said of observations so far.
 
   Args:
@@ -42,8 +42,9 @@ class Spaces:
   def __init__(self, env: Any, name: str, *, is_quiet: bool = False):
     from gymnasium import spaces
 
-    self._observation = _declared(env, 'observation_space')
-    self._action = _declared(env, 'action_space')
+    with gymnasium_errors.reading(name):
+      self._observation = _declared(env, 'observation_space')
+      self._action = _declared(env, 'action_space')
     if not isinstance(self._action, spaces.Box) or len(self._action.shape) != 1:
       raise ValueError(f'{name}: actions are {self._action}, expected a Box of one axis.')
     if self._action.shape[0] == 0:
@@ -73,7 +74,7 @@ class Spaces:
     self._bounded = gymnasium_numbers.is_range(numbers.low, numbers.high)
     low, high = (np.where(self._bounded, bound, 0.0) for bound in (numbers.low, numbers.high))
     self._center, self._half = (high + low) / 2, np.where(high > low, (high - low) / 2, 1.0)
-    self.ranges = _ranges(self._observation, self._action)
+    self.ranges = gymnasium_numbers.declared(self._observation, self._action)
     self.action_size = int(self._action.shape[0])
     self.action_limits = self._action.low, self._action.high
     self._name = name
@@ -103,14 +104,13 @@ class Spaces:
     self.feature_shape = (VIEWS, -(-size // VIEWS))
 
   def compare(self, env: Any) -> None:
-    """Raises ValueError if an instance declares other ranges now than the first one did."""
-    observation, action = (_declared(env, f'{what}_space') for what in ('observation', 'action'))
-    if observation == self._observation and action == self._action:
-      return
-    for now, before in ((observation, self._observation), (action, self._action)):
-      if type(now) is not type(before):
+    """Raises ValueError if an instance declares other spaces now than the first one did."""
+    spaces = [_declared(env, f'{what}_space') for what in gymnasium_numbers.PARTS]
+    for now, before in zip(spaces, (self._observation, self._action), strict=True):
+      is_alike = type(now) is type(before) and getattr(now, 'is_np_flattenable', False)
+      if not is_alike:
         raise ValueError(f'a space is {now}; expected {before}, as when it was first made.')
-    compare(self.ranges, _ranges(observation, action))
+    compare(self.ranges, gymnasium_numbers.declared(*spaces))
 
   def sight(self, observation: Any) -> types.Sight:
     """State [n] and features [V, F] of one observation.
@@ -170,26 +170,21 @@ class Spaces:
 
 
 def compare(first: gymnasium_numbers.Ranges, ranges: gymnasium_numbers.Ranges) -> None:
-  """Raises ValueError if an instance has other ranges than the first one that was made."""
+  """Raises ValueError if an instance has other numbers than the first one that was made."""
   if told := gymnasium_numbers.changed(first, ranges):
     raise ValueError(
       f'the environment {told} when it was first made; expected equal spaces in every instance, '
-      'before and after every reset, as policies see numbers scaled by their bounds. Declare the '
-      'widest bounds that there are, once for all.'
+      'before and after every reset, as policies see numbers in a row, scaled by their bounds. '
+      'Declare the same parts in the same order, with the widest bounds that there are.'
     )
 
 
-def _ranges(observation: Any, action: Any) -> gymnasium_numbers.Ranges:
-  """Those of the numbers of two spaces."""
-  from gymnasium import spaces
-
-  numbers: Any = spaces.flatten_space(observation)
-  return {
-    'observation': gymnasium_numbers.ranges(numbers.low, numbers.high),
-    'action': gymnasium_numbers.ranges(action.low, action.high),
-  }
-
-
-def _declared(env: Any, name: str) -> Any:
+def _declared(env: Any, what: str) -> Any:
   """A space of an environment; None if it declares none."""
-  return getattr(env, name, None)
+  try:
+    return getattr(env, what, None)
+  except Exception as error:
+    raise ValueError(
+      f'{what} raised {type(error).__name__}: {error}; expected a space, from when the environment '
+      'is made.'
+    ) from error

@@ -37,8 +37,8 @@ class World(Protocol):
     action_kind: whether its actions are a position or a velocity; empty where it does not tell.
     action_limits: lowest and highest action [A] that its robot carries out; None if nothing is
       played.
-    ranges: {'observation' and 'action': (lowest, highest) of each number, None where it has none}
-      that an environment declares; empty of a world whose numbers are always the same.
+    ranges: what an environment declares of each number, see `gymnasium_numbers.declared`; empty of
+      a world whose numbers are always the same.
   """
 
   name: str
@@ -46,7 +46,7 @@ class World(Protocol):
   robot: dict[str, Any]
   action_kind: str
   action_limits: tuple[np.ndarray, np.ndarray] | None
-  ranges: dict[str, list[tuple[float, float] | None]]
+  ranges: dict[str, Any]
 
   @property
   def render(self) -> Callable[[Any], dict[str, jax.Array]] | None:
@@ -100,7 +100,7 @@ class TableTop:
     self.robot: dict[str, Any] = {}
     self.action_kind = 'velocity' if self.name else ''  # it moves the robot from where it is
     self.action_limits: tuple[np.ndarray, np.ndarray] | None = None
-    self.ranges: dict[str, list[tuple[float, float] | None]] = {}
+    self.ranges: dict[str, Any] = {}
     self._config = config
     self._encoder = encoder
     self._reads_images = reads_images

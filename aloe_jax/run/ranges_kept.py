@@ -5,7 +5,6 @@ declares others later, the same place looks like another one to a policy that ha
 """
 
 from collections.abc import Mapping
-import itertools
 import json
 import pathlib
 from typing import Any
@@ -26,12 +25,12 @@ def check(world: worlds.World, task: str, workdir: pathlib.Path, *, keeps: bool 
 
   Args:
     world: the simulator.
-    task: `sim.task`. Where the run's own was another, other ranges are said and not refused.
+    task: `sim.task`. Where the run's own was another, other numbers are said and not refused.
     workdir: of the run.
     keeps: whether they are kept, of a run that has no data yet: its first episodes are by them.
 
   Raises:
-    ValueError: the task has other ranges now than when the run began.
+    ValueError: the task has other numbers or ranges now than when the run began.
   """
   now = json.loads(json.dumps(world.ranges))
   if not now:
@@ -47,8 +46,8 @@ def check(world: worlds.World, task: str, workdir: pathlib.Path, *, keeps: bool 
     return
   if kept.get('task') == task:
     raise ValueError(
-      f'{path}: {task} {changed}; expected no change, as policies see numbers scaled by their '
-      'bounds. Have the environment declare what it did when the run began, or start another '
+      f'{path}: {task} {changed}; expected no change, as policies see numbers in a row, scaled by '
+      'their bounds. Have the environment declare what it did when the run began, or start another '
       '--workdir.'
     )
   _warn(path, kept, task, changed)
@@ -72,7 +71,8 @@ def check_start(world: worlds.World, task: str, checkpoint: pathlib.Path) -> Non
   kept = _read(path)
   if not (changed := gymnasium_numbers.changed(kept, now)):
     return
-  if any(len(kept.get(what, [])) != len(ranges) for what, ranges in now.items()):
+  counts = [[len(x.get(what, [])) for what in gymnasium_numbers.PARTS] for x in (kept, now)]
+  if counts[0] != counts[1]:
     raise ValueError(
       f'config.actor.checkpoint names {checkpoint}, whose policy learnt in {kept.get("task")} '
       f'({path}); {task} {changed}. Expected as many, as each number would be read as another: '
@@ -94,13 +94,23 @@ def _warn(path: pathlib.Path, kept: Mapping[str, Any], task: str, changed: str) 
 def _read(path: pathlib.Path) -> dict[str, Any]:
   """What a run keeps; raises ValueError where it is damaged."""
   kept = files.read_json(path, _ADVICE)
-  ranges = list(kept.values()) if isinstance(kept, dict) else []
-  lists = [one for one in ranges if isinstance(one, list)]
-  if not lists or not all(map(_is_range, itertools.chain(*lists))):
+  if not (isinstance(kept, dict) and all(_is_list(kept, what) for what in gymnasium_numbers.PARTS)):
     raise ValueError(
       f'{path}: found {json.dumps(kept):.200}, expected a task and lists of bounds; {_ADVICE}'
     )
   return kept
+
+
+def _is_list(kept: Mapping[str, Any], what: str) -> bool:
+  """Whether the ranges of a part are a list of them, with as many names if there are any."""
+  ranges, names = kept.get(what), kept.get(f'{what}_names')
+  if not (isinstance(ranges, list) and all(map(_is_range, ranges))):
+    return False
+  return names is None or (
+    isinstance(names, list)
+    and len(names) == len(ranges)
+    and all(isinstance(name, str) for name in names)
+  )
 
 
 def _is_range(ends: Any) -> bool:
