@@ -46,6 +46,13 @@ def run(monkeypatch, capsys, tmp_path, root):
   return command
 
 
+def test_an_episode_by_another_name_is_left_out_and_told(run, root):
+  (root / '000001').rename(root / '000001_good')
+  status, printed = run()
+  assert status == 0
+  assert f'{root}/000001_good: left out: its name is no number, as of an episode' in printed
+
+
 def edit(folder, **fields):
   file = folder / episode_files.SUMMARY
   file.write_text(json.dumps(json.loads(file.read_text()) | fields))

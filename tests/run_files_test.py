@@ -14,6 +14,7 @@ import pytest
 from aloe_jax import disk
 from aloe_jax import train
 from aloe_jax.run import checkpoints
+from aloe_jax.run import collection
 from aloe_jax.run import experiment
 from experiments import laundry
 
@@ -168,6 +169,16 @@ def test_rollouts_of_a_policy_that_was_learnt_anew_are_kept_and_it_is_said(chang
   told = f'Collect 1: {rollouts} is kept, and was played by another policy ('
   assert (told in printed) == bool(changes)
   assert {path.name: path.read_bytes() for path in rollouts.iterdir()} == before
+
+
+def test_rollouts_of_an_older_version_do_not_tell_their_policy_which_is_said(
+  copy, capsys, monkeypatch
+):
+  monkeypatch.setattr(collection, 'POLICY', 'what no episode tells')
+  shutil.rmtree(copy / 'checkpoints')
+  assert go_on(copy) is None
+  printed = ' '.join(capsys.readouterr().out.split())
+  assert 'iteration_1 is kept, and does not tell which policy played it; the one that' in printed
 
 
 def test_a_list_of_appended_iterations_that_is_gone_is_missed(copy):

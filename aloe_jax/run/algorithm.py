@@ -51,7 +51,8 @@ class Run:
     self._plan = opened.data.plan
     with config_lib.user_errors():
       self._results = results.Results(opened.workdir / 'evaluations.json')
-    for iteration in self._results.forget(opened.done, warms_up=opened.warms_up):
+    self._anew = self._results.forget(opened.done, warms_up=opened.warms_up)
+    for iteration in self._anew:
       progress.CONSOLE.print(
         f'The evaluation of iteration {iteration} is made anew: checkpoint '
         f'{phases.actor_number(iteration)}, of which it was, is not there any more.'
@@ -126,13 +127,23 @@ class Run:
       return  # it has moved on
     with config_lib.user_errors():
       played = self._data.policies(iteration)
+    directory = self._data.directory(iteration)
     now = self._updates.policy_fingerprint() if played else ''
+    told = ''
     if played and played != (now,):
+      told = (
+        f'{directory} is kept, and was played by another policy ({", ".join(played)}) than the one '
+        f'that enters iteration {iteration} ({now}): a checkpoint before it was learnt anew.'
+      )
+    elif not played and iteration - 1 in self._anew:  # of an older version
+      told = (
+        f'{directory} is kept, and does not tell which policy played it; the one that enters '
+        f'iteration {iteration} was learnt anew, and may be another.'
+      )
+    if told:
       progress.CONSOLE.print(
-        f'Collect {iteration}: {self._data.directory(iteration)} is kept, and was played by '
-        f'another policy ({", ".join(played)}) than the one that enters iteration {iteration} '
-        f'({now}): a checkpoint before it was learnt anew. What is learnt from here on is not '
-        'what an unbroken run learns; for that, start another --workdir.',
+        f'Collect {iteration}: {told} An unbroken run learns from rollouts of its own policy; for '
+        'that, start another --workdir.',
         highlight=False,
         soft_wrap=True,
       )

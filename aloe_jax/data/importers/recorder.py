@@ -54,6 +54,11 @@ class Folder:
       self._folders += episode_files.unfinished(directory)
     elif episode_files.unfinished(directory):
       settings.log.aside(str(directory), 'an episode is being recorded: left out')
+    for folder in sorted(directory.glob(f'*/{episode_files.SUMMARY}')):
+      if folder.parent not in self._folders and not folder.parent.name.startswith(
+        ('.', episode_files.OPEN)
+      ):
+        settings.log.aside(str(folder.parent), 'left out: its name is no number, as of an episode')
     if not self._folders:
       raise FileNotFoundError(
         f'{directory}: found no episodes in it, expected folders such as 000000, as a recorder '
