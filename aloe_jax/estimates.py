@@ -12,6 +12,7 @@ from collections.abc import Callable
 import dataclasses
 
 import numpy as np
+import scipy.stats
 
 Statistic = Callable[[np.ndarray], float]  # of how often each row counts, [R]; NaN if undefined
 
@@ -78,6 +79,42 @@ def estimate(statistic: Statistic, episode: np.ndarray, seed: int = 0) -> Estima
     return Estimate(value, np.nan, np.nan)
   low, high = np.quantile(defined, [0.025, 0.975])
   return Estimate(float(value), float(low), float(high))
+
+
+def share(x: np.ndarray, among: np.ndarray, episode: np.ndarray) -> Estimate:
+  """The share of rows at which something is, with its interval.
+
+  Where it is at none of them or at all, so it is in every resample, which would tell an interval of
+  no width. Then that is Wilson's, of as many trials as there are episodes.
+
+  Args:
+    x: [R], 0 or 1.
+    among: [R] bool, the rows that count.
+    episode: [R] int, that each row belongs to.
+  """
+  found = estimate(mean(x, among), episode)
+  if found.value not in (0, 1):
+    return found
+  trials = len(np.unique(episode[among]))
+  test = scipy.stats.binomtest(round(found.value * trials), trials)
+  interval = test.proportion_ci(method='wilson')
+  return Estimate(found.value, float(interval.low), float(interval.high))
+
+
+def share_difference(
+  x: np.ndarray, first: np.ndarray, second: np.ndarray, episode: np.ndarray
+) -> Estimate:
+  """The share among the rows `first` less that among `second`, both [R] bool; see `share`.
+
+  Where no resample differs from another, the interval is Newcombe's, of the intervals of both.
+  """
+  found = estimate(difference(x, first, second), episode)
+  if found.low != found.high:
+    return found
+  one, other = (share(x, among, episode) for among in (first, second))
+  below = np.hypot(one.value - one.low, other.high - other.value)
+  above = np.hypot(one.high - one.value, other.value - other.low)
+  return Estimate(found.value, float(found.value - below), float(found.value + above))
 
 
 def mean(x: np.ndarray, among: np.ndarray | None = None) -> OfSums:

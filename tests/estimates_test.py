@@ -111,3 +111,28 @@ def test_a_slope_is_that_of_least_squares_with_what_is_given_beside_it():
   assert estimates.slope(y, x, np.ones(5), among)(ONES) == pytest.approx(2.5)
   assert np.isnan(estimates.slope(y, x, 3 * x + 1, among)(ONES))
   assert np.isnan(estimates.slope(y, np.ones(5), x, among)(ONES))
+
+
+@pytest.mark.parametrize('of_all', [0, 1])
+def test_a_share_of_none_or_all_has_an_interval_of_as_many_trials_as_episodes(of_all):
+  episode = np.repeat(np.arange(8), 3)  # three rows each, which say the same
+  found = estimates.share(np.full(24, float(of_all)), np.ones(24, bool), episode)
+  width = 1.96**2 / (8 + 1.96**2)  # Wilson's, of 0 of 8
+  expected = (1 - width, 1) if of_all else (0, width)
+  np.testing.assert_allclose((found.low, found.high), expected, atol=1e-4)
+  assert found.value == of_all
+
+
+def test_a_share_that_resamples_tell_is_left_to_them():
+  x, episode = np.array([0.0, 1, 0, 0]), np.arange(4)
+  among = np.ones(4, bool)
+  assert estimates.share(x, among, episode) == estimates.estimate(estimates.mean(x, among), episode)
+  assert np.isnan(estimates.share(x, ~among, episode).value)
+
+
+def test_two_shares_of_none_differ_by_what_few_trials_leave_open():
+  first = np.arange(128) < 8
+  found = estimates.share_difference(np.zeros(128), first, ~first, np.arange(128))
+  few, many = (1.96**2 / (n + 1.96**2) for n in (8, 120))
+  np.testing.assert_allclose((found.low, found.high), (-many, few), atol=1e-4)
+  assert found.value == 0

@@ -111,7 +111,8 @@ def test_the_sentence_says_what_is_expected_and_what_that_is_made_of():
     'true is not known: let rollouts judge. By this critic its chunks gain -1.5 steps (-2.0 to '
     '-1.0) each over those of before; acting throughout, it gains -4.0 steps (-5.0 to -3.0) from '
     'the start of a fragment, which is -10.0 points (-12.5 to -7.5) of success, if none of it is '
-    'speed. Of what its advantages promise, 50 % (40 to 60) comes true.'
+    'speed. Of what its advantages promise, 50 % (40 to 60) comes true. Intervals are of the '
+    'states asked about, and leave out what the critic gets wrong.'
   )
   assert [line.verdict for line in card.lines(told)] == ['bad', 'bad', 'good']
 

@@ -51,8 +51,8 @@ def measure(judged: judgement_lib.Judgement, episode: np.ndarray) -> dict[str, e
   of = episode[own][index]
   return {
     'q_threshold': estimates.Estimate(level, np.nan, np.nan),
-    'false_alarms': estimates.estimate(estimates.mean(announced, success), of),
-    'alarms': estimates.estimate(estimates.mean(announced, failure), of),
+    'false_alarms': estimates.share(announced, success, of),
+    'alarms': estimates.share(announced, failure, of),
   }
 
 

@@ -191,6 +191,7 @@ def sentence(numbers: Mapping[str, estimates.Estimate], iteration: int, *, held_
     text += f'. Of what its advantages promise, {card.show(slope, "%")} comes true.'
   else:
     text += f'. But its advantages are not seen to come true: slope {card.show(slope, "")}.'
+  text += ' Intervals are of the states asked about, and leave out what the critic gets wrong.'
   if _is_biased(numbers):
     text += ' But its V is far off of what came of the policy before.'
     if iteration == 1 and numbers['bias_v'].value > 0:

@@ -161,12 +161,12 @@ def _foresight(
   start, rise = rises(judged, own, horizon)
   fell, end = (rise < 0).astype(float), judged.end[start]
   failure, success = np.isin(end, FAILED), end == types.EndReason.SUCCESS
-  statistics = {
-    'falls_failure': estimates.mean(fell, failure),
-    'falls_success': estimates.mean(fell, success),
-    'falls_gap': estimates.difference(fell, failure, success),
+  of = episode[start]
+  return {
+    'falls_failure': estimates.share(fell, failure, of),
+    'falls_success': estimates.share(fell, success, of),
+    'falls_gap': estimates.share_difference(fell, failure, success, of),
   }
-  return {name: estimates.estimate(x, episode[start]) for name, x in statistics.items()}
 
 
 def _doubts(
