@@ -226,6 +226,20 @@ def test_of_more_methods_than_colours_only_the_differences_are_drawn(results, tm
   assert [path.name for path in tmp_path.iterdir()] == ['differences.png']
 
 
+def test_differences_are_drawn_from_what_has_runs(results, tmp_path, monkeypatch):
+  drawn = {}
+  monkeypatch.setattr(
+    figures.plots, 'save', lambda drawing, path: drawn.update({path.name: drawing})
+  )
+  results['runs'] = [run for run in results['runs'] if run['method'] != 'warm_start']
+  figures.draw(results, tmp_path)
+  (axes,) = drawn.pop('differences.png').axes
+  assert [label.get_text() for label in axes.get_yticklabels()] == ['DAgger']
+  results['runs'] = [run for run in results['runs'] if run['method'] == 'ALOE']
+  figures.draw(results, tmp_path)
+  assert 'differences.png' not in drawn
+
+
 def test_a_task_of_warm_starts_alone_is_drawn_without_lines(results, tmp_path):
   results['runs'] = [
     run for run in results['runs'] if run['task'] == 'pack' or run['method'] == 'warm_start'

@@ -50,6 +50,9 @@ def _differences(results: tables.Results) -> figure.Figure | None:
     return None
   methods = [tables.WARM_START, *results['methods']]
   methods.remove(reference)
+  methods = [method for method in methods if tables.values(results, method, tables.final)]
+  if not methods:
+    return None
   first = tables.values(results, reference, tables.final)
   means = [tables.ahead(results, reference, method, tables.final) for method in methods]
   label = 'mean' if all(np.isnan(mean.low) for mean in means) else 'mean and 95 % interval'
