@@ -271,7 +271,8 @@ def recover(root: pathlib.Path) -> list[str]:
       found.append(f'{path} was open when the program ended and is in discarded/: {error}')
       continue
     damaged = (path / STEPS).is_file() and records.is_damaged(path / STEPS)
-    if not steps and not damaged and not any(file.stat().st_size for file in _pictured(path)):
+    pictured = any(file.stat().st_size for file in path.glob(f'*{IMAGES}'))
+    if not steps and not damaged and not pictured:
       shutil.rmtree(path)
       continue
     if not steps:
@@ -302,10 +303,6 @@ def recover(root: pathlib.Path) -> list[str]:
       f'{"; " if flags else ""}{"; ".join(flags)}.'
     )
   return found
-
-
-def _pictured(path: pathlib.Path) -> list[pathlib.Path]:
-  return list(path.glob(f'*{IMAGES}'))
 
 
 def _shorten(path: pathlib.Path, content: list[bytes], count: int, *, keep: bool) -> None:

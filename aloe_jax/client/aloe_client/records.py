@@ -60,8 +60,7 @@ def is_damaged(path: pathlib.Path) -> bool:
   Raises:
     OSError: it cannot be read.
   """
-  rest = _read(path)[1]
-  return rest is not None and not rest
+  return _read(path)[1] is False
 
 
 def _read(path: pathlib.Path) -> tuple[list[bytes], bool | None]:
