@@ -155,14 +155,15 @@ def play(
   Returns:
     The directory.
   """
-  of = f'{policy_lib.fingerprint(found.policy.params)} {experiment.config.sim.task}'
+  fingerprint = policy_lib.fingerprint(found.policy.params)
+  of = f'{fingerprint} {experiment.config.sim.task}'
   name = f'iteration_{iteration}-{count}-{hashlib.sha256(of.encode()).hexdigest()[:8]}'
   directory = parent / name
   if directory.exists():
     return directory
   key = streams.key(experiment.config.seed, Stream.HELD_OUT, iteration)
   collector = collection.Collector(experiment, experiment.world.see(found.encoder))
-  episodes, _ = collector.collect(found.policy, key, iteration, count)
+  episodes, _ = collector.collect(found.policy, fingerprint, key, iteration, count)
   with contextlib.suppress(FileExistsError):  # of another report, which came to the same
     rlds.write(directory, episodes, name=experiment.world.name)
   return directory

@@ -116,7 +116,9 @@ class Run:
       return
     key = self._key(Stream.COLLECT, iteration)
     with stopping.saying(_again(f'Collect {iteration}')):
-      episodes, shares = self._opened.collector().collect(self._policy(), key, iteration)
+      fingerprint = self._updates.policy_fingerprint()
+      collector = self._opened.collector()
+      episodes, shares = collector.collect(self._policy(), fingerprint, key, iteration)
       # First, as a run that is stopped in between collects again and comes to the same numbers.
       self._opened.metrics.write(self._updates.count, shares, phase='collect')
       collection.write(self._data.directory(iteration), episodes, self._experiment.world.name)

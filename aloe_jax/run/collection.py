@@ -69,12 +69,18 @@ class Collector:
     ]
 
   def collect(
-    self, policy: policy_lib.Policy, key: jax.Array, iteration: int, episodes: int | None = None
+    self,
+    policy: policy_lib.Policy,
+    fingerprint: str,
+    key: jax.Array,
+    iteration: int,
+    episodes: int | None = None,
   ) -> tuple[list[rlds.Episode], dict[str, float]]:
     """Rolls a policy out under a watching human.
 
     Args:
       policy: that acts.
+      fingerprint: `policy.fingerprint` of its parameters, told in the metadata of each episode.
       key: of scenes, people and noise.
       iteration: told in the metadata of each episode.
       episodes: how many; by default `sim.rollouts`.
@@ -94,8 +100,8 @@ class Collector:
       )
     ends = [types.EndReason(reason).name.lower() for reason in trajectories.first_end]
     shares = {reason: ends.count(reason) / episodes for reason in sorted(set(ends))}
-    played_by = {POLICY: policy_lib.fingerprint(policy.params)}
-    return self._record(trajectories, np.ones(episodes, bool), iteration, played_by), shares
+    keep = np.ones(episodes, bool)
+    return self._record(trajectories, keep, iteration, {POLICY: fingerprint}), shares
 
   def _record(
     self,
