@@ -12,7 +12,6 @@ from collections.abc import Callable
 import dataclasses
 
 import numpy as np
-import scipy.stats
 
 Statistic = Callable[[np.ndarray], float]  # of how often each row counts, [R]; NaN if undefined
 
@@ -95,8 +94,10 @@ def share(x: np.ndarray, among: np.ndarray, episode: np.ndarray) -> Estimate:
   found = estimate(mean(x, among), episode)
   if found.value not in (0, 1):
     return found
+  from scipy import stats  # a second of every program's start
+
   trials = len(np.unique(episode[among]))
-  test = scipy.stats.binomtest(round(found.value * trials), trials)
+  test = stats.binomtest(round(found.value * trials), trials)
   interval = test.proportion_ci(method='wilson')
   return Estimate(found.value, float(interval.low), float(interval.high))
 

@@ -11,7 +11,6 @@ import zlib
 from flax import traverse_util
 import jax.numpy as jnp
 import numpy as np
-import scipy.ndimage
 
 _FILE = re.compile(r'(?P<file>.+\.npz)(:(?P<subtree>.+))?')
 _LAYER = re.compile(r'(?P<tower>(.+/)?encoderblock)_(?P<number>\d+)/(?P<leaf>.+)')
@@ -99,6 +98,8 @@ def resample_positions(pos_embedding: np.ndarray, tokens: int) -> np.ndarray:
   Raises:
     ValueError: either number is no square.
   """
+  from scipy import ndimage  # half a second of every program's start
+
   old, new = math.isqrt(pos_embedding.shape[1]), math.isqrt(tokens)
   if old**2 != pos_embedding.shape[1] or new**2 != tokens:
     raise ValueError(
@@ -106,7 +107,7 @@ def resample_positions(pos_embedding: np.ndarray, tokens: int) -> np.ndarray:
       'patches can be resampled.'
     )
   grid = pos_embedding.reshape(old, old, -1).astype(np.float32)
-  grid = scipy.ndimage.zoom(grid, (new / old, new / old, 1), order=1)
+  grid = ndimage.zoom(grid, (new / old, new / old, 1), order=1)
   return grid.reshape(1, tokens, -1).astype(pos_embedding.dtype)
 
 

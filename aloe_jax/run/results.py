@@ -8,7 +8,6 @@ from typing import Any
 import rich.table
 
 from aloe_jax import files
-from aloe_jax import plots
 from aloe_jax import progress
 from aloe_jax.buckets import twin
 from aloe_jax.parallel import hosts
@@ -96,6 +95,8 @@ class Results:
     """
     if not hosts.is_first():
       return
+    from aloe_jax import plots  # a second of every program's start
+
     by_iteration = sorted(self._evaluations.items())
     counts = {iteration: (e.successes, e.episodes) for iteration, e in by_iteration}
     plots.learning_curves(path, {agent.upper(): counts}, warm_start=counts[0], title=task)
