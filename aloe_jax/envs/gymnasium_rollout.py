@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aloe_jax import types
 from aloe_jax.envs import gymnasium_place
 from aloe_jax.envs import gymnasium_places
 from aloe_jax.envs import gymnasium_task
@@ -21,8 +22,6 @@ from aloe_jax.envs import simulation
 from aloe_jax.policy import Policy
 
 _UNASKED = 16  # steps that a human acts before others hear of it, where no policy is asked
-
-_act = jax.jit(lambda policy, sight, key: policy.act(sight, key))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,6 +89,11 @@ class Setup:
       steps += sum(now[place].steps for place in playing)
       progress(len(records), episodes, steps)
     return _trajectories([records[episode] for episode in range(episodes)])
+
+
+@jax.jit
+def _act(policy: Policy, sight: types.Sight, key: jax.Array) -> types.Array:
+  return policy.act(sight, key)
 
 
 def _seeds(key: jax.Array, episodes: int) -> np.ndarray:

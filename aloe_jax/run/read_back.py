@@ -37,7 +37,11 @@ def state(
   like = experiment.layout.shapes(lambda: there.init(experiment.config.seed, example))
   found = checkpoints.restore(path, like, experiment.architecture())
   if saved != learner.trained:
-    found = experiment.layout.create(lambda state: acting.resplit(state, learner), found)
+
+    def resplit(state: TrainState) -> TrainState:
+      return acting.resplit(state, learner)
+
+    found = experiment.layout.create(resplit, found)
   if counted is not None and counted != path:
     step = checkpoints.read_meta(counted, 'step')['step']
     found = found.replace(step=found.step + np.int32(step - int(found.step)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import dataclasses
+import functools
 import pathlib
 import re
 from typing import Any
@@ -192,7 +193,11 @@ def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
   learner = experiment.learner(reward_scale=1.0)
   trains_tower = experiment.learns_tower and warms_up(start, experiment)
   seed, example = experiment.config.seed, experiment.example(trains_tower=trains_tower)
-  shapes = experiment.layout.shapes(lambda: _as_kept(experiment, learner.init_actor(seed, example)))
+
+  def fresh_actor() -> Any:
+    return _as_kept(experiment, learner.init_actor(seed, example))
+
+  shapes = experiment.layout.shapes(fresh_actor)
   if start.kind == 'warm_start':
     return acting.read(files.place(start.path), shapes)
 
@@ -207,7 +212,7 @@ def actor_params(start: Start, experiment: experiment_lib.Experiment) -> Any:
     if len(found) < len(jax.tree.leaves(like)):
       found = experiment.layout.create(fresh_adapters) | found
     return {'params': traverse_util.unflatten_dict(found, sep='/')}
-  fresh = experiment.layout.create(lambda: _as_kept(experiment, learner.init_actor(seed, example)))
+  fresh = experiment.layout.create(fresh_actor)
   if start.kind == 'scratch':
     return fresh
   return _with_paligemma(fresh, start.path)
@@ -253,12 +258,13 @@ def encoder_params(start: Start, experiment: experiment_lib.Experiment, actor: A
   if experiment.encoder is None:
     return {}
   if experiment.learns_tower:
+    fresh_tower = functools.partial(_fresh_tower, experiment)
     if start.is_own:
-      shapes = experiment.layout.shapes(lambda: _fresh_tower(experiment))
+      shapes = experiment.layout.shapes(fresh_tower)
       return checkpoints.restore_encoder(files.place(start.path), shapes)
     if warms_up(start, experiment):
       return None
-    return experiment.layout.create(lambda: _fresh_tower(experiment))
+    return experiment.layout.create(fresh_tower)
   if start.is_own:
     own = _shapes(experiment)['params']['PaliGemma']['img']
     if experiment.config.critic.encoder:
