@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 
 from aloe_jax.comparison import jobs
+from aloe_jax.run import lock
 
 
 @pytest.fixture
@@ -49,6 +50,35 @@ def test_a_finished_job_is_not_repeated_unless_its_commands_change(make, tmp_pat
   for word in 'aab':
     run([make('one', append(order, word))], tmp_path)
   assert order.read_text() == 'ab'
+
+
+def test_a_job_that_another_process_runs_is_told_and_left_to_it(make, tmp_path, capsys):
+  order = tmp_path / 'order'
+  job = make('one', append(order, 'a'))
+  with lock.held(job.directory, 'job.lock'):
+    assert run([job], tmp_path) == ['one']
+    assert not order.exists()
+    assert [path.name for path in job.directory.iterdir()] == ['job.lock']
+  printed = capsys.readouterr().out.replace('\n', ' ')
+  assert f'is being worked in by process {os.getpid()} on ' in printed
+  assert 'expected one `job` at a time' in printed
+  assert run([job], tmp_path) == []
+  assert order.read_text() == 'a'
+  assert not (job.directory / 'job.lock').exists()
+
+
+def test_a_job_that_another_process_has_finished_meanwhile_is_not_run_again(make, tmp_path):
+  order = tmp_path / 'order'
+  other = make('other', append(order, 'b'))
+  ended = json.dumps({'commands': other.commands, 'seconds': 77.0})
+  meanwhile = (
+    f'import pathlib; d = pathlib.Path({str(other.directory)!r}); d.mkdir(); '
+    f'(d / "job.json").write_text({ended!r})'
+  )
+  one = make('one', meanwhile)
+  assert run([one, make('other', append(order, 'b'), needs=('one',))], tmp_path) == []
+  assert not order.exists()
+  assert json.loads(other.record.read_text())['seconds'] == 77
 
 
 def test_a_job_some_of_whose_commands_have_ended_in_another_is_finished_too(make, tmp_path):

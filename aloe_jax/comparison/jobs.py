@@ -22,9 +22,11 @@ from typing import Any
 
 from aloe_jax import files
 from aloe_jax import progress
+from aloe_jax.run import lock
 
 _ADVICE = 'remove it, and its commands go on where they ended.'
 _COMMIT_LENGTH = 12
+_LOCK = 'job.lock'  # of a job's directory, held while its commands run
 _LAST_WORDS = 500  # characters of a log that are told of a job that failed
 PACKAGES = ('jax', 'jaxlib', 'numpy', 'mujoco', 'ogbench', 'metaworld', 'gym-aloha')
 
@@ -192,15 +194,28 @@ def _run(
 
   Returns:
     Seconds, those before it was stopped among them.
+
+  Raises:
+    FileExistsError: another process runs them.
+    subprocess.CalledProcessError: one of them failed.
   """
-  before = _spent(job)
   share = shares.get()
-  start = time.monotonic()
   try:
     if share is not None:
       os.sched_setaffinity(0, share)
-    where = machine()
-    job.directory.mkdir(parents=True, exist_ok=True)
+    with lock.held(job.directory, _LOCK):
+      if not job.is_finished:  # by another process meanwhile
+        _call(job, compiled, processes)
+  finally:
+    shares.put(share)
+  return float(files.read_json(job.record, _ADVICE)['seconds'])
+
+
+def _call(job: Job, compiled: pathlib.Path, processes: _Processes) -> None:
+  """Runs a job's commands here and now, and records them."""
+  before = _spent(job)
+  start, where = time.monotonic(), machine()
+  try:
     environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': str(compiled.absolute())}
     for command in job.commands:
       with job.log.open('a') as log:
@@ -211,13 +226,11 @@ def _run(
       if status:
         raise subprocess.CalledProcessError(status, f'python {shlex.join(command)} (see {job.log})')
   finally:
-    shares.put(share)
     spent = {
       'seconds': round(before['seconds'] + time.monotonic() - start, 1),
       'commits': list(dict.fromkeys([*before['commits'], commit()])),
     }
-    if job.directory.is_dir():
-      files.write_text(job.spent, json.dumps(spent))
+    files.write_text(job.spent, json.dumps(spent))
   record = {
     'commands': job.commands,
     'commit': ' and '.join(spent['commits']),
@@ -226,7 +239,6 @@ def _run(
   }
   files.write_text(job.record, json.dumps(record, indent=2))
   job.spent.unlink()
-  return spent['seconds']
 
 
 def _last_words(log: pathlib.Path) -> str:

@@ -33,7 +33,7 @@ _SINCE = '%Y-%m-%d %H:%M:%S %z'
 
 
 @contextlib.contextmanager
-def held(workdir: pathlib.Path) -> Iterator[None]:
+def held(workdir: pathlib.Path, name: str = NAME) -> Iterator[None]:
   """Keeps every other `train` out of a working directory, which is created if it is new.
 
   Of several hosts the first takes the lock for all. It goes at the end, at an error, at Ctrl-C and
@@ -41,6 +41,7 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
 
   Args:
     workdir: of the run.
+    name: of the file; another one is a lock of its own, for others than `train`.
 
   Raises:
     FileExistsError: another process works there; names it.
@@ -50,7 +51,7 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
     if hosts.is_first():
       try:
         with _undisturbed():  # between the lock and what is to release it
-          stack.callback(_Lock(workdir).release)
+          stack.callback(_Lock(workdir / name).release)
       except OSError as error:  # the other hosts wait for the answer
         problem = disk.told(error) or str(error)
     if problem := hosts.exchange('the working directory is locked', problem)[0]:
@@ -61,9 +62,9 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
 class _Lock:
   """The lock of a directory, held from its making to `release`."""
 
-  def __init__(self, workdir: pathlib.Path):
-    self._path = workdir / NAME
-    self._made = not workdir.exists()
+  def __init__(self, path: pathlib.Path):
+    self._path = path
+    self._made = not path.parent.exists()
     self._descriptor = _take(self._path)
 
   def release(self) -> None:
@@ -229,8 +230,8 @@ def _refusal(path: pathlib.Path, other: dict[str, Any]) -> str:
     else f'wait for it, or stop it there. If it has surely ended, remove {path}.'
   )
   return (
-    f'{path.parent} is being worked in by {named(other)}; expected one `train` at a time. Give '
-    f'another --workdir, {advice}'
+    f'{path.parent} is being worked in by {named(other)}; expected one `{path.stem}` at a time. '
+    f'Give another --workdir, {advice}'
   )
 
 
