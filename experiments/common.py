@@ -95,9 +95,9 @@ def _laptop(config: ml_collections.ConfigDict, sim_task: str, observation: str) 
 
 def _pixels(config: ml_collections.ConfigDict) -> None:
   """More demonstrations: what they show of a scene is all that the tower learns to see by."""
-  config.task.update(demonstrations=500)
-  config.sim.update(attempts=256)
-  config.actor.update(warm_start_updates=20_000, batch_size=128)
+  config.task.update(demonstrations=700)
+  config.sim.update(attempts=512)
+  config.actor.update(warm_start_updates=18_000, warm_start_lr=2e-3, batch_size=128)
   config.actor.small.tower.update(channels=(32, 64))
   config.train.update(actor_updates_per_call=25)  # batches of images are large
 
