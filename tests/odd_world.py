@@ -238,6 +238,11 @@ def hangs(env, action):
   threading.Event().wait()
 
 
+def is_slow(env, action):
+  time.sleep(2.0)
+  return Odd.observation(env), 0.0, True, False, {}
+
+
 def goes_on(env, action):
   says('steps')
   time.sleep(0.01)
@@ -248,6 +253,7 @@ register('HasChild', __init__=opens, close=closes)
 register('GoesOn', __init__=opens, close=closes, step=goes_on)
 register('GoesOnAlone', close=lambda self: says('closed'), step=goes_on)
 register('Hangs', step=hangs)
+register('StepIsSlow', step=is_slow)
 register('HangsWithChild', __init__=opens, close=closes, step=hangs)
 register('IsRefused', observation_space=None, close=lambda self: says('closed'))
 register('CloseFails', close=fails(OSError, 'no gripper'))

@@ -8,6 +8,7 @@ episodes.
 
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
+import functools
 import multiprocessing
 from multiprocessing import connection
 from multiprocessing import util
@@ -17,6 +18,7 @@ import threading
 import traceback
 from typing import Any, NamedTuple, Protocol
 
+from absl import logging
 import numpy as np
 
 from aloe_jax import types
@@ -169,7 +171,9 @@ class SharedOut:
       replies = {}
       for number in asked:
         with self._alive(number):
-          replies[number] = gymnasium_process.heard(self._pipes[number], self._processes[number])
+          pipe, process = self._pipes[number], self._processes[number]
+          waits = functools.partial(self._waits, number)
+          replies[number] = gymnasium_process.heard(pipe, process, waits)
     except BaseException:  # also of somebody who stops the run: they are at work still
       self.close()
       raise
@@ -191,9 +195,24 @@ class SharedOut:
     try:
       yield
     except (EOFError, OSError) as error:
-      note = bytes(self._notes[number].value).decode(errors='replace')
-      told = gymnasium_process.told_end(self._task.name, note, self._processes[number])
+      told = gymnasium_process.told_end(
+        self._task.name, self._noted(number), self._processes[number]
+      )
       raise gymnasium_errors.Refusal(told) from error
+
+  def _waits(self, number: int, seconds: float) -> None:
+    """Says what a process is at that has not answered for some seconds."""
+    where, _, what = self._noted(number).partition('\n')
+    logging.warning(
+      "%s: the process that plays it has not answered for %.0f s, and is at '%s' now; it is waited "
+      'for. Ctrl-C ends the command.',
+      where or self._task.name,
+      seconds,
+      what or 'starting',
+    )
+
+  def _noted(self, number: int) -> str:
+    return bytes(self._notes[number].value).decode(errors='replace')
 
   def close(self) -> None:
     if not self.is_closed:

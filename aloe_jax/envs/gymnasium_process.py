@@ -1,6 +1,6 @@
 """A process that plays episodes for this one: what it answers, and how it ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import multiprocessing
 from multiprocessing import connection
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 _CLOSE_SECONDS = 10.0  # in which it has to end what it does, and to close its environments
 _LOOK_SECONDS = 0.5
+_SILENT_SECONDS = 60.0  # without an answer, after which a person is told; then twice as long each
 
 
 class Reply(NamedTuple):
@@ -32,16 +33,27 @@ class Reply(NamedTuple):
   is_last: bool = False
 
 
-def heard(pipe: connection.Connection, process: context.SpawnProcess) -> Reply:
+def heard(
+  pipe: connection.Connection, process: context.SpawnProcess, waits: Callable[[float], None]
+) -> Reply:
   """The next reply of a process.
+
+  Args:
+    pipe: to it.
+    process: that was asked for something.
+    waits: told the seconds without an answer, each time they have become many.
 
   Raises:
     EOFError: there is none any more, nor the process.
   """
+  start, limit = time.monotonic(), _SILENT_SECONDS
   # A child that an environment forked may keep the pipe open, so that its end tells too little.
   while not pipe.poll(_LOOK_SECONDS):
     if not process.is_alive() and not pipe.poll():
       raise EOFError
+    if (seconds := time.monotonic() - start) >= limit:
+      waits(seconds)
+      limit = 2 * seconds
   return pipe.recv()
 
 
