@@ -200,16 +200,20 @@ def test_no_traceback_is_shown_of_a_process_that_died():
 
 
 def test_a_step_that_takes_long_is_told_and_waited_for(monkeypatch, caplog):
-  monkeypatch.setattr(gymnasium_process, '_SILENT_SECONDS', 0.6)
+  task = gymnasium_task.Task('gymnasium:odd_world:StepIsSlow-v0')
+  places = gymnasium_places.make(task, 2)
+  places.rules(gymnasium_place.Rules(5, 'none'))
+  places.begin({0: 7})
+  monkeypatch.setattr(places, '_silent', 0.6)
   with caplog.at_level(logging.WARNING):
-    _, found = play('StepIsSlow', 2)
-  assert found.lengths.tolist() == [1, 1]
-  told = [record.getMessage() for record in caplog.records]
-  where = r'gymnasium:odd_world:StepIsSlow-v0, step 1 \(seed \d+\)'
-  words = (
-    "the process that plays it has not answered for [123] s, and is at 'step' now; it is waited"
-  )
-  assert any(re.match(f'{where}: {words}', line) for line in told), told
+    now = places.play({0: np.zeros((1, 2))})
+  task.close()
+  assert now[0].steps == 1
+  told = [record.getMessage() for record in caplog.records if 'answered' in record.getMessage()]
+  where = r'gymnasium:odd_world:StepIsSlow-v0, step 1 \(seed 7\)'
+  words = "the process that plays it has not answered for 1 s, and is at 'step' now; it is waited"
+  assert re.match(f'{where}: {words}', told[0]), told
+  assert len(told) == 1  # the next one after twice as long
 
 
 def test_a_process_that_hangs_is_killed_with_its_children_and_told(said, monkeypatch, caplog):

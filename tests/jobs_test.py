@@ -81,6 +81,47 @@ def test_a_job_that_another_process_has_finished_meanwhile_is_not_run_again(make
   assert json.loads(other.record.read_text())['seconds'] == 77
 
 
+def test_a_record_of_another_process_without_seconds_is_told_and_the_others_go_on(
+  make, tmp_path, capsys
+):
+  other = make('other', 'pass', needs=('one',))
+  ended = json.dumps({'commands': other.commands})
+  meanwhile = (
+    f'import pathlib; d = pathlib.Path({str(other.directory)!r}); d.mkdir(); '
+    f'(d / "job.json").write_text({ended!r})'
+  )
+  third = make('third', 'pass', needs=('one',))
+  assert run([make('one', meanwhile), other, third], tmp_path) == ['other']
+  printed = capsys.readouterr().out.replace('\n', ' ')
+  assert f'{other.record}: found None seconds, expected a number; remove it' in printed
+  assert third.record.exists()
+
+
+def test_a_command_whose_harness_was_killed_keeps_the_job_for_itself(make, tmp_path, capsys):
+  begun = tmp_path / 'begun'
+  job = make('one', f'{append(begun, "a")}\nimport time; time.sleep(1000)')
+  code = (
+    'import pathlib; from aloe_jax.comparison import jobs; '
+    f'job = jobs.Job("one", pathlib.Path({str(job.directory)!r}), {job.commands!r}); '
+    f'jobs.run([job], workers=1, compiled=pathlib.Path({str(tmp_path / "compiled")!r}))'
+  )
+  harness = subprocess.Popen([sys.executable, '-c', code])
+  while not begun.exists():
+    assert harness.poll() is None
+    time.sleep(0.05)
+  children = pathlib.Path(f'/proc/{harness.pid}/task').glob('*/children')
+  command = int(next(filter(None, (path.read_text() for path in children))).split()[0])
+  harness.kill()
+  harness.wait()
+  try:
+    assert run([job], tmp_path) == ['one']
+  finally:
+    os.kill(command, signal.SIGKILL)
+  assert begun.read_text() == 'a'
+  printed = capsys.readouterr().out.replace('\n', ' ')
+  assert f'by a command that was started by process {harness.pid} on ' in printed
+
+
 def test_a_job_some_of_whose_commands_have_ended_in_another_is_finished_too(make, tmp_path):
   order = tmp_path / 'order'
   both, first = (append(order, 'a'), append(order, 'b')), (append(order, 'a'),)
@@ -111,7 +152,7 @@ def test_a_failure_is_told_and_stops_only_what_needs_it(make, tmp_path, capsys):
   printed = capsys.readouterr().out
   assert 'exit status 3' in printed
   assert str(planned[0].log) in printed.replace('\n', '')
-  assert 'child: left out, as bad failed' in printed
+  assert 'child: left out, as bad did not come to its end here' in printed
   assert not planned[0].is_finished
   assert 'never' not in planned[0].log.read_text()
   assert planned[2].is_finished

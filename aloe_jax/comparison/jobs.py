@@ -115,7 +115,8 @@ def run(
         if any(need in failed for need in job.needs):
           waiting.remove(job)
           failed.append(job.name)
-          progress.CONSOLE.print(f'{job.name}: left out, as {", ".join(job.needs)} failed.')
+          needs = ', '.join(job.needs)
+          progress.CONSOLE.print(f'{job.name}: left out, as {needs} did not come to its end here.')
         elif len(running) < workers and finished.issuperset(job.needs):
           waiting.remove(job)
           running[job.name] = pool.submit(_run, job, shares, compiled, processes)
@@ -197,22 +198,26 @@ def _run(
 
   Raises:
     FileExistsError: another process runs them.
+    ValueError: what another process has left is damaged.
     subprocess.CalledProcessError: one of them failed.
   """
   share = shares.get()
   try:
     if share is not None:
       os.sched_setaffinity(0, share)
-    with lock.held(job.directory, _LOCK):
+    with lock.held(job.directory, _LOCK) as descriptor:
       if not job.is_finished:  # by another process meanwhile
-        _call(job, compiled, processes)
+        _call(job, compiled, processes, () if descriptor is None else (descriptor,))
   finally:
     shares.put(share)
-  return float(files.read_json(job.record, _ADVICE)['seconds'])
+  seconds = files.read_json(job.record, _ADVICE).get('seconds')
+  if not isinstance(seconds, int | float):
+    raise ValueError(f'{job.record}: found {seconds!r} seconds, expected a number; {_ADVICE}')
+  return float(seconds)
 
 
-def _call(job: Job, compiled: pathlib.Path, processes: _Processes) -> None:
-  """Runs a job's commands here and now, and records them."""
+def _call(job: Job, compiled: pathlib.Path, processes: _Processes, locks: tuple[int, ...]) -> None:
+  """Runs a job's commands here and now, and records them; they hold its locks too."""
   before = _spent(job)
   start, where = time.monotonic(), machine()
   try:
@@ -221,7 +226,11 @@ def _call(job: Job, compiled: pathlib.Path, processes: _Processes) -> None:
       with job.log.open('a') as log:
         print('$ python', shlex.join(command), file=log, flush=True)
         status = processes.call(
-          [sys.executable, *command], stdout=log, stderr=subprocess.STDOUT, env=environment
+          [sys.executable, *command],
+          stdout=log,
+          stderr=subprocess.STDOUT,
+          env=environment,
+          pass_fds=locks,
         )
       if status:
         raise subprocess.CalledProcessError(status, f'python {shlex.join(command)} (see {job.log})')

@@ -15,6 +15,7 @@ from multiprocessing import util
 import os
 import signal
 import threading
+import time
 import traceback
 from typing import Any, NamedTuple, Protocol
 
@@ -30,6 +31,7 @@ from aloe_jax.envs import gymnasium_spaces
 from aloe_jax.envs import gymnasium_task
 
 _NOTE_BYTES = 1000
+_SILENT_SECONDS = 60.0  # without an answer, after which a person is told; then twice as long each
 
 PLACES = 8  # environments side by side: enough for a batch, as each holds a whole physics engine
 
@@ -126,6 +128,7 @@ class SharedOut:
 
   def __init__(self, task: gymnasium_task.Task, processes: int):
     self._task = task
+    self._silent = _SILENT_SECONDS
     # Not forked: JAX has threads, which a copy of this process would not have.
     context = multiprocessing.get_context('spawn')
     ends = [context.Pipe() for _ in range(processes)]
@@ -164,7 +167,7 @@ class SharedOut:
   def _call(self, what: str, hands: Sequence[Any]) -> dict[int, Any]:
     """Has every process with something in its hand do it; what came of it, by process."""
     try:
-      asked = [number for number, hand in enumerate(hands) if hand]
+      asked, start = [number for number, hand in enumerate(hands) if hand], time.monotonic()
       for number in asked:
         with self._alive(number):
           self._pipes[number].send((what, hands[number]))
@@ -172,7 +175,7 @@ class SharedOut:
       for number in asked:
         with self._alive(number):
           pipe, process = self._pipes[number], self._processes[number]
-          waits = functools.partial(self._waits, number)
+          waits = functools.partial(self._waits, number, start)
           replies[number] = gymnasium_process.heard(pipe, process, waits)
     except BaseException:  # also of somebody who stops the run: they are at work still
       self.close()
@@ -200,15 +203,18 @@ class SharedOut:
       )
       raise gymnasium_errors.Refusal(told) from error
 
-  def _waits(self, number: int, seconds: float) -> None:
-    """Says what a process is at that has not answered for some seconds."""
+  def _waits(self, number: int, start: float) -> None:
+    """Says what a process is at that has not answered for long since it was asked."""
+    if (seconds := time.monotonic() - start) < self._silent:
+      return
+    self._silent = 2 * seconds
     where, _, what = self._noted(number).partition('\n')
     logging.warning(
-      "%s: the process that plays it has not answered for %.0f s, and is at '%s' now; it is waited "
-      'for. Ctrl-C ends the command.',
+      '%s: the process that plays it has not answered for %.0f s, and is %s now; it is waited for. '
+      'Ctrl-C ends the command.',
       where or self._task.name,
       seconds,
-      what or 'starting',
+      f"at '{what}'" if what else 'starting',
     )
 
   def _noted(self, number: int) -> str:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 _CLOSE_SECONDS = 10.0  # in which it has to end what it does, and to close its environments
 _LOOK_SECONDS = 0.5
-_SILENT_SECONDS = 60.0  # without an answer, after which a person is told; then twice as long each
 
 
 class Reply(NamedTuple):
@@ -34,26 +33,23 @@ class Reply(NamedTuple):
 
 
 def heard(
-  pipe: connection.Connection, process: context.SpawnProcess, waits: Callable[[float], None]
+  pipe: connection.Connection, process: context.SpawnProcess, waits: Callable[[], None]
 ) -> Reply:
   """The next reply of a process.
 
   Args:
     pipe: to it.
     process: that was asked for something.
-    waits: told the seconds without an answer, each time they have become many.
+    waits: called every half second without an answer.
 
   Raises:
     EOFError: there is none any more, nor the process.
   """
-  start, limit = time.monotonic(), _SILENT_SECONDS
   # A child that an environment forked may keep the pipe open, so that its end tells too little.
   while not pipe.poll(_LOOK_SECONDS):
     if not process.is_alive() and not pipe.poll():
       raise EOFError
-    if (seconds := time.monotonic() - start) >= limit:
-      waits(seconds)
-      limit = 2 * seconds
+    waits()
   return pipe.recv()
 
 

@@ -33,7 +33,7 @@ _SINCE = '%Y-%m-%d %H:%M:%S %z'
 
 
 @contextlib.contextmanager
-def held(workdir: pathlib.Path, name: str = NAME) -> Iterator[None]:
+def held(workdir: pathlib.Path, name: str = NAME) -> Iterator[int | None]:
   """Keeps every other `train` out of a working directory, which is created if it is new.
 
   Of several hosts the first takes the lock for all. It goes at the end, at an error, at Ctrl-C and
@@ -43,20 +43,26 @@ def held(workdir: pathlib.Path, name: str = NAME) -> Iterator[None]:
     workdir: of the run.
     name: of the file; another one is a lock of its own, for others than `train`.
 
+  Yields:
+    The descriptor of the file, None on other hosts than the first: a process that it is passed to
+    holds the lock too, and keeps it if this one is killed.
+
   Raises:
     FileExistsError: another process works there; names it.
   """
   with contextlib.ExitStack() as stack:
-    problem = ''
+    problem, descriptor = '', None
     if hosts.is_first():
       try:
         with _undisturbed():  # between the lock and what is to release it
-          stack.callback(_Lock(workdir / name).release)
+          lock = _Lock(workdir / name)
+          stack.callback(lock.release)
+          descriptor = lock.descriptor
       except OSError as error:  # the other hosts wait for the answer
         problem = disk.told(error) or str(error)
     if problem := hosts.exchange('the working directory is locked', problem)[0]:
       raise FileExistsError(problem)
-    yield
+    yield descriptor
 
 
 class _Lock:
@@ -65,7 +71,7 @@ class _Lock:
   def __init__(self, path: pathlib.Path):
     self._path = path
     self._made = not path.parent.exists()
-    self._descriptor = _take(self._path)
+    self.descriptor = _take(self._path)
 
   def release(self) -> None:
     """Removes the file, and a directory in which nothing came to be.
@@ -75,7 +81,7 @@ class _Lock:
     """
     with contextlib.suppress(OSError):
       self._path.unlink(missing_ok=True)
-    os.close(self._descriptor)
+    os.close(self.descriptor)
     if self._made:
       with contextlib.suppress(OSError):
         self._path.parent.rmdir()
@@ -229,9 +235,10 @@ def _refusal(path: pathlib.Path, other: dict[str, Any]) -> str:
     if here
     else f'wait for it, or stop it there. If it has surely ended, remove {path}.'
   )
+  what = 'a command that was started by ' if here and other and not _runs(other) else ''
   return (
-    f'{path.parent} is being worked in by {named(other)}; expected one `{path.stem}` at a time. '
-    f'Give another --workdir, {advice}'
+    f'{path.parent} is being worked in by {what}{named(other)}; expected one `{path.stem}` at a '
+    f'time. Give another --workdir, {advice}'
   )
 
 
