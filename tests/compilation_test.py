@@ -4,6 +4,7 @@ import re
 import time
 
 import jax
+from jax._src import compiler
 import jax.numpy as jnp
 import pytest
 
@@ -82,6 +83,24 @@ def test_what_calls_python_back_is_said_not_to_be_kept(cache, capsys):
   with compilation.told():
     jax.jit(called)(argument).block_until_ready()
   assert 'it is not kept, as JAX keeps none that call Python back.' in capsys.readouterr().out
+
+
+def test_what_is_broken_off_is_not_said_to_be_compiled(cache, capsys, monkeypatch):
+  def interrupted(*args, **kwargs):
+    raise KeyboardInterrupt
+
+  argument = jnp.zeros(3)
+  with monkeypatch.context() as patch:
+    patch.setattr(compiler, 'backend_compile_and_load', interrupted)
+    with pytest.raises(KeyboardInterrupt), compilation.told():
+      jax.jit(lambda x: jnp.sin(x) + 7)(argument)
+  printed = capsys.readouterr().out
+  assert re.search(r'Compiling \w+ was broken off after 0 s\.', printed)
+  assert 'Compiled' not in printed
+  try:
+    raise ValueError('handled while something is compiled')
+  except ValueError:
+    assert 'Compiled doubled in' in '\n'.join(compile_anew(capsys))
 
 
 def test_what_takes_long_is_said_while_it_does(monkeypatch, capsys):

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import re
+import sys
 import threading
 from typing import Any
 
@@ -38,6 +39,7 @@ class _Program:
   Attributes:
     name: of the function.
     timer: says that it takes long.
+    handled: the exception that was being handled when it began.
     is_found: whether the cache had it.
     is_kept: whether the cache has taken it.
     saved: seconds that it had taken to compile.
@@ -45,6 +47,7 @@ class _Program:
 
   name: str
   timer: threading.Timer
+  handled: BaseException | None
   is_found: bool = False
   is_kept: bool = False
   saved: float = 0.0
@@ -84,7 +87,7 @@ class _Teller:
     name = _plain(str(about.get('fun_name', 'a program')))
     timer = threading.Timer(SAID_SECONDS, self._begun, [name])
     timer.daemon = True
-    self._here.program = _Program(name, timer)
+    self._here.program = _Program(name, timer, sys.exc_info()[1])
     timer.start()
 
   def _begun(self, name: str) -> None:
@@ -109,6 +112,10 @@ class _Teller:
       return
     self._here.program = None
     program.timer.cancel()
+    if sys.exc_info()[1] is not program.handled:  # Ctrl-C, or what it cannot compile
+      if duration >= SAID_SECONDS:
+        _print(f'Compiling {program.name} was broken off after {duration:.0f} s.')
+      return
     directory = _directory()
     if program.is_found:
       self._found += 1
