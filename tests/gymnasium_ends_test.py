@@ -211,9 +211,10 @@ def test_a_step_that_takes_long_is_told_and_waited_for(monkeypatch, caplog):
   assert now[0].steps == 1
   told = [record.getMessage() for record in caplog.records if 'answered' in record.getMessage()]
   where = r'gymnasium:odd_world:StepIsSlow-v0, step 1 \(seed 7\)'
-  words = "the process that plays it has not answered for 1 s, and is at 'step' now; it is waited"
-  assert re.match(f'{where}: {words}', told[0]), told
-  assert len(told) == 1  # the next one after twice as long
+  words = "the process that plays it has not answered for [1-9] s, and is at 'step' now; it is"
+  assert all(re.match(f'{where}: {words} waited for', line) for line in told), told
+  assert places._silent >= 1.2  # the next one after twice as long
+  assert len(told) in (1, 2)
 
 
 def test_a_process_that_hangs_is_killed_with_its_children_and_told(said, monkeypatch, caplog):
